@@ -1,0 +1,17 @@
+"""The one error of everything an admin writes: which file, which field, what was found, what to do."""
+
+from pathlib import Path
+
+from pyinfra.api.exceptions import PyinfraError
+
+
+class InputError(PyinfraError):  # type: ignore[misc]  # pyinfra ships this base untyped
+    """Bad input in a file that an admin owns. Raised before any host or API is touched.
+
+    pyinfra prints its message without a traceback; the `mainstay` command exits with 2 on it.
+    """
+
+    def __init__(self, file: Path | str, field: str, problem: str, hint: str = "") -> None:
+        self.file, self.field, self.problem, self.hint = str(file), field, problem, hint
+        text = f"{self.file}: {field}: {problem}" if field else f"{self.file}: {problem}"
+        super().__init__(f"{text}\n  {hint}" if hint else text)

@@ -1,0 +1,161 @@
+"""The typed fleet model: what one `inventories/NAME.toml` may say.
+
+Pure data: loading, defaults and checks that need no host and no network. Every number carries its unit in its name.
+"""
+
+import re
+from ipaddress import IPv4Network
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+DNS_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError("must be lower-case letters, digits and dashes, starting with a letter")
+    return value
+
+
+def _dns_name(value: str) -> str:
+    if not DNS_NAME.fullmatch(value):
+        raise ValueError("must be a full DNS name in lower case, like release.example.org")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+DnsName = Annotated[str, AfterValidator(_dns_name)]
+
+
+class Typed(BaseModel):
+    """Base of every typed file: unknown keys are errors, values cannot be changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Site(Typed):
+    """The site as a whole."""
+
+    name: Name
+    domain: DnsName
+    """Its DNS domain at the provider; names of hosts must lie in it."""
+    files: str = ""
+    """Folder of admins.toml, secrets.age and lock.json, relative to the inventory; default: the site's name."""
+    ssh_user: str = ""
+    """Admin to log in as. Default: $MAINSTAY_ADMIN, else the local user's name if it is an admin, else the only admin."""
+    ssh_key: str = ""
+    """Private key to log in with, relative to `files`. Default: the agent and ~/.ssh, as ssh does."""
+
+
+class Provider(Typed):
+    """The cloud the site lives in (Vultr API v2)."""
+
+    api_url: str = "https://api.vultr.com/v2"
+    api_key: str = "vultr_api_key"
+    """Name of the secret that holds the key."""
+    requests_per_second: int = Field(20, ge=1, le=30)
+    """The provider allows 30 per source address."""
+
+
+class Vpc(Typed):
+    """A private network; hosts reach each other in it and nowhere else."""
+
+    region: str
+    subnet: IPv4Network
+
+
+class FirewallRule(Typed):
+    """One opening of the provider's firewall, which only ever accepts."""
+
+    protocol: Literal["tcp", "udp", "icmp", "gre", "esp", "ah"]
+    port: str = Field("", pattern=r"^$|^\d{1,5}(:\d{1,5})?$")
+    """A port, or first:last."""
+    sources: tuple[str, ...] = ("0.0.0.0/0", "::/0")
+    """Networks in CIDR notation."""
+    notes: str = ""
+
+
+class Firewall(Typed):
+    """A group of rules at the provider, in front of the hosts' own."""
+
+    rules: tuple[FirewallRule, ...]
+
+
+class Volume(Typed):
+    """Block storage that outlives its host. Never removed unless `--data remove=volume/NAME` names it and it is empty-handed."""
+
+    size_gb: int = Field(ge=1, le=40_000)
+    mount: str = Field(pattern=r"^/[\w./-]+$")
+    filesystem: Literal["ext4", "xfs", "btrfs"] = "ext4"
+    block_type: Literal["high_perf", "storage_opt"] = "high_perf"
+
+
+class Host(Typed):
+    """One host. `roles` names packages under roles/; every host has the role `base` besides."""
+
+    role: Name
+    plan: str
+    region: str
+    os: str = "Debian 13 x64 (trixie)"
+    """Name as the provider lists it; ids are looked up."""
+    firewall: Name | None = None
+    vpcs: tuple[Name, ...] = ()
+    volumes: dict[Name, Volume] = {}
+    dns: tuple[DnsName, ...] = ()
+    """Names in the site's domain that point to this host (A and AAAA). Several hosts may share one."""
+    labels: tuple[Name, ...] = ()
+    snapshots: bool = False
+    """The provider's own daily backups of the root disk."""
+    protected: bool = False
+    """Never replaced or removed, even when named."""
+    settings: dict[Name, dict[str, Any]] = {}
+    """Settings of roles, over those of the fleet."""
+
+
+class Fleet(Typed):
+    """Everything one inventory declares."""
+
+    site: Site
+    provider: Provider = Provider()
+    vpcs: dict[Name, Vpc] = {}
+    firewalls: dict[Name, Firewall] = {}
+    hosts: dict[Name, Host]
+    settings: dict[Name, dict[str, Any]] = {}
+    """Settings of roles, for all hosts."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for problem in problems(self):
+            raise ValueError(problem)
+        return self
+
+    def with_role(self, role: str) -> dict[str, Host]:
+        """The hosts of a role, by name."""
+        return {name: host for name, host in self.hosts.items() if host.role == role}
+
+
+def problems(fleet: Fleet) -> list[str]:
+    """What is wrong between the parts of a fleet whose parts are right, each as `field: problem`."""
+    found = []
+    for name, host in fleet.hosts.items():
+        where = f"hosts.{name}"
+        if host.firewall and host.firewall not in fleet.firewalls:
+            found.append(f"{where}.firewall: no firewall {host.firewall!r} is declared")
+        for vpc in host.vpcs:
+            if vpc not in fleet.vpcs:
+                found.append(f"{where}.vpcs: no VPC {vpc!r} is declared")
+            elif fleet.vpcs[vpc].region != host.region:
+                found.append(f"{where}.vpcs: VPC {vpc!r} is in region {fleet.vpcs[vpc].region!r}, not {host.region!r}")
+        for dns in host.dns:
+            if dns != fleet.site.domain and not dns.endswith("." + fleet.site.domain):
+                found.append(f"{where}.dns: {dns!r} is not in the site's domain {fleet.site.domain!r}")
+        mounts = [volume.mount for volume in host.volumes.values()]
+        found += [f"{where}.volumes: two volumes at {m}" for m in sorted(set(mounts)) if mounts.count(m) > 1]
+    vpcs = list(fleet.vpcs.items())
+    for i, (name, vpc) in enumerate(vpcs):
+        for other, other_vpc in vpcs[:i]:
+            if vpc.subnet.overlaps(other_vpc.subnet):
+                found.append(f"vpcs.{name}.subnet: {vpc.subnet} overlaps {other_vpc.subnet} of VPC {other!r}")
+    return found

@@ -1,0 +1,68 @@
+"""The lock file: what `provision` made, as reviewed and committed beside the inventory.
+
+With it deploys need no API key: addresses and pinned SSH host keys come from here.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from inventories.errors import InputError
+from inventories.fleet import Typed
+
+
+class LockedHost(Typed):
+    """A host that exists. Host keys are OpenSSH public key lines without comment, `ssh-ed25519 AAAA...`."""
+
+    instance_id: str
+    ipv4: str
+    ipv6: str = ""
+    vpc_ipv4: dict[str, str] = {}
+    host_keys: tuple[str, ...] = ()
+    """Pinned keys, made on the host itself at first contact; empty until then."""
+    first_contact_key: str = ""
+    """Public part of the key handed over in user_data; empty once replaced."""
+    volumes: dict[str, str] = {}
+    """Block storage ids by volume name."""
+
+
+class Lock(Typed):
+    """The whole file."""
+
+    hosts: dict[str, LockedHost] = {}
+    vpcs: dict[str, str] = {}
+    firewalls: dict[str, str] = {}
+
+
+def load(path: Path) -> Lock:
+    """Reads a lock file; a missing one is an empty lock. Raises InputError."""
+    try:
+        return Lock.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Lock()
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(path, field, first["msg"], "provision writes this file: restore it from git") from error
+
+
+def save(path: Path, lock: Lock) -> None:
+    """Writes atomically, sorted, one value a line, so that a change reads well in a diff."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    with fresh.open("w") as out:
+        out.write(json.dumps(lock.model_dump(exclude_defaults=True), indent=2, sort_keys=True) + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.replace(path)
+
+
+def known_hosts(lock: Lock) -> str:
+    """An OpenSSH known_hosts file for the pinned keys, under each address and name of a host."""
+    lines = []
+    for name, host in sorted(lock.hosts.items()):
+        names = ",".join(filter(None, (name, host.ipv4, host.ipv6)))
+        lines += [f"{names} {key}" for key in host.host_keys]
+    return "".join(line + "\n" for line in lines)
