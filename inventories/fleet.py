@@ -44,7 +44,7 @@ class Site(Typed):
     files: str = ""
     """Folder of admins.toml, secrets.age and lock.json, relative to the inventory; default: the site's name."""
     ssh_user: str = ""
-    """Admin to log in as. Default: $MAINSTAY_ADMIN, else the local user's name if it is an admin, else the only admin."""
+    """Admin to log in as. Default: $MAINSTAY_ADMIN, else your local user name if that is an admin, else the only one."""
     ssh_key: str = ""
     """Private key to log in with, relative to `files`. Default: the agent and ~/.ssh, as ssh does."""
 
@@ -84,7 +84,7 @@ class Firewall(Typed):
 
 
 class Volume(Typed):
-    """Block storage that outlives its host. Never removed unless `--data remove=volume/NAME` names it and it is empty-handed."""
+    """Block storage, which outlives its host: only `--data remove=volume/HOST/NAME` ever removes it."""
 
     size_gb: int = Field(ge=1, le=40_000)
     mount: str = Field(pattern=r"^/[\w./-]+$")

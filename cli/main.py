@@ -1,0 +1,29 @@
+"""The `mainstay` command: rehearses, tells and proves. It never configures a host; pyinfra does.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable.
+"""
+
+import sys
+
+import typer
+
+from cli import lab, secrets
+from inventories.errors import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="The infrastructure of a free mobile operating system: rehearsed here, then run there.",
+    pretty_exceptions_enable=False,
+)
+app.add_typer(lab.app, name="lab", help="The local cloud: hosts like the provider's, on this machine.")
+app.add_typer(secrets.app, name="secrets", help="What the repository holds encrypted.")
+
+
+def main() -> None:
+    """Entry point; bad input is one message and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        typer.secho(f"mainstay: {error}", fg="red", err=True)
+        sys.exit(2)

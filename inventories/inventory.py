@@ -1,0 +1,227 @@
+"""From `inventories/NAME.toml` to what pyinfra and `mainstay` work on.
+
+An inventory is two lines over its TOML file:
+
+    from inventories.inventory import groups
+    globals().update(groups(__file__))
+
+so that groups come from the fleet and from nothing else. The deploy file on pyinfra's command line decides which hosts
+are connected to, because pyinfra connects to every host of its inventory before it runs anything: `deploys/release.py`
+needs the group `release` only, and a dead web server must not fail it; `deploys/provision.py` runs on this machine alone,
+since its hosts may not exist yet.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import pwd
+import sys
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from inventories.admins import Admins, load_admins
+from inventories.errors import InputError
+from inventories.fleet import Fleet, Host, Typed
+from inventories.lock import Lock, known_hosts
+from inventories.lock import load as load_lock
+from inventories.secrets import Secrets
+
+INVENTORIES = Path(__file__).parent
+WHOLE_SITE = frozenset({"site", "base"})
+HostData = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class LoadedSite:
+    """One inventory with the files beside it, checked. Cheap parts are read at once, others when first asked for."""
+
+    path: Path
+    """The TOML file."""
+    fleet: Fleet
+
+    @property
+    def name(self) -> str:
+        return self.fleet.site.name
+
+    @property
+    def files(self) -> Path:
+        """Folder of admins.toml, secrets.age and lock.json."""
+        return self.path.parent / (self.fleet.site.files or self.name)
+
+    @property
+    def lock_path(self) -> Path:
+        return self.files / "lock.json"
+
+    @property
+    def lock(self) -> Lock:
+        """As it is on disk now: provisioning changes it while it runs."""
+        return load_lock(self.lock_path)
+
+    @cached_property
+    def admins(self) -> Admins:
+        return load_admins(self.files / "admins.toml")
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        return Secrets(self.files / "secrets.age", [self.ssh_key] if self.ssh_key else None)
+
+    @property
+    def ssh_key(self) -> Path | None:
+        """The key named by the inventory; None leaves it to the agent and ~/.ssh."""
+        return self.files / self.fleet.site.ssh_key if self.fleet.site.ssh_key else None
+
+    @cached_property
+    def ssh_user(self) -> str:
+        """The admin to log in as; see fleet.Site.ssh_user."""
+        known = sorted(admin.name for admin in self.admins.all())
+        local = pwd.getpwuid(os.getuid()).pw_name
+        for choice in (self.fleet.site.ssh_user, os.environ.get("MAINSTAY_ADMIN", ""), local if local in known else ""):
+            if choice:
+                if choice not in known:
+                    hint = f"admins are: {', '.join(known)}"
+                    raise InputError(self.files / "admins.toml", f"admins.{choice}", "no such admin", hint)
+                return choice
+        if len(known) == 1:
+            return known[0]
+        hint = f"set MAINSTAY_ADMIN to one of: {', '.join(known) or 'nobody: add yourself first'}"
+        raise InputError(self.files / "admins.toml", "admins", "it is not clear who you are", hint)
+
+    def settings(self, host: str) -> dict[str, Typed]:
+        """The settings of a host's roles: the fleet's, over them the host's own. Raises InputError."""
+        declared = self.fleet.hosts[host]
+        return {role: self._settings_of(host, declared, role) for role in roles_of(declared)}
+
+    def _settings_of(self, name: str, host: Host, role: str) -> Typed:
+        model: type[Typed] = importlib.import_module(f"roles.{role}.settings").Settings
+        try:
+            return model.model_validate(self.fleet.settings.get(role, {}) | host.settings.get(role, {}))
+        except ValidationError as error:
+            raise _input_error(self.path, error, f"hosts.{name}.settings.{role}") from error
+
+    def known_hosts(self) -> Path:
+        """A known_hosts file for the pinned keys of this moment, in the user's cache."""
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mainstay" / "known_hosts"
+        text = known_hosts(self.lock)
+        digest = hashlib.sha256(f"{self.path}\n{text}".encode()).hexdigest()[:16]
+        path = cache / f"{self.name}-{digest}"
+        if not path.exists():
+            cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for stale in cache.glob(f"{self.name}-{'?' * 16}"):
+                stale.unlink(missing_ok=True)
+            fresh = path.with_suffix(f".{os.getpid()}")
+            fresh.write_text(text)
+            fresh.replace(path)
+        return path
+
+
+def roles_of(host: Host) -> tuple[str, ...]:
+    """Every host has the role base, and its own."""
+    return ("base",) if host.role == "base" else ("base", host.role)
+
+
+def load_site(path: Path | str) -> LoadedSite:
+    """Reads and checks an inventory (its .py or .toml) with all settings and admins. Touches no host and no API.
+
+    Raises InputError naming file and field.
+    """
+    path = Path(path).resolve().with_suffix(".toml")
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(path, "", "no such inventory", f"there are: {', '.join(available())}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(path, "", f"not TOML: {error}") from error
+    try:
+        fleet = Fleet.model_validate(data)
+    except ValidationError as error:
+        raise _input_error(path, error) from error
+    site = LoadedSite(path, fleet)
+    _check_roles(site)
+    for name in fleet.hosts:
+        site.settings(name)
+    return site
+
+
+def available() -> list[str]:
+    """The inventories of this clone, as one passes them to `--inventory`."""
+    return sorted(f"inventories/{path.stem}.py" for path in INVENTORIES.glob("*.toml"))
+
+
+def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]]:
+    """The groups an inventory file exports, for the deploy named on pyinfra's command line.
+
+    Raises InputError (which pyinfra prints without a traceback) when the deploy's group is empty or not provisioned.
+    """
+    site = load_site(file)
+    words = sys.argv if argv is None else argv
+    deploys = {Path(word).stem for word in words if Path(word).suffix == ".py" and Path(word).parent.name == "deploys"}
+    if deploys == {"provision"}:
+        return {"provision": [("@local", {"site": site, "_sudo": False})]}
+    hosts = site.fleet.hosts
+    if deploys and not deploys & WHOLE_SITE:
+        hosts = {name: host for name, host in hosts.items() if host.role in deploys}
+        for role in sorted(deploys - {host.role for host in hosts.values()}):
+            have = ", ".join(sorted({host.role for host in site.fleet.hosts.values()}))
+            raise InputError(site.path, "hosts", f"no host has the role {role!r}", f"roles of this inventory: {have}")
+    locked = site.lock.hosts
+    missing = [name for name in hosts if not (name in locked and locked[name].host_keys)]
+    if missing and words and Path(words[0]).name == "pyinfra":
+        hint = f"run: pyinfra {os.path.relpath(site.path.with_suffix('.py'))} deploys/provision.py"
+        raise InputError(site.lock_path, "hosts", f"not provisioned yet: {', '.join(missing)}", hint)
+    exported: dict[str, list[HostData]] = {}
+    for name, host in hosts.items():
+        if name not in missing:
+            exported.setdefault(host.role, []).append((name, _host_data(site, name, host)))
+    return exported
+
+
+def _host_data(site: LoadedSite, name: str, host: Host) -> dict[str, Any]:
+    locked = site.lock.hosts[name]
+    data: dict[str, Any] = {
+        "site": site,
+        "host_name": name,
+        "declared": host,
+        "locked": locked,
+        "settings": site.settings(name),
+        "ssh_hostname": locked.ipv4,
+        "ssh_user": site.ssh_user,
+        "ssh_known_hosts_file": str(site.known_hosts()),
+        "ssh_strict_host_key_checking": "yes",
+    }
+    if site.ssh_key:
+        data |= {"ssh_key": str(site.ssh_key), "ssh_allow_agent": False, "ssh_look_for_keys": False}
+    return data
+
+
+def _check_roles(site: LoadedSite) -> None:
+    for name, host in site.fleet.hosts.items():
+        if not importlib.util.find_spec(f"roles.{host.role}"):
+            raise InputError(
+                site.path, f"hosts.{name}.role", f"no role {host.role!r}", "roles are the folders of roles/"
+            )
+        for role in host.settings:
+            if role not in roles_of(host):
+                hint = f"its roles are: {', '.join(roles_of(host))}"
+                raise InputError(site.path, f"hosts.{name}.settings.{role}", "the host does not have this role", hint)
+    for role in site.fleet.settings:
+        if not importlib.util.find_spec(f"roles.{role}"):
+            raise InputError(site.path, f"settings.{role}", "no such role", "roles are the folders of roles/")
+
+
+def _input_error(path: Path, error: ValidationError, prefix: str = "") -> InputError:
+    first, *others = error.errors()
+    field = ".".join([*filter(None, [prefix]), *(str(part) for part in first["loc"] if part != "[key]")])
+    problem = first["msg"].removeprefix("Value error, ")
+    if not field and ": " in problem:
+        field, problem = problem.split(": ", 1)
+    if first["type"] not in ("missing", "extra_forbidden", "value_error") and isinstance(
+        first["input"], str | int | float
+    ):
+        problem += f", found {first['input']!r}"
+    return InputError(path, field, problem, f"and {len(others)} more" if others else "")

@@ -1,0 +1,29 @@
+"""Inventories for labs by another name than `lab`: inventories/lab.toml with that lab's address and files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from lab.engine import LabConfig
+
+REPOSITORY = Path(__file__).parent.parent
+LAB_TOML = REPOSITORY / "inventories/lab.toml"
+
+
+def derive(config: LabConfig, folder: Path, change: Callable[[Any], None] = lambda _: None) -> Path:
+    """Writes NAME.py and NAME.toml into folder and returns the former's path.
+
+    change may edit the TOML document first: take hosts away, add volumes, alter settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    document: Any = tomlkit.parse(LAB_TOML.read_text())
+    document["site"]["name"] = config.name
+    document["site"]["files"] = str(config.root / "site")
+    document["provider"]["api_url"] = config.api_url
+    change(document)
+    inventory = folder / f"{config.name}.py"
+    inventory.write_text(LAB_TOML.with_suffix(".py").read_text())
+    inventory.with_suffix(".toml").write_text(tomlkit.dumps(document))
+    return inventory

@@ -1,0 +1,36 @@
+"""tests/roles/test_ROLE.py runs on every host of that role (test_base.py on all), reading only: fit for production.
+
+Without --inventory the hosts are those of the rehearsal's site, on a lab of the tests' own.
+"""
+
+from pathlib import Path
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+from inventories.inventory import LoadedSite, load_site, roles_of
+from inventories.ssh import ssh_config
+from lab.sites import LAB_TOML
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "host_name" in metafunc.fixturenames:
+        role = Path(str(metafunc.definition.path)).stem.removeprefix("test_")
+        declared = load_site(metafunc.config.getoption("--inventory") or LAB_TOML).fleet.hosts
+        names = [name for name, host in declared.items() if role in roles_of(host)]
+        metafunc.parametrize("host_name", names, scope="session")
+
+
+@pytest.fixture(scope="session")
+def loaded_site(request: pytest.FixtureRequest) -> LoadedSite:
+    return load_site(request.config.getoption("--inventory") or request.getfixturevalue("site"))
+
+
+@pytest.fixture(scope="session")
+def host(host_name: str, loaded_site: LoadedSite, tmp_path_factory: pytest.TempPathFactory) -> Host:
+    """The host under test, over ssh, as root by sudo."""
+    config = tmp_path_factory.mktemp("ssh") / "config"
+    persist = f"Host *\n  ControlMaster auto\n  ControlPath {config.parent}/%C\n  ControlPersist 30\n\n"
+    config.write_text(persist + ssh_config(loaded_site))
+    return testinfra.get_host(f"ssh://{host_name}", ssh_config=str(config), sudo=True)
