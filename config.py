@@ -1,8 +1,8 @@
 """pyinfra's settings for every run of this repository."""
 
-import roles.common.transport  # noqa: F401  # switches Nagle off
 from pyinfra import config, state
 
+import roles.common.transport  # noqa: F401  # switches Nagle off
 from inventories.outcome import Outcome
 
 config.SUDO = True

@@ -44,7 +44,7 @@ class Site(Typed):
     files: str = ""
     """Folder of admins.toml, secrets.age and lock.json, relative to the inventory; default: the site's name."""
     ssh_user: str = ""
-    """Admin to log in as. Default: $MAINSTAY_ADMIN, else your local user name if that is an admin, else the only one."""
+    """Admin to log in as. Default: $MAINSTAY_ADMIN, else your local user name if an admin's, else the only one."""
     ssh_key: str = ""
     """Private key to log in with, relative to `files`. Default: the agent and ~/.ssh, as ssh does."""
 

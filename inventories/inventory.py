@@ -7,8 +7,8 @@ An inventory is two lines over its TOML file:
 
 so that groups come from the fleet and from nothing else. The deploy file on pyinfra's command line decides which hosts
 are connected to, because pyinfra connects to every host of its inventory before it runs anything: `deploys/release.py`
-needs the group `release` only, and a dead web server must not fail it; `deploys/provision.py` runs on this machine alone,
-since its hosts may not exist yet.
+needs the group `release` only, and a dead web server must not fail it; `deploys/provision.py` runs on this machine
+alone, since its hosts may not exist yet.
 """
 
 import hashlib
