@@ -1,18 +1,14 @@
-"""Shared fixtures: the labs that tests run on, and pyinfra as an admin would call it."""
+"""Shared fixtures: the lab that tests run on, and the rehearsal's site in service on it."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab import lifecycle
+from lab.converge import converge
 from lab.engine import LabConfig
 from lab.sites import derive
-
-REPOSITORY = Path(__file__).parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,15 +25,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pyinfra(inventory: Path, deploy: str, *options: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    """`pyinfra INVENTORY deploys/DEPLOY.py -y OPTIONS`, from the repository's root, output captured."""
-    command = [str(Path(sys.executable).with_name("pyinfra")), str(inventory), f"deploys/{deploy}.py", "-y", *options]
-    environment = os.environ | {"PYINFRA_PROGRESS": "off"}
-    return subprocess.run(
-        command, cwd=REPOSITORY, env=environment, text=True, timeout=timeout, capture_output=True, check=False
-    )
-
-
 @pytest.fixture(scope="session")
 def lab() -> Iterator[LabConfig]:
     """A lab of the tests' own, gone afterwards."""
@@ -52,6 +39,6 @@ def site(lab: LabConfig) -> Path:
     """The inventory of the rehearsal's site, provisioned and in service on the tests' lab."""
     inventory = derive(lab, lab.root / "inventory")
     for deploy in ("provision", "site"):
-        done = pyinfra(inventory, deploy)
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = converge(inventory, deploy)
+        assert done.ok, done.output
     return inventory

@@ -1,0 +1,51 @@
+"""pyinfra as an admin calls it, for the rehearsal, the tests and the benchmarks."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parent.parent
+PYINFRA = Path(sys.executable).with_name("pyinfra")
+
+
+@dataclass(frozen=True)
+class Converged:
+    """How a run of pyinfra ended."""
+
+    code: int
+    changed: tuple[str, ...]
+    """Operations that changed a host, `HOST: OPERATION`."""
+    output: str
+    """What it printed, for people."""
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+
+def command(inventory: Path, deploy: str, *options: str) -> list[str]:
+    """The very words: `pyinfra INVENTORY deploys/DEPLOY.py -y`."""
+    return [str(PYINFRA), str(inventory), f"deploys/{deploy}.py", "-y", *options]
+
+
+def converge(inventory: Path, deploy: str, *options: str, timeout: float = 900) -> Converged:
+    """Runs a deploy on an inventory to its end; timeout in seconds."""
+    done = subprocess.run(
+        [*command(inventory, deploy, *options), "--json"],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYINFRA_PROGRESS": "off"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    try:
+        results = json.loads(done.stdout)["results"] or {"operations": []}
+    except ValueError:
+        return Converged(done.returncode or 1, (), done.stdout + done.stderr)
+    changed = tuple(f"{host}: {op['name']}" for op in results["operations"] for host in op["success"])
+    return Converged(done.returncode, changed, done.stderr)

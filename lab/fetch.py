@@ -1,0 +1,98 @@
+"""The site as its real clients see it: the phones' update client and a browser, over the network, on IPv4 and IPv6.
+
+The client's habits are those of the update client in the field: metadata first, compared by TIMESTAMP; the incremental
+from the installed build, and on an error status the full package; downloads resumed by `Range: bytes=N-`, 416 taken as
+complete.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import requests
+from dnslib import QTYPE, DNSRecord
+
+from inventories.inventory import LoadedSite
+
+SILENCE_SECONDS = 60
+"""The client gives up on a server that is silent for so long."""
+
+
+class FetchError(Exception):
+    """A client would have been let down; says by what."""
+
+
+def resolve(name: str, resolver: str) -> list[str]:
+    """The IPv4 and IPv6 addresses of a name, as the resolver at that address tells them."""
+    found: list[str] = []
+    for kind in ("A", "AAAA"):
+        answer = DNSRecord.parse(DNSRecord.question(name, kind).send(resolver, timeout=5))
+        found += [str(record.rdata) for record in answer.rr if QTYPE[record.rtype] == kind]
+    return found
+
+
+@dataclass(frozen=True)
+class Server:
+    """A web server by name, reached at one of its addresses."""
+
+    name: str
+    address: str
+
+    def get(self, path: str, **headers: str) -> requests.Response:
+        """GET without following redirects, whatever the status."""
+        host = f"[{self.address}]" if ip_address(self.address).version == 6 else self.address
+        return requests.get(
+            f"http://{host}/{path.lstrip('/')}",
+            headers={"Host": self.name, "Accept-Encoding": "gzip"} | headers,
+            timeout=SILENCE_SECONDS,
+            allow_redirects=False,
+        )
+
+    def expect(self, path: str, status: int, **headers: str) -> requests.Response:
+        """GET that must end with status. Raises FetchError."""
+        answer = self.get(path, **headers)
+        if answer.status_code != status:
+            raise FetchError(f"{self.name} at {self.address}: GET {path}: expected {status}, got {answer.status_code}")
+        return answer
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A line of channel metadata: `BUILD TIMESTAMP ANDROID`."""
+
+    build: str
+    timestamp: int
+    android: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Offer":
+        build, timestamp, android = text.split()
+        return cls(build, int(timestamp), android)
+
+
+def update(server: Server, device: str, channel: str, installed: str) -> str:
+    """One phone's update from the installed build; returns `incremental` or `full`. Raises FetchError."""
+    offer = Offer.parse(server.expect(f"ota/{device}/{device}-{channel}", 200).text)
+    folder = f"ota/{device}/{offer.android}"
+    package = f"{folder}/{device}-incremental-{installed}-{offer.build}.zip"
+    kind = "incremental"
+    if server.get(package, Range="bytes=0-0").status_code >= 400:
+        package, kind = f"{folder}/{device}-ota_update-{offer.build}.zip", "full"
+    size = int(server.expect(package, 206, Range="bytes=0-0").headers["Content-Range"].rpartition("/")[2])
+    half = server.expect(package, 206, Range=f"bytes=0-{size // 2 - 1}").content
+    body = half + server.expect(package, 206, Range=f"bytes={size // 2}-").content
+    server.expect(package, 416, Range=f"bytes={size}-")
+    promised = server.expect(f"{package}.sha256sum", 200).text.split()[0]
+    if hashlib.sha256(body).hexdigest() != promised:
+        raise FetchError(f"{server.name} at {server.address}: {package} does not have its published SHA-256")
+    return kind
+
+
+def servers(site: LoadedSite, role: str, resolver: str) -> Iterable[Server]:
+    """Every name of a role's hosts at every address the resolver gives for it; an unanswered name is an error."""
+    for name in sorted({dns for host in site.fleet.with_role(role).values() for dns in host.dns}):
+        addresses = resolve(name, resolver)
+        if {ip_address(address).version for address in addresses} != {4, 6}:
+            raise FetchError(f"{name}: expected an IPv4 and an IPv6 address, the resolver gave {addresses}")
+        yield from (Server(name, address) for address in addresses)

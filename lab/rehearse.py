@@ -1,0 +1,132 @@
+"""`bin/rehearse`: the main job, end to end, on the local cloud, by the very commands that production runs."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from inventories.errors import InputError
+from inventories.inventory import load_site
+from lab import fetch, lifecycle, load
+from lab.converge import REPOSITORY, command, converge
+
+INVENTORY = REPOSITORY / "inventories/lab.py"
+console = Console(stderr=True, highlight=False)
+
+
+class StepFailed(Exception):
+    """A step of the rehearsal did not do what it promises; its text says why."""
+
+
+@dataclass
+class Step:
+    """A line of the closing table."""
+
+    name: str
+    seconds: float = 0.0
+    outcome: str = "failed"
+
+
+class Rehearsal:
+    """Runs steps, tells how they go, and keeps what the table needs."""
+
+    def __init__(self, verbose: bool) -> None:
+        self.steps: list[Step] = []
+        self.verbose = verbose
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Step]:
+        step = Step(name)
+        self.steps.append(step)
+        begun = time.monotonic()
+        try:
+            with console.status(name):
+                yield step
+        finally:
+            step.seconds = round(time.monotonic() - begun, 1)
+            console.print(f"[bold]{name}[/bold]: {step.outcome} ({step.seconds:.1f} s)")
+
+    def run(self, name: str, action: Callable[[], str]) -> None:
+        """One step; action returns its outcome in a few words."""
+        with self.step(name) as step:
+            step.outcome = action()
+
+    def deploy(self, deploy: str) -> None:
+        words = command(Path("inventories/lab.py"), deploy)
+        with self.step(f"pyinfra {' '.join(words[1:3])}") as step:
+            done = converge(INVENTORY, deploy)
+            if self.verbose or not done.ok:
+                console.print(done.output, markup=False)
+            if not done.ok:
+                raise StepFailed(f"pyinfra {' '.join(words[1:])} exited {done.code}: its output is above")
+            step.outcome = f"{len(done.changed)} changes" if done.changed else "nothing to change"
+
+
+def rehearse(verbose: bool) -> list[Step]:
+    """All steps in order. Raises what the first failing one raises."""
+    rehearsal = Rehearsal(verbose)
+    try:
+        rehearsal.run("local cloud up", lambda: f"API at {lifecycle.up('lab').api_url}")
+        rehearsal.deploy("provision")
+        rehearsal.deploy("site")
+        site = load_site(INVENTORY)
+        rehearsal.run("load a release archive and a website", lambda: load.content(site))
+        rehearsal.run("fetch as a phone does", lambda: fetch.as_phone(site))
+        rehearsal.run("fetch as a browser does", lambda: fetch.as_browser(site))
+    finally:
+        table(rehearsal.steps)
+    return rehearsal.steps
+
+
+def table(steps: list[Step]) -> None:
+    """What was done, how long it took, how it ended."""
+    out = Table("step", "seconds", "outcome")
+    out.columns[1].justify = "right"
+    for step in steps:
+        out.add_row(step.name, f"{step.seconds:.1f}", step.outcome)
+    console.print(out)
+
+
+def doors() -> None:
+    """How to get into each host."""
+    for name, host in sorted(load_site(INVENTORY).lock.hosts.items()):
+        console.print(f"  {name:<12} bin/mainstay lab ssh {name:<12} {host.ipv4}")
+    console.print("  all at once: bin/mainstay lab status; an end to it: bin/mainstay lab down")
+
+
+def main() -> int:
+    """Exit code 0, or 1 when a step failed."""
+    parser = argparse.ArgumentParser(prog="bin/rehearse", description=__doc__)
+    parser.add_argument("--fresh", action="store_true", help="throw the lab away first")
+    parser.add_argument("--verbose", action="store_true", help="show what pyinfra prints")
+    parser.add_argument("--json", action="store_true", help="the table as JSON on standard output")
+    parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    started = options.started or time.time()
+    if options.fresh:
+        lifecycle.down("lab")
+    steps: list[Step] = []
+    try:
+        steps = rehearse(options.verbose)
+    except (StepFailed, InputError, lifecycle.LabError, fetch.FetchError) as error:
+        console.print(f"[red]rehearsal failed:[/red] {error}")
+        return 1
+    finally:
+        if options.json:
+            json.dump(
+                {"steps": [asdict(step) for step in steps], "seconds": round(time.time() - started, 1)}, sys.stdout
+            )
+    doors()
+    console.print(f"[green]rehearsed in {time.time() - started:.0f} s[/green]")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
