@@ -1,0 +1,148 @@
+"""`mainstay lab`: the local cloud up, down, and the ways into its hosts."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from inventories import lock
+from lab import lifecycle
+from lab.engine import EngineError, LabConfig
+from lab.nspawn import NspawnEngine
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+Name = Annotated[str, typer.Option("--name", envvar="MAINSTAY_LAB", help="Which lab; several can be up at once.")]
+Host = Annotated[str, typer.Argument(help="The host's name, as `mainstay lab status` shows it.")]
+FAILED, BAD_USAGE, UNREACHABLE = 1, 2, 3
+
+
+def _stop(message: str, code: int) -> typer.Exit:
+    typer.secho(f"mainstay lab: {message}", fg="red", err=True)
+    return typer.Exit(code)
+
+
+@app.command()
+def up(name: Name = "lab") -> None:
+    """Bring the lab up: network, API, names, package cache. Hosts come by provisioning. Needs root."""
+    try:
+        config = lifecycle.up(name)
+    except (lifecycle.LabError, EngineError) as error:
+        raise _stop(str(error), FAILED) from error
+    typer.echo(f"lab {name} is up: API at {config.api_url}, site files in {config.root / 'site'}")
+
+
+@app.command()
+def down(name: Name = "lab") -> None:
+    """Take the lab down with everything it ever made: hosts, volumes, networks, site files. Needs root."""
+    try:
+        lifecycle.down(name)
+    except (lifecycle.LabError, EngineError) as error:
+        raise _stop(str(error), FAILED) from error
+    typer.echo(f"lab {name} is down")
+
+
+@app.command()
+def status(
+    name: Name = "lab",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs; holds the API key.")] = False,
+) -> None:
+    """Show the lab and its hosts. Exit code 3 when its API does not answer."""
+    found = lifecycle.status(name)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        _table(found)
+    if found["state"] != "up":
+        raise typer.Exit(UNREACHABLE)
+
+
+def _table(found: dict[str, Any]) -> None:
+    console = Console(highlight=False)
+    console.print(f"lab {found['name']}: {found['state']}  {found.get('api_url', '')}")
+    if not found["hosts"]:
+        return
+    table = Table("name", "role", "address", "state", "error")
+    for host in found["hosts"]:
+        table.add_row(host["name"], host["role"], host["address"], host["state"], host["error"])
+    console.print(table)
+
+
+def _config(name: str) -> LabConfig:
+    config = lifecycle.find(name)
+    if config is None:
+        raise _stop(f"lab {name} is down: `mainstay lab up --name {name}` brings it up", UNREACHABLE)
+    return config
+
+
+def _host(name: str, host: str) -> dict[str, Any]:
+    hosts = lifecycle.status(name)["hosts"]
+    for found in hosts:
+        if host in (found["name"], found["id"], found["address"]):
+            return dict(found)
+    there = ", ".join(sorted(found["name"] for found in hosts)) or "none"
+    raise _stop(f"lab {name} has no host {host!r}; it has: {there}", BAD_USAGE)
+
+
+def _ssh_files(name: str) -> tuple[str, str]:
+    """(configuration for `ssh -F`, the known_hosts it names). Only hosts whose keys provisioning pinned let one in."""
+    config = _config(name)
+    site = config.root / "site"
+    known_hosts = config.root / "known_hosts"
+    lines = [
+        "Host *",
+        "    User lab",
+        f"    IdentityFile {site / 'id_ed25519'}",
+        "    IdentitiesOnly yes",
+        f"    UserKnownHostsFile {known_hosts}",
+        "    GlobalKnownHostsFile /dev/null",
+        "    StrictHostKeyChecking yes",
+        "    ConnectTimeout 5",
+    ]
+    for host in lifecycle.status(name)["hosts"]:
+        lines += [f"Host {host['name']}", f"    HostName {host['address']}", f"    HostKeyAlias {host['name']}"]
+    return "\n".join(lines) + "\n", lock.known_hosts(lock.load(site / "lock.json"))
+
+
+def _write_ssh_files(name: str) -> Path:
+    config = _config(name)
+    text, known_hosts = _ssh_files(name)
+    for file, content in (("ssh_config", text), ("known_hosts", known_hosts)):
+        with tempfile.NamedTemporaryFile("w", dir=config.root, delete=False) as out:
+            out.write(content)
+        Path(out.name).replace(config.root / file)
+    return config.root / "ssh_config"
+
+
+@app.command("ssh-config")
+def ssh_config(name: Name = "lab") -> None:
+    """Print a configuration that `ssh -F` takes, with the pinned host keys."""
+    typer.echo(_write_ssh_files(name).read_text(), nl=False)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def ssh(
+    host: Host,
+    command: Annotated[list[str] | None, typer.Argument(help="What to run there; without it, a shell.")] = None,
+    name: Name = "lab",
+) -> None:
+    """Enter a host as the lab's admin. Exit code as of ssh: the command's, or 255."""
+    found = _host(name, host)
+    os.execvp("ssh", ["ssh", "-F", str(_write_ssh_files(name)), found["name"], *(command or [])])  # noqa: S606
+
+
+@app.command()
+def logs(
+    host: Host,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more is written.")] = False,
+    name: Name = "lab",
+) -> None:
+    """Show what a host wrote to its console."""
+    console = NspawnEngine(_config(name)).console(_host(name, host)["id"])
+    if not console.exists():
+        raise _stop(f"{host} has written nothing to its console yet", FAILED)
+    os.execvp("tail", ["tail", "-n", "+1", *(["-f"] if follow else []), str(console)])  # noqa: S606

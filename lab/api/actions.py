@@ -1,0 +1,162 @@
+"""What is done to hosts: each action as the engine's calls, safe to run again from its start, and who asks for it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lab.api import catalogue, faults, snapshots
+from lab.api.cloud import Action, Cloud
+from lab.api.store import Item
+from lab.api.wire import NO_CONTENT, ApiError, Call, Reply, Routes
+
+RUNNING = {"status": "active", "power_status": "running"}
+
+
+def _create(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
+    machine = cloud.machine(item)
+    cloud.engine.create(machine)
+    cloud.sync_firewall()
+    cloud.engine.start(machine)
+    return RUNNING
+
+
+def _start(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
+    cloud.engine.start(cloud.machine(item))
+    return RUNNING
+
+
+def _halt(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
+    cloud.engine.stop(item["id"])
+    return {"power_status": "stopped"}
+
+
+def _reboot(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
+    cloud.engine.stop(item["id"])
+    return _start(cloud, item, job)
+
+
+def _reinstall(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
+    machine = cloud.machine(item)
+    cloud.engine.reinstall(machine)
+    cloud.engine.start(machine)
+    return RUNNING
+
+
+def _network(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
+    cloud.engine.set_nics(cloud.machine(item))
+    cloud.sync_firewall()
+    return {}
+
+
+def _attach_block(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
+    block = cloud.find("block", job["block"], "Invalid block storage ID.")
+    cloud.engine.attach_disk(item["id"], block["id"], block["mount_id"])
+    cloud.store.put("block", block | {"attached_to_instance": item["id"]})
+    return {} if job["live"] else _reboot(cloud, item, job)
+
+
+def _detach_block(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
+    if not job["live"]:
+        cloud.engine.stop(item["id"])
+    block = cloud.store.get("block", job["block"])
+    cloud.engine.detach_disk(item["id"], job["block"])
+    if block:
+        cloud.store.put("block", block | {"attached_to_instance": ""})
+    return {} if job["live"] else _start(cloud, item, job)
+
+
+def _snapshot(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
+    size = cloud.engine.create_snapshot(item["id"], job["snapshot"])
+    snapshot = cloud.store.get("snapshot", job["snapshot"])
+    if snapshot:
+        cloud.store.put("snapshot", snapshot | {"status": "complete", "size": size, "compressed_size": size})
+    return {}
+
+
+def _delete(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
+    cloud.engine.stop(item["id"], force=True)
+    blocks = [block for block in cloud.store.all("block") if block["attached_to_instance"] == item["id"]]
+    for block in blocks:
+        cloud.engine.detach_disk(item["id"], block["id"])
+    cloud.engine.destroy(item["id"])
+    with cloud.store.change():
+        for block in blocks:
+            cloud.store.put("block", block | {"attached_to_instance": ""})
+        for reserved in cloud.store.all("reserved_ip"):
+            if reserved["instance_id"] == item["id"]:
+                cloud.store.put("reserved_ip", reserved | {"instance_id": ""})
+        cloud.store.delete("instance", item["id"])
+    cloud.sync_firewall()
+    snapshots.resume(cloud)
+    return {}
+
+
+ACTIONS: dict[str, Action] = {
+    "create": _create,
+    "start": _start,
+    "halt": _halt,
+    "reboot": _reboot,
+    "resize": _reboot,
+    "reinstall": _reinstall,
+    "network": _network,
+    "attach block": _attach_block,
+    "detach block": _detach_block,
+    "snapshot": _snapshot,
+    "delete": _delete,
+}
+
+
+def reinstall(call: Call, **change: Any) -> Item:
+    """Begins to give the instance of the path a fresh root disk."""
+
+    def fresh(item: Item) -> Item:
+        return {"status": "pending", "_booted": False, "_boot": faults.of_boot(call.cloud.store, item), **change}
+
+    return call.cloud.act(call.path["id"], "reinstall", change=fresh)
+
+
+def _power(cloud: Cloud, instance_id: str, action: str) -> None:
+    running = cloud.unlocked(instance_id)["power_status"] == "running"
+    if action == "start" and running and cloud.engine.status(instance_id).running:
+        return
+    if action == "halt" and not running:
+        return
+    cloud.act(instance_id, action)
+
+
+def _one(action: str) -> Any:
+    def handler(call: Call) -> Reply:
+        _power(call.cloud, call.path["id"], action)
+        return NO_CONTENT
+
+    return handler
+
+
+def _several(action: str) -> Any:
+    def handler(call: Call) -> Reply:
+        wanted = call.texts("instance_ids")
+        for instance_id in wanted:
+            call.cloud.unlocked(instance_id)
+        for instance_id in wanted:
+            _power(call.cloud, instance_id, action)
+        return NO_CONTENT
+
+    return handler
+
+
+def _restore(call: Call) -> Reply:
+    snapshot_id = call.text("snapshot_id", "")
+    if not snapshot_id:
+        raise ApiError(400, "Invalid backup ID." if call.body.get("backup_id") else "snapshot_id is required")
+    snapshot = call.cloud.find("snapshot", snapshot_id, "Invalid snapshot ID.")
+    if snapshot["status"] != "complete":
+        raise ApiError(400, "Snapshot is not complete")
+    reinstall(call, _image=f"snapshot/{snapshot_id}", os="Snapshot", os_id=catalogue.SNAPSHOT_OS)
+    status = {"restore_id": snapshot_id, "restore_type": "snapshot_id", "status": "inprogress"}
+    return Reply(202, {"status": status})
+
+
+ROUTES: Routes = (
+    *((("POST", f"/instances/{{id}}/{action}", _one(action))) for action in ("halt", "reboot", "start")),
+    *((("POST", f"/instances/{action}", _several(action))) for action in ("halt", "reboot", "start")),
+    ("POST", "/instances/{id}/restore", _restore),
+)

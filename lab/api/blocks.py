@@ -1,0 +1,139 @@
+"""Block storage: create, attach and detach (live or by a reboot), grow, delete."""
+
+import secrets
+from uuid import uuid4
+
+from lab.api import catalogue
+from lab.api.cloud import Cloud, now
+from lab.api.store import Item, public
+from lab.api.wire import NO_CONTENT, ApiError, Call, Reply, Routes, page
+
+SIZES = {"high_perf": (10, 10_000), "storage_opt": (40, 40_000)}
+PRICE_PER_GB = {"high_perf": 0.10, "storage_opt": 0.025}
+INVALID = "Invalid block storage ID."
+
+
+def _size(block_type: str, size_gb: int) -> Item:
+    low, high = SIZES[block_type]
+    if not low <= size_gb <= high:
+        raise ApiError(400, f"Invalid size: {block_type} block storage is {low} to {high} GB.")
+    return {"size_gb": size_gb, "cost": round(size_gb * PRICE_PER_GB[block_type], 2)}
+
+
+def _list(call: Call) -> Reply:
+    return page(call, "blocks", [block for block in call.cloud.store.all("block") if not block["_deleted"]])
+
+
+def _get(call: Call) -> Reply:
+    return Reply(200, {"block": public(call.cloud.find("block", call.path["id"], INVALID))})
+
+
+def _create(call: Call) -> Reply:
+    region = catalogue.region(call.text("region"))["id"]
+    block_type = call.text("block_type", "high_perf")
+    if block_type not in SIZES:
+        raise ApiError(400, "Invalid block_type.")
+    block = {
+        "id": str(uuid4()),
+        "date_created": now(),
+        **_size(block_type, call.integer("size_gb")),
+        "status": "pending",
+        "region": region,
+        "attached_to_instance": "",
+        "label": call.text("label", ""),
+        "mount_id": f"{region}-{secrets.token_hex(7)}",
+        "block_type": block_type,
+        "_deleted": False,
+    }
+    call.cloud.store.put("block", block)
+    make(call.cloud, block)
+    return Reply(202, {"block": public(block)})
+
+
+def make(cloud: Cloud, block: Item) -> None:
+    """Makes the disk of a pending block storage, or what a crash left of it."""
+    cloud.engine.create_disk(block["id"], block["size_gb"])
+    cloud.engine.resize_disk(block["id"], block["size_gb"])
+    cloud.store.put("block", block | {"status": "active"})
+
+
+def remove(cloud: Cloud, block: Item) -> None:
+    """Ends what `_delete` began."""
+    if block["attached_to_instance"]:
+        cloud.engine.detach_disk(block["attached_to_instance"], block["id"])
+    cloud.engine.destroy_disk(block["id"])
+    cloud.store.delete("block", block["id"])
+
+
+def resume(cloud: Cloud) -> None:
+    """After a start: ends what was begun on block storage."""
+    for block in cloud.store.all("block"):
+        if block["_deleted"]:
+            remove(cloud, block)
+        elif block["status"] == "pending":
+            make(cloud, block)
+
+
+def _patch(call: Call) -> Reply:
+    with call.cloud.store.change():
+        block = call.cloud.find("block", call.path["id"], INVALID)
+        asked: Item = {"label": call.text("label")} if "label" in call.body else {}
+        if "size_gb" in call.body:
+            asked |= _size(block["block_type"], call.integer("size_gb"))
+            if asked["size_gb"] < block["size_gb"]:
+                raise ApiError(400, "Block storage cannot be made smaller.")
+        changes = {key: value for key, value in asked.items() if block[key] != value}
+        if not changes:
+            raise ApiError(400, "Nothing to change")
+        if "size_gb" in changes:
+            changes["status"] = "pending"
+        block |= changes
+        call.cloud.store.put("block", block)
+    if "size_gb" in changes:
+        make(call.cloud, block)
+    return NO_CONTENT
+
+
+def _delete(call: Call) -> Reply:
+    """Attached or not: current clients do not detach first."""
+    with call.cloud.store.change():
+        block = call.cloud.find("block", call.path["id"], INVALID)
+        if block["attached_to_instance"]:
+            call.cloud.unlocked(block["attached_to_instance"])
+        block["_deleted"] = True
+        call.cloud.store.put("block", block)
+    remove(call.cloud, block)
+    return NO_CONTENT
+
+
+def _attach(call: Call) -> Reply:
+    block = call.cloud.find("block", call.path["id"], INVALID)
+    instance = call.cloud.store.get("instance", call.text("instance_id"))
+    if instance is None or instance["_deleted"]:
+        raise ApiError(400, "Invalid instance ID.")
+    if block["attached_to_instance"]:
+        raise ApiError(400, "Block storage volume is already attached to a server.")
+    if block["region"] != instance["region"]:
+        raise ApiError(400, "Block storage volume must be in the same region as the server.")
+    call.cloud.act(instance["id"], "attach block", wait=True, block=block["id"], live=call.flag("live"))
+    return NO_CONTENT
+
+
+def _detach(call: Call) -> Reply:
+    block = call.cloud.find("block", call.path["id"], INVALID)
+    if not block["attached_to_instance"]:
+        raise ApiError(400, "Block storage volume is not currently attached to a server.")
+    arguments = {"block": block["id"], "live": call.flag("live")}
+    call.cloud.act(block["attached_to_instance"], "detach block", wait=True, **arguments)
+    return NO_CONTENT
+
+
+ROUTES: Routes = (
+    ("GET", "/blocks", _list),
+    ("POST", "/blocks", _create),
+    ("GET", "/blocks/{id}", _get),
+    ("PATCH", "/blocks/{id}", _patch),
+    ("DELETE", "/blocks/{id}", _delete),
+    ("POST", "/blocks/{id}/attach", _attach),
+    ("POST", "/blocks/{id}/detach", _detach),
+)

@@ -1,0 +1,178 @@
+"""The lab's cloud as a whole: what it holds, the engine that makes it real, and the actions under way."""
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_network
+from threading import Lock
+from typing import Any, Final
+
+from lab.api import addresses, catalogue, faults
+from lab.api.store import Item, Store
+from lab.api.wire import ApiError
+from lab.engine import Engine, EngineError, Machine, Nic, Rule
+
+log = logging.getLogger(__name__)
+
+LOCKED: Final = "Server is currently locked"
+Action = Callable[["Cloud", Item, Item], Mapping[str, Any]]
+"""(cloud, instance, job) -> what changes in the instance. Must bear being run again from its start after a crash."""
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Cloud:
+    """Shared by all requests; safe for threads.
+
+    An action on an instance is written into it as `_job` before it begins, locks it while it lasts, and is begun again
+    by `resume` when the process died under it.
+    """
+
+    def __init__(self, store: Store, engine: Engine, actions: Mapping[str, Action]) -> None:
+        self.store, self.engine, self._actions = store, engine, actions
+        self._pool = ThreadPoolExecutor(8, thread_name_prefix="action")
+        self._firewall = Lock()
+
+    def find(self, kind: str, item_id: str, error: str) -> Item:
+        """The item, or ApiError 404 with that text. What is being deleted is gone already."""
+        item = self.store.get(kind, item_id)
+        if item is None or item.get("_deleted"):
+            raise ApiError(404, error)
+        return item
+
+    def instance(self, instance_id: str) -> Item:
+        return self.find("instance", instance_id, "Invalid instance ID.")
+
+    def unlocked(self, instance_id: str) -> Item:
+        """The instance; ApiError 500, as the provider does, while an action on it is under way."""
+        item = self.instance(instance_id)
+        if item["_job"]:
+            raise ApiError(500, LOCKED)
+        return item
+
+    def act(
+        self,
+        instance_id: str,
+        action: str,
+        *,
+        wait: bool = False,
+        change: Callable[[Item], Mapping[str, Any]] = lambda item: {},
+        **arguments: Any,
+    ) -> Item:
+        """Begins an action on an instance, with what `change` makes of it, and returns it as it is then.
+
+        wait: returns when it is done. Raises ApiError when the instance is locked, or the engine failed while waiting.
+        """
+        with self.store.change():
+            item = self.unlocked(instance_id)
+            item |= dict(change(item))
+            item["_job"] = {"action": action, **arguments}
+            self.store.put("instance", item)
+        done = self.begin(instance_id)
+        if not wait:
+            return item
+        try:
+            done.result()
+        except EngineError as error:
+            raise ApiError(500, f"Unable to {action}: {error}") from error
+        return self.store.get("instance", instance_id) or item
+
+    def begin(self, instance_id: str) -> "Future[None]":
+        """Runs the action that is written in the instance, in the background."""
+        return self._pool.submit(self._run, instance_id)
+
+    def _run(self, instance_id: str) -> None:
+        item = self.store.get("instance", instance_id)
+        if item is None or not item["_job"]:
+            return
+        job = item["_job"]
+        faults.reach(self.store, "recorded", job["action"])
+        try:
+            changes = self._actions[job["action"]](self, item, job)
+        except Exception as error:
+            log.exception("%s of %s (%s) failed", job["action"], instance_id, item["label"])
+            self._finish(instance_id, {"_error": f"{job['action']}: {error}"})
+            raise
+        faults.reach(self.store, "acted", job["action"])
+        self._finish(instance_id, {"_error": "", **changes})
+
+    def _finish(self, instance_id: str, changes: Mapping[str, Any]) -> None:
+        with self.store.change():
+            item = self.store.get("instance", instance_id)
+            if item is not None:
+                self.store.put("instance", item | {"_job": None} | dict(changes))
+
+    def resume(self) -> None:
+        """After a start: carries on with actions that were cut short, and boots hosts that should be running."""
+        self.sync_firewall()
+        for item in self.store.all("instance"):
+            if item["_job"]:
+                self.begin(item["id"])
+            elif item["power_status"] == "running" and not self.engine.status(item["id"]).running:
+                self.act(item["id"], "start")
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def machine(self, item: Item) -> Machine:
+        """What the engine is told of an instance."""
+        config = self.engine.config
+        plan = catalogue.plan(item["plan"], item["region"])
+        main = IPv4Address(item["main_ip"])
+        public = Nic(
+            mac=addresses.mac_of(config, main),
+            network="public",
+            ipv4=(
+                IPv4Interface((main, config.network4.prefixlen)),
+                *(IPv4Interface(address) for address in item["_extra_ipv4"]),
+            ),
+            ipv6=(IPv6Interface(item["_ipv6"]),) if item["_ipv6"] else (),
+        )
+        nics = [public]
+        for vpc_id, address in item["_vpcs"].items():
+            vpc = self.store.get("vpc", vpc_id)
+            if vpc:
+                interface = IPv4Interface((address, vpc["v4_subnet_mask"]))
+                nics.append(Nic(addresses.vpc_mac(config, interface.ip), vpc_id, (interface,)))
+        return Machine(
+            id=item["id"],
+            image=item["_image"],
+            vcpus=plan["vcpu_count"],
+            memory_mb=plan["ram"],
+            disk_gb=plan["disk"],
+            nics=tuple(nics),
+            boot=item["_boot"],
+        )
+
+    def sync_firewall(self) -> None:
+        """Makes the engine's rules those of the store."""
+        with self._firewall:
+            self.engine.set_firewall(self._rules())
+
+    def _rules(self) -> dict[str, tuple[Rule, ...]]:
+        groups: dict[str, list[Item]] = {}
+        for rule in self.store.all("firewall_rule"):
+            groups.setdefault(rule["_group"], []).append(rule)
+        rules = {}
+        for item in self.store.all("instance"):
+            if not item["firewall_group_id"]:
+                continue
+            for address in filter(None, (item["main_ip"], *item["_extra_ipv4"], item["_ipv6"])):
+                family = "v6" if ":" in address else "v4"
+                group = groups.get(item["firewall_group_id"], [])
+                matching = [rule for rule in group if rule["ip_type"] == family and not rule["source"]]
+                rules[address] = tuple(_rule(rule) for rule in matching)
+        return rules
+
+
+def _rule(item: Item) -> Rule:
+    first, _, last = item["port"].partition(":")
+    return Rule(
+        protocol=item["protocol"],
+        source=ip_network(f"{item['subnet']}/{item['subnet_size']}", strict=False),
+        first_port=int(first or 0),
+        last_port=int(last or first or 0),
+    )

@@ -1,0 +1,236 @@
+"""A lab as a whole: up, down, status. Used by `mainstay lab`, `bin/rehearse` and the tests."""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from inventories.fleet import NAME
+from inventories.secrets import Secrets
+from lab.api.store import Store
+from lab.command import BASE
+from lab.engine import LabConfig
+from lab.nspawn import NspawnEngine
+
+LABS = BASE / "labs"
+MAX_INDEX = 15
+DAEMON_TIMEOUT_S = 60
+REPOSITORY = Path(__file__).parent.parent
+
+
+class LabError(Exception):
+    """The lab could not be brought up or down; says why and what to do."""
+
+
+def up(name: str = "lab") -> LabConfig:
+    """Brings a lab up, or finds it up, and returns when its API answers. Needs root. Raises LabError, EngineError."""
+    if not NAME.fullmatch(name):
+        raise LabError(
+            f"{name!r} cannot be a lab's name: lower-case letters, digits and dashes, starting with a letter"
+        )
+    if os.geteuid() != 0:
+        raise LabError("the local cloud needs root: it makes networks and boots hosts")
+    with _exclusive():
+        config = find(name) or _allocate(name)
+        _write_site(config)
+        if not answers(config):
+            NspawnEngine(config).prepare()
+            _start_daemon(config)
+    return config
+
+
+def down(name: str = "lab") -> None:
+    """Ends a lab and everything it ever made, whatever state it is in; one that is not there is down. Needs root."""
+    with _exclusive():
+        config = find(name)
+        if config is None:
+            if name != "lab":
+                return
+            config = LabConfig(name, 0, LABS / name)
+        _stop_daemon(config)
+        NspawnEngine(config).sweep()
+        _remove(config.root)
+
+
+def status(name: str = "lab") -> dict[str, Any]:
+    """What there is of a lab, from its files: `state` is up, stopped (hosts may run, the API does not) or down."""
+    config = find(name)
+    if config is None:
+        return {"name": name, "state": "down", "hosts": []}
+    database = config.root / "cloud.db"
+    hosts = []
+    if database.exists():
+        store = Store(database)
+        engine = NspawnEngine(config)
+        for item in store.all("instance"):
+            if not item["_deleted"]:
+                hosts.append(_host(item, running=engine.status(item["id"]).running))
+        store.close()
+    return {
+        "name": name,
+        "state": "up" if answers(config) else "stopped",
+        "api_url": config.api_url,
+        "api_key": api_key(config),
+        "site": str(config.root / "site"),
+        "hosts": hosts,
+    }
+
+
+def _host(item: dict[str, Any], *, running: bool) -> dict[str, Any]:
+    roles = [tag.removeprefix("role:") for tag in item["tags"] if tag.startswith("role:")]
+    state = "stopped" if not running else "running" if item["_booted"] else "booting"
+    job = item["_job"]
+    return {
+        "name": item["label"] or item["hostname"],
+        "role": next(iter(roles), ""),
+        "address": item["main_ip"],
+        "address6": item["_ipv6"],
+        "state": f"{state} ({job['action']})" if job else state,
+        "id": item["id"],
+        "error": item["_error"],
+    }
+
+
+def find(name: str) -> LabConfig | None:
+    """The lab of that name if it has been brought up."""
+    file = LABS / name / "lab.json"
+    try:
+        return LabConfig(name, int(json.loads(file.read_text())["index"]), file.parent)
+    except FileNotFoundError:
+        return None
+
+
+def api_key(config: LabConfig) -> str:
+    return (config.root / "api_key").read_text().strip()
+
+
+def answers(config: LabConfig, timeout_s: float = 2) -> bool:
+    """Whether the lab's API is there, and is this lab's."""
+    try:
+        request = Request(f"{config.api_url}/account", headers={"Authorization": f"Bearer {api_key(config)}"})  # noqa: S310
+        with urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+            return bool(json.load(answer)["account"]["name"] == f"lab {config.name}")
+    except (URLError, OSError, ValueError, KeyError):
+        return False
+
+
+@contextmanager
+def _exclusive() -> Iterator[None]:
+    """One lab comes or goes at a time: they share indexes and images."""
+    LABS.mkdir(parents=True, exist_ok=True)
+    with (LABS / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _allocate(name: str) -> LabConfig:
+    taken = {int(json.loads(file.read_text())["index"]) for file in LABS.glob("*/lab.json")}
+    free = [index for index in range(1, MAX_INDEX + 1) if index not in taken]
+    if name != "lab" and not free:
+        raise LabError(f"{MAX_INDEX} labs are up already: take one down with `mainstay lab down --name NAME`")
+    config = LabConfig(name, 0 if name == "lab" else free[0], LABS / name)
+    config.root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    _write(config.root / "api_key", secrets.token_hex(18).upper() + "\n", 0o600)
+    _write(config.root / "lab.json", json.dumps({"name": name, "index": config.index}) + "\n", 0o644)
+    return config
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """Wholly or not at all, and never readable by others on the way."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.replace(path)
+
+
+def _write_site(config: LabConfig) -> None:
+    """The files an admin of the lab's site has: key, admins, secrets. Kept when they are there."""
+    site = config.root / "site"
+    site.mkdir(mode=0o700, exist_ok=True)
+    if (site / "secrets.age").exists():
+        return
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    _write(site / "id_ed25519", private, 0o600)
+    _write(site / "id_ed25519.pub", f"{public} lab\n", 0o644)
+    _write(site / "admins.toml", f'[admins.lab]\nssh_keys = ["{public} lab"]\n', 0o644)
+    Secrets.create(site / "secrets.age", [public], {"vultr_api_key": api_key(config)})
+
+
+def _start_daemon(config: LabConfig) -> None:
+    log = config.root / "daemon.log"
+    with log.open("a") as out:
+        started = out.tell()
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "lab.daemon", config.name],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + DAEMON_TIMEOUT_S
+    while not answers(config):
+        if daemon.poll() is not None or time.monotonic() > deadline:
+            said = log.read_text()[started:].strip()[-2000:]
+            raise LabError(f"the lab's API does not answer at {config.api_url}; {log} ends with:\n{said}")
+        time.sleep(0.05)
+
+
+def _daemon_pid(config: LabConfig) -> int:
+    """The running daemon's process id, or 0. It holds a lock on its pid file for as long as it lives."""
+    try:
+        with (config.root / "daemon.pid").open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read() or 0)
+    except FileNotFoundError:
+        pass
+    return 0
+
+
+def _stop_daemon(config: LabConfig) -> None:
+    for attempt in range(100):
+        pid = _daemon_pid(config)
+        if not pid:
+            return
+        os.kill(pid, signal.SIGTERM if attempt < 50 else signal.SIGKILL)
+        time.sleep(0.1)
+    raise LabError(f"the lab's API process {pid} does not end")
+
+
+def _remove(root: Path) -> None:
+    """The lab's folder; its name and index last, so that a `down` cut short can be run again."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    left = [mount for mount in mounts if Path(mount).is_relative_to(root)]
+    if left:
+        raise LabError(f"still mounted: {', '.join(left)}; see what holds them with `fuser -vm`, then run it again")
+    if not root.exists():
+        return
+    for entry in root.iterdir():
+        if entry.name == "lab.json":
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    shutil.rmtree(root)
