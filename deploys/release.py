@@ -1,0 +1,5 @@
+"""The release servers."""
+
+from roles.release.deploy import release
+
+release()

@@ -1,0 +1,12 @@
+"""The whole site: the base on every host, then the role each host has."""
+
+from importlib import import_module
+
+from pyinfra.context import host
+
+from roles.base.deploy import base
+
+base()
+role = host.data.declared.role
+if role != "base":
+    getattr(import_module(f"roles.{role}.deploy"), role)()

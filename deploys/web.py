@@ -1,0 +1,5 @@
+"""The web servers."""
+
+from roles.web.deploy import web
+
+web()

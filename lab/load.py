@@ -1,0 +1,62 @@
+"""The sample content onto the lab's volumes, as the admin over ssh. For labs alone; publishing is something else."""
+
+import hashlib
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from inventories.inventory import LoadedSite
+from inventories.ssh import ssh_config
+from lab import sample
+from roles.common import nginx
+
+CONTENT: dict[str, Callable[[Path], None]] = {"release": sample.archive, "web": sample.website}
+TIMEOUT_SECONDS = 120
+
+
+class LoadError(Exception):
+    """Content did not reach a host; has the host's own words."""
+
+
+def content(site: LoadedSite) -> str:
+    """Loads every release and web host that has not got the sample yet; returns what was done, in words."""
+    loaded = 0
+    hosts = [(name, host) for name, host in site.fleet.hosts.items() if host.role in CONTENT]
+    with tempfile.TemporaryDirectory() as scratch:
+        config = Path(scratch) / "ssh_config"
+        config.write_text(ssh_config(site))
+        for name, host in hosts:
+            source = Path(scratch) / host.role
+            if not source.exists():
+                CONTENT[host.role](source)
+            settings = site.settings(name)[host.role]
+            assert isinstance(settings, nginx.HttpSettings)
+            mount = nginx.content_volume(site, name, settings).mount
+            loaded += _load(["ssh", "-F", str(config), name], source, mount, owner=host.role)
+    return f"{loaded} hosts loaded" if loaded else "nothing to load"
+
+
+def _load(ssh: list[str], source: Path, mount: str, *, owner: str) -> bool:
+    """Whether anything had to be sent: the digest of what a host got is kept beside its content."""
+    digest = _digest(source)
+    mark = f"{mount}/sample.sha256"
+    unpack = f"tar -x -C {mount}/public && echo {digest} > {mark}"
+    script = (
+        f"mountpoint -q {mount} && grep -qsx {digest} {mark} && echo there && exit; sudo -u {owner} sh -ec '{unpack}'"
+    )
+    packed = subprocess.run(
+        ["tar", "-c", "--owner=0", "--group=0", "-C", str(source), "."], capture_output=True, check=True
+    ).stdout
+    done = subprocess.run([*ssh, script], input=packed, capture_output=True, timeout=TIMEOUT_SECONDS, check=False)
+    if done.returncode:
+        raise LoadError(f"{ssh[-1]}: loading {mount}/public: {done.stderr.decode().strip()}")
+    return done.stdout.strip() != b"there"
+
+
+def _digest(source: Path) -> str:
+    whole = hashlib.sha256()
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        whole.update(f"{path.relative_to(source)} {path.stat().st_size} {int(path.stat().st_mtime)}\n".encode())
+        whole.update(path.read_bytes())
+    return whole.hexdigest()

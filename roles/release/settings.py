@@ -1,0 +1,23 @@
+"""What can be set for the release server, in `[settings.release]` or a host's own `settings.release`."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from roles.common import nginx
+
+OPENINGS = nginx.OPENINGS
+LISTENS = nginx.LISTENS
+Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]+(:\d{1,5})?$")]
+
+
+class Settings(nginx.HttpSettings):
+    """The release server."""
+
+    retired: tuple[Device, ...] = ()
+    """Devices that get no more releases: 410 on everything below ota/ and factory/, so that clients stop asking."""
+    installer_origins: tuple[Origin, ...] = ()
+    """Web installers that may read from here in a browser, as `https://install.example.org`."""
+    metadata_seconds: int = Field(default=60, ge=0, le=3600)
+    """How long anything but a zip may be cached; zips never change and may be kept for a year."""

@@ -1,0 +1,34 @@
+"""The website: nginx over the pages on its volume."""
+
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from roles.common import Account, accounts, nginx, packages, services, tree, volumes
+from roles.web.settings import Settings
+
+METHODS = ("GET", "HEAD")
+DOT_DIRECTORIES = ("well-known", "messages")
+
+
+@deploy("web")
+def web() -> None:
+    """Puts the host into service, or finds that it is."""
+    settings: Settings = host.data.settings["web"]
+    volume = nginx.content_volume(host.data.site, host.data.host_name, settings)
+    declared = host.data.declared.volumes
+
+    packages("packages", nginx.PACKAGES | volumes.packages(declared))
+    accounts("owner of the pages", [Account("web", system=True)])
+    volumes.volumes("volumes", declared, owners={settings.volume: "web"})
+    tree(
+        "files",
+        Path(__file__).parent / "tree",
+        settings.model_dump() | {"redirects": settings.places()},
+        generated=nginx.files(settings, volume, METHODS, DOT_DIRECTORIES),
+        directories=(f"{volume.mount}/public",),
+        owners={f"{volume.mount}/public": "web:web"},
+        validate=nginx.VALIDATE,
+    )
+    services("services", nginx.UNITS)

@@ -1,0 +1,10 @@
+"""What of this role is saved."""
+
+from roles.common import Recovery
+
+RECOVERY = Recovery(
+    paths=("/srv/web/public",),
+    consistency="files",
+    rpo_hours=24,
+    checks=("test_the_front_page_is_served", "test_phones_get_their_message"),
+)

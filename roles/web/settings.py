@@ -1,0 +1,48 @@
+"""What can be set for the website, in `[settings.web]` or a host's own `settings.web`."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from roles.common import nginx
+
+OPENINGS = nginx.OPENINGS
+LISTENS = nginx.LISTENS
+OldPath = Annotated[str, Field(pattern=r"^/[\w./~%+-]*$")]
+NewPlace = Annotated[str, Field(pattern=r"^(/|https://[a-z0-9.-]+(/|$))[\w./~%+?=&#-]*$")]
+
+
+class Settings(nginx.HttpSettings):
+    """The website."""
+
+    redirects: dict[OldPath, NewPlace] = {}
+    """Old path -> new path or https address, answered with 301, whatever the case of the old path."""
+    page_seconds: int = Field(default=300, ge=0)
+    """How long pages may be cached."""
+    asset_seconds: int = Field(default=86_400, ge=0)
+    """How long styles, scripts, fonts and images may be cached; their names do not change with their content."""
+    content_security_policy: str = Field(
+        default="default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+        "frame-ancestors 'none'",
+        pattern=r"^[\w '*:;./-]+$",
+    )
+
+    @model_validator(mode="after")
+    def _redirects_end(self) -> Self:
+        places = self.places()
+        for old, new in self.redirects.items():
+            if new.lower() in places:
+                raise ValueError(f"redirects.{old}: leads to {new}, which redirects again: name its last place")
+        return self
+
+    def places(self) -> dict[str, str]:
+        """Every path that redirects, in lower case: a page is asked for with and without a slash at its end."""
+        found: dict[str, str] = {}
+        for old, new in self.redirects.items():
+            page = old.lower().rstrip("/")
+            is_file = "." in page.rpartition("/")[2]
+            for path in (page,) if is_file else tuple(filter(None, (page, f"{page}/"))):
+                if path in found:
+                    raise ValueError(f"redirects.{old}: {path} redirects twice")
+                found[path] = new
+        return found
