@@ -1,13 +1,44 @@
-"""The four operations a role is made of; see README.md. One remote command each when nothing changes."""
+"""The four operations a role is made of; see README.md. One remote command each when nothing changes.
 
-from collections.abc import Collection, Mapping, Sequence
+Each is a generator that pyinfra evaluates when it executes (and before, to tell what would change): it takes one look
+at the host, a pure module compares, and one program on the host makes all differences good.
+"""
+
+import base64
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
-from pyinfra.api.operation import OperationMeta
+from pyinfra import logger
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.operation import OperationMeta, operation
+from pyinfra.context import host, state
 
+from roles.common import account_plan, facts, package_plan, service_plan, tree_plan, tree_source
 from roles.common.account_plan import Account
+from roles.common.program import program
 from roles.common.service_plan import Unit
+
+Commands = Generator[PyinfraCommand, None, None]
+
+
+class Refuse(PyinfraCommand):
+    """Fails the operation on this host, saying why; no remote command."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        super().__init__()
+        self.problems = tuple(problems)
+
+    def execute(self, state: Any, host: Any, connector_arguments: Any) -> bool:
+        for problem in self.problems:
+            host.log_styled(problem, fg="red", log_func=logger.error)
+        return False
+
+
+def _tell(changes: Iterable[tuple[str, str]]) -> None:
+    for what, why in changes:
+        host.log(f"  {what}: {why}")
 
 
 def packages(name: str, present: Mapping[str, str | None], **arguments: Any) -> OperationMeta:
@@ -16,7 +47,22 @@ def packages(name: str, present: Mapping[str, str | None], **arguments: Any) -> 
     Services of packages that are newly installed are not started: their configuration comes first, then `services`.
     `arguments` are pyinfra's global arguments (`_if`, `_serial`...), here and below.
     """
-    raise NotImplementedError
+    if wrong := [package for package in present if not package_plan.NAME.fullmatch(package)]:
+        raise ValueError(f"{name}: {wrong[0]!r} is not a package's name")
+    return _packages(name=name, present=dict(present), **arguments)
+
+
+@operation()
+def _packages(present: Mapping[str, str | None]) -> Commands:
+    look = host.get_fact(facts.PackageLook, names=sorted(present))
+    if look is None:
+        return
+    plan = package_plan.plan(present, look)
+    _tell((need.name, need.why) for need in plan.needed)
+    if plan.interrupted:
+        _tell([("dpkg", "an earlier run was cut off")])
+    if plan.needed or plan.interrupted:
+        yield program("packages", package_plan.orders(plan))
 
 
 def tree(
@@ -51,7 +97,57 @@ def tree(
 
     An undefined variable raises InputError, naming file and variable, before anything is changed on any host.
     """
-    raise NotImplementedError
+    wanted = tree_source.wanted(
+        source,
+        context,
+        generated=generated,
+        directories=directories,
+        absent=absent,
+        modes=modes,
+        owners=owners,
+        secret=secret,
+        validate=validate,
+    )
+    return _tree(name=name, wanted=wanted, **arguments)
+
+
+@operation()
+def _tree(wanted: tree_plan.Wanted) -> Commands:
+    look = host.get_fact(facts.TreeLook, **facts.lines(wanted.paths()))
+    if look is None:
+        return
+    plan = tree_plan.plan(wanted, tree_plan.parse(look))
+    if plan.conflicts:
+        if not state.is_executing:
+            _tell(("conflict", conflict) for conflict in plan.conflicts)
+        yield Refuse(plan.conflicts)
+        return
+    _tell((change.path, change.why) for change in plan.changes)
+    if state.config.DIFF or state.print_noop_info:
+        _show_differences(plan)
+    if plan.changes:
+        yield program("tree", tree_plan.orders(plan))
+
+
+def _show_differences(plan: tree_plan.Plan) -> None:
+    """Unified diffs of what is not secret; old content is not even read of what is."""
+    fresh = [(change, change.wanted) for change in plan.changes if isinstance(change.wanted, tree_plan.File)]
+    shown = [(change.path, file) for change, file in fresh if change.content and not file.secret]
+    if not shown:
+        return
+    contents = host.get_fact(facts.TreeContents, **facts.lines([path for path, _ in shown])) or []
+    for (path, file), packed in zip(shown, contents, strict=False):
+        for line in difference(path, base64.b64decode(packed), file.content):
+            logger.info("    %s", line)
+
+
+def difference(path: str, old: bytes, new: bytes) -> list[str]:
+    """A unified diff, or a word on why there is none."""
+    try:
+        before, after = old.decode().splitlines(), new.decode().splitlines()
+    except UnicodeDecodeError:
+        return [f"{path}: not text, {len(old)} -> {len(new)} bytes"]
+    return list(unified_diff(before, after, f"{path} (on the host)", f"{path} (wanted)", lineterm="", n=2))
 
 
 def services(name: str, units: Sequence[Unit], **arguments: Any) -> OperationMeta:
@@ -59,9 +155,38 @@ def services(name: str, units: Sequence[Unit], **arguments: Any) -> OperationMet
 
     What each was last started with is kept in /var/lib/mainstay/units/UNIT; one without such a record is restarted.
     """
-    raise NotImplementedError
+    for unit in units:
+        if not service_plan.NAME.fullmatch(unit.name):
+            raise ValueError(f"{name}: {unit.name!r} is not a unit's full name, like nginx.service")
+        if relative := [pattern for pattern in unit.files if not pattern.startswith("/")]:
+            raise ValueError(f"{name}: {unit.name}: {relative[0]!r} is not an absolute path")
+    return _services(name=name, units=tuple(units), **arguments)
+
+
+@operation()
+def _services(units: Sequence[Unit]) -> Commands:
+    names = [unit.name for unit in units]
+    lines = host.get_fact(facts.ServiceLook, units=names, patterns=service_plan.patterns(units))
+    if lines is None:
+        return
+    plan = service_plan.plan(units, *service_plan.parse(units, lines))
+    _tell((action.unit, f"{' and '.join(action.verbs)}, because {action.why}") for action in plan.actions)
+    if plan.actions or plan.daemon_reload:
+        yield program("services", service_plan.orders(plan))
 
 
 def accounts(name: str, users: Sequence[Account], absent: Collection[str] = (), **arguments: Any) -> OperationMeta:
     """Users with their groups, shells and SSH keys. `absent` ones are removed, their processes ended, homes kept."""
-    raise NotImplementedError
+    return _accounts(name=name, users=tuple(users), absent=tuple(absent), **arguments)
+
+
+@operation()
+def _accounts(users: Sequence[Account], absent: Sequence[str]) -> Commands:
+    homes = [user.home_directory for user in users if user.ssh_keys is not None]
+    look = host.get_fact(facts.AccountLook, homes=homes)
+    if look is None:
+        return
+    changes = account_plan.plan(users, absent, account_plan.parse(look))
+    _tell((change.name, change.why) for change in changes)
+    if changes:
+        yield program("accounts", [change.order for change in changes])

@@ -1,6 +1,21 @@
-"""Which units are not what they should be, from one look at the host. Pure."""
+"""Which units are not what they should be, from one look at the host. Pure.
 
+A record, kept on the host for each unit, is a digest of its definition (unit file and drop-ins in /etc/systemd/system)
+and one of its other files. Both cover the time of the last change of the inode too: a file that was edited by hand,
+taken up by the service and then put back has its old content, but the service has not.
+"""
+
+import hashlib
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+RECORDS = "/var/lib/mainstay/units"
+PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
+LOOK = r"%C@\t%p\n"
+ENABLED = {"enabled", "static", "alias", "indirect", "generated", "linked"}
+NAME = re.compile(r"[\w@.:\\-]+\.(service|socket|timer|path|mount|target|slice|automount|swap)")
 
 
 @dataclass(frozen=True)
@@ -18,3 +33,140 @@ class Unit:
     """A change of `files` is taken up by a reload."""
     enabled: bool = True
     running: bool = True
+
+    @property
+    def definition(self) -> tuple[str, ...]:
+        return (f"/etc/systemd/system/{self.name}", f"/etc/systemd/system/{self.name}.d")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a host says of one unit."""
+
+    properties: Mapping[str, str]
+    record: str
+
+
+@dataclass(frozen=True)
+class Action:
+    """What to do with one unit: systemctl's verbs, and the record to keep when all went well (empty: none)."""
+
+    unit: str
+    verbs: tuple[str, ...]
+    record: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    actions: tuple[Action, ...]
+    daemon_reload: bool
+
+
+def patterns(units: Sequence[Unit]) -> list[str]:
+    """All patterns whose files a look must hash."""
+    return list(dict.fromkeys(pattern for unit in units for pattern in (*unit.definition, *unit.files)))
+
+
+def unquoted(pattern: str) -> str:
+    """For a shell that is to expand the pattern and nothing else."""
+    return "".join(part if part in "*?[]" else shlex.quote(part) for part in re.split(r"([*?\[\]])", pattern) if part)
+
+
+def parse(units: Sequence[Unit], lines: Sequence[str]) -> tuple[list[Look], dict[str, str]]:
+    """What a look says: a Look for each unit in order, and a stamp of content and change time for each file."""
+    rest = iter(lines)
+    states = []
+    for _ in units:
+        properties = {}
+        for line in rest:
+            if not line:
+                break
+            key, _, value = line.partition("=")
+            properties[key] = value
+        states.append(properties)
+    looks = [Look(properties, next(rest, "")) for properties in states]
+    changed: dict[str, str] = {}
+    stamps: dict[str, str] = {}
+    for line in rest:
+        if "\t" in line:
+            time, path = line.split("\t", 1)
+            changed[path] = time
+        elif len(line) > 66:
+            stamps[line[66:]] = line[:64]
+    return looks, {path: f"{digest} {changed.get(path, '')}" for path, digest in stamps.items()}
+
+
+def plan(units: Sequence[Unit], looks: Sequence[Look], files: Mapping[str, str]) -> Plan:
+    """Compares; an action for each unit that is not as wanted or does not run what is on disk."""
+    actions = []
+    daemon_reload = False
+    for unit, look in zip(units, looks, strict=True):
+        stale = look.properties.get("NeedDaemonReload") == "yes"
+        record = f"{_digest(unit.definition, files)} {_digest(unit.files, files)}" if unit.running else ""
+        verbs, whys = _enabling(unit, look.properties.get("UnitFileState", ""))
+        verb, why = _running(unit, look, record, stale)
+        daemon_reload |= stale or bool(verb)
+        if verb or why:
+            verbs.append(verb)
+            whys.append(why)
+        if verbs:
+            actions.append(Action(unit.name, tuple(verbs), record, ", ".join(whys)))
+    return Plan(tuple(actions), daemon_reload)
+
+
+def _enabling(unit: Unit, state: str) -> tuple[list[str], list[str]]:
+    if unit.enabled and state in ("masked", "masked-runtime"):
+        return ["unmask", "enable"], ["masked"]
+    if unit.enabled and state not in ENABLED:
+        return ["enable"], ["not enabled"]
+    if not unit.enabled and state in ("enabled", "enabled-runtime", "linked", "linked-runtime"):
+        return ["disable"], ["enabled"]
+    return [], []
+
+
+def _running(unit: Unit, look: Look, record: str, stale: bool) -> tuple[str, str]:
+    """The verb that makes a unit run, or not run, and why."""
+    state = look.properties.get("ActiveState", "")
+    active = state in ("active", "reloading", "activating", "refreshing")
+    if not unit.running:
+        return ("stop", "running") if active else ("", "")
+    if not active:
+        return "restart", f"not running ({look.properties.get('LoadState', '')}, {state})"
+    definition, _, config = record.partition(" ")
+    was_definition, _, was_config = look.record.partition(" ")
+    if not look.record:
+        return "restart", "nothing is known of what it was started with"
+    if stale or definition != was_definition:
+        return "restart", "its unit file changed since it was started"
+    if config != was_config:
+        return ("reload" if unit.reload else "restart"), "its files changed since it was started"
+    return "", ""
+
+
+def _digest(patterns: Sequence[str], files: Mapping[str, str]) -> str:
+    match = re.compile("|".join(f"(?:{_regex(pattern)})(?:/.*)?" for pattern in patterns) or r"(?!)").fullmatch
+    total = hashlib.sha256()
+    for path in sorted(filter(match, files)):
+        total.update(f"{path}\0{files[path]}\0".encode())
+    return total.hexdigest()[:32]
+
+
+def _regex(pattern: str) -> str:
+    """A shell pattern: `*` and `?` do not match a slash, nor a leading dot."""
+    found = ""
+    for part in re.split(r"(\*|\?|\[[^\]]+\])", pattern):
+        if part in ("*", "?"):
+            dot = r"(?!\.)" if found.endswith("/") else ""
+            found += f"{dot}[^/]{'*' if part == '*' else ''}"
+        elif part.startswith("[") and part.endswith("]"):
+            found += f"[{part[1:-1].replace('!', '^', 1) if part[1] == '!' else part[1:-1]}]"
+        else:
+            found += re.escape(part)
+    return found
+
+
+def orders(plan: Plan) -> dict[str, object]:
+    """What on_host/services.py is told."""
+    actions = [[action.unit, list(action.verbs), action.record] for action in plan.actions]
+    return {"daemon_reload": plan.daemon_reload, "actions": actions}

@@ -1,0 +1,116 @@
+"""Installs or upgrades packages in one apt call, without starting services that do not run yet."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+RUN = Path("/run/mainstay")
+INSTALLING = RUN / "installing"
+UPDATED = RUN / "package-lists"
+LISTS_AGE_S = 3600
+POLICY = Path("/usr/sbin/policy-rc.d")
+MARK = "# Made by Mainstay"
+# invoke-rc.d and deb-systemd-invoke ask this before they start anything; 101 forbids (invoke-rc.d(8)). Should this
+# program be cut off, then the process id before a reboot, and the empty /run after one, tell that nobody installs.
+POLICY_TEXT = f"""#!/bin/sh
+{MARK}: while it installs packages, services that do not run yet are not started.
+read -r pid 2>/dev/null < {INSTALLING} && kill -0 "$pid" 2>/dev/null || exit 0
+for word; do case "$word" in -*) ;; *) systemctl -q is-active "$word" && exit 0; exit 101 ;; esac; done
+exit 0
+"""
+APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=3")
+KEEP = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "NEEDRESTART_MODE": "l",
+    "APT_LISTCHANGES_FRONTEND": "none",
+}
+
+
+class Failure(Exception):
+    """Says which command failed, and its last lines."""
+
+
+def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    if check and done.returncode:
+        lines = "\n".join(done.stdout.strip().splitlines()[-25:])
+        raise Failure(f"`{' '.join(command)}` fails ({done.returncode}):\n{lines}")
+    return done
+
+
+def hold_services() -> bool:
+    """False where the host has a policy of its own, which is left alone."""
+    INSTALLING.write_text(f"{os.getpid()}\n")
+    if POLICY.exists() and MARK not in POLICY.read_text():
+        return False
+    fresh = POLICY.with_suffix(".new")
+    fresh.write_text(POLICY_TEXT)
+    fresh.chmod(0o755)
+    fresh.rename(POLICY)
+    return True
+
+
+def lists_are_fresh() -> bool:
+    return UPDATED.exists() and time.time() - UPDATED.stat().st_mtime < LISTS_AGE_S
+
+
+def update() -> None:
+    run(*APT, "-o", "APT::Update::Error-Mode=any", "update")
+    UPDATED.touch()
+
+
+def install(packages: dict[str, str]) -> None:
+    run("dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
+    if not packages:
+        return
+    command = (*APT, *KEEP, "--no-install-recommends", "install", *packages)
+    updated = any(packages.values()) or not lists_are_fresh()
+    if updated:
+        update()
+    if run(*command, check=updated).returncode:
+        update()
+        run(*command)
+    too_old = []
+    for name, minimum in packages.items():
+        version = run("dpkg-query", "-W", "-f", "${Version}", name).stdout
+        if minimum and run("dpkg", "--compare-versions", version, "ge", minimum, check=False).returncode:
+            too_old.append(f"{name}: the archive has {version}, wanted at least {minimum}")
+    if too_old:
+        raise Failure("\n".join(too_old))
+
+
+def main() -> int:
+    packages = json.loads(zlib.decompress(base64.b64decode(sys.stdin.buffer.read())))["packages"]
+    os.umask(0o022)
+    RUN.mkdir(mode=0o700, exist_ok=True)
+    ours = hold_services()
+    try:
+        install(packages)
+    except Failure as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        INSTALLING.unlink()
+        if ours:
+            POLICY.unlink()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
