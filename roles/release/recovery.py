@@ -6,5 +6,5 @@ RECOVERY = Recovery(
     paths=("/srv/release/public",),
     consistency="files",
     rpo_hours=24,
-    checks=("test_an_update_client_gets_its_package", "test_every_zip_has_a_checksum_beside_it"),
+    checks=("test_a_download_resumes_anywhere", "test_checksums_are_plain_text_in_the_normal_form"),
 )

@@ -6,5 +6,5 @@ RECOVERY = Recovery(
     paths=("/srv/web/public",),
     consistency="files",
     rpo_hours=24,
-    checks=("test_the_front_page_is_served", "test_phones_get_their_message"),
+    checks=("test_the_front_page_is_a_page_for_a_few_minutes", "test_phones_get_their_message_as_plain_text"),
 )

@@ -1,0 +1,128 @@
+"""What browsers and phones get from a web server."""
+
+import pytest
+from testinfra.host import Host
+
+from inventories.fleet import Volume
+from inventories.inventory import LoadedSite
+from lab import load
+from roles.common import nginx
+from roles.web.settings import Settings
+from tests.roles import web_host
+from tests.roles.web_client import SECURITY_HEADERS, Client, clients
+
+pytestmark = pytest.mark.lab
+MISSING = "/no/such/page"
+
+
+@pytest.fixture(scope="session")
+def settings(loaded_site: LoadedSite, host_name: str) -> Settings:
+    found = loaded_site.settings(host_name)["web"]
+    assert isinstance(found, Settings)
+    return found
+
+
+@pytest.fixture(scope="session")
+def volume(loaded_site: LoadedSite, host_name: str, settings: Settings) -> Volume:
+    return nginx.content_volume(loaded_site, host_name, settings)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def content(request: pytest.FixtureRequest, loaded_site: LoadedSite) -> None:
+    """The lab's hosts get the sample; others are tested with what they hold."""
+    if not request.config.getoption("--inventory"):
+        load.content(loaded_site)
+
+
+@pytest.fixture(scope="session", params=["IPv4", "IPv6"])
+def client(request: pytest.FixtureRequest, loaded_site: LoadedSite, host_name: str) -> Client:
+    return clients(loaded_site, host_name)[request.param]
+
+
+@pytest.fixture(scope="session")
+def pages(host: Host, volume: Volume) -> list[str]:
+    return web_host.files_below(host, f"{volume.mount}/public", "*.html")
+
+
+def test_the_front_page_is_a_page_for_a_few_minutes(client: Client, settings: Settings) -> None:
+    answer = client.get("/")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["Cache-Control"] == f"public, max-age={settings.page_seconds}"
+
+
+def test_a_page_is_found_without_its_extension_and_a_folder_by_its_index(client: Client, pages: list[str]) -> None:
+    for page in [page for page in pages if page != "/404.html"][:20]:
+        short = page.removesuffix("index.html") if page.endswith("/index.html") else page.removesuffix(".html")
+        assert client.get(short).content == client.get(page).content, page
+
+
+def test_phones_get_their_message_as_plain_text(client: Client) -> None:
+    answer = client.get("/.messages/latest.txt")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "public, max-age=60"
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+
+
+def test_old_addresses_lead_to_the_new_for_good(client: Client, settings: Settings) -> None:
+    for old, new in settings.places().items():
+        answer = client.get(old)
+        assert (answer.status_code, answer.headers["Location"]) == (301, new), old
+        if new.startswith("/") and "#" not in new:
+            assert client.status(new) == 200, new
+
+
+def test_what_is_missing_gets_the_sites_own_404_with_that_status(client: Client, host: Host, volume: Volume) -> None:
+    own = host.check_output(f"cat {volume.mount}/public/404.html")
+    for path in (MISSING, "/404.html", "/.messages/", "/assets/"):
+        answer = client.get(path)
+        assert answer.status_code == 404, path
+        assert answer.text.strip() == own.strip()
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_dot_files_other_than_the_public_ones_are_not_there(client: Client) -> None:
+    for path in ("/.git/HEAD", "/.git/", "/.htaccess", "/docs/.git/config", "/%2egit/HEAD", "/.messages/../.git/HEAD"):
+        assert client.status(path) == 404, path
+
+
+def test_styles_are_cached_longer_and_compressed(
+    client: Client, host: Host, volume: Volume, settings: Settings
+) -> None:
+    for path in web_host.files_below(host, f"{volume.mount}/public", "*.css"):
+        answer = client.get(path)
+        assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
+        assert answer.headers["Cache-Control"] == f"public, max-age={settings.asset_seconds}"
+        plain = client.get(path, Accept_Encoding="identity")
+        if int(plain.headers["Content-Length"]) >= 1024:
+            assert answer.headers["Content-Encoding"] == "gzip"
+            assert answer.headers["Vary"] == "Accept-Encoding"
+        assert answer.content == plain.content
+
+
+def test_only_reading_is_allowed(client: Client) -> None:
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE"):
+        answer = client.ask(method, "/")
+        assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD"), method
+
+
+def test_answers_carry_no_cookie_and_no_version_but_the_security_headers(client: Client, settings: Settings) -> None:
+    for path in ("/", MISSING):
+        headers = client.get(path).headers
+        assert headers["Server"] == "nginx"
+        assert "Set-Cookie" not in headers
+        assert SECURITY_HEADERS.items() <= headers.items()
+        assert headers["Content-Security-Policy"] == settings.content_security_policy
+
+
+def test_the_pages_are_on_their_own_volume(host: Host, settings: Settings, volume: Volume) -> None:
+    web_host.assert_content_is_on_its_volume(host, settings.volume, volume, "web")
+
+
+def test_nginx_is_confined(host: Host, volume: Volume) -> None:
+    web_host.assert_nginx_is_confined(host, volume)
+
+
+def test_the_log_holds_no_person(host: Host, loaded_site: LoadedSite, host_name: str) -> None:
+    web_host.assert_the_log_holds_no_person(host, clients(loaded_site, host_name)["IPv4"])

@@ -1,0 +1,54 @@
+"""An ordinary HTTP client at one address of a host, for the suites of the web roles."""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import requests
+
+from inventories.inventory import LoadedSite
+
+TIMEOUT_SECONDS = 10
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+@dataclass(frozen=True)
+class Client:
+    """Follows no redirect and offers gzip, as clients in the field do."""
+
+    address: str
+    name: str = ""
+    """Sent as Host; default: the address."""
+
+    def ask(self, method: str, path: str, **headers: str) -> requests.Response:
+        """The answer with its body unread (`.content` reads it); keywords are headers, `_` for `-`."""
+        host = f"[{self.address}]" if ip_address(self.address).version == 6 else self.address
+        sent = {"Accept-Encoding": "gzip", "Host": self.name or host}
+        sent |= {key.replace("_", "-"): value for key, value in headers.items()}
+        return requests.request(
+            method, f"http://{host}{path}", headers=sent, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True
+        )
+
+    def get(self, path: str, **headers: str) -> requests.Response:
+        return self.ask("GET", path, **headers)
+
+    def head(self, path: str, **headers: str) -> requests.Response:
+        return self.ask("HEAD", path, **headers)
+
+    def status(self, path: str) -> int:
+        return self.get(path).status_code
+
+
+def clients(site: LoadedSite, host_name: str) -> dict[str, Client]:
+    """By family; a host that is not provisioned with both has too few, and its suite says so."""
+    locked, declared = site.lock.hosts[host_name], site.fleet.hosts[host_name]
+    name = declared.dns[0] if declared.dns else ""
+    return {"IPv4": Client(locked.ipv4, name), "IPv6": Client(locked.ipv6, name)}
+
+
+def body_size(answer: requests.Response) -> int:
+    """Bytes as they came over the wire."""
+    return len(answer.raw.read(decode_content=False))

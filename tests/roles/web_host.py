@@ -1,0 +1,59 @@
+"""What the suites of both web roles look at on a host, reading only."""
+
+import json
+import time
+import uuid
+
+from testinfra.host import Host
+
+from inventories.fleet import Volume
+from roles.common.volume_plan import unit_name
+from tests.roles.web_client import Client
+
+EXPOSURE_AT_MOST = 1.6
+"""Of 10; `systemd-analyze security`. What is left: it has a network, AF_UNIX and a low port."""
+LOG = "/var/log/http/access.log"
+FLUSH_SECONDS = 15
+LOGGED = {"time", "method", "path", "status", "bytes", "seconds", "range"}
+
+
+def assert_content_is_on_its_volume(host: Host, label: str, volume: Volume, owner: str) -> None:
+    """Mounted by its label, owned by the role's user, writable by nobody else, and nginx bound to it."""
+    facts = json.loads(host.check_output(f"findmnt --json -o LABEL,FSTYPE,OPTIONS --mountpoint {volume.mount}"))
+    (mounted,) = facts["filesystems"]
+    # A container has no udev, from which findmnt takes the label: ask the device then.
+    found = mounted["label"] or host.check_output(f"blkid -p -s LABEL -o value $(findmnt -no SOURCE {volume.mount})")
+    assert (found, mounted["fstype"]) == (label, volume.filesystem)
+    assert {"nodev", "nosuid", "noexec"} <= set(mounted["options"].split(","))
+    assert host.check_output(f"stat -c '%U %a' {volume.mount}/public") == f"{owner} 755"
+    bound = host.check_output("systemctl show -p BindsTo --value nginx.service").split()
+    assert unit_name(volume.mount) in bound
+    assert host.user(owner).shell == "/usr/sbin/nologin"
+
+
+def assert_nginx_is_confined(host: Host, volume: Volume) -> None:
+    """No process of it was ever root, it can write no content, and systemd rates its sandbox well."""
+    users = set(host.check_output("ps -C nginx -o user=").split())
+    assert users == {"www-data"}
+    assert host.run(f"sudo -u www-data test -w {volume.mount}/public").rc != 0
+    said = host.check_output("systemd-analyze security --no-pager nginx.service | tail -1")
+    assert float(said.split(":")[1].split()[0]) <= EXPOSURE_AT_MOST, said
+
+
+def assert_the_log_holds_no_person(host: Host, client: Client) -> None:
+    """A request is logged without its address, agent, referrer and query; logs are rotated away within days."""
+    path = f"/mainstay-{uuid.uuid4().hex}"
+    client.get(f"{path}?secret=query", User_Agent="agent-of-a-person", Referer="http://from.example/")
+    deadline = time.monotonic() + FLUSH_SECONDS
+    while not (lines := host.run(f"grep -F {path} {LOG}").stdout) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    entry = json.loads(lines)
+    assert set(entry) == LOGGED
+    assert entry["path"] == path
+    assert host.run("logrotate --debug /etc/logrotate.d/http").rc == 0
+
+
+def files_below(host: Host, root: str, pattern: str) -> list[str]:
+    """Paths from root on, as in URLs, of files whose name matches; sorted, without dot directories."""
+    found = host.check_output(f"cd {root} && find . -name '.?*' -prune -o -type f -name '{pattern}' -print")
+    return sorted(path.removeprefix(".") for path in found.splitlines())
