@@ -1,0 +1,204 @@
+"""Root disks, block storage and snapshots: sparse files, ext4 in those that hosts boot from, loop devices over the others."""
+
+import contextlib
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from lab.command import run
+from lab.engine import GIB, EngineError, LabConfig
+from lab.image import root_of
+from lab.nspawn_folder import Attached, Folder, replace
+from lab.nspawn_process import init_of, loop_files, wait
+
+LETTERS = "bcdefghijklmnop"
+RELEASE_TIMEOUT_S = 10
+COPY_TIMEOUT_S = 1800
+
+# Fills what is left, to the last block; the file lies beside the overlay's layers, where the host cannot see it.
+FILL = """
+size=$(stat -f -c '%a * %S' "$1"); fallocate -l $(($size)) "$1/fill" || true
+dd if=/dev/zero of="$1/fill.rest" bs=4k 2>/dev/null || true
+"""
+FREE = 'rm -f "$1/fill" "$1/fill.rest"'
+
+
+def create_root(folder: Folder, size_gb: int, image: str) -> None:
+    """An empty root disk over an image."""
+    root_of(image)
+    fresh = folder.path / "disk.new"
+    _sparse(fresh, size_gb)
+    run("mkfs.ext4", "-q", "-F", "-m0", "-L", "root", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1", fresh)
+    replace(folder.path / "image", image)
+    fresh.replace(folder.disk)
+
+
+def copy_root(folder: Folder, size_gb: int, snapshot: Path) -> None:
+    """A root disk that is the copy of a snapshot, grown to its size."""
+    if not (snapshot / "image").exists():
+        raise EngineError(f"{snapshot}: no such snapshot")
+    image = (snapshot / "image").read_text()
+    root_of(image)
+    fresh = folder.path / "disk.new"
+    run("cp", "--sparse=always", "--reflink=auto", snapshot / "disk.img", fresh, timeout_s=COPY_TIMEOUT_S)
+    if size_gb * GIB > fresh.stat().st_size:
+        os.truncate(fresh, size_gb * GIB)
+        run("e2fsck", "-f", "-p", fresh, timeout_s=COPY_TIMEOUT_S)
+        run("resize2fs", fresh, timeout_s=COPY_TIMEOUT_S)
+    replace(folder.path / "image", image)
+    fresh.replace(folder.disk)
+
+
+def snapshot(folder: Folder, target: Path) -> int:
+    """Copies a root disk, running or not, and returns what the copy takes up in bytes. The host stands still meanwhile, and
+    goes on even if this process is killed."""
+    if (target / "disk.img").exists():
+        return _used(target / "disk.img")
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    pid = folder.supervisor
+    mounted = folder.path / "disk"
+    fresh = target / "disk.new"
+    copy = f"cp --sparse=always --reflink=auto '{folder.disk}' '{fresh}'"
+    if pid > 0:
+        script = f"trap 'fsfreeze -u {mounted}' EXIT; fsfreeze -f {mounted}; {copy}"
+        run("setsid", "nsenter", f"--mount=/proc/{pid}/ns/mnt", "sh", "-ec", script, timeout_s=COPY_TIMEOUT_S)
+    else:
+        run("sh", "-ec", copy, timeout_s=COPY_TIMEOUT_S)
+    (target / "image").write_text(folder.image)
+    fresh.replace(target / "disk.img")
+    return _used(target / "disk.img")
+
+
+def _used(path: Path) -> int:
+    return path.stat().st_blocks * 512
+
+
+def fill_root(folder: Folder, *, full: bool) -> None:
+    """Takes every free block of a root disk, or gives them back; of a stopped host too."""
+    script, mounted, pid = FILL if full else FREE, folder.path / "disk", folder.supervisor
+    if full and pid > 0:
+        fill_root(folder, full=False)
+    if pid > 0:
+        run("nsenter", f"--mount=/proc/{pid}/ns/mnt", "sh", "-ec", script, "fill", mounted)
+    else:
+        mounted.mkdir(exist_ok=True)
+        run("unshare", "--mount", "sh", "-ec", f'mount -o loop "$2" "$1"\n{script}', "fill", mounted, folder.disk)
+
+
+# --- block storage
+
+
+def disk_file(config: LabConfig, disk_id: str) -> Path:
+    return config.root / "disks" / f"{disk_id}.img"
+
+
+def create(config: LabConfig, disk_id: str, size_gb: int) -> None:
+    path = disk_file(config, disk_id)
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        fresh = path.with_suffix(".new")
+        _sparse(fresh, size_gb)
+        fresh.replace(path)
+
+
+def resize(config: LabConfig, disk_id: str, size_gb: int) -> None:
+    """Larger only: what is cut off is gone. A host that has it sees the new size at once."""
+    path = disk_file(config, disk_id)
+    if size_gb * GIB < path.stat().st_size:
+        raise EngineError(f"disk {disk_id}: cannot shrink from {path.stat().st_size // GIB} to {size_gb} GiB")
+    os.truncate(path, size_gb * GIB)
+    for device in loop_files(str(path)):
+        run("losetup", "--set-capacity", device)
+
+
+def _sparse(path: Path, size_gb: int) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    os.truncate(path, size_gb * GIB)
+
+
+def bring_up(config: LabConfig, folder: Folder) -> None:
+    """A loop device for each disk attached, the list of nodes that the host makes at boot, and the nodes if it runs."""
+    lines = ""
+    for disk_id, disk in folder.disks.items():
+        number = _loop(disk_file(config, disk_id))
+        node, by_id = f"/dev/vd{disk.letter}", f"/dev/disk/by-id/virtio-{disk.serial}"
+        lines += f"b {node} 0660 root disk - 7:{number}\nd /dev/disk/by-id 0755 root root -\nL {by_id} - - - - ../../vd{disk.letter}\n"
+        if init := init_of(folder.supervisor):
+            _make_nodes(Path(f"/proc/{init}/root"), node, by_id, number)
+    # Written in place: a running host has this very file bound in.
+    (folder.path / "tmpfiles.conf").write_text(lines)
+
+
+def _loop(path: Path) -> int:
+    if not path.exists():
+        raise EngineError(f"{path}: no such disk")
+    there = loop_files(str(path))
+    device = there[0] if there else run("losetup", "--find", "--show", "--nooverlap", path).strip()
+    return int(device.removeprefix("/dev/loop"))
+
+
+def _make_nodes(root: Path, node: str, by_id: str, number: int) -> None:
+    device, link = root / node.lstrip("/"), root / by_id.lstrip("/")
+    wanted = os.makedev(7, number)
+    with contextlib.suppress(FileNotFoundError):
+        if device.stat().st_rdev != wanted:
+            device.unlink()
+    with contextlib.suppress(FileExistsError):
+        os.mknod(device, stat.S_IFBLK | 0o660, wanted)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        link.symlink_to(f"../../{device.name}")
+
+
+def attach(config: LabConfig, folder: Folder, disk_id: str, serial: str) -> None:
+    disks = folder.disks
+    if disk_id not in disks:
+        taken = {disk.letter for disk in disks.values()}
+        free = next((letter for letter in LETTERS if letter not in taken), None)
+        if free is None:
+            raise EngineError(f"host {folder.path.name}: no more than {len(LETTERS)} disks can be attached")
+        folder.save_disks(disks | {disk_id: Attached(free, serial)})
+    if folder.supervisor:
+        bring_up(config, folder)
+
+
+def detach(config: LabConfig, folder: Folder, disk_id: str) -> None:
+    """Takes a disk away. Raises EngineError while a process of the host has a file open on it: the real thing would have
+    it fail, and its data with it."""
+    disks = folder.disks
+    disk = disks.get(disk_id)
+    if disk is None:
+        return
+    init = init_of(folder.supervisor)
+    devices = loop_files(str(disk_file(config, disk_id)))
+    if init:
+        mounts = Path(f"/proc/{init}/mountinfo").read_text().splitlines()
+        numbers = {f"7:{device.removeprefix('/dev/loop')}" for device in devices}
+        for mount in [line.split()[4] for line in mounts if line.split()[2] in numbers]:
+            run("nsenter", f"--mount=/proc/{init}/ns/mnt", f"--root=/proc/{init}/root", "umount", mount)
+    release(disk_file(config, disk_id))
+    if init:
+        for name in (f"dev/disk/by-id/virtio-{disk.serial}", f"dev/vd{disk.letter}"):
+            (Path(f"/proc/{init}/root") / name).unlink(missing_ok=True)
+    folder.save_disks({other: value for other, value in disks.items() if other != disk_id})
+    if folder.supervisor:
+        bring_up(config, folder)
+
+
+def release(path: Path) -> None:
+    """Removes the loop devices on a file, or in a folder when it ends with a slash."""
+    for device in loop_files(str(path)):
+        run("losetup", "--detach", device)
+    wait(lambda: not loop_files(str(path)), RELEASE_TIMEOUT_S, f"{path}: still in use after {RELEASE_TIMEOUT_S} s")
+
+
+def release_all(config: LabConfig) -> None:
+    """Removes every loop device on a file of the lab, root disks of hosts that have just ended included."""
+    root = f"{config.root}/"
+    for device in loop_files(root):
+        with contextlib.suppress(EngineError):
+            run("losetup", "--detach", device)
+    wait(lambda: not loop_files(root), RELEASE_TIMEOUT_S, f"{root}: loop devices still in use: see `losetup --list`")
