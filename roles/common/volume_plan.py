@@ -19,7 +19,7 @@ MARKERS = "/var/lib/mainstay/volumes"
 GROWABLE_BYTES = 2**26
 """Less unused space at the end of a disk than this is alignment, not growth."""
 
-# Lines of fields: `disk DEVICE BYTES blank|unsigned|TYPE LABEL FS_BYTES`, `mount PATH DEVICE OWNER`, `unit NAME SHA256
+# Lines of fields: `disk DEVICE BYTES blank|unsigned|TYPE LABEL FS_BYTES`, `mount PATH DEVICE OWNER FS_BYTES`, `unit NAME SHA256
 # ENABLED`, `begun LABEL DEVICE`. blank: no signature and only zeros in the first 16 MiB; `-` stands for nothing.
 LOOK = """
 for link in /dev/disk/by-id/*; do
@@ -39,7 +39,9 @@ for link in /dev/disk/by-id/*; do
 done | sort -u
 for path in PATHS; do
   source=$(findmnt -n -o SOURCE --mountpoint "$path") || continue
-  echo "mount $path $(readlink -f "$source") $(stat -c %U "$path")"
+  # XFS writes its superblock late: ask the running one for its size
+  size=$(xfs_info "$path" 2>/dev/null | sed -n 's/^data .*bsize=\\([0-9]*\\) *blocks=\\([0-9]*\\),.*/\\1 * \\2/p')
+  echo "mount $path $(readlink -f "$source") $(stat -c %U "$path") $((${size:-0}))"
 done
 for unit in UNITS; do
   sum=$(sha256sum "/etc/systemd/system/$unit" 2>/dev/null) || continue
@@ -67,8 +69,11 @@ class Disk:
 
 @dataclass(frozen=True)
 class Mounted:
+    """What is mounted; filesystem_size is 0 where the disk's own word for it is good."""
+
     device: str
     owner: str
+    filesystem_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def parse(lines: Iterable[str]) -> Seen:
     rows = [line.split(" ") for line in lines if line]
     return Seen(
         tuple(Disk(r[1], int(r[2]), r[3], r[4], int(r[5])) for r in rows if r[0] == "disk"),
-        {r[1]: Mounted(r[2], r[3]) for r in rows if r[0] == "mount"},
+        {r[1]: Mounted(r[2], r[3], int(r[4])) for r in rows if r[0] == "mount"},
         {r[1]: (r[2], r[3]) for r in rows if r[0] == "unit"},
         {r[1]: r[2] for r in rows if r[0] == "begun"},
     )
@@ -109,9 +114,10 @@ def plan(volumes: Mapping[str, Volume], owners: Mapping[str, str], seen: Seen) -
             disk = _blank(name, volume, seen)
             yield _format(name, volume, disk)
         yield from _mount(name, volume, disk, seen)
-        if 0 < disk.filesystem_size < disk.size - GROWABLE_BYTES:
-            yield GROW[volume.filesystem].format(device=disk.device, mount=volume.mount) + f" && sync -f {volume.mount}"
         mounted = seen.mounts.get(volume.mount)
+        size = (mounted and mounted.filesystem_size) or disk.filesystem_size
+        if 0 < size < disk.size - GROWABLE_BYTES:
+            yield GROW[volume.filesystem].format(device=disk.device, mount=volume.mount) + f" && sync -f {volume.mount}"
         if (owner := owners.get(name)) and not (mounted and mounted.owner == owner):
             # The mount point last: where it has its owner, all below has.
             yield (

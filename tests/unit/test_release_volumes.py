@@ -88,6 +88,12 @@ def test_a_resized_disk_grows_its_filesystem_and_nothing_else() -> None:
     assert commands(grown).splitlines() == ["resize2fs /dev/vdb && sync -f /srv/release"]
 
 
+def test_a_mounted_xfs_is_asked_itself_how_large_it_is() -> None:
+    mounts = {"/srv/release": Mounted("/dev/vdb", "release", 20 * GIB)}
+    grown = Seen((Disk("/dev/vdb", 20 * GIB, "ext4", "content", 10 * GIB),), mounts, IN_SERVICE.units)
+    assert commands(grown) == ""
+
+
 def test_the_mount_point_changes_owner_last() -> None:
     (command,) = plan(DECLARED, {"content": "web"}, IN_SERVICE)
     assert command.index("-mindepth 1 -exec chown") < command.index("chown web:web /srv/release")
@@ -100,7 +106,7 @@ def test_a_name_too_long_for_a_label_is_refused() -> None:
 
 
 def test_what_the_host_says_is_read() -> None:
-    lines = "disk /dev/vdb 10737418240 ext4 content 10737418240\nmount /srv/release /dev/vdb release\n"
+    lines = "disk /dev/vdb 10737418240 ext4 content 10737418240\nmount /srv/release /dev/vdb release 0\n"
     lines += f"unit srv-release.mount {DIGEST} enabled\n"
     assert parse(lines.splitlines()) == IN_SERVICE
     assert parse(["begun content /dev/vdb"]) == Seen(begun={"content": "/dev/vdb"})
