@@ -19,8 +19,8 @@ MARKERS = "/var/lib/mainstay/volumes"
 GROWABLE_BYTES = 2**26
 """Less unused space at the end of a disk than this is alignment, not growth."""
 
-# Lines of fields: `disk DEVICE BYTES blank|unsigned|TYPE LABEL FS_BYTES`, `mount PATH DEVICE OWNER FS_BYTES`, `unit NAME SHA256
-# ENABLED`, `begun LABEL DEVICE`. blank: no signature and only zeros in the first 16 MiB; `-` stands for nothing.
+# Lines of fields: `disk DEVICE BYTES blank|unsigned|TYPE LABEL FS_BYTES`, `mount PATH DEVICE OWNER FS_BYTES`,
+# `unit NAME SHA256 ENABLED`, `begun LABEL DEVICE`. blank: no signature and only zeros in the first 16 MiB; `-`: nothing.
 LOOK = """
 for link in /dev/disk/by-id/*; do
   case $link in *-part[0-9]*) continue;; esac
