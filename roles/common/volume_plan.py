@@ -20,7 +20,7 @@ GROWABLE_BYTES = 2**26
 """Less unused space at the end of a disk than this is alignment, not growth."""
 
 # Lines of fields: `disk DEVICE BYTES blank|unsigned|TYPE LABEL FS_BYTES`, `mount PATH DEVICE OWNER FS_BYTES`,
-# `unit NAME SHA256 ENABLED`, `begun LABEL DEVICE`. blank: no signature and only zeros in the first 16 MiB; `-`: nothing.
+# `unit NAME SHA256 ENABLED`, `begun LABEL DEVICE`. blank: no signature and only zeros in the first 16 MiB; `-`: none.
 LOOK = """
 for link in /dev/disk/by-id/*; do
   case $link in *-part[0-9]*) continue;; esac
