@@ -172,7 +172,7 @@ def _write_site(config: LabConfig) -> None:
     _write(site / "id_ed25519", private, 0o600)
     _write(site / "id_ed25519.pub", f"{public} lab\n", 0o644)
     _write(site / "admins.toml", f'[admins.lab]\nssh_keys = ["{public} lab"]\n', 0o644)
-    Secrets.create(site / "secrets.age", [public], {"vultr_api_key": api_key(config)})
+    Secrets.create(site / "secrets.age", {"lab": [public]}, {"vultr_api_key": api_key(config)})
 
 
 def _start_daemon(config: LabConfig) -> None:
