@@ -8,7 +8,7 @@ pyrage takes no passphrase-protected SSH key, so `cryptography` opens it and han
 import base64
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from getpass import getpass
 from pathlib import Path
 from typing import TypeAlias
@@ -35,13 +35,10 @@ class Identity:
     """One file of secret keys, not yet unlocked."""
 
     path: Path
-    data: bytes
-    label: str | None
-    """Its public part (keys.label) as far as it can be told without a passphrase."""
+    data: bytes = field(repr=False)
+    labels: frozenset[str]
+    """Its public parts (keys.label); empty when a passphrase hides them."""
     locked: bool
-
-    def __repr__(self) -> str:
-        return f"Identity({str(self.path)!r})"
 
     def unlock(self) -> list[AgeIdentity]:
         """The keys in the file, for pyrage. Asks for a passphrase at most once in a process. Raises InputError."""
@@ -95,11 +92,11 @@ def read(path: Path) -> Identity:
         raise InputError(path, "", f"cannot be read: {error.strerror}", hint) from error
     if data.startswith(_SSH_BEGIN.encode()):
         public, locked = _look_at_ssh(path, data)
-        return Identity(path, data, public, locked)
+        return Identity(path, data, frozenset({public}), locked)
     if data.startswith(_AGE_ENCRYPTED):
-        return Identity(path, data, None, True)
-    native = _native(path, data)
-    return Identity(path, data, str(native[0].to_public()) if len(native) == 1 else None, False)
+        return Identity(path, data, frozenset(), True)
+    public_parts = frozenset(str(key.to_public()) for key in _native(path, data))
+    return Identity(path, data, public_parts, False)
 
 
 def _look_at_ssh(path: Path, data: bytes) -> tuple[str, bool]:

@@ -39,6 +39,7 @@ from inventories.errors import InputError
 from inventories.fleet import Typed
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+TAG = re.compile(r"[a-z][a-z0-9-]*")
 ARMOR = re.compile(r"-----BEGIN AGE ENCRYPTED FILE-----\n[A-Za-z0-9+/=\n]+\n-----END AGE ENCRYPTED FILE-----")
 PAD_BYTES = 128
 HEADER = """\
@@ -61,8 +62,12 @@ class Entry(Typed):
     value: Annotated[str, AfterValidator(_armored)]
     readers: tuple[str, ...] = Field(min_length=1)
     """`NAME LABEL` for each recipient, see keys.label."""
-    tags: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")], ...] = ()
+    tags: tuple[Annotated[str, Field(pattern=f"^{TAG.pattern}$")], ...] = ()
     """What it may be used for besides, such as `drill`."""
+
+
+class UnreadableError(InputError):
+    """None of the keys here is among the readers of a secret."""
 
 
 class Secrets:
@@ -105,6 +110,10 @@ class Secrets:
             self._decrypted[name] = SecretStr(self._decrypt(name))
         return self._decrypted[name]
 
+    def at(self, path: Path) -> "Secrets":
+        """Another file, read with the same keys."""
+        return Secrets(path, self._given)
+
     def tagged(self, tag: str) -> tuple[str, ...]:
         """Names of the secrets that carry a tag."""
         return tuple(name for name in self if tag in self.entries[name].tags)
@@ -117,8 +126,8 @@ class Secrets:
         if self._identities is None:
             self._identities = identities.find(self._given)
         readers = {reader.split(" ", 1)[-1] for reader in self.entries[name].readers}
-        mine = [identity for identity in self._identities if identity.label is None or identity.label in readers]
-        return sorted(mine, key=lambda identity: (identity.locked, identity.label is None))
+        mine = [identity for identity in self._identities if not identity.labels or identity.labels & readers]
+        return sorted(mine, key=lambda identity: (identity.locked, not identity.labels))
 
     def _decrypt(self, name: str) -> str:
         entry = self.entries[name]
@@ -126,12 +135,16 @@ class Secrets:
             try:
                 plain = pyrage.decrypt(entry.value.encode(), identity.unlock())
             except pyrage.DecryptError:
+                if identity.labels:
+                    hint = "restore the file from git, or have another reader run `mainstay secrets rekey`"
+                    problem = f"is damaged, or was not encrypted to {identity.path} as its readers say"
+                    raise InputError(self.path, name, problem, hint) from None
                 continue
             return _value(self.path, name, plain)
         tried = ", ".join(str(identity.path) for identity in self._identities or []) or "no key was found"
         who = "; ".join(entry.readers)
         hint = f"can be read by: {who}. Tried: {tried}. Name yours by ${identities.VARIABLE}, or ask them to run"
-        raise InputError(self.path, name, "none of your keys can decrypt it", f"{hint} `mainstay secrets rekey`")
+        raise UnreadableError(self.path, name, "none of your keys can decrypt it", f"{hint} `mainstay secrets rekey`")
 
 
 def read(path: Path) -> dict[str, Entry]:
@@ -189,6 +202,11 @@ def encrypt(path: Path, name: str, value: str, readers: Readers, tags: Sequence[
 def labels(readers: Readers) -> tuple[str, ...]:
     """What `Entry.readers` says of these recipients."""
     return tuple(f"{owner} {keys.label(line)}" for owner, line in _pairs(readers))
+
+
+def owners(entry: Entry) -> tuple[str, ...]:
+    """Names of those who can decrypt it, sorted."""
+    return tuple(sorted({reader.split(" ")[0] for reader in entry.readers}))
 
 
 def stale(entries: Mapping[str, Entry], readers: Readers) -> tuple[str, ...]:

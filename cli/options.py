@@ -1,0 +1,22 @@
+"""Options that several subcommands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from inventories.errors import InputError
+from inventories.inventory import LoadedSite, available, load_site
+
+Inventory = Annotated[
+    Path | None,
+    typer.Option("--inventory", envvar="MAINSTAY_INVENTORY", help="The site, like inventories/prod.py. No default."),
+]
+
+
+def chosen(inventory: Path | None) -> LoadedSite:
+    """The site that was named. Raises InputError when none was: no command goes to a site by default."""
+    if inventory is None:
+        hint = f"give --inventory or set MAINSTAY_INVENTORY to one of: {', '.join(available())}"
+        raise InputError("mainstay", "--inventory", "which site? none is the default", hint)
+    return load_site(inventory)
