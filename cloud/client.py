@@ -1,0 +1,216 @@
+"""The provider's API (Vultr v2) as provisioning needs it: vultr-python with paging, retries, a rate limit and patience.
+
+Facts of the API relied on here: 429 comes with Retry-After and means that nothing was done; an answer with a non-empty
+`error` is an error whatever its status; a PATCH that changes nothing is answered 400 'Nothing to change'; lists go on
+at `meta.links.next`, given back as `cursor`, with per_page at most 500.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from pyinfra.api.exceptions import PyinfraError
+from requests.adapters import HTTPAdapter
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from vultr import Vultr
+
+Item = dict[str, Any]
+Report = Callable[[str], None]
+
+PER_PAGE = 500
+CONNECT_S, READ_S = 5, 30
+GIVE_UP_AFTER_S = 240
+SETTLE_S = 5
+"""How long a creation whose answer was lost may take to show up before it is tried again."""
+PARALLEL = 10
+"""Things worked on at once; requests are limited apart from that."""
+
+
+class CloudError(PyinfraError):  # type: ignore[misc]  # pyinfra ships this base untyped
+    """The provider refused a request or could not be reached; carries its own words.
+
+    status is 0 when there was no answer. pyinfra prints the message without a traceback.
+    """
+
+    def __init__(self, request: str, status: int, text: str, retry_after_s: float = 0) -> None:
+        self.request, self.status, self.text, self.retry_after_s = request, status, text, retry_after_s
+        super().__init__(f"{request}: {f'{status} {text}' if status else text}")
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.status in (0, 429) or self.status >= 500
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the request may have been carried out although it failed."""
+        return self.status == 0 or self.status >= 500
+
+
+class Client(Vultr):  # type: ignore[misc]  # vultr-python ships untyped
+    """One account. Usable from several threads; all share the rate limit and a 429's pause."""
+
+    def __init__(self, api_url: str, api_key: str, *, requests_per_second: int = 20, report: Report = print) -> None:
+        super().__init__(api_key)
+        self.url = api_url.rstrip("/")
+        self.report = report
+        self._session.mount("http", HTTPAdapter(pool_maxsize=PARALLEL))
+        self._interval_s = 1 / requests_per_second
+        self._next_slot = 0.0
+        self._slots = threading.Lock()
+
+    def list(self, path: str, key: str, **query: str) -> list[Item]:
+        """All items of a list, from all its pages."""
+        found: list[Item] = []
+        cursor = ""
+        while True:
+            page = self.get(path, {**query, "per_page": PER_PAGE, **({"cursor": cursor} if cursor else {})})
+            found += page[key]
+            cursor = page.get("meta", {}).get("links", {}).get("next", "")
+            if not cursor:
+                return found
+
+    def create(
+        self,
+        path: str,
+        key: str,
+        body: Item,
+        find: Callable[[], Item | None],
+    ) -> Item:
+        """POSTs a new thing and returns it, or the one that `find` finds by its tag, label or description.
+
+        Whenever an earlier attempt may have been carried out, the thing is looked for (for SETTLE_S) before anything is
+        sent again.
+        """
+        doubtful = False
+        for attempt in self._attempts():
+            with attempt:
+                found = self.settle(find) if doubtful else None
+                if found is not None:
+                    return found
+                try:
+                    created: Item = self._once("post", f"{self.url}{path}", body)[key]
+                except CloudError as error:
+                    doubtful = doubtful or error.doubtful
+                    raise
+                return created
+        raise AssertionError("tenacity re-raises the last error")
+
+    def ensure(self, path: str, body: Item, done: Callable[[], bool]) -> None:
+        """POSTs what changes a thing in place (attach, a rule); repeats it only while `done` says that it is not so."""
+        repeated = False
+        for attempt in self._attempts():
+            with attempt:
+                if repeated and done():
+                    return
+                repeated = True
+                self._once("post", f"{self.url}{path}", body)
+
+    def change(self, path: str, **body: Any) -> None:
+        """PATCHes; what is so already is no error."""
+        try:
+            self.patch(path, **body)
+        except CloudError as error:
+            if error.status != 400 or "nothing to change" not in error.text.lower():
+                raise
+
+    def remove(self, path: str) -> None:
+        """DELETEs; what is gone already is no error."""
+        try:
+            self.delete(path)
+        except CloudError as error:
+            if error.status != 404:
+                raise
+
+    def wait(
+        self, what: str, look: Callable[[], Item], ready: Callable[[Item], str], *, timeout_s: float = 900
+    ) -> Item:
+        """Looks until `ready` answers "" instead of what it still waits for; reports that as it changes.
+
+        Raises CloudError with the last state after timeout_s.
+        """
+        begun, pause, shown = time.monotonic(), 0.25, ""
+        while True:
+            item = look()
+            state = ready(item)
+            waited = time.monotonic() - begun
+            if not state:
+                return item
+            if waited > timeout_s:
+                raise CloudError(what, 0, f"still {state} after {waited:.0f} s")
+            if state != shown or pause >= 5:
+                self.report(f"{what}: {state} ({waited:.0f} s)")
+                shown = state
+            time.sleep(pause)
+            pause = min(pause * 1.5, 5)
+
+    def settle(self, find: Callable[[], Item | None]) -> Item | None:
+        """Looks for SETTLE_S for what may have been created although nobody was told."""
+        until = time.monotonic() + SETTLE_S
+        while (found := find()) is None and time.monotonic() < until:
+            time.sleep(0.5)
+        return found
+
+    def _req(self, method: str, url: str, data: Any = None, params: Item | None = None) -> Any:
+        """Every call of vultr-python passes here. POSTs are repeated after a 429 only: see `create` and `ensure`."""
+        repeatable = (lambda e: e.status == 429) if method == "post" else (lambda e: e.passing)
+        for attempt in self._attempts(repeatable):
+            with attempt:
+                return self._once(method, url, data, params)
+        raise AssertionError("tenacity re-raises the last error")
+
+    def _attempts(self, repeatable: Callable[[CloudError], bool] = lambda e: e.passing) -> Retrying:
+        return Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, CloudError) and repeatable(error)),
+            wait=_pause,
+            stop=stop_after_delay(GIVE_UP_AFTER_S),
+            before_sleep=self._say,
+            reraise=True,
+        )
+
+    def _say(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if state.attempt_number > 1:
+            self.report(f"{error}; attempt {state.attempt_number + 1} in {state.upcoming_sleep:.1f} s")
+
+    def _once(self, method: str, url: str, data: Any = None, params: Item | None = None) -> Any:
+        request = f"{method.upper()} {url.removeprefix(self.url)}"
+        self._wait_for_slot()
+        try:
+            answer = self._session.request(method, url, params=params, json=data, timeout=(CONNECT_S, READ_S))
+            body = answer.json() if answer.content else None
+        except requests.JSONDecodeError:
+            body = {"error": answer.text[:500] or answer.reason}
+        except (requests.RequestException, OSError) as error:
+            raise CloudError(request, 0, f"no answer from {self.url}: {error}") from error
+        text = str(body.get("error") or "") if isinstance(body, dict) else ""
+        if answer.ok and not text:
+            return body
+        status = answer.status_code if not answer.ok else int(body.get("status") or 500)
+        raise CloudError(request, status, text or answer.reason, self._retry_after(answer))
+
+    def _wait_for_slot(self) -> None:
+        with self._slots:
+            slot = max(self._next_slot, time.monotonic())
+            self._next_slot = slot + self._interval_s
+        time.sleep(max(0.0, slot - time.monotonic()))
+
+    def _retry_after(self, answer: requests.Response) -> float:
+        """Seconds that the provider asks to wait; everyone waits them."""
+        value = answer.headers.get("Retry-After", "")
+        seconds = float(value) if value.isdigit() else 0.0
+        with self._slots:
+            self._next_slot = max(self._next_slot, time.monotonic() + seconds)
+        return seconds
+
+
+_full_jitter = wait_random_exponential(multiplier=0.25, max=15)
+
+
+def _pause(state: RetryCallState) -> float:
+    """Full jitter, on top of what the provider asked for."""
+    error = state.outcome.exception() if state.outcome else None
+    asked_s = error.retry_after_s if isinstance(error, CloudError) else 0.0
+    return asked_s + _full_jitter(state)

@@ -1,0 +1,84 @@
+"""The pyinfra operation that brings a site into being: reads the provider, plans, prints the plan, applies it.
+
+It runs on `@local`, because its hosts may not exist yet. `--dry` evaluates it up to the first change, so everything is
+printed and nothing touched.
+"""
+
+from collections.abc import Generator, Sequence
+
+import click
+from pyinfra import logger
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+
+from cloud import actions as do
+from cloud import actual, plan
+from cloud.apply import Applier, alone
+from cloud.client import Client
+from cloud.declared import Site
+from cloud.first_contact import Login
+from cloud.switches import Switches
+from inventories.admins import Admin
+from inventories.errors import InputError
+from inventories.inventory import LoadedSite
+
+COLOURS = {"+": "green", "~": "yellow", "-": "red", "!": "magenta", "?": "blue"}
+
+
+def client(site: LoadedSite) -> Client:
+    """The provider's API with the site's own key."""
+    provider = site.fleet.provider
+    key = site.secrets[provider.api_key].get_secret_value()
+    return Client(provider.api_url, key, requests_per_second=provider.requests_per_second, report=report)
+
+
+def report(line: str) -> None:
+    """Progress, as pyinfra prints what hosts do."""
+    logger.info(f"    {line}")
+
+
+@operation()
+def provision(site: LoadedSite, switches: Switches) -> Generator[FunctionCommand, None, None]:
+    """Makes what exists at the provider what the inventory declares. Raises InputError, CloudError."""
+    check_login(site)
+    api = client(site)
+    seen = Site(site.path, site.fleet, actual.read(api, site.fleet), site.lock, switches)
+    actions = plan.make(seen)
+    show(actions)
+    todo = plan.changes(actions)
+    if todo:
+        yield FunctionCommand(_apply, (site, seen, api, todo), {})
+
+
+def show(actions: Sequence[do.Action]) -> None:
+    """Prints the plan, one line an action."""
+    for action in actions:
+        report(click.style(str(action), COLOURS[action.sign]))
+    cost = sum(action.monthly_usd for action in actions if isinstance(action, do.CreateHost))
+    if cost:
+        report(f"new hosts cost ${cost:.2f} a month")
+    if not actions:
+        report("everything is as declared")
+
+
+def check_login(site: LoadedSite) -> None:
+    """First contact needs an admin who gets an account with sudo on every host. Raises InputError."""
+    for name, host in site.fleet.hosts.items():
+        if not any(admin.name == site.ssh_user and admin.sudo for admin in site.admins.for_role(host.role)):
+            problem = f"{site.ssh_user!r} has no account with sudo on hosts of the role {host.role!r}"
+            raise InputError(
+                site.path, f"hosts.{name}.role", problem, f"see roles and sudo in {site.files}/admins.toml"
+            )
+
+
+def _apply(state: State, host: Host, site: LoadedSite, seen: Site, api: Client, todo: Sequence[do.Action]) -> bool:
+    def admins(role: str) -> Sequence[Admin]:
+        return site.admins.for_role(role)
+
+    with alone(site.lock_path):
+        failures = Applier(seen, api, site.lock_path, Login(site.ssh_user, site.ssh_key), admins).run(todo)
+    for failure in failures:
+        logger.error(click.style(failure, "red"))
+    return not failures
