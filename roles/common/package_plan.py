@@ -29,6 +29,7 @@ class Plan:
 def plan(present: Mapping[str, str | None], look: Iterable[str]) -> Plan:
     """Compares with the output of dpkg-query with LOOK (status `ii` is installed, dpkg-query(1))."""
     installed: dict[str, str] = {}
+    unfinished = set()
     interrupted = False
     for line in look:
         if line == INTERRUPTED:
@@ -37,10 +38,12 @@ def plan(present: Mapping[str, str | None], look: Iterable[str]) -> Plan:
             status, name, version = line.split("\t")
             if status[1] == "i":
                 installed[name] = version
+            elif status[1] not in "nc":
+                unfinished.add(name)
     needed = []
     for name, minimum in present.items():
         if name not in installed:
-            needed.append(Needed(name, minimum or "", "not installed"))
+            needed.append(Needed(name, minimum or "", "not configured" if name in unfinished else "not installed"))
         elif minimum and older(installed[name], minimum):
             needed.append(Needed(name, minimum, f"{installed[name]}, wanted at least {minimum}"))
     return Plan(tuple(needed), interrupted)

@@ -1,0 +1,42 @@
+"""What roles say of themselves: openings, listeners, recovery."""
+
+import socket
+
+import paramiko
+import pytest
+from pydantic import ValidationError
+
+import roles.common.transport  # noqa: F401  # its effect is what is tested
+from roles.common import Listen, Opening, Recovery
+
+
+def test_openings_and_listeners_are_checked() -> None:
+    assert Opening(protocol="tcp", port=443, sources=("10.0.0.0/8", "fd00::/8")).sources == ("10.0.0.0/8", "fd00::/8")
+    assert Listen(protocol="udp", port=53, address="::1").address == "::1"
+    for bad in ({"port": 0}, {"port": 70000}, {"port": 1, "sources": ("10.0.0.1/8",)}, {"port": 1, "protocol": "sctp"}):
+        with pytest.raises(ValidationError):
+            Opening.model_validate({"protocol": "tcp"} | bad)
+    with pytest.raises(ValidationError):
+        Listen(protocol="tcp", port=1, address="localhost")
+
+
+def test_a_role_either_has_data_or_says_that_it_has_none() -> None:
+    assert Recovery(consistency="none").paths == ()
+    assert Recovery(consistency="files", paths=("/srv",)).rpo_hours == 24
+    for bad in ({"consistency": "files"}, {"consistency": "none", "paths": ("/srv",)}):
+        with pytest.raises(ValidationError):
+            Recovery.model_validate(bad)
+    with pytest.raises(ValidationError, match="must be absolute: srv"):
+        Recovery(consistency="files", paths=("srv",))
+
+
+def test_nagle_is_off_on_every_ssh_connection() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname())
+    transport = paramiko.Transport(client)
+    try:
+        assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+    finally:
+        transport.close()
+        client.close()
+        listener.close()
