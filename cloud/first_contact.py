@@ -60,8 +60,10 @@ sync -f .
 systemctl restart ssh
 """
 
+# cloud-init may still be at work, and would write what is removed here once more.
 SCRUB = """
 set -eu
+timeout 100 cloud-init status --wait >/dev/null || true
 rm -f /var/lib/cloud/instances/*/user-data.txt* /var/lib/cloud/instances/*/cloud-config.txt
 rm -f /var/lib/cloud/instances/*/obj.pkl /var/lib/cloud/instances/*/vendor-cloud-config.txt
 rm -rf /var/lib/cloud/instances/*/scripts/part-* /run/cloud-init/instance-data-sensitive.json
