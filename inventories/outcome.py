@@ -1,29 +1,23 @@
 """Tells at the end of a pyinfra run which hosts were not reached and which failed: pyinfra exits 1 on either."""
 
 import atexit
-from typing import Any
 
 import click
-from pyinfra.api.state import BaseStateCallback, State
+from pyinfra.api.state import State
 
 
-class Outcome(BaseStateCallback):  # type: ignore[misc]  # pyinfra ships this base untyped
-    """Collects as the run goes; config.py adds it to pyinfra's state."""
+def tell_at_exit(state: State) -> None:
+    """For config.py, which pyinfra reads before its state is more than a shell: nothing can be hooked into it yet."""
+    atexit.register(_tell, state)
 
-    def __init__(self) -> None:
-        self.unreachable: list[str] = []
-        self.state: State | None = None
-        atexit.register(self.tell)
 
-    def host_connect_error(self, state: State, host: Any, error: Any) -> None:
-        self.unreachable.append(host.name)
-
-    def host_connect(self, state: State, host: Any) -> None:
-        self.state = state
-
-    def tell(self) -> None:
-        failed = sorted(host.name for host in self.state.failed_hosts) if self.state else []
-        failed = [name for name in failed if name not in self.unreachable]
-        for what, hosts in (("unreachable", sorted(self.unreachable)), ("failed", failed)):
-            if hosts:
-                click.secho(f"{what}: {', '.join(hosts)}", fg="red", err=True)
+def _tell(state: State) -> None:
+    if not state.initialised:
+        return
+    names = {
+        "unreachable": sorted(host.name for host in state.failed_hosts - state.activated_hosts),
+        "failed": sorted(host.name for host in state.failed_hosts & state.activated_hosts),
+    }
+    for what, hosts in names.items():
+        if hosts:
+            click.secho(f"{what}: {', '.join(hosts)}", fg="red", err=True)
