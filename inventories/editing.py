@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import tomlkit
 
@@ -170,7 +170,7 @@ def edit(text: str) -> str:
     command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "editor")
     if "vim" in Path(os.path.realpath(shutil.which(command[0]) or command[0])).name:
         command += VIM
-    with _orderly_end(), private_folder() as folder:
+    with _OrderlyEnd() as end, private_folder() as folder:
         file = folder / "secrets.toml"
         file.touch(mode=0o600)
         file.write_text(text)
@@ -179,6 +179,7 @@ def edit(text: str) -> str:
         except OSError as error:
             raise InputError("$EDITOR", "", f"cannot run {command[0]!r}: {error.strerror}", "set EDITOR") from error
         try:
+            end.now_if_told()
             code = editor.wait()
         finally:
             _stop(editor)
@@ -196,20 +197,33 @@ def _stop(editor: subprocess.Popen[bytes]) -> None:
             editor.kill()
 
 
-@contextmanager
-def _orderly_end() -> Iterator[None]:
-    """SIGTERM and a closed terminal end this process through its clean-up; Ctrl-C is the editor's own business."""
+class _OrderlyEnd:
+    """SIGTERM and a closed terminal end this process by SystemExit, so that all is cleaned up.
 
-    def end(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+    Only from `now_if_told` on: raised while the editor is being started, nobody would know that there is one to stop.
+    Ctrl-C is the editor's own business.
+    """
 
-    before = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, end),
-        signal.SIGHUP: signal.signal(signal.SIGHUP, end),
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def __init__(self) -> None:
+        self._told: int | None = None
+        self._listening = False
+
+    def __enter__(self) -> Self:
+        ends = {number: signal.signal(number, self._tell) for number in (signal.SIGTERM, signal.SIGHUP)}
+        self._before = ends | {signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _tell(self, number: int, _: FrameType | None) -> None:
+        self._told = number
+        if self._listening:
+            raise SystemExit(128 + number)
+
+    def now_if_told(self) -> None:
+        """Ends now when a signal has come already, and from here on as soon as one comes."""
+        self._listening = True
+        if self._told is not None:
+            raise SystemExit(128 + self._told)
