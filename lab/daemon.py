@@ -27,6 +27,8 @@ log = logging.getLogger("lab.daemon")
 
 METADATA_ADDRESS, METADATA_PORT = "169.254.169.254", 80
 RATE_LIMIT_VARIABLE = "MAINSTAY_LAB_RATE_LIMIT"
+INOTIFY_INSTANCES, INOTIFY_WATCHES = 8192, 1_048_576
+"""All hosts count as root of this machine: an init needs several and does not start without (128 is the default)."""
 
 
 def claim(path: Path) -> TextIO | None:
@@ -43,10 +45,19 @@ def claim(path: Path) -> TextIO | None:
     return file
 
 
+def raise_limits() -> None:
+    """Of inotify, for many hosts on one machine; never lowers them."""
+    for name, wanted in (("max_user_instances", INOTIFY_INSTANCES), ("max_user_watches", INOTIFY_WATCHES)):
+        limit = Path("/proc/sys/fs/inotify") / name
+        if int(limit.read_text()) < wanted:
+            limit.write_text(str(wanted))
+
+
 async def run(config: LabConfig) -> None:
     """Serves until SIGTERM or SIGINT."""
     engine = NspawnEngine(config)
     engine.prepare()
+    raise_limits()
     store = Store(config.root / "cloud.db")
     cloud = Cloud(store, engine, ACTIONS)
     rate_limit = int(os.environ.get(RATE_LIMIT_VARIABLE, server.RATE_LIMIT))
@@ -63,7 +74,7 @@ async def run(config: LabConfig) -> None:
         stack.enter_context(services.running(config))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: [setattr(one, "should_exit", True) for one in (api, meta)])
+            loop.add_signal_handler(number, lambda: server.stop(api, meta))
         blocks.resume(cloud)
         snapshots.resume(cloud)
         cloud.resume()
@@ -74,6 +85,7 @@ async def run(config: LabConfig) -> None:
 def main(name: str) -> int:
     """Exit code 0, also when another process already serves this lab; 1 when there is no such lab."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("mail.log").setLevel(logging.WARNING)
     config = lifecycle.find(name)
     if config is None:
         log.error("no lab %r: `mainstay lab up --name %s` makes it", name, name)

@@ -131,7 +131,8 @@ class _Gate:
             case "locked":
                 await _error(ApiError(500, LOCKED))(scope, receive, send)
             case "timeout":
-                await asyncio.sleep(fault.get("seconds", 120))  # type: ignore[union-attr]
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(_gone(receive), fault.get("seconds", 120))  # type: ignore[union-attr]
                 await _drop(scope, receive)
             case "lost_response":
                 await self._inside(scope, receive, _swallow)
@@ -148,6 +149,11 @@ async def _drop(scope: Scope, receive: Receive) -> None:
     connection = Connection.open.get(scope["client"])
     if connection:
         connection.transport.abort()
+    await _gone(receive)
+
+
+async def _gone(receive: Receive) -> None:
+    """Returns when the client has hung up."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -183,7 +189,14 @@ class Server(uvicorn.Server):
 
     def __init__(self, asgi: Any) -> None:
         config = uvicorn.Config(
-            asgi, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False, server_header=False
+            asgi,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
         )
         super().__init__(config)
 
@@ -211,3 +224,8 @@ def listen(address: str, port: int, device: str = "") -> socket.socket:
 async def serve(servers: Sequence[tuple[Server, list[socket.socket]]]) -> None:
     """Runs them until each is told `should_exit`."""
     await asyncio.gather(*(server.serve(sockets) for server, sockets in servers))
+
+
+def stop(*servers: Server) -> None:
+    for one in servers:
+        one.should_exit = True
