@@ -126,7 +126,9 @@ def roles_of(host: Host) -> tuple[str, ...]:
 
 
 def load_site(path: Path | str) -> LoadedSite:
-    """Reads and checks an inventory (its .py or .toml) with all settings and admins. Touches no host and no API.
+    """Reads and checks an inventory (its .py or .toml) with all settings, lock file and secrets.
+
+    Touches no host and no API, decrypts nothing. Missing files are errors when they are needed.
 
     Raises InputError naming file and field.
     """
@@ -145,6 +147,7 @@ def load_site(path: Path | str) -> LoadedSite:
     _check_roles(site)
     for name in fleet.hosts:
         site.settings(name)
+    _ = site.lock, site.secrets
     return site
 
 
