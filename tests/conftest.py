@@ -1,5 +1,6 @@
 """Shared fixtures: the lab that tests run on, and the rehearsal's site in service on it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,11 +28,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[LabConfig]:
-    """A lab of the tests' own, gone afterwards."""
-    lifecycle.down("test")
-    config = lifecycle.up("test")
+    """A lab of the tests' own, gone afterwards; named by MAINSTAY_TEST_LAB where several runs share a machine."""
+    name = os.environ.get("MAINSTAY_TEST_LAB", "test")
+    lifecycle.down(name)
+    config = lifecycle.up(name)
     yield config
-    lifecycle.down("test")
+    lifecycle.down(name)
 
 
 @pytest.fixture(scope="session")
