@@ -77,6 +77,7 @@ def tree(
     owners: Mapping[str, str] = {},
     secret: Collection[str] = (),
     validate: Mapping[str, str] = {},
+    before: Sequence[PyinfraCommand] = (),
     **arguments: Any,
 ) -> OperationMeta:
     """Files on the host as they are under `source`, at the same path; `NAME.j2` is rendered with `context` to `NAME`.
@@ -94,6 +95,7 @@ def tree(
       SecretStr is secret by itself.
     - validate: pattern -> command. Run once, when a matching path changes, in a private view of the host where the
       changes are made already; if it fails nothing is replaced and its message is the error.
+    - before: commands that are run first when something is to change, and not when nothing is; here and below.
 
     An undefined variable raises InputError, naming file and variable, before anything is changed on any host.
     """
@@ -108,11 +110,11 @@ def tree(
         secret=secret,
         validate=validate,
     )
-    return _tree(name=name, wanted=wanted, **arguments)
+    return _tree(name=name, wanted=wanted, before=before, **arguments)
 
 
 @operation()
-def _tree(wanted: tree_plan.Wanted) -> Commands:
+def _tree(wanted: tree_plan.Wanted, before: Sequence[PyinfraCommand]) -> Commands:
     look = host.get_fact(facts.TreeLook, **facts.lines(wanted.paths()))
     if look is None:
         return
@@ -126,6 +128,7 @@ def _tree(wanted: tree_plan.Wanted) -> Commands:
     if state.config.DIFF or state.print_noop_info:
         _show_differences(plan)
     if plan.changes:
+        yield from before
         yield program("tree", tree_plan.orders(plan))
 
 
@@ -150,7 +153,9 @@ def difference(path: str, old: bytes, new: bytes) -> list[str]:
     return list(unified_diff(before, after, f"{path} (on the host)", f"{path} (wanted)", lineterm="", n=2))
 
 
-def services(name: str, units: Sequence[Unit], **arguments: Any) -> OperationMeta:
+def services(
+    name: str, units: Sequence[Unit], *, before: Sequence[PyinfraCommand] = (), **arguments: Any
+) -> OperationMeta:
     """systemd units enabled and running with the configuration now on disk (not just what this run wrote).
 
     What each was last started with is kept in /var/lib/mainstay/units/UNIT; one without such a record is restarted.
@@ -160,11 +165,11 @@ def services(name: str, units: Sequence[Unit], **arguments: Any) -> OperationMet
             raise ValueError(f"{name}: {unit.name!r} is not a unit's full name, like nginx.service")
         if relative := [pattern for pattern in unit.files if not pattern.startswith("/")]:
             raise ValueError(f"{name}: {unit.name}: {relative[0]!r} is not an absolute path")
-    return _services(name=name, units=tuple(units), **arguments)
+    return _services(name=name, units=tuple(units), before=before, **arguments)
 
 
 @operation()
-def _services(units: Sequence[Unit]) -> Commands:
+def _services(units: Sequence[Unit], before: Sequence[PyinfraCommand]) -> Commands:
     names = [unit.name for unit in units]
     lines = host.get_fact(facts.ServiceLook, units=names, patterns=service_plan.patterns(units))
     if lines is None:
@@ -172,16 +177,24 @@ def _services(units: Sequence[Unit]) -> Commands:
     plan = service_plan.plan(units, *service_plan.parse(units, lines))
     _tell((action.unit, f"{' and '.join(action.verbs)}, because {action.why}") for action in plan.actions)
     if plan.actions or plan.daemon_reload:
+        yield from before
         yield program("services", service_plan.orders(plan))
 
 
-def accounts(name: str, users: Sequence[Account], absent: Collection[str] = (), **arguments: Any) -> OperationMeta:
+def accounts(
+    name: str,
+    users: Sequence[Account],
+    absent: Collection[str] = (),
+    *,
+    before: Sequence[PyinfraCommand] = (),
+    **arguments: Any,
+) -> OperationMeta:
     """Users with their groups, shells and SSH keys. `absent` ones are removed, their processes ended, homes kept."""
-    return _accounts(name=name, users=tuple(users), absent=tuple(absent), **arguments)
+    return _accounts(name=name, users=tuple(users), absent=tuple(absent), before=before, **arguments)
 
 
 @operation()
-def _accounts(users: Sequence[Account], absent: Sequence[str]) -> Commands:
+def _accounts(users: Sequence[Account], absent: Sequence[str], before: Sequence[PyinfraCommand]) -> Commands:
     homes = [user.home_directory for user in users if user.ssh_keys is not None]
     look = host.get_fact(facts.AccountLook, homes=homes)
     if look is None:
@@ -189,4 +202,5 @@ def _accounts(users: Sequence[Account], absent: Sequence[str]) -> Commands:
     changes = account_plan.plan(users, absent, account_plan.parse(look))
     _tell((change.name, change.why) for change in changes)
     if changes:
+        yield from before
         yield program("accounts", [change.order for change in changes])

@@ -1,0 +1,5 @@
+"""What every host has, on every host: after a change of admins.toml, for example."""
+
+from roles.base.deploy import base
+
+base()

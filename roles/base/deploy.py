@@ -1,0 +1,112 @@
+"""What every host has, whatever its role: who gets in and how, time, updates, journal, mail, and what it reports."""
+
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from inventories.errors import InputError
+from inventories.inventory import LoadedSite, roles_of
+from roles.base import firewall, sysctl
+from roles.base.lockout import ARM, confirmed, settled
+from roles.base.mail import NULLMAILER, mail_files
+from roles.base.settings import SSH_PORT, Settings
+from roles.base.strangers import strangers
+from roles.common import Account, Unit, accounts, packages, services, tree
+
+HERE = Path(__file__).parent
+PACKAGES = (
+    "ca-certificates",
+    "chrony",
+    "dbus",
+    "libpam-systemd",
+    "nftables",
+    "nullmailer",
+    "openssh-server",
+    "procps",
+    "sudo",
+    "systemd-resolved",
+    "unattended-upgrades",
+)
+READERS = ("adm", "systemd-journal")
+"""Groups that read logs without sudo."""
+
+ACCESS_UNITS = (
+    Unit("nftables.service", ("/etc/nftables.conf",), reload=True),
+    Unit("systemd-sysctl.service", ("/etc/sysctl.d/*.conf",)),
+    Unit("systemd-resolved.service", ("/etc/systemd/resolved.conf.d/*",)),
+    Unit("ssh.service", ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*"), reload=True),
+)
+UNITS = (
+    Unit("mainstay-rollback.service", running=False),
+    Unit("systemd-journald.service", ("/etc/systemd/journald.conf.d/*",), enabled=False),
+    Unit("chrony.service", ("/etc/chrony/chrony.conf", "/etc/default/chrony", "/usr/local/lib/mainstay/chronyd.sh")),
+    Unit("apt-daily.timer"),
+    Unit("apt-daily-upgrade.timer"),
+    Unit("unattended-upgrades.service", ("/etc/apt/apt.conf.d/52mainstay",)),
+    Unit("mainstay-stale.timer"),
+)
+
+
+@deploy("base")
+def base() -> None:
+    """Makes a host what every host is, or finds that it is."""
+    site: LoadedSite = host.data.site
+    name: str = host.data.host_name
+    settings: Settings = host.data.settings["base"]
+    role: str = host.data.declared.role
+    admins = site.admins.for_role(role)
+    names = [admin.name for admin in admins]
+    allowed = [admin for admin in names if not settings.ssh_only or admin in settings.ssh_only]
+    if not allowed:
+        raise InputError(
+            site.path,
+            f"hosts.{name}.settings.base.ssh_only",
+            "leaves nobody who may log in",
+            f"admins of the role {role!r} in {site.files}/admins.toml: {', '.join(names) or 'none'}",
+        )
+
+    settled(name="what an earlier run left")
+    packages("packages", dict.fromkeys(PACKAGES))
+    tree(
+        "files",
+        HERE / "tree",
+        settings.model_dump() | {"reboot_at": settings.reboot_at(name)},
+        generated=mail_files(site, settings),
+        modes={"/etc/nullmailer/remotes": "0640"},
+        owners={"/etc/nullmailer/remotes": "root:mail"},
+        secret=("/etc/nullmailer/remotes",),
+        validate={"/etc/chrony/*": "chronyd -p -f /etc/chrony/chrony.conf"},
+    )
+    changes = [
+        accounts(
+            "admins",
+            [Account(admin.name, groups=READERS, ssh_keys=admin.ssh_keys) for admin in admins],
+            before=ARM,
+        ),
+        tree(
+            "access",
+            HERE / "access",
+            settings.model_dump()
+            | {
+                "allowed": allowed,
+                "sudoers": [admin.name for admin in admins if admin.sudo],
+                "ssh_port": SSH_PORT,
+                "ssh": firewall.ssh(settings),
+                "openings": firewall.rules(firewall.openings_of(roles_of(host.data.declared))),
+            },
+            generated={sysctl.FILE: sysctl.text()},
+            absent=("/etc/sudoers.d/90-cloud-init-users",),
+            modes={"/etc/sudoers.d/*": "0440", "/etc/nftables.conf": "0755"},
+            validate={
+                "/etc/ssh/*": "sshd -t",
+                "/etc/sudoers.d/*": "visudo -c",
+                "/etc/nftables.conf": "nft -c -f /etc/nftables.conf",
+            },
+            before=ARM,
+        ),
+        strangers(name="strangers", admins=names, before=ARM),
+        services("access in service", ACCESS_UNITS, before=ARM),
+    ]
+    confirmed(name="a new connection", changes=changes)
+    services("services", (*UNITS, *([NULLMAILER] if settings.mail else [])))

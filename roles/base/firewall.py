@@ -1,0 +1,48 @@
+"""The openings of a host's roles as nftables rules. Pure but for importing the roles' settings."""
+
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from ipaddress import ip_network
+
+from roles.base.settings import Settings
+from roles.common import Listen, Opening
+
+ANY = {"ip": "0.0.0.0/0", "ip6": "::/0"}
+SETS = {"ip": "ssh_new4", "ip6": "ssh_new6"}
+
+
+def openings_of(roles: Iterable[str]) -> list[Opening]:
+    """What the roles open, in their order."""
+    return [opening for role in roles for opening in import_module(f"roles.{role}.settings").OPENINGS]
+
+
+def listens_of(roles: Iterable[str]) -> list[Listen]:
+    """What the roles' services may listen on."""
+    return [listen for role in roles for listen in import_module(f"roles.{role}.settings").LISTENS]
+
+
+def by_family(networks: Sequence[str]) -> dict[str, str]:
+    """nftables' set of networks for each family that has any; no networks at all are all of both."""
+    if not networks:
+        return dict(ANY)
+    found: dict[str, list[str]] = {}
+    for network in networks:
+        found.setdefault("ip" if ip_network(network).version == 4 else "ip6", []).append(network)
+    return {family: f"{{ {', '.join(members)} }}" for family, members in found.items()}
+
+
+def rules(openings: Iterable[Opening]) -> list[str]:
+    """One rule for each opening and family; without sources one for both."""
+    lines = []
+    for opening in openings:
+        port = f"{opening.protocol} dport {opening.port}"
+        if opening.sources:
+            lines += [f"{port} {family} saddr {nets} accept" for family, nets in by_family(opening.sources).items()]
+        else:
+            lines.append(f"{port} accept")
+    return list(dict.fromkeys(lines))
+
+
+def ssh(settings: Settings) -> list[tuple[str, str, str]]:
+    """Family, set of its rate limit and networks, for the template."""
+    return [(family, SETS[family], networks) for family, networks in by_family(settings.ssh_sources).items()]

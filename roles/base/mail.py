@@ -1,0 +1,33 @@
+"""The null client's files. nullmailer keeps mail until the smarthost takes it, and never listens."""
+
+from collections.abc import Mapping
+
+from inventories.inventory import LoadedSite
+from roles.base.settings import Mail, Settings
+from roles.common import Unit
+
+NULLMAILER = Unit("nullmailer.service", ("/etc/nullmailer/*", "/etc/mailname"))
+TLS = {"starttls": "--starttls", "tls": "--tls", "none": ""}
+
+
+def mail_files(site: LoadedSite, settings: Settings) -> Mapping[str, str]:
+    """Content by path; nothing without a smarthost. Raises InputError when the password is not among the secrets."""
+    if not settings.mail:
+        return {}
+    password = site.secrets[settings.mail.secret].get_secret_value() if settings.mail.secret else ""
+    return {
+        "/etc/nullmailer/remotes": remote(settings.mail, password),
+        "/etc/nullmailer/adminaddr": f"{settings.mail.admin}\n",
+        "/etc/nullmailer/allmailfrom": f"{settings.mail.sender}\n",
+    }
+
+
+def remote(mail: Mail, password: str) -> str:
+    """A line of /etc/nullmailer/remotes; its words may be in single quotes (nullmailer-send(8)).
+
+    nullmailer 2.2 hands them to the sending program over a pipe, so that no process list shows the password.
+    """
+    words = [mail.smarthost, "smtp", f"--port={mail.port}", TLS[mail.tls]]
+    if mail.user:
+        words += [f"--user={mail.user}", f"'--pass={password}'"]
+    return " ".join(filter(None, words)) + "\n"

@@ -1,0 +1,5 @@
+"""A base has no data of its own: a lost host is made again from this repository."""
+
+from roles.common import Recovery
+
+RECOVERY = Recovery(consistency="none")

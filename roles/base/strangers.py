@@ -1,0 +1,62 @@
+"""Accounts of people who are not admins of a host (any more) are locked; those of admins who came back are opened.
+
+An account is a person's when its uid is one that `useradd` gives to people (1000 to 59999). Nothing of it is removed,
+so that files keep their owner's name; `confirmed` and AllowUsers make it useless for a log-in all the same.
+"""
+
+from collections.abc import Collection, Generator, Sequence
+
+from pyinfra.api.command import PyinfraCommand, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+
+from roles.common.facts import LOOKED, Look
+
+PEOPLE = range(1000, 60000)
+NOLOGIN = "/usr/sbin/nologin"
+LOCKED = "1"
+"""Day of expiry in /etc/shadow, in the past: PAM refuses the account whatever its key (shadow(5))."""
+
+
+class PeopleLook(Look):
+    """NAME:UID:HOME:SHELL:EXPIRY:KEYS:GROUPS of every account; KEYS is the size of authorized_keys, or nothing."""
+
+    def command(self) -> str:
+        return (
+            f"echo {LOOKED}; getent passwd | while IFS=: read -r name _ uid _ _ home shell; do "
+            f'[ "$uid" -ge {PEOPLE.start} ] && [ "$uid" -lt {PEOPLE.stop} ] || continue; '
+            'echo "$name:$home:$shell:$(getent shadow "$name" | cut -d: -f8):'
+            '$(stat -c %s "$home/.ssh/authorized_keys" 2>/dev/null):$(id -Gn "$name")"; done; true'
+        )
+
+
+def locking(look: Sequence[str], admins: Collection[str]) -> tuple[list[str], list[str]]:
+    """Who is to be locked, with their homes as NAME:HOME, and who is to be opened again."""
+    strangers, back = [], []
+    for line in look:
+        name, home, shell, expiry, keys, groups = line.split(":")
+        if name in admins:
+            back += [name] if expiry else []
+        elif (shell, expiry, keys, groups) != (NOLOGIN, LOCKED, "", name):
+            strangers.append(f"{name}:{home}")
+    return strangers, back
+
+
+@operation()
+def strangers(admins: Collection[str], before: Sequence[PyinfraCommand]) -> Generator[PyinfraCommand, None, None]:
+    """Locks whoever is not an admin, ending their sessions, and lets admins who were locked in again."""
+    look = host.get_fact(PeopleLook)
+    if look is None:
+        return
+    locked, opened = locking(look, admins)
+    if locked or opened:
+        yield from before
+    for entry in locked:
+        name, home = entry.split(":")
+        host.log(f"  {name}: locked, because not an admin of this host")
+        end = f'[ "$SUDO_USER" = {name} ] || pkill -KILL -u {name}; true'
+        usermod = f"usermod --lock --expiredate {LOCKED} --shell {NOLOGIN} --groups '' {name}"
+        yield StringCommand(f"{usermod} && rm -f {home}/.ssh/authorized_keys && {{ {end}; }}")
+    for name in opened:
+        host.log(f"  {name}: opened again")
+        yield StringCommand(f"usermod --expiredate '' {name}")
