@@ -25,7 +25,7 @@ def run(*command: str | Path, input: str = "", timeout_s: float = 60) -> str:
 
 
 def ip(lines: Sequence[str], *, netns: str = "", force: bool = False) -> None:
-    """Many `ip` commands in one process, in the network namespace `netns` if given. force goes on after a failed one."""
+    """Many `ip` commands in one process, in the namespace `netns` if given. force goes on after a failed one."""
     options = (["-n", netns] if netns else []) + (["-force"] if force else [])
     if force:
         subprocess.run(

@@ -1,7 +1,7 @@
 """The root tree that hosts are overlays of: Debian 13 as a provider ships it, built once for each recipe.
 
-Built by mmdebstrap through the labs' package cache into `images/HASH/root`, where HASH covers everything that decides the
-content; a tree under that name is complete, since it is renamed into place last.
+Built by mmdebstrap through the labs' package cache into `images/HASH/root`, where HASH covers everything that decides
+the content; a tree under that name is complete, since it is renamed into place last.
 """
 
 import fcntl
@@ -22,10 +22,35 @@ MIRROR = "http://deb.debian.org"
 SUITE = "trixie"
 
 PACKAGES = (
-    "apt-utils bash-completion ca-certificates cloud-init cron curl dbus e2fsprogs iproute2 iputils-ping kmod less "
-    "libpam-systemd logrotate nano netbase nftables openssh-server procps psmisc python3 rsync sudo systemd-resolved "
-    "systemd-sysv tzdata xfsprogs zstd"
-).split()
+    "apt-utils",
+    "bash-completion",
+    "ca-certificates",
+    "cloud-init",
+    "cron",
+    "curl",
+    "dbus",
+    "e2fsprogs",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "less",
+    "libpam-systemd",
+    "logrotate",
+    "nano",
+    "netbase",
+    "nftables",
+    "openssh-server",
+    "procps",
+    "psmisc",
+    "python3",
+    "rsync",
+    "sudo",
+    "systemd-resolved",
+    "systemd-sysv",
+    "tzdata",
+    "xfsprogs",
+    "zstd",
+)
 
 # What no test looks at and every host would carry; installed packages follow the same rule.
 STRIPPED = (

@@ -1,9 +1,9 @@
-"""The wires of a lab: bridges, a network namespace for each host, its interfaces and what networkd inside is told of them.
+"""The wires of a lab: bridges, a network namespace for each host, its interfaces and what networkd inside is told.
 
-Public NICs are isolated ports of one bridge, so whatever one host sends another goes through this machine's own IPv4 and IPv6
-stack, where lab.firewall filters it with connection tracking (bridge tables have none). Hosts see an ordinary /20, because the
-bridge answers ARP for all of it; for IPv6 they get /128 addresses and send everything to the gateway. Each VPC is a plain
-bridge of its own, on which this machine has no address. Bridges of VPCs stay until the sweep.
+Public NICs are isolated ports of one bridge, so whatever one host sends another goes through this machine's own IPv4
+and IPv6 stack, where nspawn_firewall filters it with connection tracking (bridge tables have none). Hosts see an
+ordinary /20, because the bridge answers ARP for all of it; for IPv6 they get /128 addresses and send everything to the
+gateway. Each VPC is a plain bridge of its own, on which this machine has no address; it stays until the sweep.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
 
 
 def bridge(config: LabConfig, network: str = "public") -> str:
-    """The bridge of a network. The public one's name is the prefix alone: every other name goes on with a dash, so that no
-    lab's name begins with another's."""
+    """The bridge of a network. The public one's name is the prefix alone; every other name goes on with a dash, so that
+    no lab's name begins with another's."""
     return config.prefix if network == "public" else f"{config.prefix}-v{_short(network)}"
 
 
@@ -73,8 +73,8 @@ def _sysctl(name: str, value: str) -> None:
 
 
 def _forward_ipv6(name: str) -> None:
-    """For this bridge alone where the kernel can (6.17); else for the machine, which then goes on taking its own routes from
-    router advertisements only if told so."""
+    """For this bridge alone where the kernel can (6.17); else for the machine, which then goes on taking its own routes
+    from router advertisements only if told so."""
     if (SYSCTL / f"ipv6/conf/{name}/force_forwarding").exists():
         _sysctl(f"ipv6/conf/{name}/force_forwarding", "1")
     elif (SYSCTL / "ipv6/conf/all/forwarding").read_text().strip() != "1":
@@ -89,7 +89,7 @@ def link_exists(name: str) -> bool:
 
 
 def links(config: LabConfig, machine_id: str) -> dict[str, str]:
-    """This machine's ends of a host's interfaces, and the bridge each is on ("" for one that a crash left half made)."""
+    """This machine's ends of a host's interfaces, and the bridge each is on ("" if a crash left it half made)."""
     found = {}
     for link in LINKS.glob(f"{netns(config, machine_id)}-*"):
         master = link / "master"

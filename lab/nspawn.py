@@ -1,7 +1,7 @@
 """Hosts as systemd-nspawn containers: Debian's own init over a shared image, up in about a second.
 
-Needs nothing but root, and no systemd as this machine's init. What it cannot be: a kernel of its own (the clock, kernel.*
-sysctls, modules and audit are this machine's), a CPU limit (`vcpus`), or a wall against a hostile root inside.
+Needs nothing but root, and no systemd as this machine's init. What it cannot be: a kernel of its own (the clock,
+kernel.* sysctls, modules and audit are this machine's), a CPU limit (`vcpus`), or a wall against a hostile root inside.
 """
 
 import fcntl
@@ -14,9 +14,14 @@ from pathlib import Path
 from lab import image, network, services
 from lab import nspawn_disks as disks
 from lab import nspawn_firewall as firewall
+from lab import nspawn_groups as groups
 from lab import nspawn_process as process
 from lab.engine import EngineError, LabConfig, Machine, Rule, Status
 from lab.nspawn_folder import Folder, folders, replace
+
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_INSTANCES = 8192
+"""All hosts' services count as one user; with the kernel's 128 the path units of the eighth host fail."""
 
 
 class NspawnEngine:
@@ -27,8 +32,11 @@ class NspawnEngine:
 
     def prepare(self) -> None:
         self.config.root.mkdir(parents=True, exist_ok=True)
+        process.raise_limits()
         services.use_cache(self.config)
         image.build(services.LOCAL_CACHE_URL)
+        if int(INOTIFY.read_text()) < INOTIFY_INSTANCES:
+            INOTIFY.write_text(str(INOTIFY_INSTANCES))
         with self._lock("network"):
             network.up(self.config)
             saved = self.config.root / "firewall.nft"
@@ -79,7 +87,7 @@ class NspawnEngine:
             self._stop(machine_id, force=True)
             with self._lock("network"):
                 network.unplug(self.config, machine_id)
-                process.remove_groups(self.config, machine_id)
+                groups.remove(self.config, machine_id)
                 shutil.rmtree(folder.path, ignore_errors=True)
                 self._load_guard()
 
@@ -88,7 +96,7 @@ class NspawnEngine:
         if not supervisor:
             return Status(running=False)
         pid = process.init_of(supervisor) or supervisor
-        return Status(running=True, pid=pid, memory_bytes=process.memory_of(self.config, machine_id))
+        return Status(running=True, pid=pid, memory_bytes=groups.memory_of(self.config, machine_id))
 
     def set_nics(self, machine: Machine) -> None:
         with self._lock(machine.id):
@@ -154,7 +162,7 @@ class NspawnEngine:
         network.sweep(self.config)
         firewall.sweep(self.config)
         disks.release_all(self.config)
-        process.remove_groups(self.config)
+        groups.sweep(self.config)
         services.leave_cache(self.config)
 
     def _folder(self, machine_id: str) -> Folder:

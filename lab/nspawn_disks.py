@@ -1,4 +1,4 @@
-"""Root disks, block storage and snapshots: sparse files, ext4 in those that hosts boot from, loop devices over the others."""
+"""Root disks (ext4 in sparse files), block storage (loop devices over such files), snapshots (copies of root disks)."""
 
 import contextlib
 import os
@@ -51,8 +51,8 @@ def copy_root(folder: Folder, size_gb: int, snapshot: Path) -> None:
 
 
 def snapshot(folder: Folder, target: Path) -> int:
-    """Copies a root disk, running or not, and returns what the copy takes up in bytes. The host stands still meanwhile, and
-    goes on even if this process is killed."""
+    """Copies a root disk, running or not, and returns what the copy takes up in bytes. The host stands still meanwhile,
+    and goes on even if this process is killed."""
     if (target / "disk.img").exists():
         return _used(target / "disk.img")
     shutil.rmtree(target, ignore_errors=True)
@@ -125,7 +125,8 @@ def bring_up(config: LabConfig, folder: Folder) -> None:
     for disk_id, disk in folder.disks.items():
         number = _loop(disk_file(config, disk_id))
         node, by_id = f"/dev/vd{disk.letter}", f"/dev/disk/by-id/virtio-{disk.serial}"
-        lines += f"b {node} 0660 root disk - 7:{number}\nd /dev/disk/by-id 0755 root root -\nL {by_id} - - - - ../../vd{disk.letter}\n"
+        lines += f"b {node} 0660 root disk - 7:{number}\nd /dev/disk/by-id 0755 root root -\n"
+        lines += f"L {by_id} - - - - ../../vd{disk.letter}\n"
         if init := init_of(folder.supervisor):
             _make_nodes(Path(f"/proc/{init}/root"), node, by_id, number)
     # Written in place: a running host has this very file bound in.
@@ -166,8 +167,8 @@ def attach(config: LabConfig, folder: Folder, disk_id: str, serial: str) -> None
 
 
 def detach(config: LabConfig, folder: Folder, disk_id: str) -> None:
-    """Takes a disk away. Raises EngineError while a process of the host has a file open on it: the real thing would have
-    it fail, and its data with it."""
+    """Takes a disk away. Raises EngineError while a process of the host has a file open on it: the real thing would
+    have it fail, and its data with it."""
     disks = folder.disks
     disk = disks.get(disk_id)
     if disk is None:

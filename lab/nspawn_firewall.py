@@ -1,6 +1,6 @@
 """The provider's firewall and what keeps labs and hosts apart, as nftables rules. Pure but for `load`.
 
-Table `inet PREFIX` filters what goes to a public address, whether another host sends it (forward) or this machine (output).
+Table `inet PREFIX` filters what goes to a public address, whether a host sends it (forward) or this machine (output).
 Table `bridge PREFIX` drops what a host sends under a MAC or an address that is not its own.
 """
 
@@ -11,6 +11,7 @@ from lab.command import run
 from lab.engine import LabConfig, Machine, Rule
 from lab.network import METADATA, bridge, links
 
+UNSPECIFIED = IPv4Address(0)
 PORTLESS = {"icmp": ("icmp", "ipv6-icmp"), "gre": ("gre", "gre"), "esp": ("esp", "esp"), "ah": ("ah", "ah")}
 """Names of protocols in nft, for IPv4 and IPv6."""
 
@@ -31,7 +32,8 @@ def rule_text(rule: Rule, version: int) -> str | None:
 def firewall(config: LabConfig, addresses: Mapping[str, Iterable[Rule]]) -> str:
     """The whole of table `inet PREFIX`, replacing what there was in one transaction."""
     table, wire = config.prefix, bridge(config)
-    chains, jumps = [], {4: [], 6: []}  # type: tuple[list[str], dict[int, list[str]]]
+    chains: list[str] = []
+    jumps: dict[int, list[str]] = {4: [], 6: []}
     for text, rules in sorted(addresses.items()):
         address = ip_address(text)
         chain = "to_" + address.exploded.replace(".", "_").replace(":", "_")
@@ -55,7 +57,8 @@ def firewall(config: LabConfig, addresses: Mapping[str, Iterable[Rule]]) -> str:
     output = [
         "type filter hook output priority filter; policy accept;",
         f'oifname != "{wire}" accept',
-        # In IPv6 there is no setting against them, and a host that believes one asks for its neighbour, whom it cannot see.
+        # The kernel sends them when packets go out where they came in, and has no setting against it for IPv6. A host
+        # that believes one looks for its neighbour on the wire, where ports are isolated.
         "icmpv6 type nd-redirect drop",
         "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept",
         "ct state established,related accept",
@@ -82,7 +85,7 @@ def guard(config: LabConfig, ports: Mapping[str, tuple[str, Iterable[str]]]) -> 
         lines = [
             f"ether saddr != {mac} drop",
             f"ip saddr != {{ {', '.join(v4)} }} drop",
-            f"arp saddr ip != {{ {', '.join([*v4, '0.0.0.0'])} }} drop",
+            f"arp saddr ip != {{ {', '.join([*v4, str(UNSPECIFIED)])} }} drop",
             f"ip6 saddr != {{ {', '.join([*v6, 'fe80::/10', '::'])} }} drop",
         ]
         chains.append(_chain(chain, lines))
@@ -97,7 +100,7 @@ def ports(config: LabConfig, machines: Iterable[Machine]) -> dict[str, tuple[str
     found = {}
     for machine in machines:
         nic = machine.nics[0]
-        addresses = tuple(str(address.ip) for address in (*nic.ipv4, *nic.ipv6))
+        addresses = (*(str(address.ip) for address in nic.ipv4), *(str(address.ip) for address in nic.ipv6))
         for name, wire in links(config, machine.id).items():
             if wire == bridge(config):
                 found[name] = (nic.mac, addresses)

@@ -14,7 +14,7 @@ hosts/ID/cut            there while its links are to be down
 import fcntl
 import json
 from dataclasses import dataclass
-from ipaddress import ip_interface
+from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,12 @@ def machine_to(machine: Machine) -> dict[str, Any]:
 
 def machine_from(found: dict[str, Any]) -> Machine:
     nics = tuple(
-        Nic(nic["mac"], nic["network"], *(tuple(map(ip_interface, nic[version])) for version in ("ipv4", "ipv6")))
+        Nic(
+            nic["mac"],
+            nic["network"],
+            tuple(IPv4Interface(address) for address in nic["ipv4"]),
+            tuple(IPv6Interface(address) for address in nic["ipv6"]),
+        )
         for nic in found["nics"]
     )
     return Machine(**(found | {"nics": nics}))

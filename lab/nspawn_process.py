@@ -1,7 +1,7 @@
 """A host's processes: how they are started, found and ended.
 
-All mounts of a host (root disk, overlay) are made in a mount namespace of its own, so they go with its last process and no
-crash can leave them behind. Its processes are told by their network namespace and by the lock they hold.
+All mounts of a host (root disk, overlay) are made in a mount namespace of its own, so they go with its last process and
+no crash can leave them behind. Its processes are told by their network namespace and by the lock they hold.
 """
 
 import contextlib
@@ -9,56 +9,77 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from lab import nspawn_groups as groups
 from lab.engine import EngineError, LabConfig, Machine
 from lab.network import NETNS, netns
 from lab.nspawn_folder import Folder
 
+# Of the kernel as a whole, or of one user on it, whom all hosts are: 128 inotify instances are enough for five hosts.
+LIMITS = {
+    "fs/inotify/max_user_instances": 8192,
+    "fs/inotify/max_user_watches": 1_048_576,
+    "kernel/keys/maxkeys": 5000,
+    "kernel/keys/maxbytes": 500_000,
+}
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 10
+POWER_OFF = signal.SIGRTMIN + 4
+"""To systemd as init. One that has only just started does not hear it."""
+POWER_OFF_AGAIN_S = 1
 KILL_TIMEOUT_S = 20
 SLOW_BOOT_S = 60
 
-# nspawn 252 needs the namespace around it, with its own sysfs, for cloud-init to find the interface in /sys/class/net; so
-# --network-namespace-path will not do. It exits with 133 when the host asks for a reboot (with --keep-unit).
-# An overlay in `volatile` mode has no fsync: a host's writes are as safe as this machine's page cache, which outlives it.
+# nspawn needs the namespace around it, with its own sysfs, for cloud-init to find the interface in /sys/class/net: with
+# --network-namespace-path it sees the machine's. It exits with 133 when the host asks for a reboot (with --keep-unit).
+# An overlay in `volatile` mode has no fsync: a host's writes are as safe as this machine's page cache, which outlives
+# it.
 SUPERVISOR = """
 set -eu
-folder=$1 lower=$2 proxy=$3 boot=$4 name=$5 uuid=$6 limit=$7
+folder=$1 lower=$2 proxy=$3 boot=$4 name=$5 uuid=$6 groups=$7 slow=$8
 cd "$folder"
 exec 9>lock
-flock -n 9
+flock -w 5 9
 echo $$ > pid
-for tasks in $limit; do echo $$ > "$tasks"; done
+for group in $groups; do echo $$ > "$group/cgroup.procs"; done
 mkdir -p disk root outer
 mount -o loop,discard,noinit_itable disk.img disk
-fresh=; [ -d disk/upper ] || fresh=1
 mkdir -p disk/upper disk/work
 rm -rf disk/work/work/incompat
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=disk/upper,workdir=disk/work,volatile" root
-if [ "$fresh" ]; then
+if [ ! -e disk/made ]; then
     echo "Acquire::http::Proxy \\"$proxy\\";" > root/etc/apt/apt.conf.d/00provider-cache
+    touch disk/made
 fi
 mount --rbind /sys/fs/cgroup outer
 mount -t sysfs sysfs /sys
 mount --rbind outer /sys/fs/cgroup
 umount -l outer
 case $boot in
-    slow) sleep %(slow)s ;;
+    slow) sleep $slow ;;
     never) exec sleep infinity ;;
 esac
-export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network
+export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
 while :; do
     code=0
-    systemd-nspawn --quiet --boot --register=no --keep-unit --settings=no --directory=root --machine="$name" --uuid="$uuid" \\
-        --capability=CAP_NET_ADMIN --link-journal=no --resolv-conf=off --timezone=off --console=read-only \\
+    systemd-nspawn --quiet --boot --register=no --keep-unit --settings=no --console=read-only --directory=root \\
+        --machine="$name" --uuid="$uuid" --capability=CAP_NET_ADMIN \\
+        --link-journal=no --resolv-conf=off --timezone=off \\
         --bind-ro="$folder/network:/run/systemd/network" \\
         --bind-ro="$folder/tmpfiles.conf:/run/tmpfiles.d/provider.conf" || code=$?
     [ $code = 133 ] || exit $code
 done
-""" % {"slow": SLOW_BOOT_S}
+"""
+
+
+def raise_limits() -> None:
+    """Makes room for many hosts on this machine; limits that are higher already stay."""
+    for name, least in LIMITS.items():
+        path = Path("/proc/sys") / name
+        if int(path.read_text()) < least:
+            path.write_text(str(least))
 
 
 def start(config: LabConfig, machine: Machine, lower: Path, proxy: str) -> None:
@@ -66,7 +87,7 @@ def start(config: LabConfig, machine: Machine, lower: Path, proxy: str) -> None:
     folder = Folder.of(config, machine.id)
     space = netns(config, machine.id)
     wait(lambda: not root_mounted(folder), START_TIMEOUT_S, f"{folder.disk}: still mounted by a host that was stopped")
-    tasks = memory_limit(config, machine)
+    tasks = groups.create(config, machine)
     with folder.console.open("ab") as console:
         process = subprocess.Popen(
             [
@@ -81,6 +102,7 @@ def start(config: LabConfig, machine: Machine, lower: Path, proxy: str) -> None:
                     SUPERVISOR,
                 ),
                 *("supervisor", folder.path, lower, proxy, machine.boot, space, machine.id, " ".join(map(str, tasks))),
+                str(SLOW_BOOT_S),
             ],
             stdin=subprocess.DEVNULL,
             stdout=console,
@@ -123,11 +145,13 @@ def loop_files(backing: str) -> list[str]:
 def stop(config: LabConfig, machine_id: str, *, force: bool) -> None:
     """Ends everything that runs of a host and waits until its mounts are gone."""
     folder = Folder.of(config, machine_id)
-    if not force and (nspawn := _nspawn_of(folder.supervisor)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(nspawn, signal.SIGTERM)
-        with contextlib.suppress(EngineError):
-            wait(lambda: not folder.supervisor, STOP_TIMEOUT_S, "")
+    if not force:
+        end = time.monotonic() + STOP_TIMEOUT_S
+        while (init := init_of(folder.supervisor)) and time.monotonic() < end:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(init, POWER_OFF)
+            with contextlib.suppress(EngineError):
+                wait(lambda: not folder.supervisor, POWER_OFF_AGAIN_S, "")
     kill_all(config, [machine_id])
     wait(lambda: not folder.supervisor and not root_mounted(folder), KILL_TIMEOUT_S, f"host {machine_id}: does not end")
 
@@ -156,9 +180,9 @@ def in_namespaces(inodes: set[int]) -> list[int]:
     return found
 
 
-def _kill(pids: "list[int] | object") -> int:
+def _kill(pids: Iterable[int]) -> int:
     count = 0
-    for pid in pids:  # type: ignore[attr-defined]
+    for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
             count += 1
@@ -187,49 +211,6 @@ def init_of(supervisor: int) -> int:
             if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
                 return child
     return 0
-
-
-# --- memory
-
-
-def _groups(config: LabConfig) -> tuple[Path, bool]:
-    """Where groups of hosts are made, and whether by version 2 of cgroups."""
-    v2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-    return Path("/sys/fs/cgroup") if v2 else Path("/sys/fs/cgroup/memory"), v2
-
-
-def memory_group(config: LabConfig, machine_id: str) -> Path:
-    return _groups(config)[0] / netns(config, machine_id)
-
-
-def memory_limit(config: LabConfig, machine: Machine) -> list[Path]:
-    """Makes the host's memory group and returns the files that its supervisor puts itself into."""
-    group, v2 = memory_group(config, machine.id), _groups(config)[1]
-    group.mkdir(exist_ok=True)
-    limit = group / ("memory.max" if v2 else "memory.limit_in_bytes")
-    limit.write_text(str(machine.memory_mb * 2**20))
-    if not v2:
-        return [group / "cgroup.procs"]
-    (group / "supervisor").mkdir(exist_ok=True)
-    return [group / "supervisor" / "cgroup.procs"]
-
-
-def memory_of(config: LabConfig, machine_id: str) -> int:
-    """Bytes in use by the host's processes and its part of the page cache."""
-    group, v2 = memory_group(config, machine_id), _groups(config)[1]
-    try:
-        return int((group / ("memory.current" if v2 else "memory.usage_in_bytes")).read_text())
-    except OSError:
-        return 0
-
-
-def remove_groups(config: LabConfig, machine_id: str = "*") -> None:
-    """Removes the memory groups of one host or of all, which must be without processes."""
-    name = netns(config, machine_id) if machine_id != "*" else f"{config.prefix}-*"
-    for group in _groups(config)[0].glob(name):
-        for path in sorted((*(path for path in group.rglob("*") if path.is_dir()), group), reverse=True):
-            with contextlib.suppress(OSError):
-                path.rmdir()
 
 
 def wait(done: Callable[[], object], timeout_s: float, otherwise: str) -> None:

@@ -1,7 +1,7 @@
 """What a lab's hosts find on their gateway besides the API: a package cache and a mail sink.
 
-The package cache is one apt-cacher-ng for all labs of the machine, so that what one host fetched, no other fetches again. It
-is started by the first lab that needs it and ended by the sweep of the last one.
+The package cache is one apt-cacher-ng for all labs of the machine, so that what one host fetched, no other fetches
+again. It is started by the first lab that needs it and ended by the sweep of the last one.
 """
 
 import contextlib
@@ -137,7 +137,7 @@ def _wait(done: Callable[[], bool], otherwise: str, *, timeout_s: float = 15) ->
 
 @contextlib.contextmanager
 def running(config: LabConfig) -> Iterator[None]:
-    """The services for as long as the lab's daemon runs: the cache outlives it, the mail sink does not. Needs the bridge."""
+    """The services while the lab's daemon runs: the cache outlives it, the mail sink does not. Needs the bridge."""
     use_cache(config)
     sink = Controller(_Sink(config.root / "mail"), hostname=str(config.gateway4), port=MAIL_PORT)
     sink.start()

@@ -1,0 +1,60 @@
+"""A host's control groups: one named after it in each hierarchy that matters.
+
+nspawn makes a host's own groups beneath the one it is started in: hosts that share it wait for each other's processes.
+With version 2 of cgroups there is one hierarchy; else the memory controller's (limit and use), systemd's and the
+unified one.
+"""
+
+import contextlib
+from pathlib import Path
+
+from lab.engine import LabConfig, Machine
+from lab.network import netns
+
+ROOT = Path("/sys/fs/cgroup")
+V2 = (ROOT / "cgroup.controllers").exists()
+HIERARCHIES = (
+    (ROOT,) if V2 else tuple(path for name in ("memory", "systemd", "unified") if (path := ROOT / name).is_dir())
+)
+LIMIT, USE = ("memory.max", "memory.current") if V2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+
+
+def create(config: LabConfig, machine: Machine) -> list[Path]:
+    """Makes a host's groups with its memory limit, and returns those that its supervisor puts itself into."""
+    found = []
+    for hierarchy in HIERARCHIES:
+        group = hierarchy / netns(config, machine.id)
+        group.mkdir(exist_ok=True)
+        if (group / LIMIT).exists():
+            (group / LIMIT).write_text(str(machine.memory_mb * 2**20))
+        # Version 2 has processes in leaves only, and nspawn makes groups beside itself.
+        leaf = group / "host" if V2 else group
+        leaf.mkdir(exist_ok=True)
+        found.append(leaf)
+    return found
+
+
+def memory_of(config: LabConfig, machine_id: str) -> int:
+    """Bytes in use by the host's processes and its part of the page cache."""
+    with contextlib.suppress(OSError):
+        return int((HIERARCHIES[0] / netns(config, machine_id) / USE).read_text())
+    return 0
+
+
+def remove(config: LabConfig, machine_id: str) -> None:
+    """Removes the groups of a host without processes."""
+    _remove(netns(config, machine_id))
+
+
+def sweep(config: LabConfig) -> None:
+    """Removes the groups of all hosts."""
+    _remove(f"{config.prefix}-*")
+
+
+def _remove(pattern: str) -> None:
+    for hierarchy in HIERARCHIES:
+        for group in hierarchy.glob(pattern):
+            below = sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True)
+            for path in (*below, group):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
