@@ -3,11 +3,15 @@
 import socket
 
 import paramiko
+import pyinfra
 import pytest
 from pydantic import ValidationError
+from pyinfra.api.state import State
+from pyinfra.api.util import get_operation_order_from_stack
 
 import roles.common.transport  # noqa: F401  # its effect is what is tested
 from roles.common import Listen, Opening, Recovery
+from roles.common.op_order import from_frames
 
 
 def test_openings_and_listeners_are_checked() -> None:
@@ -40,3 +44,17 @@ def test_nagle_is_off_on_every_ssh_connection() -> None:
         transport.close()
         client.close()
         listener.close()
+
+
+@pytest.mark.parametrize("cli", [True, False])
+@pytest.mark.parametrize("deploy", [__file__, None, "deploys/other.py"])
+def test_operations_are_ordered_as_pyinfra_orders_them(
+    monkeypatch: pytest.MonkeyPatch, cli: bool, deploy: str | None
+) -> None:
+    monkeypatch.setattr(pyinfra, "is_cli", cli)
+    state = State()
+    state.current_deploy_filename = deploy
+    state.current_op_file_number = 7
+    ours, theirs = [order(state) for order in (from_frames, get_operation_order_from_stack)]
+    assert ours == theirs
+    assert (deploy == __file__) == (len(ours) in (1 + cli, 2 + cli))
