@@ -336,7 +336,7 @@ def watched_processes(secret: bytes) -> Iterator[list[str]]:
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.002):
+        while not done.wait(0.01):
             for process in Path("/proc").glob("[0-9]*"):
                 for part in ("cmdline", "environ"):
                     try:
@@ -364,21 +364,19 @@ def test_a_secret_is_seen_nowhere_but_in_its_file(bench: Bench) -> None:
     store = bench.folder / "store"
     bench.host.root("rm -rf /etc/app")
     outputs = []
-    for secret, check, code in (
-        ("correct-horse-1", "true", 0),
-        ("correct-horse-2", "false", 1),
-        ("correct-horse-3", "true", 0),
+    for secret, check, options, code in (
+        ("correct-horse-1", "true", ("-y", "-vvv", "--diff", "--debug"), 0),
+        ("correct-horse-2", "true", ("--dry", "-vvv", "--diff"), 0),
+        ("correct-horse-2", "false", ("-y", "-vvv"), 1),
+        ("correct-horse-3", "true", ("-y", "--json"), 0),
     ):
         store.write_text(secret)
         with watched_processes(b"correct-horse") as shown:
-            for options in (("-y", "-vvv", "--diff", "--debug"), ("--dry", "-vvv", "--diff"), ("-y", "--json")):
-                run = bench.run(deploy % (store, check), *options)
-                outputs.append(run.output)
-                if options[0] == "-y":
-                    assert run.code == code, run.output
-        assert shown == []
+            run = bench.run(deploy % (store, check), *options)
+        assert (run.code, shown) == (code, []), run.output
+        outputs.append(run.output)
     assert bench.host.root("cat /etc/app/token /etc/app/named") == "token = correct-horse-3\n" * 2
     assert "/etc/app/token: new file" in outputs[0]
     assert not any("correct-horse" in output for output in outputs)
-    assert bench.host.root("journalctl -q --no-pager | grep -c correct-horse", check=False).strip() == "0"
-    assert bench.host.root("grep -rl correct-horse /tmp /run /var 2>/dev/null", check=False) == ""
+    assert bench.host.root("journalctl -q --no-pager | grep -c correct[-]horse", check=False).strip() == "0"
+    assert bench.host.root("grep -rl correct[-]horse /tmp /run /var 2>/dev/null", check=False) == ""
