@@ -1,0 +1,260 @@
+"""What every host is, whatever its role. Reads only."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import pytest
+from testinfra.host import Host
+
+from inventories.fleet import Host as Declared
+from inventories.inventory import LoadedSite, roles_of
+from roles.base import firewall
+from roles.base.settings import SSH_PORT, Settings
+from roles.base.strangers import NOLOGIN, PEOPLE
+from roles.base.sysctl import SYSCTL
+
+pytestmark = pytest.mark.lab
+POLICY = "Hardened Debian 13 (version 1)"
+SSH_AUDIT = Path(sys.executable).with_name("ssh-audit")
+JOURNAL_USE = "ec387f577b844b8fa948f33cad9a75e6"
+"""Message that journald writes with its limits when it opens a journal (sd-messages.h)."""
+PATIENCE_S = 60
+
+
+@pytest.fixture(scope="session")
+def declared(loaded_site: LoadedSite, host_name: str) -> Declared:
+    return loaded_site.fleet.hosts[host_name]
+
+
+@pytest.fixture(scope="session")
+def settings(loaded_site: LoadedSite, host_name: str) -> Settings:
+    found = loaded_site.settings(host_name)["base"]
+    assert isinstance(found, Settings)
+    return found
+
+
+@pytest.fixture(scope="session")
+def address(loaded_site: LoadedSite, host_name: str) -> str:
+    return loaded_site.lock.hosts[host_name].ipv4
+
+
+@pytest.fixture(scope="session")
+def sshd(host: Host) -> dict[str, list[str]]:
+    """sshd's effective settings."""
+    found: dict[str, list[str]] = {}
+    for line in host.check_output("sshd -T").splitlines():
+        key, _, value = line.partition(" ")
+        found.setdefault(key, []).append(value)
+    return found
+
+
+@pytest.fixture(scope="session")
+def ruleset(host: Host) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(host.check_output("nft -j list ruleset"))["nftables"]
+    return found
+
+
+@pytest.fixture
+def unhurried(address: str) -> Iterator[None]:
+    """sshd refuses an address for a while that has connected often without logging in: wait for its pardon."""
+    yield
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        with socket.create_connection((address, SSH_PORT), timeout=10) as connection:
+            if connection.recv(4) == b"SSH-":
+                return
+        time.sleep(0.5)
+    raise AssertionError(f"{address} still refuses connections")
+
+
+def test_sshd_passes_the_hardening_policy(address: str, unhurried: None) -> None:
+    words = [str(SSH_AUDIT), "--skip-rate-test", "--no-colors", "-P", POLICY, address]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_pyinfras_ssh_agrees_on_a_post_quantum_key_exchange(address: str, unhurried: None) -> None:
+    with closing(paramiko.Transport((address, SSH_PORT))) as transport:
+        transport.get_security_options().kex = ("mlkem768x25519-sha256",)
+        transport.start_client(timeout=10)
+        assert transport.is_active()
+
+
+def test_only_admins_of_the_role_log_in_and_only_with_keys(
+    sshd: dict[str, list[str]], loaded_site: LoadedSite, declared: Declared, settings: Settings
+) -> None:
+    admins = {admin.name for admin in loaded_site.admins.for_role(declared.role)}
+    assert set(sshd["allowusers"]) == (admins & set(settings.ssh_only) if settings.ssh_only else admins)
+    assert (sshd["authenticationmethods"], sshd["permitrootlogin"]) == (["publickey"], ["no"])
+    assert (sshd["passwordauthentication"], sshd["kbdinteractiveauthentication"]) == (["no"], ["no"])
+    assert (sshd["allowagentforwarding"], sshd["x11forwarding"], sshd["permittunnel"]) == (["no"], ["no"], ["no"])
+
+
+def test_every_admin_has_the_declared_keys_and_rights_and_nobody_else_any(
+    host: Host, loaded_site: LoadedSite, declared: Declared
+) -> None:
+    admins = {admin.name: admin for admin in loaded_site.admins.for_role(declared.role)}
+    for line in host.check_output("getent passwd").splitlines():
+        name, _, uid, _, _, home, shell = line.split(":")
+        keys = host.run(f"cat {home}/.ssh/authorized_keys 2>/dev/null").stdout.splitlines()
+        if name in admins:
+            assert keys == list(admins.pop(name).ssh_keys)
+        else:
+            assert keys == [], name
+            assert int(uid) not in PEOPLE or shell == NOLOGIN, name
+    assert not admins
+    for admin in loaded_site.admins.for_role(declared.role):
+        allowed = "NOPASSWD: ALL" in host.check_output(f"sudo -l -U {admin.name}")
+        assert allowed == admin.sudo
+
+
+def _accepted(ruleset: list[dict[str, Any]]) -> set[tuple[str, int]]:
+    """Ports that some rule of the input chain accepts for everyone or for some sources, of connections that are new."""
+    found = set()
+    for entry in ruleset:
+        rule = entry.get("rule", {})
+        if rule.get("chain") == "input" and {"accept": None} in rule["expr"]:
+            for part in rule["expr"]:
+                payload = part.get("match", {}).get("left", {}).get("payload", {})
+                if payload.get("field") == "dport":
+                    found.add((payload["protocol"], part["match"]["right"]))
+    return found
+
+
+def test_the_firewall_drops_what_no_role_opens(ruleset: list[dict[str, Any]], declared: Declared) -> None:
+    chains = {entry["chain"]["name"]: entry["chain"] for entry in ruleset if "chain" in entry}
+    assert {name: (chain["family"], chain["policy"]) for name, chain in chains.items()} == {
+        "input": ("inet", "drop"),
+        "forward": ("inet", "drop"),
+        "output": ("inet", "accept"),
+    }
+    opened = {(opening.protocol, opening.port) for opening in firewall.openings_of(roles_of(declared))}
+    dhcp = {("udp", 68), ("udp", 546)}
+    assert _accepted(ruleset) == opened | dhcp | {("tcp", SSH_PORT)}
+
+
+def test_what_both_families_need_to_work_is_let_in(ruleset: list[dict[str, Any]]) -> None:
+    accepted: dict[str, set[str]] = {"icmp": set(), "icmpv6": set()}
+    for entry in ruleset:
+        expressions = entry.get("rule", {}).get("expr", [])
+        for part in expressions:
+            left = part.get("match", {}).get("left", {}).get("payload", {})
+            if left.get("protocol") in accepted and left["field"] == "type" and {"accept": None} in expressions:
+                right = part["match"]["right"]
+                accepted[left["protocol"]] |= set(right["set"]) if isinstance(right, dict) else {right}
+    assert {"destination-unreachable", "time-exceeded", "parameter-problem", "echo-request"} <= accepted["icmp"]
+    assert {"packet-too-big", "nd-neighbor-solicit", "nd-neighbor-advert", "nd-router-advert"} <= accepted["icmpv6"]
+
+
+def test_a_flood_of_ssh_connections_is_dropped_by_address(ruleset: list[dict[str, Any]], settings: Settings) -> None:
+    limits = [
+        statement["limit"]
+        for entry in ruleset
+        for part in entry.get("rule", {}).get("expr", [])
+        for statement in part.get("set", {}).get("stmt", [])
+    ]
+    assert limits
+    for limit in limits:
+        assert (limit["rate"], limit["per"], limit["burst"]) == (settings.ssh_per_minute, "minute", settings.ssh_burst)
+        assert limit["inv"]
+
+
+def test_nothing_listens_that_no_role_declares(host: Host, declared: Declared) -> None:
+    allowed = {
+        (listen.protocol, address, listen.port)
+        for listen in firewall.listens_of(roles_of(declared))
+        for address in (("0.0.0.0", "[::]", "*") if listen.address == "*" else (listen.address,))
+    }
+    found = set()
+    for line in host.check_output("ss -H -tuln").splitlines():
+        protocol, _, _, _, local = line.split()[:5]
+        address, _, port = local.rpartition(":")
+        found.add((protocol, re.sub(r"%\w+", "", address), int(port)))
+    dhcp_client = {socket for socket in found if socket[0] == "udp" and socket[2] in (68, 546)}
+    assert found - dhcp_client <= allowed
+    assert {(protocol, port) for protocol, _, port in allowed} == {(p, port) for p, _, port in found - dhcp_client}
+
+
+def test_kernel_and_network_are_set_as_far_as_the_host_may(host: Host) -> None:
+    """A container has its host's kernel: there only what /proc lets it write is its own to set."""
+    wanted = {key: f"/proc/sys/{key.replace('.', '/')}" for key in SYSCTL}
+    script = "for path in " + " ".join(wanted.values()) + "; do [ -w $path ] && echo $path $(cat $path); done; true"
+    writable = dict(line.split(" ", 1) for line in host.check_output(script).splitlines())
+    assert writable == {path: SYSCTL[key] for key, path in wanted.items() if path in writable}
+    assert {path for path in wanted.values() if path.startswith("/proc/sys/net/ipv")} <= writable.keys()
+
+
+def test_time_comes_only_from_servers_that_sign_it(host: Host, settings: Settings) -> None:
+    """In a container, whose clock is its host's, chronyd watches and does not set."""
+    assert host.service("chrony").is_running
+    lines = host.check_output("chronyd -p -f /etc/chrony/chrony.conf").splitlines()
+    sources = [line.split() for line in lines if line.split()[0] in ("server", "pool", "peer", "refclock")]
+    assert [words[1] for words in sources] == list(settings.time_servers)
+    assert all("nts" in words for words in sources)
+    assert "authselectmode require" in lines
+    container = host.run("systemd-detect-virt --container").rc == 0
+    assert ("-x" in host.check_output("ps -o args= -C chronyd").split()) == container
+    if not container:
+        modes = [line.split(",")[1] for line in host.check_output("chronyc -c authdata").splitlines()]
+        assert modes
+        assert set(modes) == {"NTS"}
+
+
+def test_security_updates_and_only_these_come_by_themselves(host: Host, host_name: str, settings: Settings) -> None:
+    lines = host.check_output("apt-config dump").splitlines()
+    config = dict(
+        line.rstrip(";").split(" ", 1) for line in lines if not line.startswith("Unattended-Upgrade::Origins")
+    )
+    origins = [line for line in lines if line.startswith("Unattended-Upgrade::Origins-Pattern::")]
+    assert len(origins) == 1
+    assert "label=Debian-Security" in origins[0]
+    assert config["APT::Periodic::Unattended-Upgrade"] == '"1"'
+    assert config["Unattended-Upgrade::Automatic-Reboot"] == ('"true"' if settings.reboot else '"false"')
+    assert config["Unattended-Upgrade::Automatic-Reboot-Time"] == f'"{settings.reboot_at(host_name)}"'
+    timers = host.check_output("systemctl list-timers --no-legend")
+    assert "apt-daily-upgrade.timer" in timers
+
+
+def test_the_journal_is_kept_and_bounded(host: Host, settings: Settings) -> None:
+    said = host.check_output(f"journalctl -b -o json MESSAGE_ID={JOURNAL_USE} _COMM=systemd-journal | tail -1")
+    entry = json.loads(said)
+    assert entry["JOURNAL_PATH"].startswith("/var/log/journal/")
+    assert int(entry["LIMIT"]) <= settings.journal_mb * 1024**2
+
+
+def test_services_that_run_replaced_code_are_reported_daily(host: Host) -> None:
+    assert "mainstay-stale.timer" in host.check_output("systemctl list-timers --no-legend")
+
+
+def test_names_are_resolved_without_asking_the_neighbours(host: Host) -> None:
+    assert host.file("/etc/resolv.conf").linked_to == "/run/systemd/resolve/stub-resolv.conf"
+    said = host.check_output("resolvectl status --no-pager")
+    assert "-LLMNR" in said
+    assert "-mDNS" in said
+    assert "+LLMNR" not in said
+    assert "+mDNS" not in said
+
+
+def test_mail_goes_to_the_smarthost_and_its_password_is_nobodys(host: Host, settings: Settings) -> None:
+    if settings.mail is None:
+        assert not host.service("nullmailer").is_running
+        return
+    assert host.service("nullmailer").is_running
+    assert host.check_output("stat -c '%U:%G %a' /etc/nullmailer/remotes") == "root:mail 640"
+    assert host.run(f"getent hosts {settings.mail.smarthost}").rc == 0
+    assert host.check_output("mailq") == ""
+
+
+def test_all_is_well(host: Host) -> None:
+    """No unit failed, and no change still waits to be confirmed."""
+    assert host.check_output("systemctl --failed --no-legend") == ""
+    assert not host.file("/var/lib/mainstay/armed").exists
