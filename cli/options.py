@@ -18,5 +18,5 @@ def chosen(inventory: Path | None) -> LoadedSite:
     """The site that was named. Raises InputError when none was: no command goes to a site by default."""
     if inventory is None:
         hint = f"give --inventory or set MAINSTAY_INVENTORY to one of: {', '.join(available())}"
-        raise InputError("mainstay", "--inventory", "which site? none is the default", hint)
+        raise InputError("--inventory", "", "which site? none is the default", hint)
     return load_site(inventory)
