@@ -14,6 +14,8 @@ import requests
 from dnslib import QTYPE, DNSRecord
 
 from inventories.inventory import LoadedSite
+from lab import lifecycle, sample
+from lab.engine import LabConfig
 
 SILENCE_SECONDS = 60
 """The client gives up on a server that is silent for so long."""
@@ -30,6 +32,14 @@ def resolve(name: str, resolver: str) -> list[str]:
         answer = DNSRecord.parse(DNSRecord.question(name, kind).send(resolver, timeout=5))
         found += [str(record.rdata) for record in answer.rr if QTYPE[record.rtype] == kind]
     return found
+
+
+def lab_of(site: LoadedSite) -> LabConfig:
+    """The lab that a site lives on. Raises FetchError."""
+    lab = lifecycle.find(site.name)
+    if lab is None:
+        raise FetchError(f"lab {site.name} is down: `mainstay lab up --name {site.name}` brings it up")
+    return lab
 
 
 @dataclass(frozen=True)
@@ -89,10 +99,45 @@ def update(server: Server, device: str, channel: str, installed: str) -> str:
     return kind
 
 
-def servers(site: LoadedSite, role: str, resolver: str) -> Iterable[Server]:
-    """Every name of a role's hosts at every address the resolver gives for it; an unanswered name is an error."""
+def servers(site: LoadedSite, role: str) -> Iterable[Server]:
+    """Every name of a role's hosts at every address the lab's resolver gives for it; an unanswered name is an error."""
+    resolver = str(lab_of(site).gateway4)
     for name in sorted({dns for host in site.fleet.with_role(role).values() for dns in host.dns}):
         addresses = resolve(name, resolver)
         if {ip_address(address).version for address in addresses} != {4, 6}:
             raise FetchError(f"{name}: expected an IPv4 and an IPv6 address, the resolver gave {addresses}")
         yield from (Server(name, address) for address in addresses)
+
+
+def as_phone(site: LoadedSite) -> str:
+    """Every current phone of the sample archive updates from the build it has, and a retired one is told so.
+
+    Returns what happened in words; raises FetchError.
+    """
+    kinds: list[str] = []
+    for server in servers(site, "release"):
+        for device in sample.DEVICES:
+            if device.name == sample.RETIRED:
+                server.expect(f"ota/{device.name}/{device.name}-stable", 410)
+            else:
+                installed = device.old.number if device.old else "0"
+                kinds.append(update(server, device.name, "stable", installed))
+    if set(kinds) != {"incremental", "full"}:
+        raise FetchError(f"expected incremental and full updates, got {sorted(set(kinds))}")
+    return f"{kinds.count('incremental')} incremental and {kinds.count('full')} full updates, by IPv4 and IPv6"
+
+
+def as_browser(site: LoadedSite) -> str:
+    """Pages, their assets, a redirect, the site's own 404 page and the message that phones fetch; raises FetchError."""
+    pages = 0
+    for server in servers(site, "web"):
+        for path in ("/", "/about", "/docs/", "/assets/css/style.css", "/.messages/latest.txt"):
+            server.expect(path, 200)
+            pages += 1
+        if "not found" not in server.expect("/no-such-page", 404).text:
+            raise FetchError(f"{server.name}: a missing page is not answered by the site's own 404 page")
+        moved = server.expect("/get", 301).headers["Location"]
+        if not moved.endswith("/docs/install"):
+            raise FetchError(f"{server.name}: /get leads to {moved}")
+        server.expect("/.git/HEAD", 404)
+    return f"{pages} pages, by IPv4 and IPv6"

@@ -115,7 +115,7 @@ def main() -> int:
     steps: list[Step] = []
     try:
         steps = rehearse(options.verbose)
-    except (StepFailed, InputError, lifecycle.LabError, fetch.FetchError) as error:
+    except (StepFailed, InputError, lifecycle.LabError, load.LoadError, fetch.FetchError) as error:
         console.print(f"[red]rehearsal failed:[/red] {error}")
         return 1
     finally:

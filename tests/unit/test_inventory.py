@@ -1,0 +1,160 @@
+"""What an inventory file may say, and how it answers when it says something else."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomlkit
+
+from inventories.errors import InputError
+from inventories.inventory import groups, load_site
+from inventories.lock import Lock, LockedHost, known_hosts, load, save
+from lab.converge import PYINFRA, REPOSITORY
+from lab.engine import LabConfig
+from lab.sites import derive
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2nLBv3NnXkFz1j3r8mS9m8QvT0yJmYw7b3u1r5c9dZ"
+ADMINS = f'[admins.lab]\nssh_keys = ["{KEY} lab@laptop"]\n'
+LOCKED = LockedHost(instance_id="1", ipv4="10.64.0.10", ipv6="fd6d::10", host_keys=(KEY,))
+
+
+@pytest.fixture
+def lab_config(tmp_path: Path) -> LabConfig:
+    config = LabConfig("unit", 9, tmp_path / "lab")
+    (config.root / "site").mkdir(parents=True)
+    (config.root / "site/admins.toml").write_text(ADMINS)
+    return config
+
+
+@pytest.fixture
+def write(lab_config: LabConfig, tmp_path: Path) -> Callable[..., Path]:
+    def with_change(change: Callable[[Any], None] = lambda _: None) -> Path:
+        return derive(lab_config, tmp_path, change)
+
+    return with_change
+
+
+def _set(path: str, value: Any) -> Callable[[Any], None]:
+    def change(document: Any) -> None:
+        *parents, last = path.split("/")
+        for key in parents:
+            document = document.setdefault(key, tomlkit.table())
+        document[last] = value
+
+    return change
+
+
+BAD: list[tuple[str, Any, str, str]] = [
+    ("hosts/web-1/role", "wbe", "hosts.web-1.role", "no role 'wbe'"),
+    ("hosts/web-1/plan", 3, "hosts.web-1.plan", "valid string, found 3"),
+    ("hosts/web-1/plam", "x", "hosts.web-1.plam", "not permitted"),
+    ("hosts/Web", {"role": "web", "plan": "p", "region": "ams"}, "hosts.Web", "lower-case letters"),
+    ("hosts/web-1/firewall", "none", "hosts.web-1.firewall", "no firewall 'none'"),
+    ("hosts/web-1/vpcs", ["other"], "hosts.web-1.vpcs", "no VPC 'other'"),
+    ("hosts/web-1/region", "fra", "hosts.web-1.vpcs", "in region 'ams'"),
+    ("hosts/web-1/dns", ["www.example.net"], "hosts.web-1.dns", "not in the site's domain"),
+    ("hosts/web-1/dns", ["localhost"], "hosts.web-1.dns.0", "full DNS name"),
+    ("hosts/web-1/volumes/content/size_gb", 0, "hosts.web-1.volumes.content.size_gb", "greater than or equal to 1"),
+    ("hosts/web-1/settings/release/x", 1, "hosts.web-1.settings.release", "does not have this role"),
+    ("hosts/web-1/settings/web/colour", 1, "hosts.web-1.settings.web.colour", "not permitted"),
+    ("settings/wbe/x", 1, "settings.wbe", "no such role"),
+    ("vpcs/second", {"region": "ams", "subnet": "10.20.0.128/25"}, "vpcs.second.subnet", "overlaps 10.20.0.0/24"),
+    ("firewalls/public-web/rules", [{"protocol": "tcp", "port": "ssh"}], "firewalls.public-web.rules.0.port", "'ssh'"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "field", "problem"), BAD, ids=[f"{case[0]}={case[1]}" for case in BAD])
+def test_bad_input_is_one_error_that_names_file_and_field(
+    write: Callable[..., Path], path: str, value: Any, field: str, problem: str
+) -> None:
+    inventory = write(_set(path, value))
+    with pytest.raises(InputError) as caught:
+        load_site(inventory)
+    assert caught.value.file == str(inventory.with_suffix(".toml"))
+    assert caught.value.field == field
+    assert problem in caught.value.problem
+
+
+def test_malformed_toml_names_the_line(write: Callable[..., Path]) -> None:
+    inventory = write()
+    inventory.with_suffix(".toml").write_text("[site\n")
+    with pytest.raises(InputError, match="line 1"):
+        load_site(inventory)
+
+
+def test_a_duplicate_host_is_refused(write: Callable[..., Path]) -> None:
+    inventory = write()
+    with inventory.with_suffix(".toml").open("a") as toml:
+        toml.write('[hosts.web-1]\nrole = "web"\n')
+    with pytest.raises(InputError, match="web-1"):
+        load_site(inventory)
+
+
+def test_a_missing_inventory_lists_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"inventories/lab\.py, inventories/prod\.py, inventories/staging\.py"):
+        load_site(tmp_path / "none.py")
+
+
+@pytest.mark.parametrize("name", ["lab", "prod", "staging"])
+def test_the_inventories_of_this_repository_load(name: str) -> None:
+    assert load_site(REPOSITORY / f"inventories/{name}.py").fleet.site.name == name
+
+
+def test_groups_are_the_roles_of_provisioned_hosts_and_nothing_else(
+    write: Callable[..., Path], lab_config: LabConfig
+) -> None:
+    inventory = write()
+    save(lab_config.root / "site/lock.json", Lock(hosts={"release-1": LOCKED, "web-1": LOCKED}))
+    exported = groups(str(inventory), ["pyinfra", str(inventory), "deploys/site.py"])
+    assert {group: [name for name, _ in hosts] for group, hosts in exported.items()} == {
+        "release": ["release-1"],
+        "web": ["web-1"],
+    }
+    data = exported["release"][0][1]
+    assert data["ssh_hostname"] == LOCKED.ipv4
+    assert data["ssh_strict_host_key_checking"] == "yes"
+    assert Path(data["ssh_known_hosts_file"]).read_text() == known_hosts(load_site(inventory).lock)
+
+
+def test_a_role_deploy_connects_to_its_own_group_only(write: Callable[..., Path], lab_config: LabConfig) -> None:
+    inventory = write()
+    save(lab_config.root / "site/lock.json", Lock(hosts={"release-1": LOCKED}))
+    assert set(groups(str(inventory), ["pyinfra", str(inventory), "deploys/release.py"])) == {"release"}
+
+
+def test_provisioning_connects_to_no_host(write: Callable[..., Path]) -> None:
+    inventory = write()
+    exported = groups(str(inventory), ["pyinfra", str(inventory), "deploys/provision.py"])
+    assert [name for hosts in exported.values() for name, _ in hosts] == ["@local"]
+
+
+def test_an_unprovisioned_host_stops_pyinfra_before_it_connects(write: Callable[..., Path]) -> None:
+    inventory = write()
+    done = subprocess.run(
+        [PYINFRA, inventory, "deploys/web.py", "-y"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "not provisioned yet: web-1" in done.stderr
+    assert "deploys/provision.py" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_empty_group_stops_the_deploy(write: Callable[..., Path]) -> None:
+    inventory = write(lambda document: document["hosts"].pop("web-1"))
+    with pytest.raises(InputError, match="no host has the role 'web'"):
+        groups(str(inventory), ["pyinfra", str(inventory), "deploys/web.py"])
+
+
+def test_a_damaged_lock_file_is_named(write: Callable[..., Path], lab_config: LabConfig) -> None:
+    inventory = write()
+    (lab_config.root / "site/lock.json").write_text('{"hosts": {"web-1": {"ipv4": 3}}}')
+    with pytest.raises(InputError, match=r"lock\.json: hosts\.web-1\.instance_id"):
+        groups(str(inventory), ["pyinfra", str(inventory), "deploys/web.py"])
+
+
+def test_a_lock_file_reads_back_as_written(tmp_path: Path) -> None:
+    lock = Lock(hosts={"web-1": LOCKED}, vpcs={"internal": "2"})
+    save(tmp_path / "lock.json", lock)
+    assert load(tmp_path / "lock.json") == lock
