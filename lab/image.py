@@ -126,15 +126,19 @@ ExecStart={DISK_LINKS}
     "/etc/systemd/system/disk-links-again.path": "[Path]\n"
     + "".join(f"PathChanged=/dev/vd{letter}\n" for letter in "bcdefghi")
     + "TriggerLimitIntervalSec=0\n\n[Install]\nWantedBy=paths.target\n",
+    "/etc/apt/apt.conf.d/70no-translations": 'Acquire::Languages "none";\n',
     "/etc/default/locale": "LANG=C.UTF-8\n",
     "/etc/fstab": "",
     "/etc/hostname": "",
+    "/etc/hosts": "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
     "/etc/machine-id": "",
 }
 
 ENABLED = ("systemd-networkd.service", "systemd-resolved.service", "disk-links.service", "disk-links-again.path")
 # The links are up before init runs; waiting for networkd to say so costs seconds.
 DISABLED = ("systemd-networkd-wait-online.service",)
+# Work that every host's first boot and first apt call would do again.
+FINISH = "apt-cache gencaches && journalctl --update-catalog && touch /etc/.updated /var/.updated"
 REMOVED = (
     "etc/apt/apt.conf.d/99mmdebstrap",
     "etc/apt/sources.list",
@@ -145,7 +149,7 @@ REMOVED = (
 
 def recipe() -> str:
     """Everything that decides what is in the image."""
-    return json.dumps([MIRROR, SUITE, PACKAGES, STRIPPED, FILES, ENABLED, DISABLED, REMOVED, 1])
+    return json.dumps([MIRROR, SUITE, PACKAGES, STRIPPED, FILES, ENABLED, DISABLED, REMOVED, FINISH])
 
 
 def image_id() -> str:
@@ -232,6 +236,7 @@ def _finish(root: Path) -> None:
     resolv.symlink_to("../run/systemd/resolve/stub-resolv.conf")
     run("systemctl", f"--root={root}", "enable", *ENABLED)
     run("systemctl", f"--root={root}", "disable", *DISABLED)
+    run("chroot", root, "sh", "-c", FINISH)
 
 
 def say(text: str) -> None:

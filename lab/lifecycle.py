@@ -53,6 +53,12 @@ def up(name: str = "lab") -> LabConfig:
     return config
 
 
+def reserve(name: str) -> LabConfig:
+    """A lab's name and index without API or hosts, for who drives an engine alone; `down` ends it like any other."""
+    with _exclusive():
+        return find(name) or _allocate(name)
+
+
 def down(name: str = "lab") -> None:
     """Ends a lab and everything it ever made, whatever state it is in; one that is not there is down. Needs root."""
     with _exclusive():

@@ -88,6 +88,7 @@ class NspawnEngine:
             with self._lock("network"):
                 network.unplug(self.config, machine_id)
                 groups.remove(self.config, machine_id)
+                process.forget(self.config, machine_id)
                 shutil.rmtree(folder.path, ignore_errors=True)
                 self._load_guard()
 
@@ -163,6 +164,8 @@ class NspawnEngine:
         firewall.sweep(self.config)
         disks.release_all(self.config)
         groups.sweep(self.config)
+        for left in process.PROPAGATE.glob(f"{self.config.prefix}-*"):
+            left.rmdir()
         services.leave_cache(self.config)
 
     def _folder(self, machine_id: str) -> Folder:

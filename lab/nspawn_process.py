@@ -24,6 +24,7 @@ LIMITS = {
     "kernel/keys/maxkeys": 5000,
     "kernel/keys/maxbytes": 500_000,
 }
+PROPAGATE = Path("/run/systemd/nspawn/propagate")
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 10
 POWER_OFF = signal.SIGRTMIN + 4
@@ -72,6 +73,12 @@ while :; do
     [ $code = 133 ] || exit $code
 done
 """
+
+
+def forget(config: LabConfig, machine_id: str) -> None:
+    """Removes what nspawn leaves on this machine for each container it has run."""
+    with contextlib.suppress(OSError):
+        (PROPAGATE / netns(config, machine_id)).rmdir()
 
 
 def raise_limits() -> None:
