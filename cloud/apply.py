@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import paramiko
 from pyinfra.api.exceptions import PyinfraError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from cloud import actions as do
 from cloud import first_contact, user_data
@@ -24,6 +24,7 @@ from inventories.admins import Admin
 from inventories.lock import Lock, LockedHost
 
 TTL_S = 300
+BOOT_S = 900
 A = TypeVar("A", bound=do.Action)
 Failures = list[str]
 
@@ -118,7 +119,7 @@ class Applier:
         for action in actions:
             try:
                 self._steps[type(action)](action)
-            except (PyinfraError, OSError, EOFError, paramiko.SSHException) as error:
+            except (PyinfraError, *first_contact.LOST) as error:
                 return [f"{action.thing}: {error}"]
             self.client.report(f"{action}: done")
         return []
@@ -244,7 +245,8 @@ class Applier:
             done = states[:2] == ("active", "running") and states[2] == "ok" and instance(item).ipv4
             return "" if done else " ".join(filter(None, states))
 
-        return instance(self.client.wait(f"host/{name}", lambda: self.client.get(path)["instance"], ready))
+        look = lambda: self.client.get(path)["instance"]  # noqa: E731
+        return instance(self.client.wait(f"host/{name}", look, ready, timeout_s=BOOT_S))
 
     def _first_contact(self, action: do.FirstContact) -> None:
         name = action.host
@@ -253,16 +255,20 @@ class Applier:
         joined = self.client.list(f"/instances/{found.id}/vpcs", "vpcs")
         private = {names.get(vpc["id"], vpc["id"]): vpc["ip_address"] for vpc in joined}
         self._save_host(name, ipv4=found.ipv4, ipv6=found.v6_main_ip, vpc_ipv4=private)
-        locked = self.lock.hosts[name]
-        first_contact.make(
-            name,
-            found.ipv4,
-            self.login,
-            Keys(locked.first_contact_key, locked.host_keys),
-            pin=lambda key: self._save_host(name, host_keys=(key,)),
-            empty_user_data=lambda: self.client.change(f"/instances/{found.id}", user_data=""),
-            report=self.client.report,
-        )
+        for attempt in Retrying(
+            retry=retry_if_exception_type(first_contact.LOST), stop=stop_after_attempt(3), reraise=True
+        ):
+            with attempt:
+                locked = self.lock.hosts[name]
+                first_contact.make(
+                    name,
+                    found.ipv4,
+                    self.login,
+                    Keys(locked.first_contact_key, locked.host_keys),
+                    pin=lambda key: self._save_host(name, host_keys=(key,)),
+                    empty_user_data=lambda: self.client.change(f"/instances/{found.id}", user_data=""),
+                    report=self.client.report,
+                )
         self._save_host(name, first_contact_key="")
 
     def _change_host(self, action: do.ChangeHost) -> None:

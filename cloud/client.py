@@ -125,7 +125,7 @@ class Client(Vultr):  # type: ignore[misc]  # vultr-python ships untyped
                 raise
 
     def wait(
-        self, what: str, look: Callable[[], Item], ready: Callable[[Item], str], *, timeout_s: float = 900
+        self, what: str, look: Callable[[], Item], ready: Callable[[Item], str], *, timeout_s: float = 300
     ) -> Item:
         """Looks until `ready` answers "" instead of what it still waits for; reports that as it changes.
 

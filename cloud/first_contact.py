@@ -12,8 +12,7 @@ Every step may be the last one of a killed run; the next run goes on from what i
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,8 @@ from cloud.client import Report
 CONNECT_S = 5
 BOOT_S = 600
 STEP_S = 120
+LOST = (OSError, EOFError, paramiko.SSHException)
+"""How paramiko says that a connection could not be made, or broke. cloud-init restarts sshd during the first boot."""
 
 # `ssh-keygen -y` prints the public half with the comment, hence `cut`. A fresh key counts once it can be read back.
 MAKE_KEY = """
@@ -35,7 +36,7 @@ if [ "$(public ssh_host_ed25519_key)" = "$1" ]; then
     if [ -z "$(public mainstay_new_key)" ]; then
         rm -f mainstay_new_key mainstay_new_key.pub
         ssh-keygen -q -t ed25519 -N '' -C '' -f mainstay_new_key
-        sync -f mainstay_new_key
+        sync mainstay_new_key
     fi
     public mainstay_new_key
 else
@@ -56,7 +57,7 @@ for key in ssh_host_*_key; do
     [ "$key" = ssh_host_ed25519_key ] || rm -f "$key" "$key.pub"
 done
 rm -f mainstay_new_key.pub
-sync -f .
+sync ssh_host_ed25519_key .
 systemctl restart ssh
 """
 
@@ -68,7 +69,6 @@ rm -f /var/lib/cloud/instances/*/user-data.txt* /var/lib/cloud/instances/*/cloud
 rm -f /var/lib/cloud/instances/*/obj.pkl /var/lib/cloud/instances/*/vendor-cloud-config.txt
 rm -rf /var/lib/cloud/instances/*/scripts/part-* /run/cloud-init/instance-data-sensitive.json
 rm -rf /run/cloud-init/combined-cloud-config.json /run/cloud-init/cloud-config-sensitive.json
-sync -f /var/lib/cloud
 """
 
 
@@ -101,23 +101,22 @@ class Keys:
 class _Only(paramiko.MissingHostKeyPolicy):
     """Accepts the given keys; no known_hosts file is loaded, so every connection is judged here."""
 
-    def __init__(self, name: str, accepted: Sequence[str]) -> None:
-        self.name, self.accepted = name, accepted
+    def __init__(self, accepted: Sequence[str]) -> None:
+        self.accepted = accepted
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
         found = f"{key.get_name()} {key.get_base64()}"
         if found not in self.accepted:
             raise WrongHostKeyError(
-                f"{self.name}: the host key at {hostname} is {key.fingerprint}, which is not the one in the lock.\n"
+                f"the host key at {hostname} is {key.fingerprint}, which is not the one in the lock.\n"
                 "  Somebody else answers there, or the host was reinstalled behind the lock's back: nothing was sent."
             )
 
 
-@contextmanager
-def connection(name: str, address: str, login: Login, accepted: Sequence[str]) -> Iterator[paramiko.SSHClient]:
-    """A connection to a host that proves an accepted key. Raises WrongHostKeyError, SSHException or OSError."""
+def connect(address: str, login: Login, accepted: Sequence[str]) -> paramiko.SSHClient:
+    """Connects to a host that proves an accepted key. Raises WrongHostKeyError, SSHException, EOFError or OSError."""
     client = paramiko.SSHClient()
-    client.set_missing_host_key_policy(_Only(name, accepted))
+    client.set_missing_host_key_policy(_Only(accepted))
     try:
         client.connect(
             address,
@@ -129,38 +128,33 @@ def connection(name: str, address: str, login: Login, accepted: Sequence[str]) -
             banner_timeout=CONNECT_S * 2,
             auth_timeout=CONNECT_S * 2,
         )
-        yield client
-    finally:
+    except BaseException:
         client.close()
+        raise
+    return client
 
 
 def wait_for(
-    name: str,
-    address: str,
-    login: Login,
-    accepted: Sequence[str],
-    report: Report,
-    timeout_s: float = BOOT_S,
-) -> None:
+    name: str, address: str, login: Login, accepted: Sequence[str], report: Report, timeout_s: float
+) -> paramiko.SSHClient:
     """Waits until the admin can log in. A wrong key ends it at once; a refused login may still be the first boot."""
     begun, told = time.monotonic(), 5.0
     while True:
         try:
-            with connection(name, address, login, accepted):
-                return
-        except (OSError, EOFError, paramiko.SSHException) as error:
+            return connect(address, login, accepted)
+        except LOST as error:
             waited = time.monotonic() - begun
             reason = f"{login.user}@{address}: {error or type(error).__name__}"
             if waited > timeout_s:
-                raise ContactError(f"{name}: no login after {waited:.0f} s; {reason}") from error
+                raise ContactError(f"no login after {waited:.0f} s; {reason}") from error
             if waited > told:
                 report(f"host/{name}: waiting for ssh ({waited:.0f} s; {reason})")
                 told = waited + 10
             time.sleep(0.3)
 
 
-def run(name: str, client: paramiko.SSHClient, script: str, *arguments: str) -> str:
-    """Runs a shell script as root, fed by stdin; returns its output. Raises ContactError."""
+def run(client: paramiko.SSHClient, script: str, *arguments: str) -> str:
+    """Runs a shell script as root, fed by stdin; returns its output. Raises ContactError, SSHException or OSError."""
     words = " ".join(f"'{argument}'" for argument in arguments)
     stdin, stdout, stderr = client.exec_command(f"sudo -n sh -s -- {words}", timeout=STEP_S)
     stdin.write(script)
@@ -168,7 +162,7 @@ def run(name: str, client: paramiko.SSHClient, script: str, *arguments: str) -> 
     output, errors = stdout.read().decode(), stderr.read().decode()
     status = stdout.channel.recv_exit_status()
     if status:
-        raise ContactError(f"{name}: a step of first contact exited {status}: {errors.strip() or output.strip()}")
+        raise ContactError(f"a step of first contact exited {status}: {errors.strip() or output.strip()}")
     return output.strip()
 
 
@@ -187,15 +181,13 @@ def make(
     Raises ContactError, WrongHostKeyError; SSHException or OSError when the connection is lost.
     """
     accepted = (keys.temporary, *keys.pinned)
-    wait_for(name, address, login, accepted, report)
-    with connection(name, address, login, accepted) as client:
-        fresh = run(name, client, MAKE_KEY, keys.temporary)
+    with wait_for(name, address, login, accepted, report, BOOT_S) as client:
+        fresh = run(client, MAKE_KEY, keys.temporary)
         if not fresh.startswith("ssh-ed25519 ") or fresh == keys.temporary:
-            raise ContactError(f"{name}: no fresh host key was made: {fresh!r}")
+            raise ContactError(f"no fresh host key was made, but {fresh!r}")
         pin(fresh)
-        run(name, client, USE_KEY)
-    wait_for(name, address, login, (fresh,), report, STEP_S)
-    empty_user_data()
-    with connection(name, address, login, (fresh,)) as client:
-        run(name, client, SCRUB)
+        run(client, USE_KEY)
+    with wait_for(name, address, login, (fresh,), report, STEP_S) as client:
+        empty_user_data()
+        run(client, SCRUB)
     report(f"host/{name}: host key made there and pinned")

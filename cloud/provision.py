@@ -41,15 +41,16 @@ def report(line: str) -> None:
 
 @operation()
 def provision(site: LoadedSite, switches: Switches) -> Generator[FunctionCommand, None, None]:
-    """Makes what exists at the provider what the inventory declares. Raises InputError, CloudError."""
+    """Makes what exists at the provider what the inventory declares. Raises InputError, CloudError, BusyError."""
     check_login(site)
     api = client(site)
-    seen = Site(site.path, site.fleet, actual.read(api, site.fleet), site.lock, switches)
-    actions = plan.make(seen)
-    show(actions)
-    todo = plan.changes(actions)
-    if todo:
-        yield FunctionCommand(_apply, (site, seen, api, todo), {})
+    with alone(site.lock_path):
+        seen = Site(site.path, site.fleet, actual.read(api, site.fleet), site.lock, switches)
+        actions = plan.make(seen)
+        show(actions)
+        todo = plan.changes(actions)
+        if todo:
+            yield FunctionCommand(_apply, (site, seen, api, todo), {})
 
 
 def show(actions: Sequence[do.Action]) -> None:
@@ -77,8 +78,7 @@ def _apply(state: State, host: Host, site: LoadedSite, seen: Site, api: Client, 
     def admins(role: str) -> Sequence[Admin]:
         return site.admins.for_role(role)
 
-    with alone(site.lock_path):
-        failures = Applier(seen, api, site.lock_path, Login(site.ssh_user, site.ssh_key), admins).run(todo)
+    failures = Applier(seen, api, site.lock_path, Login(site.ssh_user, site.ssh_key), admins).run(todo)
     for failure in failures:
         logger.error(click.style(failure, "red"))
     return not failures
