@@ -120,6 +120,9 @@ def plug(config: LabConfig, machine: Machine, before: Machine | None, *, cut: bo
         isolated = "on" if nic.network == "public" else "off"
         ip([f"link set {name} type bridge_slave isolated {isolated}", f"link set {name} {'down' if cut else 'up'}"])
         ip(guest_commands(config, nic, f"eth{number}", old.get(nic.network)), netns=space, force=True)
+        if nic.network == "public":
+            # An address may have been another host's a moment ago, under that host's MAC.
+            ip([f"neigh del {address.ip} dev {wire}" for address in (*nic.ipv4, *nic.ipv6)], force=True)
 
 
 def _free_number(there: dict[str, str]) -> int:

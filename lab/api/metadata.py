@@ -4,6 +4,8 @@ Hosts are told apart by their source address. `GET /` answers 200: cloud-init th
 """
 
 import base64
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 from typing import Any
 
 from starlette.applications import Starlette
@@ -56,6 +58,16 @@ def _interfaces(cloud: Cloud, item: Item) -> list[Item]:
     return found
 
 
+def _vendor_data(script: str) -> str:
+    """With the startup script, if any, as a part of its own. (cloud-init 25.1 stumbles over a list of parts.)"""
+    if not script:
+        return VENDOR_DATA
+    parts = MIMEMultipart()
+    parts.attach(MIMEText(VENDOR_DATA, "cloud-config"))
+    parts.attach(MIMEText(script, "x-shellscript"))
+    return parts.as_string()
+
+
 def document(cloud: Cloud, item: Item) -> Item:
     """v1.json of one host. The startup script is run by cloud-init as a part of the vendor data."""
     script = _decoded(item["_script"])
@@ -65,7 +77,7 @@ def document(cloud: Cloud, item: Item) -> Item:
         "hostname": item["hostname"],
         "region": {"regioncode": item["region"].upper(), "countrycode": catalogue.region(item["region"])["country"]},
         "user-data": _decoded(item["_user_data"]),
-        "vendor-data": [VENDOR_DATA, script] if script else VENDOR_DATA,
+        "vendor-data": _vendor_data(script),
         "startup-script": script,
         "public-keys": item["_ssh_keys"],
         "interfaces": _interfaces(cloud, item),
