@@ -183,9 +183,7 @@ def _format(name: str, volume: Volume, disk: Disk) -> str:
         # Looked at again, in the command that formats. The marker tells a broken-off mkfs from somebody's data.
         f"! blkid -p {disk.device} >/dev/null && "
         f"mkdir -p {MARKERS} && echo {disk.device} >{marker} && sync {marker} && "
-        f"{MAKE[volume.filesystem]} -L {name} {disk.device} </dev/null && sync && rm {marker} && "
-        # udev makes the link some time after
-        f"timeout 30 sh -c 'until [ -b /dev/disk/by-label/{name} ]; do sleep 0.1; done'"
+        f"{MAKE[volume.filesystem]} -L {name} {disk.device} </dev/null && sync && rm {marker}"
     )
 
 
@@ -201,4 +199,6 @@ def _mount(name: str, volume: Volume, disk: Disk, seen: Seen) -> Iterator[str]:
     if enabled != "enabled":
         yield f"systemctl enable --quiet '{file}'"
     if not mounted:
-        yield f"systemctl start '{file}'"
+        # udev makes the link some time after mkfs
+        link = f"/dev/disk/by-label/{name}"
+        yield f"timeout 30 sh -c 'until [ -b {link} ]; do sleep 0.1; done' && systemctl start '{file}'"
