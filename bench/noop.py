@@ -43,8 +43,8 @@ class Contestant:
     name: str
     command: tuple[str, ...]
     environment: dict[str, str]
-    changed: Callable[[str], bool]
-    """Whether its output says that it changed anything."""
+    changed: Callable[[str], list[str]]
+    """What it changed, by its output."""
 
     def once(self) -> tuple[float, str]:
         began = time.perf_counter()
@@ -63,18 +63,21 @@ class Contestant:
 
     def settle(self) -> None:
         """Until it finds nothing to do: contestants write some things differently the first time."""
+        changed: list[str] = []
         for _ in range(3):
-            if not self.changed(self.once()[1]):
+            changed = self.changed(self.once()[1])
+            if not changed:
                 return
-        raise BenchError(f"{self.name} still changes something in its third run:\n{self.once()[1][-3000:]}")
+        raise BenchError(f"{self.name} still changes something in its third run: {', '.join(changed)}")
 
 
-def _pyinfra_changed(output: str) -> bool:
-    return any(operation["success"] for operation in json.loads(output)["results"]["operations"])
+def _pyinfra_changed(output: str) -> list[str]:
+    return [operation["name"] for operation in json.loads(output)["results"]["operations"] if operation["success"]]
 
 
-def _ansible_changed(output: str) -> bool:
-    return bool(re.search(r"\bchanged=[1-9]", output.partition("PLAY RECAP")[2]))
+def _ansible_changed(output: str) -> list[str]:
+    tasks = re.split(r"^TASK ", output.partition("PLAY RECAP")[0], flags=re.MULTILINE)
+    return [task.partition("\n")[0] for task in tasks if re.search(r"^changed:", task, re.MULTILINE)]
 
 
 def pyinfra(name: str, inventory: Path, deploy: str) -> Contestant:
@@ -98,7 +101,7 @@ def _contestants(inventory: Path, playbook_runner: Path, work: Path) -> list[Con
     site = load_site(inventory)
     recorded = work / "recorded"
     recorded.mkdir(parents=True)
-    words = (str(PYINFRA), str(inventory), "bench/deploys/record.py", "-y", "--data", f"record_to={recorded}")
+    words = (str(PYINFRA), str(inventory), "bench/sites/record.py", "-y", "--data", f"record_to={recorded}")
     done = subprocess.run(words, cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise BenchError(done.stdout + done.stderr)
@@ -106,8 +109,8 @@ def _contestants(inventory: Path, playbook_runner: Path, work: Path) -> list[Con
     environment = {"ANSIBLE_CONFIG": str(work / "ansible/ansible.cfg"), "ANSIBLE_HOME": str(work / "ansible/home")}
     return [
         pyinfra("ours", inventory, "deploys/site.py"),
-        pyinfra("floor", inventory, "bench/deploys/floor.py"),
-        pyinfra("stock", inventory, "bench/deploys/stock.py"),
+        pyinfra("floor", inventory, "bench/sites/floor.py"),
+        pyinfra("stock", inventory, "bench/sites/stock.py"),
         Contestant("ansible", (str(playbook_runner), str(playbook)), environment, _ansible_changed),
     ]
 
@@ -121,8 +124,8 @@ def measure(contestants: list[Contestant], rounds: int) -> dict[str, dict[str, f
     for number in range(rounds):
         for contestant in contestants:
             seconds, output = contestant.once()
-            if contestant.changed(output):
-                raise BenchError(f"{contestant.name} changed something:\n{output[-3000:]}")
+            if changed := contestant.changed(output):
+                raise BenchError(f"{contestant.name} changed something: {', '.join(changed)}")
             times[contestant.name].append(seconds)
             console.print(f"  round {number + 1}: {contestant.name} {seconds:.2f} s")
     return {

@@ -1,7 +1,7 @@
 """The site's deploy with other operations in the place of the primitives: the same work, done by somebody else.
 
 `floor` sends one empty remote command for each primitive; `stock` uses pyinfra's own operations;
-`record` does nothing and writes down what each host is to have, for bench/ansible.py.
+`record` changes nothing and writes down what each host is to have, for bench/ansible.py.
 """
 
 import json
@@ -53,11 +53,12 @@ def stock() -> None:
     def packages(name: str, present: Mapping[str, str | None], **_: Any) -> Any:
         return apt.packages(name=name, packages=list(present))
 
-    def accounts(name: str, users: Sequence[Account], absent: Sequence[str], **_: Any) -> None:
+    def accounts(name: str, users: Sequence[Account], absent: Sequence[str], **_: Any) -> Any:
+        done = None
         for group in sorted({group for user in users for group in user.groups}):
-            server.group(name=f"{name}: group {group}", group=group)
+            done = server.group(name=f"{name}: group {group}", group=group)
         for user in users:
-            server.user(
+            done = server.user(
                 name=f"{name}: {user.name}",
                 user=user.name,
                 shell=user.login_shell,
@@ -68,14 +69,16 @@ def stock() -> None:
                 ensure_home=False,
             )
         for user_name in absent:
-            server.user(name=f"{name}: no {user_name}", user=user_name, present=False)
+            done = server.user(name=f"{name}: no {user_name}", user=user_name, present=False)
+        return done
 
-    def tree(name: str, wanted: tree_plan.Wanted, **_: Any) -> None:
+    def tree(name: str, wanted: tree_plan.Wanted, **_: Any) -> Any:
+        done = None
         for directory in wanted.directories:
             if directory.declared:
                 user, group = (directory.owner or ":").split(":")
                 mode = f"{directory.mode:o}" if directory.mode else None
-                files.directory(
+                done = files.directory(
                     name=f"{name}: {directory.path}",
                     path=directory.path,
                     user=user or None,
@@ -85,15 +88,20 @@ def stock() -> None:
         for file in wanted.files:
             user, group = file.owner.split(":")
             content = BytesIO(file.content)
-            files.put(
+            done = files.put(
                 name=f"{name}: {file.path}", src=content, dest=file.path, user=user, group=group, mode=f"{file.mode:o}"
             )
         for path in wanted.absent:
-            files.file(name=f"{name}: no {path}", path=path, present=False)
+            done = files.file(name=f"{name}: no {path}", path=path, present=False)
+        return done
 
-    def services(name: str, units: Sequence[Unit], **_: Any) -> None:
+    def services(name: str, units: Sequence[Unit], **_: Any) -> Any:
+        done = None
         for unit in units:
-            systemd.service(name=f"{name}: {unit.name}", service=unit.name, running=unit.running, enabled=unit.enabled)
+            done = systemd.service(
+                name=f"{name}: {unit.name}", service=unit.name, running=unit.running, enabled=unit.enabled or None
+            )
+        return done
 
     for primitive in (packages, accounts, tree, services):
         setattr(operations, f"_{primitive.__name__}", primitive)
@@ -104,17 +112,19 @@ def record(folder: Path) -> None:
     """Writes HOST.json and the files below HOST/."""
     told: list[dict[str, Any]] = []
 
-    def packages(name: str, present: Mapping[str, str | None], **_: Any) -> None:
+    def packages(name: str, present: Mapping[str, str | None], **_: Any) -> Any:
         told.append({"packages": sorted(present)})
+        return ask_for_nothing(name=name)
 
-    def accounts(name: str, users: Sequence[Account], absent: Sequence[str], **_: Any) -> None:
+    def accounts(name: str, users: Sequence[Account], absent: Sequence[str], **_: Any) -> Any:
         for user in users:
             keys = {"path": account_plan.key_file(user), "lines": user.ssh_keys} if user.ssh_keys else None
             described = {"shell": user.login_shell, "home": user.home_directory, "groups": user.groups, "keys": keys}
             told.append({"user": user.name, "system": user.system} | described)
         told.extend({"no_user": user_name} for user_name in absent)
+        return ask_for_nothing(name=name)
 
-    def tree(name: str, wanted: tree_plan.Wanted, **_: Any) -> None:
+    def tree(name: str, wanted: tree_plan.Wanted, **_: Any) -> Any:
         for directory in wanted.directories:
             if directory.declared:
                 mode = f"{directory.mode:04o}" if directory.mode else None
@@ -125,9 +135,11 @@ def record(folder: Path) -> None:
             copy.write_bytes(file.content)
             told.append({"file": file.path, "owner": file.owner, "mode": f"{file.mode:04o}"})
         told.extend({"no_file": path} for path in wanted.absent)
+        return ask_for_nothing(name=name)
 
-    def services(name: str, units: Sequence[Unit], **_: Any) -> None:
-        told.extend({"unit": unit.name, "running": unit.running, "enabled": unit.enabled} for unit in units)
+    def services(name: str, units: Sequence[Unit], **_: Any) -> Any:
+        told.extend({"unit": unit.name, "running": unit.running, "enabled": unit.enabled or None} for unit in units)
+        return ask_for_nothing(name=name)
 
     for primitive in (packages, accounts, tree, services):
         setattr(operations, f"_{primitive.__name__}", primitive)
