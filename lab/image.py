@@ -35,6 +35,7 @@ PACKAGES = (
     "kmod",
     "less",
     "libpam-systemd",
+    "linux-sysctl-defaults",
     "logrotate",
     "nano",
     "netbase",
@@ -62,7 +63,7 @@ STRIPPED = (
     "path-include=/usr/share/doc/*/copyright",
 )
 
-DISK_LINKS = "/bin/sh /usr/local/lib/provider/disk-links"
+LINKS = "/bin/sh /usr/local/lib/provider/provider-disks"
 
 FILES = {
     "/etc/apt/sources.list.d/debian.sources": f"""\
@@ -87,8 +88,9 @@ datasource:
 # The provider's network files are in /run/systemd/network.
 network: {config: disabled}
 """,
-    # A container has no udev: these keep /dev/disk/by-label and by-uuid as it would, at boot and after every mkfs.
-    "/usr/local/lib/provider/disk-links": """\
+    # In a container there is no udev, and systemd leaves disks in fstab alone. These keep /dev/disk/by-label and
+    # by-uuid as udev would, at boot and after every mkfs, and mount what fstab says.
+    "/usr/local/lib/provider/provider-disks": """\
 for by in LABEL UUID; do
   links=/dev/disk/by-$(echo $by | tr A-Z a-z)
   mkdir -p $links
@@ -98,32 +100,33 @@ for by in LABEL UUID; do
   for link in $links/*; do [ -b "$link" ] || rm -f "$link"; done
 done
 """,
-    "/etc/systemd/system/disk-links.service": f"""\
+    "/etc/systemd/system/provider-disks.service": f"""\
 [Unit]
-Description=Links to disks by label and UUID, at boot
+Description=Links to disks by label and UUID, and their mounts, at boot
 DefaultDependencies=no
-After=systemd-tmpfiles-setup-dev.service
+After=systemd-tmpfiles-setup-dev.service systemd-remount-fs.service
 Before=local-fs-pre.target
 Wants=local-fs-pre.target
 
 [Service]
 Type=oneshot
-ExecStart={DISK_LINKS}
+ExecStart={LINKS}
+ExecStart=-/usr/bin/mount --all --types ext4,xfs,btrfs
 
 [Install]
 WantedBy=sysinit.target
 """,
     # A service that a path starts comes after the path, and so after sysinit.target: it cannot be the one above.
-    "/etc/systemd/system/disk-links-again.service": f"""\
+    "/etc/systemd/system/provider-disks-again.service": f"""\
 [Unit]
 Description=Links to disks by label and UUID, after a change
 StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
-ExecStart={DISK_LINKS}
+ExecStart={LINKS}
 """,
-    "/etc/systemd/system/disk-links-again.path": "[Path]\n"
+    "/etc/systemd/system/provider-disks-again.path": "[Path]\n"
     + "".join(f"PathChanged=/dev/vd{letter}\n" for letter in "bcdefghi")
     + "TriggerLimitIntervalSec=0\n\n[Install]\nWantedBy=paths.target\n",
     "/etc/apt/apt.conf.d/70no-translations": 'Acquire::Languages "none";\n',
@@ -134,7 +137,12 @@ ExecStart={DISK_LINKS}
     "/etc/machine-id": "",
 }
 
-ENABLED = ("systemd-networkd.service", "systemd-resolved.service", "disk-links.service", "disk-links-again.path")
+ENABLED = (
+    "systemd-networkd.service",
+    "systemd-resolved.service",
+    "provider-disks.service",
+    "provider-disks-again.path",
+)
 # The links are up before init runs; waiting for networkd to say so costs seconds.
 DISABLED = ("systemd-networkd-wait-online.service",)
 # Work that every host's first boot and first apt call would do again.
