@@ -5,7 +5,7 @@ from pathlib import Path
 from pyinfra.api.exceptions import PyinfraError
 
 
-class InputError(PyinfraError):  # type: ignore[misc]  # pyinfra ships this base untyped
+class InputError(PyinfraError):
     """Bad input in a file that an admin owns. Raised before any host or API is touched.
 
     pyinfra prints its message without a traceback; the `mainstay` command exits with 2 on it.

@@ -55,7 +55,7 @@ class Provider(Typed):
     api_url: str = "https://api.vultr.com/v2"
     api_key: str = "vultr_api_key"
     """Name of the secret that holds the key."""
-    requests_per_second: int = Field(20, ge=1, le=30)
+    requests_per_second: int = Field(default=20, ge=1, le=30)
     """The provider allows 30 per source address."""
 
 
@@ -70,7 +70,7 @@ class FirewallRule(Typed):
     """One opening of the provider's firewall, which only ever accepts."""
 
     protocol: Literal["tcp", "udp", "icmp", "gre", "esp", "ah"]
-    port: str = Field("", pattern=r"^$|^\d{1,5}(:\d{1,5})?$")
+    port: str = Field(default="", pattern=r"^$|^\d{1,5}(:\d{1,5})?$")
     """A port, or first:last."""
     sources: tuple[str, ...] = ("0.0.0.0/0", "::/0")
     """Networks in CIDR notation."""
@@ -143,11 +143,11 @@ def problems(fleet: Fleet) -> list[str]:
         where = f"hosts.{name}"
         if host.firewall and host.firewall not in fleet.firewalls:
             found.append(f"{where}.firewall: no firewall {host.firewall!r} is declared")
-        for vpc in host.vpcs:
-            if vpc not in fleet.vpcs:
-                found.append(f"{where}.vpcs: no VPC {vpc!r} is declared")
-            elif fleet.vpcs[vpc].region != host.region:
-                found.append(f"{where}.vpcs: VPC {vpc!r} is in region {fleet.vpcs[vpc].region!r}, not {host.region!r}")
+        for private in host.vpcs:
+            if private not in fleet.vpcs:
+                found.append(f"{where}.vpcs: no VPC {private!r} is declared")
+            elif (region := fleet.vpcs[private].region) != host.region:
+                found.append(f"{where}.vpcs: VPC {private!r} is in region {region!r}, not {host.region!r}")
         for dns in host.dns:
             if dns != fleet.site.domain and not dns.endswith("." + fleet.site.domain):
                 found.append(f"{where}.dns: {dns!r} is not in the site's domain {fleet.site.domain!r}")

@@ -1,21 +1,22 @@
-"""Shared fixtures: the lab that tests run on, and the rehearsal's site in service on it."""
+"""Shared fixtures: a lab of the tests' own, and the rehearsal with its site in service."""
 
-import os
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab import lifecycle
-from lab.converge import converge
+from lab.converge import REPOSITORY
 from lab.engine import LabConfig
-from lab.sites import derive
+
+REHEARSAL_TIMEOUT_SECONDS = 900
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--inventory", help="run tests/roles against these hosts, reading only (default: a lab of their own)"
-    )
+    parser.addoption("--inventory", help="run tests/roles against these hosts, reading only (default: the rehearsal's)")
 
 
 @pytest.hookimpl(trylast=True)
@@ -28,19 +29,35 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[LabConfig]:
-    """A lab of the tests' own, gone afterwards; named by MAINSTAY_TEST_LAB where several runs share a machine."""
-    name = os.environ.get("MAINSTAY_TEST_LAB", "test")
-    lifecycle.down(name)
-    config = lifecycle.up(name)
-    yield config
-    lifecycle.down(name)
+    """An empty lab of the tests' own, gone afterwards."""
+    lifecycle.down("test")
+    yield lifecycle.up("test")
+    lifecycle.down("test")
+
+
+def rehearse() -> Any:
+    """What `bin/rehearse --json` tells; it must succeed."""
+    done = subprocess.run(
+        [REPOSITORY / "bin/rehearse", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=REHEARSAL_TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="session")
-def site(lab: LabConfig) -> Path:
-    """The inventory of the rehearsal's site, provisioned and in service on the tests' lab."""
-    inventory = derive(lab, lab.root / "inventory")
-    for deploy in ("provision", "site"):
-        done = converge(inventory, deploy)
-        assert done.ok, done.output
-    return inventory
+def rehearsal() -> Iterator[Any]:
+    """A rehearsal's steps. The lab `lab` is left as it was found: up or down."""
+    was_up = lifecycle.status("lab")["state"] != "down"
+    yield rehearse()
+    if not was_up:
+        lifecycle.down("lab")
+
+
+@pytest.fixture(scope="session")
+def site(rehearsal: Any) -> Path:
+    """The inventory of the rehearsal's site, in service."""
+    return REPOSITORY / "inventories/lab.py"

@@ -9,7 +9,7 @@ from roles.common import nginx
 OPENINGS = nginx.OPENINGS
 LISTENS = nginx.LISTENS
 OldPath = Annotated[str, Field(pattern=r"^/[\w./~%+-]*$")]
-NewPlace = Annotated[str, Field(pattern=r"^(/|https://[a-z0-9.-]+(/|$))[\w./~%+?=&#-]*$")]
+NewPlace = Annotated[str, Field(pattern=r"^(/([\w.~%+?=&#-][\w./~%+?=&#-]*)?|https://[a-z0-9.-]+(/[\w./~%+?=&#-]*)?)$")]
 
 
 class Settings(nginx.HttpSettings):

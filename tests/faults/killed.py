@@ -26,7 +26,7 @@ def main() -> None:
         if sent == at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    paramiko.Channel.exec_command = counted  # type: ignore[method-assign]
+    setattr(paramiko.Channel, paramiko.Channel.exec_command.__name__, counted)
     sys.argv[0] = "pyinfra"
     try:
         pyinfra()

@@ -141,6 +141,7 @@ def test_a_firewall_or_sshd_that_locks_the_admin_out_is_put_back_within_a_minute
     site.must_be_settled(FIREWALL, SSHD)
 
 
+@pytest.mark.full
 def test_an_admin_who_takes_away_the_own_key_gets_it_back_within_a_minute(site: Site) -> None:
     before, declared = site.access(SSHD), site.admins_file.read_text()
     lost = site.inventory.parent / "lost"
@@ -168,6 +169,7 @@ def _locked_out_and_killed(site: Site, host: str) -> None:
         deploy.kill()
 
 
+@pytest.mark.full
 def test_a_deploy_killed_before_it_was_confirmed_is_undone_by_the_host(site: Site) -> None:
     before = site.access(FIREWALL)
     _locked_out_and_killed(site, FIREWALL)
