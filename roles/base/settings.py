@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -41,7 +41,7 @@ def _mail_address(value: str) -> str:
 
 
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
-Network = Annotated[str, Field(pattern=r"^[0-9a-f.:]+/\d{1,3}$")]
+Network = Annotated[str, AfterValidator(lambda value: str(ip_network(value)))]
 
 
 class Mail(Typed):

@@ -1,0 +1,107 @@
+"""What the base decides without a host: settings, firewall rules, who is locked, what is stale."""
+
+import shlex
+
+import pytest
+from pydantic import ValidationError
+
+from roles.base import firewall, mail
+from roles.base.settings import Mail, Settings
+from roles.base.strangers import LOCKED, NOLOGIN, locking
+from roles.base.tree.usr.local.lib.mainstay.stale import replaced_code, unit_of
+from roles.common import Opening
+
+ADDRESSES = {"sender": "hosts@example.org", "admin": "admins@example.org", "smarthost": "smtp.example.org"}
+
+
+def test_a_password_is_never_sent_without_tls() -> None:
+    with pytest.raises(ValidationError, match="never sent without TLS"):
+        Mail.model_validate(ADDRESSES | {"user": "hosts", "secret": "smarthost", "tls": "none"})
+    with pytest.raises(ValidationError, match="go together"):
+        Mail.model_validate(ADDRESSES | {"user": "hosts"})
+
+
+def test_the_smarthosts_line_survives_a_password_with_blanks_and_quotes() -> None:
+    settings = Mail.model_validate(ADDRESSES | {"user": "hosts", "secret": "smarthost"})
+    words = shlex.split(mail.remote(settings, """two 'words' "$x" \\"""))
+    assert words == [
+        "smtp.example.org",
+        "smtp",
+        "--port=587",
+        "--starttls",
+        "--user=hosts",
+        """--pass=two 'words' "$x" \\""",
+    ]
+
+
+@pytest.mark.parametrize("window", ["03:00-05:00", "23:30-00:30", "04:00-04:00"])
+def test_each_host_reboots_at_the_same_minute_of_the_window_every_time(window: str) -> None:
+    settings = Settings(reboot_window=window)
+    times = {settings.reboot_at(f"host-{number}") for number in range(200)}
+    first, last = window.split("-")
+    over_midnight = last < first
+    assert not {time for time in times if ((time < first) + (time >= last) > over_midnight) and first != last}
+    assert len(times) > (30 if first != last else 0)
+    assert settings.reboot_at("host-1") == settings.reboot_at("host-1")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"reboot_window": "3-5"}, {"ssh_sources": ["everywhere"]}, {"ssh_sources": ["10.0.0.0/99"]}, {"time_servers": []}],
+)
+def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate(bad)
+
+
+def test_an_opening_is_for_everyone_or_for_its_sources_of_either_family() -> None:
+    openings = (
+        Opening(protocol="tcp", port=443),
+        Opening(protocol="tcp", port=9100, sources=("10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32")),
+        Opening(protocol="tcp", port=443),
+    )
+    assert firewall.rules(openings) == [
+        "tcp dport 443 accept",
+        "tcp dport 9100 ip saddr { 10.0.0.0/8, 192.0.2.1/32 } accept",
+        "tcp dport 9100 ip6 saddr { 2001:db8::/32 } accept",
+    ]
+
+
+def test_ssh_from_one_family_closes_the_other() -> None:
+    assert firewall.ssh(Settings(ssh_sources=("192.0.2.0/24",))) == [("ip", "ssh_new4", "{ 192.0.2.0/24 }")]
+    assert [family for family, _, _ in firewall.ssh(Settings())] == ["ip", "ip6"]
+
+
+def test_whoever_is_no_admin_is_locked_once_and_who_comes_back_is_opened() -> None:
+    look = [
+        "alice:/home/alice:/bin/bash:::alice adm",
+        "bob:/home/bob:/bin/bash::80:bob",
+        f"carol:/home/carol:{NOLOGIN}:{LOCKED}::carol",
+        f"dave:/home/dave:{NOLOGIN}:{LOCKED}:0:dave",
+        f"eve:/home/eve:{NOLOGIN}:{LOCKED}::eve",
+    ]
+    assert locking(look, {"alice", "eve"}) == (["bob:/home/bob", "dave:/home/dave"], ["eve"])
+
+
+def test_only_mapped_code_that_is_gone_is_stale() -> None:
+    maps = """\
+7f0000000000-7f0000001000 r-xp 00000000 08:01 42     /usr/lib/x86_64-linux-gnu/libssl.so.3 (deleted)
+7f0000001000-7f0000002000 r--p 00000000 08:01 43     /usr/lib/x86_64-linux-gnu/libz.so.1 (deleted)
+7f0000002000-7f0000003000 r-xp 00000000 08:01 44     /usr/lib/x86_64-linux-gnu/libc.so.6
+7f0000003000-7f0000004000 r-xp 00000000 00:01 45     /memfd:jit (deleted)
+"""
+    assert replaced_code(maps) == {"/usr/lib/x86_64-linux-gnu/libssl.so.3"}
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("0::/system.slice/ssh.service", "ssh.service"),
+        ("9:name=systemd:/system.slice/nginx.service\n8:pids:/\n", "nginx.service"),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service", "user@1000.service"),
+        ("0::/init.scope", "init.scope"),
+        ("0::/", ""),
+    ],
+)
+def test_a_process_belongs_to_the_outermost_unit_of_its_group(cgroup: str, unit: str) -> None:
+    assert unit_of(cgroup) == unit
