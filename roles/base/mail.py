@@ -24,7 +24,7 @@ def mail_files(site: LoadedSite, settings: Settings) -> Mapping[str, str]:
 
 
 def remote(mail: Mail, password: str) -> str:
-    """A line of /etc/nullmailer/remotes, in which words are quoted as in a shell (tried with nullmailer 2.2: blanks, both
+    """A line of /etc/nullmailer/remotes, its words quoted as in a shell (tried with nullmailer 2.2: blanks, both
     quotes, backslash and dollar arrive as they are). It hands them to its sending program over a pipe, so that no
     process list shows the password, and it sends nothing to a server whose certificate it cannot check.
     """
