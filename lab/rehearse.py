@@ -51,7 +51,7 @@ class Rehearsal:
                 yield step
         finally:
             step.seconds = round(time.monotonic() - begun, 1)
-            console.print(f"[bold]{name}[/bold]: {step.outcome} ({step.seconds:.1f} s)")
+            console.print(f"[bold]{name}[/bold]: {step.outcome} ({step.seconds:.1f} s)", soft_wrap=True)
 
     def run(self, name: str, action: Callable[[], str]) -> None:
         """One step; action returns its outcome in a few words."""
@@ -69,9 +69,8 @@ class Rehearsal:
             step.outcome = f"{len(done.changed)} changes" if done.changed else "nothing to change"
 
 
-def rehearse(verbose: bool) -> list[Step]:
+def rehearse(rehearsal: Rehearsal) -> None:
     """All steps in order. Raises what the first failing one raises."""
-    rehearsal = Rehearsal(verbose)
     try:
         rehearsal.run("local cloud up", lambda: f"API at {lifecycle.up('lab').api_url}")
         rehearsal.deploy("provision")
@@ -82,7 +81,6 @@ def rehearse(verbose: bool) -> list[Step]:
         rehearsal.run("fetch as a browser does", lambda: fetch.as_browser(site))
     finally:
         table(rehearsal.steps)
-    return rehearsal.steps
 
 
 def table(steps: list[Step]) -> None:
@@ -112,17 +110,16 @@ def main() -> int:
     started = options.started or time.time()
     if options.fresh:
         lifecycle.down("lab")
-    steps: list[Step] = []
+    rehearsal = Rehearsal(options.verbose)
     try:
-        steps = rehearse(options.verbose)
+        rehearse(rehearsal)
     except (StepFailed, InputError, lifecycle.LabError, load.LoadError, fetch.FetchError) as error:
         console.print(f"[red]rehearsal failed:[/red] {error}")
         return 1
     finally:
         if options.json:
-            json.dump(
-                {"steps": [asdict(step) for step in steps], "seconds": round(time.time() - started, 1)}, sys.stdout
-            )
+            steps = [asdict(step) for step in rehearsal.steps]
+            print(json.dumps({"steps": steps, "seconds": round(time.time() - started, 1)}))
     doors()
     console.print(f"[green]rehearsed in {time.time() - started:.0f} s[/green]")
     return 0
