@@ -12,7 +12,6 @@ from testinfra.host import Host
 from inventories.inventory import load_site
 from inventories.ssh import ssh_config
 from lab.converge import converge
-from lab.engine import LabConfig
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 PATIENCE_S = 30
@@ -42,12 +41,13 @@ def test_a_service_that_runs_a_replaced_library_is_reported_until_it_is_restarte
     assert "chrony.service" not in _stale(host)
 
 
-def test_mail_for_root_reaches_the_admins_through_the_smarthost(host: Host, lab: LabConfig) -> None:
+def test_mail_for_root_reaches_the_admins_through_the_smarthost(host: Host, site: Path) -> None:
+    sink = load_site(site).files.parent / "mail"
     subject = uuid.uuid4().hex
     host.check_output(f"printf 'Subject: {subject}\\n\\nbody\\n' | sendmail root")
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
-        for mail in (lab.root / "mail").glob("*.eml"):
+        for mail in sink.glob("*.eml"):
             text = mail.read_text()
             if subject in text:
                 assert "X-Envelope-To: admins@lab.example.org" in text
