@@ -37,13 +37,16 @@ def up(name: Name = "lab") -> None:
 
 
 @app.command()
-def down(name: Name = "lab") -> None:
+def down(
+    name: Name = "lab", every: Annotated[bool, typer.Option("--all", help="Every lab of this machine.")] = False
+) -> None:
     """Take the lab down with everything it ever made: hosts, volumes, networks, site files. Needs root."""
     try:
-        lifecycle.down(name)
+        for one in lifecycle.names() if every else [name]:
+            lifecycle.down(one)
+            typer.echo(f"lab {one} is down")
     except (lifecycle.LabError, EngineError) as error:
         raise _stop(str(error), FAILED) from error
-    typer.echo(f"lab {name} is down")
 
 
 @app.command()

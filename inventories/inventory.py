@@ -33,6 +33,7 @@ from inventories.lock import load as load_lock
 from inventories.secrets import Secrets
 
 INVENTORIES = Path(__file__).parent
+ADMINS = "admins.toml"
 WHOLE_SITE = frozenset({"site", "base"})
 HostData = tuple[str, dict[str, Any]]
 
@@ -65,7 +66,7 @@ class LoadedSite:
 
     @cached_property
     def admins(self) -> Admins:
-        return load_admins(self.files / "admins.toml")
+        return load_admins(self.files / ADMINS)
 
     @cached_property
     def secrets(self) -> Secrets:
@@ -85,12 +86,12 @@ class LoadedSite:
             if choice:
                 if choice not in known:
                     hint = f"admins are: {', '.join(known)}"
-                    raise InputError(self.files / "admins.toml", f"admins.{choice}", "no such admin", hint)
+                    raise InputError(self.files / ADMINS, f"admins.{choice}", "no such admin", hint)
                 return choice
         if len(known) == 1:
             return known[0]
         hint = f"set MAINSTAY_ADMIN to one of: {', '.join(known) or 'nobody: add yourself first'}"
-        raise InputError(self.files / "admins.toml", "admins", "it is not clear who you are", hint)
+        raise InputError(self.files / ADMINS, "admins", "it is not clear who you are", hint)
 
     def settings(self, host: str) -> dict[str, Typed]:
         """The settings of a host's roles: the fleet's, over them the host's own. Raises InputError."""
@@ -147,6 +148,8 @@ def load_site(path: Path | str) -> LoadedSite:
     _check_roles(site)
     for name in fleet.hosts:
         site.settings(name)
+    if (site.files / ADMINS).exists():
+        _check_admins(site)
     _ = site.lock, site.secrets
     return site
 
@@ -215,6 +218,14 @@ def _check_roles(site: LoadedSite) -> None:
     for role in site.fleet.settings:
         if not importlib.util.find_spec(f"roles.{role}"):
             raise InputError(site.path, f"settings.{role}", "no such role", "roles are the folders of roles/")
+
+
+def _check_admins(site: LoadedSite) -> None:
+    for admin in site.admins.all():
+        for role in admin.roles:
+            if role not in ("*", "base") and not importlib.util.find_spec(f"roles.{role}"):
+                hint = 'roles are the folders of roles/; "*" is all of them'
+                raise InputError(site.files / ADMINS, f"admins.{admin.name}.roles", f"no role {role!r}", hint)
 
 
 def _input_error(path: Path, error: ValidationError, prefix: str = "") -> InputError:

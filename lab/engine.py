@@ -1,12 +1,13 @@
 """What the lab's API needs from whatever runs its hosts.
 
-An engine knows nothing of the provider: it is given machines, disks and rules and makes them real. Everything it makes is
-named after the lab, recorded (or derivable from the name) before it is made, and found again by `sweep`. All calls block,
-are idempotent, and may be made from several threads for different machines. systemd-nspawn is the first engine (lab/nspawn).
+An engine knows nothing of the provider: it is given machines, disks and rules and makes them real. Everything it makes
+is named after the lab, recorded (or derivable from the name) before it is made, and found again by `sweep`. All calls
+block, are idempotent, and may be made from several threads for different machines. systemd-nspawn is the first engine
+(lab/nspawn.py).
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -27,7 +28,7 @@ class LabConfig:
     name: str
     index: int
     root: Path
-    """/var/lib/mainstay/labs/NAME: state, hosts, disks, logs, site files. Images and package cache are shared beside it."""
+    """/var/lib/mainstay/labs/NAME: state, hosts, disks, logs, site files; images and package cache are shared."""
 
     @property
     def prefix(self) -> str:
@@ -36,7 +37,7 @@ class LabConfig:
 
     @property
     def network4(self) -> IPv4Network:
-        """The hosts' public network; its first address is the lab's own (gateway, resolver, mail sink, package cache)."""
+        """The hosts' public network; its first address is the lab's own: gateway, resolver, mail sink, package cache."""
         return IPv4Network((f"10.{64 + self.index}.0.0", 20))
 
     @property
@@ -159,4 +160,4 @@ class Engine(Protocol):
         """Fault: leaves no free block on the root disk, or frees them again."""
 
     def sweep(self) -> None:
-        """Removes every process, mount, namespace, link, loop device and nftables table this lab ever made; not its files."""
+        """Removes every process, mount, namespace, link, loop device and nftables table this lab ever made, no files."""

@@ -72,6 +72,11 @@ def down(name: str = "lab") -> None:
         _remove(config.root)
 
 
+def names() -> list[str]:
+    """Every lab of this machine, and `lab`, of which something may be left without a folder."""
+    return sorted({"lab", *(folder.name for folder in LABS.glob("*") if folder.is_dir())})
+
+
 def status(name: str = "lab") -> dict[str, Any]:
     """What there is of a lab, from its files: `state` is up, stopped (hosts may run, the API does not) or down."""
     config = find(name)

@@ -77,6 +77,13 @@ def test_bad_input_is_one_error_that_names_file_and_field(
     assert problem in caught.value.problem
 
 
+def test_an_admin_of_a_role_that_is_not_there_is_named(write: Callable[..., Path], lab_config: LabConfig) -> None:
+    inventory = write()
+    (lab_config.root / "site/admins.toml").write_text(ADMINS + 'roles = ["relase"]\n')
+    with pytest.raises(InputError, match=r"admins\.toml: admins\.lab\.roles: no role 'relase'"):
+        load_site(inventory)
+
+
 def test_malformed_toml_names_the_line(write: Callable[..., Path]) -> None:
     inventory = write()
     inventory.with_suffix(".toml").write_text("[site\n")
