@@ -111,7 +111,7 @@ def load_admins(path: Path) -> Admins:
         data = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise InputError(
-            path, "", "does not exist", "it says who administers the site: see inventories/admins.py"
+            path, "", "does not exist", "it says who administers the site: copy inventories/admins.example there"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, "", f"cannot be read: {error}") from error

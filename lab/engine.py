@@ -37,7 +37,7 @@ class LabConfig:
 
     @property
     def network4(self) -> IPv4Network:
-        """The hosts' public network; its first address is the lab's own: gateway, resolver, mail sink, package cache."""
+        """The hosts' public network; its first address is the lab's: gateway, resolver, mail sink, package cache."""
         return IPv4Network((f"10.{64 + self.index}.0.0", 20))
 
     @property
@@ -160,4 +160,4 @@ class Engine(Protocol):
         """Fault: leaves no free block on the root disk, or frees them again."""
 
     def sweep(self) -> None:
-        """Removes every process, mount, namespace, link, loop device and nftables table this lab ever made, no files."""
+        """Removes every process, mount, namespace, link, loop device and nftables table this lab ever made."""
