@@ -8,7 +8,7 @@ from roles.common import nginx
 
 OPENINGS = nginx.OPENINGS
 LISTENS = nginx.LISTENS
-OldPath = Annotated[str, Field(pattern=r"^/[\w./~%+-]*$")]
+OldPath = Annotated[str, Field(pattern=r"^/[\w./~%+-]*$", max_length=200)]
 NewPlace = Annotated[str, Field(pattern=r"^(/([\w.~%+?=&#-][\w./~%+?=&#-]*)?|https://[a-z0-9.-]+(/[\w./~%+?=&#-]*)?)$")]
 
 

@@ -28,6 +28,7 @@ from roles.web.settings import Settings as Web
         (Web, {"redirects": {"/old": "/$host"}}),
         (Web, {"redirects": {"/a": "/b", "/b": "/c"}}),
         (Web, {"redirects": {"/a": "/a/"}}),
+        (Web, {"redirects": {"/" + 200 * "a": "/b"}}),
         (Web, {"redirects": {"/a": "/b", "/A/": "/c"}}),
         (Web, {"content_security_policy": "default-src 'self'\""}),
     ],

@@ -1,0 +1,115 @@
+"""An archive outlives its host, nginx never serves in its place, and nothing but a blank disk is ever formatted."""
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from cloud import provision
+from inventories.inventory import LoadedSite, load_site
+from inventories.ssh import ssh_config
+from lab import lifecycle, load
+from lab.converge import Converged, converge
+from lab.sites import derive
+from tests.lab_hosts import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+LAB = "volume"
+HOST = "release-1"
+METADATA = "/ota/panther/panther-stable"
+
+
+@dataclass
+class Release:
+    """A site of one release server, its archive loaded."""
+
+    inventory: Path
+
+    @property
+    def site(self) -> LoadedSite:
+        return load_site(self.inventory)
+
+    def deploy(self, name: str = "release", *options: str) -> Converged:
+        return converge(self.inventory, name, *options)
+
+    def root(self, command: str) -> str:
+        config = self.inventory.parent / "ssh_config"
+        config.write_text(ssh_config(self.site))
+        words = ["ssh", "-F", str(config), HOST, "sudo", "sh", "-ec", f"'{command}'"]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    def status(self) -> int:
+        """Of a phone's first request; 0 when nobody answers."""
+        try:
+            return requests.get(f"http://{self.site.lock.hosts[HOST].ipv4}{METADATA}", timeout=5).status_code
+        except requests.ConnectionError:
+            return 0
+
+    def booted(self) -> bool:
+        """Whether the host lets its admin in and has started all that it will."""
+        try:
+            return self.root("systemctl is-system-running --wait || true").strip() in ("running", "degraded")
+        except subprocess.CalledProcessError:
+            return False
+
+
+def only_release(document: Any) -> None:
+    del document["hosts"]["web-1"]
+    del document["settings"]["web"]
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+    lifecycle.down(LAB)
+    made = Release(derive(lifecycle.up(LAB), tmp_path_factory.mktemp("volume"), only_release))
+    for deploy in ("provision", "release"):
+        done = made.deploy(deploy)
+        assert done.ok, done.output
+    load.content(made.site)
+    yield made
+    lifecycle.down(LAB)
+
+
+def test_a_second_run_changes_nothing(release: Release) -> None:
+    assert release.deploy().changed == ()
+
+
+def test_an_archive_survives_its_host_and_belongs_to_the_new_ones_user(release: Release) -> None:
+    before = release.root("cd /srv/release/public && find . -type f -exec sha256sum {} + | sort")
+    # the ids of an old host's users mean nothing on a new one
+    release.root("chown -R 4242:4242 /srv/release")
+    for deploy, *options in (("provision", "--data", f"reinstall=host/{HOST}"), ("release",)):
+        done = release.deploy(deploy, *options)
+        assert done.ok, done.output
+    assert release.root("cd /srv/release/public && find . -type f -exec sha256sum {} + | sort") == before
+    assert release.root("find /srv/release ! -user release") == ""
+    assert release.status() == 200
+
+
+def test_without_its_volume_nginx_answers_nothing_and_the_host_still_boots(release: Release) -> None:
+    api = provision.client(release.site)
+    block = release.site.lock.hosts[HOST].volumes["content"]
+    instance = release.site.lock.hosts[HOST].instance_id
+    api.ensure(f"/blocks/{block}/detach", {"live": False}, lambda: False)
+    until("the host boots without its volume", release.booted)
+    assert release.status() == 0
+    api.ensure(f"/blocks/{block}/attach", {"instance_id": instance, "live": False}, lambda: False)
+    until("the archive is served again, by itself", lambda: release.status() == 200)
+
+
+def test_a_disk_that_holds_anything_is_never_formatted(release: Release) -> None:
+    release.root("systemctl stop srv-release.mount; wipefs -qa /dev/vdb; mkfs.ext4 -q -L stranger /dev/vdb")
+    done = release.deploy()
+    assert not done.ok
+    assert "ext4 stranger" in done.output
+    assert release.root("blkid -p -s LABEL -o value /dev/vdb").strip() == "stranger"
+    assert release.status() == 0
+    release.root("wipefs -qa /dev/vdb; echo data | dd of=/dev/vdb bs=1M seek=5 conv=notrunc status=none")
+    assert "unsigned" in release.deploy().output
+    release.root("blkdiscard --force /dev/vdb")
+    assert release.deploy().ok
+    assert release.root("blkid -p -s LABEL -o value /dev/vdb").strip() == "content"
