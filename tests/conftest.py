@@ -1,6 +1,7 @@
 """Shared fixtures: a lab of the tests' own, and the rehearsal with its site in service."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,10 +30,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[LabConfig]:
-    """An empty lab of the tests' own, gone afterwards."""
-    lifecycle.down("test")
-    yield lifecycle.up("test")
-    lifecycle.down("test")
+    """An empty lab of the tests' own, gone afterwards. MAINSTAY_TEST_LAB names it, for several runs on one machine."""
+    name = os.environ.get("MAINSTAY_TEST_LAB", "test")
+    lifecycle.down(name)
+    yield lifecycle.up(name)
+    lifecycle.down(name)
 
 
 def rehearse() -> Any:
