@@ -1,0 +1,95 @@
+"""The sweep finds everything that a lab ever made, whatever it was doing when it was killed."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import lifecycle
+from lab.engine import LabConfig
+from lab.nspawn import NspawnEngine
+from lab.nspawn_groups import HIERARCHIES
+from lab.nspawn_process import PROPAGATE
+from tests.e2e.engine_hosts import RUN, EngineHosts, address, engine_lab, greets
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+SOONEST_S = (0.05, 0.4, 1.5)
+MORE_S = (0.1, 0.15, 0.2, 0.3, 0.5, 0.6, 0.8, 1.0, 1.2, 2.0, 3.0, 5.0)
+
+
+@pytest.fixture(scope="module")
+def neighbour() -> Iterator[EngineHosts]:
+    """Another lab, with a host that all of this must leave alone."""
+    with engine_lab("near") as hosts:
+        hosts.boot(1)
+        yield hosts
+
+
+def left_of(config: LabConfig) -> list[str]:
+    """Everything on this machine that has to do with the lab, but its files."""
+    root, prefix = str(config.root), f"{config.prefix}-"
+    found = [f"namespace {path.name}" for path in Path("/run/netns").glob(f"{prefix}*")]
+    found += [
+        f"link {path.name}"
+        for path in Path("/sys/class/net").iterdir()
+        if path.name == config.prefix or path.name.startswith(prefix)
+    ]
+    found += [f"cgroup {path}" for hierarchy in HIERARCHIES for path in hierarchy.glob(f"{prefix}*")]
+    found += [f"folder {path}" for path in PROPAGATE.glob(f"{prefix}*")]
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    found += [line for line in tables.splitlines() if line.split()[2] == config.prefix]
+    for file in Path("/sys/block").glob("loop*/loop/backing_file"):
+        found += [f"loop device {file.parts[3]}" for _ in [1] if root in _read(file)]
+    for process in Path("/proc").glob("[0-9]*"):
+        if root in _read(process / "mountinfo"):
+            found.append(f"mount seen by process {process.name}")
+        if prefix in _read(process / "cmdline") or f"{root}/" in _read(process / "cmdline"):
+            found.append(f"process {process.name}")
+    return found
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("after_s", [*SOONEST_S, *(pytest.param(value, marks=pytest.mark.full) for value in MORE_S)])
+def test_nothing_is_left_of_a_lab_killed_at_any_moment(neighbour: EngineHosts, after_s: float) -> None:
+    name = f"{RUN}-killed"
+    lifecycle.down(name)
+    config = lifecycle.reserve(name)
+    words = [sys.executable, "-m", "tests.faults.engine_killed", name]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as maker:
+        assert maker.stdout is not None
+        assert maker.stdout.readline() == "prepared\n"
+        # The one place where time itself is the condition: the moment of the kill.
+        time.sleep(after_s)
+        assert maker.poll() is None
+        maker.kill()
+    assert left_of(config)
+    NspawnEngine(config).sweep()
+    assert left_of(config) == []
+    NspawnEngine(config).sweep()
+    assert left_of(config) == []
+    lifecycle.down(name)
+    assert not config.root.exists()
+    assert greets(address(neighbour.machine(1))), "another lab was touched"
+
+
+def test_a_swept_lab_can_be_used_again_with_its_hosts_data(neighbour: EngineHosts) -> None:
+    with engine_lab("again") as hosts:
+        machine = hosts.boot(1)
+        hosts.ssh(machine, "sudo touch /kept && sync")
+        hosts.engine.sweep()
+        assert not hosts.engine.status(machine.id).running
+        hosts.engine.prepare()
+        hosts.engine.start(machine)
+        # The metadata service of these tests went with the bridge it was bound to; a second boot needs none.
+        hosts.wait_for_ssh(machine)
+        hosts.ssh(machine, "test -e /kept")
