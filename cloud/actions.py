@@ -11,66 +11,58 @@ from typing import ClassVar, Literal
 
 @dataclass(frozen=True)
 class Action:
-    """One line of a plan."""
+    """One line of a plan. `of` and `how` are format strings over the action."""
 
     sign: ClassVar[str]
+    of: ClassVar[str]
+    how: ClassVar[str] = ""
 
     @property
     def thing(self) -> str:
         """`host/NAME`, `volume/HOST/NAME`, `vpc/NAME`, ...: the words of `--data remove=`."""
-        raise NotImplementedError
-
-    @property
-    def detail(self) -> str:
-        return ""
+        return self.of.format(self)
 
     def __str__(self) -> str:
-        return f"{self.sign} {self.thing}" + (f": {self.detail}" if self.detail else "")
+        return f"{self.sign} {self.thing}" + (": " + self.how.format(self) if self.how else "")
 
 
 @dataclass(frozen=True)
 class Remember(Action):
     """Things that exist are not in the lock as they are: a run was killed, or an address has changed."""
 
-    sign = "~"
-    what: tuple[str, ...]
-
-    @property
-    def thing(self) -> str:
-        return "lock"
-
-    @property
-    def detail(self) -> str:
-        return "records " + ", ".join(self.what)
+    sign, of, how = "~", "lock", "records {0.things}"
+    things: str
 
 
 @dataclass(frozen=True)
 class CreateVpc(Action):
-    sign = "+"
+    sign, of, how = "+", "vpc/{0.name}", "{0.subnet} in {0.region}"
     name: str
     region: str
     subnet: IPv4Network
 
-    @property
-    def thing(self) -> str:
-        return f"vpc/{self.name}"
 
-    @property
-    def detail(self) -> str:
-        return f"{self.subnet} in {self.region}"
+@dataclass(frozen=True)
+class RemoveVpc(Action):
+    sign, of = "-", "vpc/{0.name}"
+    name: str
+    vpc_id: str
 
 
 @dataclass(frozen=True)
 class CreateFirewall(Action):
-    sign = "+"
+    sign, of = "+", "firewall/{0.name}"
     name: str
 
-    @property
-    def thing(self) -> str:
-        return f"firewall/{self.name}"
+
+@dataclass(frozen=True)
+class RemoveFirewall(Action):
+    sign, of = "-", "firewall/{0.name}"
+    name: str
+    group_id: str
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class RuleKey:
     """A firewall rule as the provider keeps it; two with the same key are the same rule."""
 
@@ -87,58 +79,35 @@ class RuleKey:
 
 @dataclass(frozen=True)
 class AddRule(Action):
-    sign = "+"
+    sign, of, how = "+", "firewall/{0.firewall}", "{0.rule}"
     firewall: str
     rule: RuleKey
     notes: str
 
-    @property
-    def thing(self) -> str:
-        return f"firewall/{self.firewall}"
-
-    @property
-    def detail(self) -> str:
-        return str(self.rule)
-
 
 @dataclass(frozen=True)
 class DropRule(Action):
-    sign = "-"
+    sign, of, how = "-", "firewall/{0.firewall}", "{0.rule}"
     firewall: str
     rule: RuleKey
     rule_id: int
-
-    @property
-    def thing(self) -> str:
-        return f"firewall/{self.firewall}"
-
-    @property
-    def detail(self) -> str:
-        return str(self.rule)
 
 
 @dataclass(frozen=True)
 class OfHost(Action):
     """Actions on one host follow each other in the plan's order; those of different hosts run at the same time."""
 
+    of = "host/{0.host}"
     host: str
-
-    @property
-    def thing(self) -> str:
-        return f"host/{self.host}"
 
 
 @dataclass(frozen=True)
 class CreateHost(OfHost):
-    sign = "+"
+    sign, how = "+", "{0.what}, ${0.monthly_usd:.2f} a month"
     what: str
     monthly_usd: float
     doubtful: bool
     """An earlier run may have died while it asked for this host."""
-
-    @property
-    def detail(self) -> str:
-        return f"{self.what}, ${self.monthly_usd:.2f} a month"
 
 
 Field = Literal["label", "tags", "firewall", "backups", "plan"]
@@ -146,145 +115,34 @@ Field = Literal["label", "tags", "firewall", "backups", "plan"]
 
 @dataclass(frozen=True)
 class ChangeHost(OfHost):
-    sign = "~"
+    sign, how = "~", "{0.changed}"
     fields: tuple[Field, ...]
 
     @property
-    def detail(self) -> str:
+    def changed(self) -> str:
         return ", ".join(self.fields)
 
 
 @dataclass(frozen=True)
 class ReinstallHost(OfHost):
-    sign = "~"
-
-    @property
-    def detail(self) -> str:
-        return "reinstalled: its root disk is lost, its volumes stay"
-
-
-@dataclass(frozen=True)
-class JoinVpc(OfHost):
-    sign = "~"
-    vpc: str
-
-    @property
-    def detail(self) -> str:
-        return f"joins VPC {self.vpc}"
-
-
-@dataclass(frozen=True)
-class LeaveVpc(OfHost):
-    sign = "~"
-    vpc_id: str
-
-    @property
-    def detail(self) -> str:
-        return f"leaves VPC {self.vpc_id}"
+    sign, how = "~", "reinstalled: its root disk is lost, its volumes stay"
 
 
 @dataclass(frozen=True)
 class FirstContact(OfHost):
-    sign = "~"
-
-    @property
-    def detail(self) -> str:
-        return "first contact: host key made there and pinned"
+    sign, how = "~", "first contact: host key made there and pinned"
 
 
 @dataclass(frozen=True)
-class OfVolume(OfHost):
-    volume: str
-
-    @property
-    def thing(self) -> str:
-        return f"volume/{self.host}/{self.volume}"
+class JoinVpc(OfHost):
+    sign, how = "~", "joins VPC {0.vpc}"
+    vpc: str
 
 
 @dataclass(frozen=True)
-class CreateVolume(OfVolume):
-    sign = "+"
-    size_gb: int
-
-    @property
-    def detail(self) -> str:
-        return f"{self.size_gb} GB"
-
-
-@dataclass(frozen=True)
-class AttachVolume(OfVolume):
-    sign = "~"
-
-    @property
-    def detail(self) -> str:
-        return f"attached to {self.host}"
-
-
-@dataclass(frozen=True)
-class GrowVolume(OfVolume):
-    sign = "~"
-    block_id: str
-    size_gb: int
-
-    @property
-    def detail(self) -> str:
-        return f"grown to {self.size_gb} GB"
-
-
-@dataclass(frozen=True)
-class DetachVolume(OfVolume):
-    sign = "~"
-    block_id: str
-
-    @property
-    def detail(self) -> str:
-        return "detached, its data stays"
-
-
-@dataclass(frozen=True)
-class CreateDomain(Action):
-    sign = "+"
-    domain: str
-
-    @property
-    def thing(self) -> str:
-        return f"domain/{self.domain}"
-
-
-@dataclass(frozen=True)
-class PointName(Action):
-    """An A or AAAA record to a host's address."""
-
-    sign = "+"
-    name: str
-    """Relative to the domain; "" is the domain itself."""
-    type: Literal["A", "AAAA"]
-    host: str
-
-    @property
-    def thing(self) -> str:
-        return f"record/{self.name or '@'}"
-
-    @property
-    def detail(self) -> str:
-        return f"{self.type} to {self.host}"
-
-
-@dataclass(frozen=True)
-class DropRecord(Action):
-    sign = "-"
-    name: str
-    type: str
-    data: str
-    record_id: str
-
-    @property
-    def thing(self) -> str:
-        return f"record/{self.name or '@'}"
-
-    @property
-    def detail(self) -> str:
-        return f"{self.type} {self.data}"
+class LeaveVpc(OfHost):
+    sign, how = "~", "leaves VPC {0.vpc_id}"
+    vpc_id: str
 
 
 @dataclass(frozen=True)
@@ -294,66 +152,98 @@ class RemoveHost(OfHost):
 
 
 @dataclass(frozen=True)
-class RemoveVolume(OfVolume):
-    sign = "-"
+class OfVolume(OfHost):
+    of = "volume/{0.host}/{0.volume}"
+    volume: str
+
+
+@dataclass(frozen=True)
+class CreateVolume(OfVolume):
+    sign, how = "+", "{0.size_gb} GB"
+    size_gb: int
+
+
+@dataclass(frozen=True)
+class AttachVolume(OfVolume):
+    sign, how = "~", "attached to {0.host}"
+
+
+@dataclass(frozen=True)
+class GrowVolume(OfVolume):
+    sign, how = "~", "grown to {0.size_gb} GB"
+    block_id: str
+    size_gb: int
+
+
+@dataclass(frozen=True)
+class DetachVolume(OfVolume):
+    sign, how = "~", "detached, its data stays"
     block_id: str
 
-    @property
-    def detail(self) -> str:
-        return "with its data"
+
+@dataclass(frozen=True)
+class RemoveVolume(OfVolume):
+    sign, how = "-", "with its data"
+    block_id: str
 
 
 @dataclass(frozen=True)
-class RemoveVpc(Action):
-    sign = "-"
+class CreateDomain(Action):
+    sign, of = "+", "domain/{0.domain}"
+    domain: str
+
+
+@dataclass(frozen=True)
+class OfRecord(Action):
+    """`name` is relative to the domain; "" is the domain itself, shown as @."""
+
+    of = "record/{0.shown}"
     name: str
-    vpc_id: str
 
     @property
-    def thing(self) -> str:
-        return f"vpc/{self.name}"
+    def shown(self) -> str:
+        return self.name or "@"
+
+
+AddressType = Literal["A", "AAAA"]
 
 
 @dataclass(frozen=True)
-class RemoveFirewall(Action):
-    sign = "-"
-    name: str
-    group_id: str
+class PointName(OfRecord):
+    """A record to a host's address."""
 
-    @property
-    def thing(self) -> str:
-        return f"firewall/{self.name}"
+    sign, how = "+", "{0.type} to {0.host}"
+    type: AddressType
+    host: str
 
 
 @dataclass(frozen=True)
-class Drift(Action):
-    """Reported only: the provider cannot change it."""
+class DropRecord(OfRecord):
+    sign, how = "-", "{0.type} {0.data}"
+    type: str
+    data: str
+    record_id: str
 
-    sign = "!"
-    of: str
+
+@dataclass(frozen=True)
+class Told(Action):
+    """Nothing is done about it."""
+
+    of = "{0.subject}"
+    subject: str
+
+
+@dataclass(frozen=True)
+class Drift(Told):
+    """What the provider cannot change."""
+
+    sign, how = "!", "{0.problem}"
     problem: str
 
-    @property
-    def thing(self) -> str:
-        return self.of
-
-    @property
-    def detail(self) -> str:
-        return self.problem
-
 
 @dataclass(frozen=True)
-class Undeclared(Action):
-    """Listed only: removed when named."""
+class Undeclared(Told):
+    """What is removed only when named."""
 
-    sign = "?"
-    of: str
+    sign, how = "?", "not declared, kept{0.note}; to remove it: --data remove={0.thing}"
     note: str = ""
-
-    @property
-    def thing(self) -> str:
-        return self.of
-
-    @property
-    def detail(self) -> str:
-        return f"not declared, kept{self.note}; to remove it: --data remove={self.of}"

@@ -28,7 +28,7 @@ PARALLEL = 10
 """Things worked on at once; requests are limited apart from that."""
 
 
-class CloudError(PyinfraError):  # type: ignore[misc]  # pyinfra ships this base untyped
+class CloudError(PyinfraError):
     """The provider refused a request or could not be reached; carries its own words.
 
     status is 0 when there was no answer. pyinfra prints the message without a traceback.
@@ -49,7 +49,7 @@ class CloudError(PyinfraError):  # type: ignore[misc]  # pyinfra ships this base
         return self.status == 0 or self.status >= 500
 
 
-class Client(Vultr):  # type: ignore[misc]  # vultr-python ships untyped
+class Client(Vultr):
     """One account. Usable from several threads; all share the rate limit and a 429's pause."""
 
     def __init__(self, api_url: str, api_key: str, *, requests_per_second: int = 20, report: Report = print) -> None:
@@ -180,7 +180,7 @@ class Client(Vultr):  # type: ignore[misc]  # vultr-python ships untyped
         self._wait_for_slot()
         try:
             answer = self._session.request(method, url, params=params, json=data, timeout=(CONNECT_S, READ_S))
-            body = answer.json() if answer.content else None
+            body: Any = answer.json() if answer.content else None
         except requests.JSONDecodeError:
             body = {"error": answer.text[:500] or answer.reason}
         except (requests.RequestException, OSError) as error:

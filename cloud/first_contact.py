@@ -72,7 +72,7 @@ rm -rf /run/cloud-init/combined-cloud-config.json /run/cloud-init/cloud-config-s
 """
 
 
-class ContactError(PyinfraError):  # type: ignore[misc]  # pyinfra ships this base untyped
+class ContactError(PyinfraError):
     """A host could not be reached, or did what it should not. Says which and why."""
 
 

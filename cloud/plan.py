@@ -1,7 +1,6 @@
 """From what is declared, what exists and what the lock says to a list of actions. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
 
 from cloud import actions as do
 from cloud import removals
@@ -10,8 +9,6 @@ from cloud.declared import Site, check, rules, wanted_names, wanted_tags
 from inventories.errors import InputError
 from inventories.fleet import Host
 from inventories.lock import Lock, LockedHost
-
-AddressType = Literal["A", "AAAA"]
 
 
 def make(site: Site) -> list[do.Action]:
@@ -28,7 +25,7 @@ def make(site: Site) -> list[do.Action]:
 
 def changes(plan: Iterable[do.Action]) -> list[do.Action]:
     """Those that do something; the rest is only told."""
-    return [action for action in plan if not isinstance(action, do.Drift | do.Undeclared)]
+    return [action for action in plan if not isinstance(action, do.Told)]
 
 
 def remembered(site: Site) -> Lock:
@@ -63,7 +60,7 @@ def _lock(site: Site) -> Iterator[do.Action]:
             ("firewall", fresh.firewalls, old.firewalls),
         ]
         what = [f"{k}/{n}" for k, new, was in pairs for n in sorted({*new, *was}) if new.get(n) != was.get(n)]
-        yield do.Remember(tuple(what))
+        yield do.Remember(", ".join(what))
 
 
 def _networks(site: Site) -> Iterator[do.Action]:
@@ -177,7 +174,7 @@ def _names(site: Site) -> Iterator[do.Action]:
     if not site.actual.domain:
         yield do.CreateDomain(site.fleet.site.domain)
     instances = site.instances()
-    types: tuple[AddressType, AddressType] = ("A", "AAAA")
+    types: tuple[do.AddressType, do.AddressType] = ("A", "AAAA")
     for name, hosts in wanted_names(site.fleet).items():
         for kind in types:
             have = {r.data: r.id for r in site.actual.records if (r.name, r.type) == (name, kind)}
@@ -190,7 +187,7 @@ def _names(site: Site) -> Iterator[do.Action]:
                     yield do.DropRecord(name, kind, data, record_id)
 
 
-def address(instance: Instance | None, kind: AddressType) -> str:
+def address(instance: Instance | None, kind: do.AddressType) -> str:
     """ "" when it is not known yet."""
     if instance is None:
         return ""

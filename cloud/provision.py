@@ -15,11 +15,12 @@ from pyinfra.api.state import State
 
 from cloud import actions as do
 from cloud import actual, plan
-from cloud.apply import Applier, alone
+from cloud.apply import alone, run
 from cloud.client import Client
 from cloud.declared import Site
 from cloud.first_contact import Login
 from cloud.switches import Switches
+from cloud.work import Work
 from inventories.admins import Admin
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
@@ -78,7 +79,7 @@ def _apply(state: State, host: Host, site: LoadedSite, seen: Site, api: Client, 
     def admins(role: str) -> Sequence[Admin]:
         return site.admins.for_role(role)
 
-    failures = Applier(seen, api, site.lock_path, Login(site.ssh_user, site.ssh_key), admins).run(todo)
+    failures = run(Work(seen, api, site.lock_path, Login(site.ssh_user, site.ssh_key), admins), todo)
     for failure in failures:
         logger.error(click.style(failure, "red"))
     return not failures

@@ -1,8 +1,8 @@
 """Provisioning that dies (-9) at a named point: `python -m tests.faults.provision_killed POINT ARGUMENTS...`.
 
 Points are `before POST /instances`, `after POST /instances` (the answer is there and nobody has seen it), `lock N`
-(after the lock was written for the Nth time), and `before`, `during` and `after` a step of first contact (`make`, `use` or
-`scrub`; during: the host has its orders, the process does not hear the answer).
+(after the lock was written for the Nth time), and `before`, `during` and `after` a step of first contact (`make`, `use`
+or `scrub`; during: the host has its orders, the process does not hear the answer).
 """
 
 import os
@@ -58,10 +58,10 @@ def main() -> None:
         end(channel)
         reach(f"during {step}")
 
-    Client._once = watched_once  # type: ignore[method-assign]
-    lock.save = watched_save
+    setattr(Client, "_once", watched_once)  # noqa: B010
+    setattr(lock, "save", watched_save)  # noqa: B010
     first_contact.run = watched_run
-    paramiko.Channel.shutdown_write = watched_end  # type: ignore[method-assign]
+    setattr(paramiko.Channel, "shutdown_write", watched_end)  # noqa: B010
     sys.argv[0] = "pyinfra"
     pyinfra()
 

@@ -301,8 +301,8 @@ def test_a_host_that_never_boots_is_named_and_the_others_are_finished(small: Sma
 IMPATIENT = """
 import sys
 from pyinfra_cli.main import main
-from cloud import apply, first_contact
-apply.BOOT_S = first_contact.BOOT_S = 10
+from cloud import first_contact, hosts
+hosts.BOOT_S = first_contact.BOOT_S = 10
 main()
 """
 

@@ -72,13 +72,15 @@ NAMES = tuple(
 
 def actual(**change: Any) -> Actual:
     """Everything as `fleet()` declares it."""
-    return Actual(
-        **{
+    return Actual.model_validate(
+        {
             "catalogue": CATALOGUE,
             "instances": (instance(),),
             "blocks": (DATA,),
             "vpcs": (
-                Network(id="v1", description="mainstay:s:inside", region="ams", v4_subnet="10.1.0.0", v4_subnet_mask=24),
+                Network(
+                    id="v1", description="mainstay:s:inside", region="ams", v4_subnet="10.1.0.0", v4_subnet_mask=24
+                ),
             ),
             "firewalls": (Group(id="g1", description="mainstay:s:front", rules=(RULE,)),),
             "domain": True,
@@ -245,9 +247,7 @@ def test_a_host_goes_only_when_each_of_its_volumes_is_named_too() -> None:
 
 def test_a_host_takes_its_records_along() -> None:
     lines = made(undeclared(fleet()), remove="host/web-1,volume/web-1/data")
-    assert [line for line in lines if "record" in line] == [
-        f"- record/{r.name}: {r.type} {r.data}" for r in NAMES
-    ]
+    assert [line for line in lines if "record" in line] == [f"- record/{r.name}: {r.type} {r.data}" for r in NAMES]
 
 
 def test_a_protected_host_is_not_removed_even_when_named() -> None:
@@ -301,7 +301,7 @@ def test_what_the_provider_does_not_sell_is_one_clear_error(change: Change, fiel
 
 
 def test_two_things_with_one_mark_stop_everything() -> None:
-    with pytest.raises(InputError, match="hosts.web-1: exists more than once: i1, i2"):
+    with pytest.raises(InputError, match=r"hosts\.web-1: exists more than once: i1, i2"):
         made(exists=actual(instances=(instance(), instance(id="i2"))))
 
 
