@@ -1,4 +1,4 @@
-"""Makes and unmakes hosts with everything an engine can give them, for as long as it lives: `test_engine_sweep` kills it."""
+"""Makes and unmakes hosts with everything an engine can give them, until `test_engine_sweep` kills it."""
 
 import itertools
 import sys

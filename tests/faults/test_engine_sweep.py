@@ -13,7 +13,7 @@ from lab.engine import LabConfig
 from lab.nspawn import NspawnEngine
 from lab.nspawn_groups import HIERARCHIES
 from lab.nspawn_process import PROPAGATE
-from tests.e2e.engine_hosts import RUN, EngineHosts, address, engine_lab, greets
+from tests.e2e.engine_hosts import RUN, EngineHosts, address, engine_lab, greets, metadata
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -89,7 +89,8 @@ def test_a_swept_lab_can_be_used_again_with_its_hosts_data(neighbour: EngineHost
         hosts.engine.sweep()
         assert not hosts.engine.status(machine.id).running
         hosts.engine.prepare()
-        hosts.engine.start(machine)
-        # The metadata service of these tests went with the bridge it was bound to; a second boot needs none.
-        hosts.wait_for_ssh(machine)
-        hosts.ssh(machine, "test -e /kept")
+        # The first service went with the bridge that it was bound to.
+        with metadata(hosts):
+            hosts.engine.start(machine)
+            hosts.wait_for_ssh(machine)
+            hosts.ssh(machine, "test -e /kept")
