@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import requests
+import tomlkit
 
 from cloud import provision
 from inventories.inventory import LoadedSite, load_site
@@ -58,8 +59,10 @@ class Release:
 
 
 def only_release(document: Any) -> None:
+    """With production's filesystem; the rehearsal's is ext4."""
     del document["hosts"]["web-1"]
     del document["settings"]["web"]
+    document["hosts"][HOST]["volumes"]["content"]["filesystem"] = "xfs"
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,18 @@ def test_without_its_volume_nginx_answers_nothing_and_the_host_still_boots(relea
     assert release.status() == 0
     api.ensure(f"/blocks/{block}/attach", {"instance_id": instance, "live": False}, lambda: False)
     until("the archive is served again, by itself", lambda: release.status() == 200)
+
+
+def test_a_larger_volume_is_used_to_its_end(release: Release) -> None:
+    inventory = release.inventory.with_suffix(".toml")
+    document: Any = tomlkit.parse(inventory.read_text())
+    document["hosts"][HOST]["volumes"]["content"]["size_gb"] = 12
+    inventory.write_text(tomlkit.dumps(document))
+    for deploy in ("provision", "release"):
+        done = release.deploy(deploy)
+        assert done.ok, done.output
+    assert int(release.root("findmnt -bno SIZE /srv/release")) > 11 * 2**30
+    assert release.deploy().changed == ()
 
 
 def test_a_disk_that_holds_anything_is_never_formatted(release: Release) -> None:
