@@ -46,7 +46,7 @@ class Contestant:
     changed: Callable[[str], list[str]]
     """What it changed, by its output."""
 
-    def once(self) -> tuple[float, str]:
+    def once(self) -> tuple[float, str, str]:
         began = time.perf_counter()
         done = subprocess.run(
             self.command,
@@ -59,7 +59,7 @@ class Contestant:
         seconds = time.perf_counter() - began
         if done.returncode:
             raise BenchError(f"{self.name} ends with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-        return seconds, done.stdout
+        return seconds, done.stdout, done.stderr
 
     def settle(self) -> None:
         """Until it finds nothing to do: contestants write some things differently the first time."""
@@ -123,9 +123,9 @@ def measure(contestants: list[Contestant], rounds: int) -> dict[str, dict[str, f
     times: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
     for number in range(rounds):
         for contestant in contestants:
-            seconds, output = contestant.once()
+            seconds, output, said = contestant.once()
             if changed := contestant.changed(output):
-                raise BenchError(f"{contestant.name} changed something: {', '.join(changed)}")
+                raise BenchError(f"{contestant.name} changed something: {', '.join(changed)}\n{said}")
             times[contestant.name].append(seconds)
             console.print(f"  round {number + 1}: {contestant.name} {seconds:.2f} s")
     return {
