@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from inventories.fleet import NAME
-from inventories.secrets import Secrets
 from lab.api.store import Store
 from lab.command import BASE
 from lab.engine import LabConfig
@@ -177,6 +176,8 @@ def _write_site(config: LabConfig) -> None:
     site.mkdir(mode=0o700, exist_ok=True)
     if (site / "secrets.age").exists():
         return
+    from inventories.secrets import Secrets  # Brings pyinfra along, which the lab's daemon has no use for.
+
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()

@@ -122,7 +122,8 @@ def plug(config: LabConfig, machine: Machine, before: Machine | None, *, cut: bo
         ip(guest_commands(config, nic, f"eth{number}", old.get(nic.network)), netns=space, force=True)
         if nic.network == "public":
             # An address may have been another host's a moment ago, under that host's MAC.
-            ip([f"neigh del {address.ip} dev {wire}" for address in (*nic.ipv4, *nic.ipv6)], force=True)
+            addresses = [str(address.ip) for address in nic.ipv4] + [str(address.ip) for address in nic.ipv6]
+            ip([f"neigh del {address} dev {wire}" for address in addresses], force=True)
 
 
 def _free_number(there: dict[str, str]) -> int:

@@ -14,6 +14,8 @@ RUNNING = {"status": "active", "power_status": "running"}
 def _create(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
     machine = cloud.machine(item)
     cloud.engine.create(machine)
+    if job.get("again"):
+        cloud.engine.reinstall(machine)
     cloud.sync_firewall()
     cloud.engine.start(machine)
     return RUNNING

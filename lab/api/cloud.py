@@ -106,11 +106,18 @@ class Cloud:
                 self.store.put("instance", item | {"_job": None} | dict(changes))
 
     def resume(self) -> None:
-        """After a start: carries on with actions that were cut short, and boots hosts that should be running."""
+        """After a start: carries on with actions that were cut short, and boots hosts that should be running.
+
+        A host that was on its first boot meanwhile found no metadata, hence no user data: it gets a fresh disk and
+        another first boot.
+        """
         self.sync_firewall()
         for item in self.store.all("instance"):
             if item["_job"]:
+                self.store.put("instance", item | {"_job": item["_job"] | {"again": True}})
                 self.begin(item["id"])
+            elif item["power_status"] == "running" and not item["_booted"] and item["_boot"] == "normal":
+                self.act(item["id"], "reinstall")
             elif item["power_status"] == "running" and not self.engine.status(item["id"]).running:
                 self.act(item["id"], "start")
 

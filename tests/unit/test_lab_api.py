@@ -308,7 +308,9 @@ def test_host_faults_reach_the_engine_and_are_undone(api: Client) -> None:
 
 def test_what_a_crash_cut_short_is_ended_at_the_next_start(tmp_path: Path) -> None:
     with serve(tmp_path) as api:
-        instance = api.instance(label="a")["id"]
+        instance, no_metadata = api.instance(label="a")["id"], api.instance(label="b")["id"]
+        item = api.cloud.store.get("instance", instance) or {}
+        api.cloud.store.put("instance", item | {"_booted": True})
         api.engine.hold.clear()
         half = api("POST", "/instances", DEBIAN | {"label": "half"})[1]["instance"]["id"]
         block = api("POST", "/blocks", {"region": "ams", "size_gb": 10})[1]["block"]["id"]
@@ -318,9 +320,11 @@ def test_what_a_crash_cut_short_is_ended_at_the_next_start(tmp_path: Path) -> No
         cloud = Cloud(Store(tmp_path / "cloud.db"), again, ACTIONS)
         blocks.resume(cloud)
         cloud.resume()
-        wait(lambda: again.running == {instance, half})
+        wait(lambda: again.running == {instance, no_metadata, half})
         wait(lambda: (cloud.store.get("instance", half) or {})["status"] == "active")
         assert ("create", half) in again.calls
+        fresh = {call[1] for call in again.calls if call[0] == "reinstall"}
+        assert fresh == {no_metadata, half}, "who booted without metadata boots afresh, and nobody else"
         assert ("create", instance) not in again.calls
         assert ("destroy_disk", block) in again.calls
         cloud.close()
