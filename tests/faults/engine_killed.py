@@ -1,33 +1,40 @@
-"""Makes and unmakes hosts with everything an engine can give them, until `test_engine_sweep` kills it."""
+"""Makes and unmakes hosts with everything an engine can give them, saying what comes next, until it is killed."""
 
 import itertools
 import sys
+from collections.abc import Callable
 
 from lab import lifecycle
-from tests.e2e.engine_hosts import EngineHosts
+from lab.engine import Machine
+from lab.nspawn import NspawnEngine
+from tests.e2e.engine_hosts import EngineHosts, address
+
+STEPS: dict[str, Callable[[NspawnEngine, Machine, Machine], object]] = {
+    "create": lambda engine, machine, _: engine.create(machine),
+    "create_disk": lambda engine, machine, _: engine.create_disk(f"disk-{machine.id}", 10),
+    "attach_disk": lambda engine, machine, _: engine.attach_disk(machine.id, f"disk-{machine.id}", "serial"),
+    "start": lambda engine, machine, _: engine.start(machine),
+    "set_firewall": lambda engine, machine, _: engine.set_firewall({address(machine): ()}),
+    "create_snapshot": lambda engine, machine, _: engine.create_snapshot(machine.id, f"snapshot-{machine.id}"),
+    "set_nics": lambda engine, _, plain: engine.set_nics(plain),
+    "fill_disk": lambda engine, machine, _: engine.fill_disk(machine.id, full=True),
+    "stop": lambda engine, machine, _: engine.stop(machine.id),
+    "start_again": lambda engine, _, plain: engine.start(plain),
+    "reinstall": lambda engine, _, plain: engine.reinstall(plain),
+    "destroy": lambda engine, machine, _: engine.destroy(machine.id),
+}
+"""What is called, in this order, with the engine, a machine, and the same machine without its VPC."""
 
 
 def main(name: str) -> None:
     config = lifecycle.find(name)
     assert config is not None
     hosts = EngineHosts(config)
-    engine = hosts.engine
-    engine.prepare()
-    print("prepared", flush=True)
+    hosts.engine.prepare()
     for number in itertools.count(10):
-        machine = hosts.machine(number, vpc="vpc-a")
-        disk = f"disk-{number}"
-        engine.create(machine)
-        engine.create_disk(disk, 10)
-        engine.attach_disk(machine.id, disk, disk)
-        engine.start(machine)
-        engine.set_firewall({str(machine.nics[0].ipv4[0].ip): ()})
-        engine.create_snapshot(machine.id, f"snapshot-{number}")
-        engine.set_nics(hosts.machine(number))
-        engine.stop(machine.id, force=bool(number % 2))
-        engine.start(machine)
-        if number % 2:
-            engine.destroy(machine.id)
+        for step, call in STEPS.items():
+            print(step, flush=True)
+            call(hosts.engine, hosts.machine(number, vpc="vpc-a"), hosts.machine(number))
 
 
 if __name__ == "__main__":

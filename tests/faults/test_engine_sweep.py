@@ -14,11 +14,15 @@ from lab.nspawn import NspawnEngine
 from lab.nspawn_groups import HIERARCHIES
 from lab.nspawn_process import PROPAGATE
 from tests.e2e.engine_hosts import RUN, EngineHosts, address, engine_lab, greets, metadata
+from tests.faults.engine_killed import STEPS
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
-SOONEST_S = (0.05, 0.4, 1.5)
-MORE_S = (0.1, 0.15, 0.2, 0.3, 0.5, 0.6, 0.8, 1.0, 1.2, 2.0, 3.0, 5.0)
+MOST_DANGEROUS = (("start", 0.02), ("create_snapshot", 0.02), ("start_again", 0.1))
+POINTS = [
+    *MOST_DANGEROUS,
+    *(pytest.param(step, after_s, marks=pytest.mark.full) for step in STEPS for after_s in (0.0, 0.05)),
+]
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +63,15 @@ def _read(path: Path) -> str:
         return ""
 
 
-@pytest.mark.parametrize("after_s", [*SOONEST_S, *(pytest.param(value, marks=pytest.mark.full) for value in MORE_S)])
-def test_nothing_is_left_of_a_lab_killed_at_any_moment(neighbour: EngineHosts, after_s: float) -> None:
+@pytest.mark.parametrize(("step", "after_s"), POINTS)
+def test_nothing_is_left_of_a_lab_killed_at_any_moment(neighbour: EngineHosts, step: str, after_s: float) -> None:
     name = f"{RUN}-killed"
     lifecycle.down(name)
     config = lifecycle.reserve(name)
     words = [sys.executable, "-m", "tests.faults.engine_killed", name]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as maker:
         assert maker.stdout is not None
-        assert maker.stdout.readline() == "prepared\n"
+        assert step in (line.strip() for line in maker.stdout)
         # The one place where time itself is the condition: the moment of the kill.
         time.sleep(after_s)
         assert maker.poll() is None
