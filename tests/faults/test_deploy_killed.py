@@ -24,14 +24,15 @@ DANGEROUS = (4, 8, 11)
 # disk shows in the last deploy, which finds nothing to change.
 STATE = r"""
 cd / && sudo find etc usr/local var/lib/mainstay -xdev \( -type f -o -type l \) \
-    ! -path 'etc/ssh/ssh_host_*' ! -path 'etc/ssl/certs/*' ! -path 'etc/cloud/*' ! -path '*/reports/*' ! -path 'var/lib/mainstay/units/*' \
+    ! -path 'etc/ssh/ssh_host_*' ! -path 'etc/ssl/certs/*' ! -path 'etc/cloud/*' \
+    ! -path '*/reports/*' ! -path 'var/lib/mainstay/units/*' \
     ! -path etc/fstab ! -path etc/shadow ! -path etc/apt/apt.conf.d/52mainstay ! -name machine-id ! -name hostname \
     ! -name hosts ! -name resolv.conf ! -name mailname ! -name '*.network' ! -name .pwd.lock ! -name '*-' \
     -printf '%p %m %u %g %l ' \( -type f -exec sh -c 'sha256sum < "$1"' _ {} \; -o -printf '\n' \) | sort
 echo == packages; dpkg-query -Wf '${Package} ${Status}\n' | sort
 echo == accounts; getent passwd | sort
 echo == units; systemctl list-unit-files --state=enabled --no-legend | sort; systemctl --failed --no-legend
-echo == listening; sudo ss -tulnH | awk '{print $1, $5}' | sed 's/10\.[0-9]*\.[0-9.]*\|fd6d[0-9a-f:]*/ADDRESS/' | sort -u
+echo == listening; sudo ss -tulnH | awk '{print $1, $5}' | sed 's/10\.[0-9.]*\|fd6d[0-9a-f:]*/ADDRESS/' | sort -u
 """
 
 
