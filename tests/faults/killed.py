@@ -1,7 +1,7 @@
-"""pyinfra that dies (-9) right after it has sent its Nth remote command: `python -m tests.faults.killed N ARGUMENTS...`.
+"""pyinfra that dies (-9) right after it has sent its Nth remote command: `python -m tests.faults.killed N ARGUMENTS`.
 
-The command is on its way when the process goes, as when a laptop's battery ends. With N = 0 it lives, and its last line of
-standard output says how many commands there were.
+The command is on its way when the process goes, as when a laptop's battery ends. With N = 0 it lives, and its last line
+of standard output says how many commands there were.
 """
 
 import os
