@@ -60,10 +60,12 @@ def test_a_changed_drop_in_leads_to_a_restart() -> None:
     plan = service_plan.plan([NGINX], [Look(UP | {"NeedDaemonReload": "yes"}, record())], changed)
     assert plan.daemon_reload
     assert plan.actions[0].verbs == ("restart",)
+    assert verbs(NGINX, Look(UP, record()), changed) == ("restart",)
 
 
 def test_without_a_record_a_running_unit_is_restarted() -> None:
-    assert verbs(NGINX, Look(UP, "")) == ("restart",)
+    action = service_plan.plan([NGINX], [Look(UP, "")], FILES).actions[0]
+    assert (action.verbs, action.why) == (("restart",), "nothing is known of what it was started with")
 
 
 def test_a_unit_that_does_not_run_is_started_and_enabled() -> None:
@@ -104,13 +106,17 @@ def test_what_the_shell_expands_is_what_belongs_to_the_unit(tmp_path: Path) -> N
     command = facts.ServiceLook().command(["x.service"], service_plan.patterns([unit]))
     script = f"systemctl() {{ echo LoadState=not-found; }}; {command}"
     output = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
-    lines = facts.ServiceLook().process(output.splitlines())
-    assert lines is not None
-    looks, files = service_plan.parse([unit], lines)
+    looks, files = service_plan.parse([unit], facts.ServiceLook().process(output.splitlines()) or [])
     assert looks == [Look({"LoadState": "not-found"}, "")]
     names = {"a.conf", "with space.conf", "dir.d/deep/er", "q1", "q2"}
     assert {Path(path).relative_to(tmp_path).as_posix() for path in files} == names
     everything = record(unit, files)
+    (tmp_path / "a.conf").chmod(0o600)
+    output = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert (
+        record(unit, service_plan.parse([unit], facts.ServiceLook().process(output.splitlines()) or [])[1])
+        != everything
+    )
     for path in files:
         assert record(unit, files | {path: "changed"}) != everything, path
     assert record(unit, files | {f"{tmp_path}/q3": "x", f"{tmp_path}/.hidden.conf": "x"}) == everything

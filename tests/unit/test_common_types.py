@@ -7,7 +7,7 @@ import pyinfra
 import pytest
 from pydantic import ValidationError
 from pyinfra.api.state import State
-from pyinfra.api.util import get_operation_order_from_stack
+from pyinfra.api.util import get_operation_order_from_stack, memoize
 
 import roles.common.transport  # noqa: F401  # its effect is what is tested
 from roles.common import Listen, Opening, Recovery
@@ -55,6 +55,7 @@ def test_operations_are_ordered_as_pyinfra_orders_them(
     state = State()
     state.current_deploy_filename = deploy
     state.current_op_file_number = 7
-    ours, theirs = [order(state) for order in (from_frames, get_operation_order_from_stack)]
+    within_pyinfra = memoize(lambda order: order(state))
+    ours, theirs = [within_pyinfra(order) for order in (from_frames, get_operation_order_from_stack)]
     assert ours == theirs
-    assert (deploy == __file__) == (len(ours) in (1 + cli, 2 + cli))
+    assert (len(ours) > cli) == (deploy != "deploys/other.py")
