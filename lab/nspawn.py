@@ -157,9 +157,7 @@ class NspawnEngine:
 
     def sweep(self) -> None:
         """Also ends the package cache when this was the last lab that used it."""
-        ids = [folder.path.name for folder in folders(self.config)]
-        process.kill_all(self.config, ids)
-        process.end_in(list(network.NETNS.glob(f"{self.config.prefix}-*")))
+        process.end(self.config)
         network.sweep(self.config)
         firewall.sweep(self.config)
         disks.release_all(self.config)

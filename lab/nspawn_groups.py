@@ -41,6 +41,17 @@ def memory_of(config: LabConfig, machine_id: str) -> int:
     return 0
 
 
+def processes(pattern: str) -> set[int]:
+    """The processes in groups of that name, and below."""
+    found = set()
+    for hierarchy in HIERARCHIES:
+        for group in hierarchy.glob(pattern):
+            for path in group.rglob("cgroup.procs"):
+                with contextlib.suppress(OSError):
+                    found |= {int(line) for line in path.read_text().split()}
+    return found - {0}
+
+
 def remove(config: LabConfig, machine_id: str) -> None:
     """Removes the groups of a host without processes."""
     _remove(netns(config, machine_id))

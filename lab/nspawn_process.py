@@ -1,7 +1,8 @@
 """A host's processes: how they are started, found and ended.
 
 All mounts of a host (root disk, overlay) are made in a mount namespace of its own, so they go with its last process and
-no crash can leave them behind. Its processes are told by their network namespace and by the lock they hold.
+no crash can leave them behind. Its processes are told by their control group and network namespace; as long as there
+is one, the host's lock is held.
 """
 
 import contextlib
@@ -98,16 +99,8 @@ def start(config: LabConfig, machine: Machine, lower: Path, proxy: str) -> None:
     with folder.console.open("ab") as console:
         process = subprocess.Popen(
             [
-                *(
-                    "nsenter",
-                    f"--net={NETNS / space}",
-                    "unshare",
-                    "--mount",
-                    "--propagation=slave",
-                    "sh",
-                    "-c",
-                    SUPERVISOR,
-                ),
+                *("nsenter", f"--net={NETNS / space}", "unshare", "--mount", "--propagation=slave"),
+                *("sh", "-c", SUPERVISOR),
                 *("supervisor", folder.path, lower, proxy, machine.boot, space, machine.id, " ".join(map(str, tasks))),
                 str(SLOW_BOOT_S),
             ],
@@ -153,34 +146,30 @@ def stop(config: LabConfig, machine_id: str, *, force: bool) -> None:
     """Ends everything that runs of a host and waits until its mounts are gone."""
     folder = Folder.of(config, machine_id)
     if not force:
-        end = time.monotonic() + STOP_TIMEOUT_S
-        while (init := init_of(folder.supervisor)) and time.monotonic() < end:
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while (init := init_of(folder.supervisor)) and time.monotonic() < deadline:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(init, POWER_OFF)
             with contextlib.suppress(EngineError):
                 wait(lambda: not folder.supervisor, POWER_OFF_AGAIN_S, "")
-    kill_all(config, [machine_id])
+    end(config, machine_id)
     wait(lambda: not folder.supervisor and not root_mounted(folder), KILL_TIMEOUT_S, f"host {machine_id}: does not end")
 
 
-def kill_all(config: LabConfig, machine_ids: list[str]) -> None:
-    """SIGKILL to every process of the hosts: supervisors first, so that none starts anew."""
-    supervisors = [Folder.of(config, machine_id).supervisor for machine_id in machine_ids]
-    _kill(pid for pid in supervisors if pid > 0)
-    spaces = [NETNS / netns(config, machine_id) for machine_id in machine_ids]
-    end_in([space for space in spaces if space.exists()])
+def end(config: LabConfig, machine_id: str = "*") -> None:
+    """SIGKILL to every process of a host, or of all hosts, until there is none."""
+    pattern = f"{config.prefix}-*" if machine_id == "*" else netns(config, machine_id)
+    spaces = {space.stat().st_ino for space in NETNS.glob(pattern)}
+    wait(
+        lambda: not _kill({*groups.processes(pattern), *_in_namespaces(spaces)}),
+        KILL_TIMEOUT_S,
+        f"processes of {pattern} do not end on SIGKILL within {KILL_TIMEOUT_S} s",
+    )
 
 
-def end_in(spaces: list[Path]) -> None:
-    """Kills every process in the network namespaces, until there is none."""
-    inodes = {space.stat().st_ino for space in spaces}
-    if inodes:
-        wait(lambda: not _kill(in_namespaces(inodes)), KILL_TIMEOUT_S, f"processes in {spaces} do not end on SIGKILL")
-
-
-def in_namespaces(inodes: set[int]) -> list[int]:
+def _in_namespaces(inodes: set[int]) -> list[int]:
     found = []
-    for path in Path("/proc").glob("[0-9]*/ns/net"):
+    for path in Path("/proc").glob("[0-9]*/ns/net") if inodes else ():
         with contextlib.suppress(OSError):
             if path.stat().st_ino in inodes:
                 found.append(int(path.parts[2]))
@@ -222,8 +211,8 @@ def init_of(supervisor: int) -> int:
 
 def wait(done: Callable[[], object], timeout_s: float, otherwise: str) -> None:
     """Waits for a condition, looking every 10 ms. Raises EngineError with `otherwise` when it does not come."""
-    end = time.monotonic() + timeout_s
+    deadline = time.monotonic() + timeout_s
     while not done():
-        if time.monotonic() > end:
+        if time.monotonic() > deadline:
             raise EngineError(otherwise)
         time.sleep(0.01)
