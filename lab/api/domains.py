@@ -78,6 +78,12 @@ def _delete(call: Call) -> Reply:
     return NO_CONTENT
 
 
+def _get_dnssec(call: Call) -> Reply:
+    """No keys: the lab's name servers do not sign."""
+    _domain(call)
+    return Reply(200, {"dns_sec": []})
+
+
 def _patch_soa(call: Call) -> Reply:
     with call.cloud.store.change():
         domain = _domain(call)
@@ -173,6 +179,7 @@ ROUTES: Routes = (
     ("DELETE", "/domains/{domain}", _delete),
     ("GET", "/domains/{domain}/soa", lambda call: Reply(200, {"dns_soa": _domain(call)["_soa"]})),
     ("PATCH", "/domains/{domain}/soa", _patch_soa),
+    ("GET", "/domains/{domain}/dnssec", _get_dnssec),
     ("GET", "/domains/{domain}/records", lambda call: page(call, "records", _records(call, _domain(call)))),
     ("POST", "/domains/{domain}/records", _create_record),
     ("GET", "/domains/{domain}/records/{record}", lambda call: Reply(200, {"record": public(_find_record(call))})),

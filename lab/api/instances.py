@@ -1,8 +1,7 @@
-"""Instances: create, list, read, change, delete, reinstall, user data, backup schedule."""
+"""Instances: create, list, read, change, delete, reinstall, user data."""
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from typing import Any
 from uuid import uuid4
@@ -263,46 +262,6 @@ def _user_data(call: Call) -> Reply:
     return Reply(200, {"user_data": {"data": call.cloud.instance(call.path["id"])["_user_data"]}})
 
 
-def _schedule(call: Call) -> Reply:
-    item = call.cloud.instance(call.path["id"])
-    hour = item["_backup_schedule"]["hour"]
-    next_run = datetime.now(UTC).replace(hour=hour, minute=0, second=0) + timedelta(days=1)
-    enabled = item["_backups"] == "enabled"
-    schedule = {
-        **item["_backup_schedule"],
-        "enabled": enabled,
-        "next_scheduled_time_utc": f"{next_run:%Y-%m-%d %H:%M:%S}" if enabled else "",
-    }
-    return Reply(200, {"backup_schedule": schedule})
-
-
-def _set_schedule(call: Call) -> Reply:
-    kind = call.text("type")
-    if kind not in ("daily", "weekly", "monthly", "daily_alt_even", "daily_alt_odd"):
-        raise ApiError(400, "Invalid backup schedule type.")
-    hour, dow, dom = call.integer("hour", 0), call.integer("dow", 1), call.integer("dom", 1)
-    if not (0 <= hour <= 23 and 1 <= dow <= 7 and 1 <= dom <= 28):
-        raise ApiError(400, "Invalid backup schedule.")
-    schedule = {"type": kind, "hour": hour, "dow": dow, "dom": dom}
-    with call.cloud.store.change():
-        item = call.cloud.instance(call.path["id"])
-        if item["_backups"] != "enabled":
-            raise ApiError(400, "Backups are not enabled for this server.")
-        call.cloud.store.put("instance", item | {"_backup_schedule": schedule})
-    return _schedule(call)
-
-
-def _neighbors(call: Call) -> Reply:
-    call.cloud.instance(call.path["id"])
-    return Reply(200, {"neighbors": []})
-
-
-def _bandwidth(call: Call) -> Reply:
-    call.cloud.instance(call.path["id"])
-    today = f"{datetime.now(UTC):%Y-%m-%d}"
-    return Reply(200, {"bandwidth": {today: {"incoming_bytes": 0, "outgoing_bytes": 0}}})
-
-
 ROUTES: Routes = (
     ("GET", "/instances", _list),
     ("POST", "/instances", _create),
@@ -312,8 +271,4 @@ ROUTES: Routes = (
     ("DELETE", "/instances/{id}", _delete),
     ("POST", "/instances/{id}/reinstall", _reinstall),
     ("GET", "/instances/{id}/user-data", _user_data),
-    ("GET", "/instances/{id}/backup-schedule", _schedule),
-    ("POST", "/instances/{id}/backup-schedule", _set_schedule),
-    ("GET", "/instances/{id}/neighbors", _neighbors),
-    ("GET", "/instances/{id}/bandwidth", _bandwidth),
 )
