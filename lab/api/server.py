@@ -93,8 +93,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
 class _Gate:
     """In front of every call: rate limit by source, bearer token, faults that strike requests."""
 
-    def __init__(self, inside: ASGIApp, cloud: Cloud, api_key: str, rate_limit: int) -> None:
-        self._inside, self._cloud, self._limit = inside, cloud, rate_limit
+    def __init__(
+        self, inside: ASGIApp, cloud: Cloud, api_key: str, rate_limit: int, clock: Callable[[], float]
+    ) -> None:
+        self._inside, self._cloud, self._limit, self._clock = inside, cloud, rate_limit, clock
         self._token = f"Bearer {api_key}".encode()
         self._recent: dict[str, deque[float]] = {}
 
@@ -103,7 +105,7 @@ class _Gate:
         if provider and self._limit:
             source = scope["client"][0]
             recent = self._recent.setdefault(source, deque())
-            moment = time.monotonic()
+            moment = self._clock()
             while recent and recent[0] <= moment - 1:
                 recent.popleft()
             if len(recent) >= self._limit:
@@ -176,14 +178,16 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
 
-def app(cloud: Cloud, api_key: str, rate_limit: int = RATE_LIMIT) -> ASGIApp:
-    """The API. rate_limit 0 is none."""
+def app(
+    cloud: Cloud, api_key: str, rate_limit: int = RATE_LIMIT, clock: Callable[[], float] = time.monotonic
+) -> ASGIApp:
+    """The API. rate_limit 0 is none; clock tells seconds."""
     table = [route for family in FAMILIES for route in _routes(cloud, family.ROUTES)]
     inside = Starlette(
         routes=[Mount("/v2", routes=table), Mount("/lab", routes=_routes(cloud, faults.ROUTES))],
         exception_handlers={404: _http_error, 405: _http_error, 500: _http_error},
     )
-    return _Gate(inside, cloud, api_key, rate_limit)
+    return _Gate(inside, cloud, api_key, rate_limit, clock)
 
 
 class Server(uvicorn.Server):

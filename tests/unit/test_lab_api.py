@@ -64,19 +64,22 @@ def wait(condition: Callable[[], object]) -> None:
 
 
 @contextmanager
-def serve(folder: Path, rate_limit: int = 0) -> Iterator[Client]:
+def serve(folder: Path, rate_limit: int = 0, clock: Callable[[], float] = time.monotonic) -> Iterator[Client]:
     config = LabConfig("unit", 15, folder)
     engine = NullEngine(config)
     cloud = Cloud(Store(folder / "cloud.db"), engine, ACTIONS)
     listener = server.listen("127.0.0.1", 0)
-    running = server.Server(server.app(cloud, KEY, rate_limit))
+    running = server.Server(server.app(cloud, KEY, rate_limit, clock))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([(running, [listener])])))
     thread.start()
-    yield Client(f"http://127.0.0.1:{listener.getsockname()[1]}", cloud, engine)
-    running.should_exit = True
-    thread.join()
-    cloud.close()
-    listener.close()
+    try:
+        yield Client(f"http://127.0.0.1:{listener.getsockname()[1]}", cloud, engine)
+    finally:
+        server.stop(running)
+        engine.hold.set()
+        thread.join()
+        cloud.close()
+        listener.close()
 
 
 @pytest.fixture
@@ -123,13 +126,15 @@ def test_pages_stay_right_when_a_member_goes_between_them(api: Client) -> None:
 
 
 def test_the_31st_request_within_a_second_is_refused_with_retry_after(tmp_path: Path) -> None:
-    with serve(tmp_path, rate_limit=30) as api:
-        with requests.Session() as session:
-            session.headers["Authorization"] = f"Bearer {KEY}"
-            answers = [session.get(f"{api.base}/v2/account", timeout=5) for _ in range(31)]
+    moment = 0.0
+    with serve(tmp_path, rate_limit=30, clock=lambda: moment) as api, requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {KEY}"
+        answers = [session.get(f"{api.base}/v2/account", timeout=5) for _ in range(31)]
         assert [answer.status_code for answer in answers] == [200] * 30 + [429]
         assert answers[-1].headers["retry-after"] == "1"
         assert answers[-1].json()["status"] == 429
+        moment = 1.0
+        assert session.get(f"{api.base}/v2/account", timeout=5).status_code == 200
 
 
 def test_an_instance_goes_from_pending_over_booting_to_ok(api: Client) -> None:
@@ -218,6 +223,7 @@ def test_block_storage_is_attached_resized_detached_and_deleted_even_while_attac
     assert api.engine.disks[block["id"]] == 20
     assert api("PATCH", path, {"size_gb": 10})[0] == 400
     assert api("POST", f"{path}/detach", {"live": True}) == (204, None)
+    assert ("detach_disk", instance, block["id"]) in api.engine.calls
     assert not [call for call in api.engine.calls if call[0] == "stop"]
     assert api("POST", f"{path}/attach", {"instance_id": instance}) == (204, None)
     assert ("stop", instance, False) in api.engine.calls
@@ -290,6 +296,7 @@ def test_request_faults_strike_as_often_as_asked_and_only_where_asked(api: Clien
     assert answers[0].headers["retry-after"] == "3"
     api.fault(kind="locked", method="POST", path="/blocks")
     assert api("GET", "/blocks")[0] == 200
+    assert api("POST", "/firewalls")[0] == 201
     assert api("POST", "/blocks", {"region": "ams", "size_gb": 10}) == (500, {"error": LOCKED, "status": 500})
     api.fault(kind="timeout", path="/account", seconds=30)
     with pytest.raises(requests.Timeout):
