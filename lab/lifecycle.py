@@ -62,10 +62,11 @@ def down(name: str = "lab") -> None:
     """Ends a lab and everything it ever made, whatever state it is in; one that is not there is down. Needs root."""
     with _exclusive():
         config = find(name)
-        if config is None:
-            if name != "lab":
-                return
-            config = LabConfig(name, 0, LABS / name)
+        if config is None and name != "lab":
+            # Nothing is made before the lab's index is written down.
+            _remove(LABS / name)
+            return
+        config = config or LabConfig(name, 0, LABS / name)
         _stop_daemon(config)
         NspawnEngine(config).sweep()
         _remove(config.root)

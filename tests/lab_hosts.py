@@ -4,7 +4,7 @@ import base64
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,8 +81,8 @@ class LabCloud:
         busy = answer.status_code == 429 or "currently locked" in answer.text
         return [] if busy else [answer]
 
-    def begin(self, label: str, **fields: Any) -> str:
-        """Creates a host with user data that gives it a host key and an admin; its id."""
+    def begin(self, label: str, users: Sequence[dict[str, Any]] = (), **fields: Any) -> str:
+        """Creates a host with user data that gives it a host key, an admin and those users; its id."""
         key = self.folder / f"host-{label}"
         keygen(key)
         user_data = {
@@ -94,7 +94,8 @@ class LabCloud:
                     "shell": "/bin/bash",
                     "sudo": "ALL=(ALL) NOPASSWD:ALL",
                     "ssh_authorized_keys": [(self.folder / "key.pub").read_text().strip()],
-                }
+                },
+                *users,
             ],
         }
         with (self.folder / "known_hosts").open("a") as out:
