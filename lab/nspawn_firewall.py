@@ -60,6 +60,8 @@ def firewall(config: LabConfig, addresses: Mapping[str, Iterable[Rule]]) -> str:
         # The kernel sends them when packets go out where they came in, and has no setting against it for IPv6. A host
         # that believes one looks for its neighbour on the wire, where ports are isolated.
         "icmpv6 type nd-redirect drop",
+        # For IPv4 there is one, but the machine's own `all` overrules a single bridge's.
+        "icmp type redirect drop",
         "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept",
         "ct state established,related accept",
         "goto guarded",
