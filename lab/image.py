@@ -226,7 +226,8 @@ def _build(image: str, apt_proxy: str, lock: int) -> None:
         raise EngineError(f"mmdebstrap: exit {builder.returncode}: {''.join(said[-15:]).strip()}")
     _finish(root)
     (work / "recipe.json").write_text(recipe())
-    (IMAGES / f"{image}.building").rename(IMAGES / image)
+    work.rename(IMAGES / image)
+    _prune(image)
     say(f"{time.monotonic() - began:4.0f} s  image {image} is ready")
 
 
@@ -245,6 +246,14 @@ def _finish(root: Path) -> None:
     run("systemctl", f"--root={root}", "enable", *ENABLED)
     run("systemctl", f"--root={root}", "disable", *DISABLED)
     run("chroot", root, "sh", "-c", FINISH)
+
+
+def _prune(newest: str) -> None:
+    """Removes images of older recipes on which no host and no snapshot of any lab lies."""
+    used = {path.read_text().strip() for path in (BASE / "labs").glob("*/*/*/image")} | {newest}
+    for image in IMAGES.iterdir():
+        if image.is_dir() and image.name not in used:
+            shutil.rmtree(image)
 
 
 def say(text: str) -> None:

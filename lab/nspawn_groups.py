@@ -6,6 +6,7 @@ unified one.
 """
 
 import contextlib
+import os
 from pathlib import Path
 
 from lab.engine import LabConfig, Machine
@@ -44,11 +45,9 @@ def memory_of(config: LabConfig, machine_id: str) -> int:
 def processes(pattern: str) -> set[int]:
     """The processes in groups of that name, and below."""
     found = set()
-    for hierarchy in HIERARCHIES:
-        for group in hierarchy.glob(pattern):
-            for path in group.rglob("cgroup.procs"):
-                with contextlib.suppress(OSError):
-                    found |= {int(line) for line in path.read_text().split()}
+    for group in _all(pattern):
+        with contextlib.suppress(OSError):
+            found |= {int(line) for line in (group / "cgroup.procs").read_text().split()}
     return found - {0}
 
 
@@ -63,9 +62,12 @@ def sweep(config: LabConfig) -> None:
 
 
 def _remove(pattern: str) -> None:
-    for hierarchy in HIERARCHIES:
-        for group in hierarchy.glob(pattern):
-            below = sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True)
-            for path in (*below, group):
-                with contextlib.suppress(OSError):
-                    path.rmdir()
+    for group in reversed(_all(pattern)):
+        with contextlib.suppress(OSError):
+            group.rmdir()
+
+
+def _all(pattern: str) -> list[Path]:
+    """Groups of that name and those below, outer ones first. os.walk does not mind that hosts end theirs meanwhile."""
+    tops = [group for hierarchy in HIERARCHIES for group in hierarchy.glob(pattern)]
+    return [Path(path) for top in tops for path, _, _ in os.walk(top)]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import services
 from lab.engine import GIB, EngineError, Machine
 from lab.nspawn import NspawnEngine
 from lab.nspawn_process import SLOW_BOOT_S
@@ -74,6 +75,15 @@ def test_a_package_that_one_host_fetched_is_not_fetched_again(
 
     fetched_and_served(first)
     assert fetched_and_served(second) == (0, 1)
+
+
+def test_mail_that_a_host_hands_to_its_gateway_is_kept_for_tests(hosts: EngineHosts, first: Machine) -> None:
+    send = f"curl -s smtp://{hosts.config.gateway4} --mail-from root@a.test --mail-rcpt admin@b.test --upload-file -"
+    with services.running(hosts.config):
+        hosts.ssh(first, f"printf 'Subject: hello\\n\\nbody\\n' | {send}")
+    (mail,) = (hosts.config.root / "mail").glob("*.eml")
+    assert "X-Envelope-To: admin@b.test" in mail.read_text()
+    assert "Subject: hello" in mail.read_text()
 
 
 def test_a_reboot_from_inside_comes_back_and_a_poweroff_stays_off(hosts: EngineHosts, second: Machine) -> None:

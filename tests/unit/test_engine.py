@@ -123,3 +123,17 @@ def test_an_image_is_named_by_all_that_decides_its_content(monkeypatch: pytest.M
     assert image.image_id() == before
     monkeypatch.setattr(image, "PACKAGES", (*image.PACKAGES, "hello"))
     assert image.image_id() != before
+
+
+def test_older_images_go_once_no_host_and_no_snapshot_lies_on_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image, "BASE", tmp_path)
+    monkeypatch.setattr(image, "IMAGES", tmp_path / "images")
+    for name in ("of-a-host", "of-a-snapshot", "of-nobody", "newest"):
+        (tmp_path / "images" / name / "root").mkdir(parents=True)
+    for kind, name in (("hosts", "of-a-host"), ("snapshots", "of-a-snapshot")):
+        (tmp_path / "labs/lab" / kind / "1").mkdir(parents=True)
+        (tmp_path / "labs/lab" / kind / "1/image").write_text(f"{name}\n")
+    image._prune("newest")
+    assert {path.name for path in (tmp_path / "images").iterdir()} == {"of-a-host", "of-a-snapshot", "newest"}
