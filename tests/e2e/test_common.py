@@ -237,6 +237,22 @@ def test_a_package_is_not_started_before_its_configuration_is_there(bench: Bench
     bench.host.root("systemctl start nginx && systemctl is-active nginx")
 
 
+HOLD_LOCKS = """
+import fcntl, time
+locks = [open(path, "w") for path in ("/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock")]
+for lock in locks:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+time.sleep(8)
+"""
+
+
+def test_a_package_manager_at_work_is_waited_for(bench: Bench) -> None:
+    bench.host.root("apt-get -qq purge -y nginx-light 2>&1; rm -f /run/mainstay/package-lists")
+    bench.host.ssh(f"cat > /tmp/hold.py <<'END'\n{HOLD_LOCKS}END\nsudo systemd-run -q python3 /tmp/hold.py")
+    bench.good('packages("install", {"nginx-light": None})')
+    assert "nginx-light" in bench.host.root("dpkg-query -W nginx-light")
+
+
 def test_a_package_the_archive_does_not_have_new_enough_is_an_error_that_says_so(bench: Bench) -> None:
     failed = bench.run('packages("install", {"nginx-light": "99"})')
     assert failed.code == 1
@@ -336,7 +352,7 @@ def watched_processes(secret: bytes) -> Iterator[list[str]]:
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.01):
+        while not done.wait(0.05):
             for process in Path("/proc").glob("[0-9]*"):
                 for part in ("cmdline", "environ"):
                     try:

@@ -1,12 +1,16 @@
 """Installs or upgrades packages in one apt call, without starting services that do not run yet."""
 
 import base64
+import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 RUN = Path("/run/mainstay")
@@ -23,7 +27,10 @@ read -r pid 2>/dev/null < {INSTALLING} && kill -0 "$pid" 2>/dev/null || exit 0
 for word; do case "$word" in -*) ;; *) systemctl -q is-active "$word" && exit 0; exit 101 ;; esac; done
 exit 0
 """
-APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=3")
+PATIENCE_S = 600
+FRONTEND_LOCK = Path("/var/lib/dpkg/lock-frontend")
+LISTS_LOCK = Path("/var/lib/apt/lists/lock")
+APT = ("apt-get", "-q", "-y", "-o", f"DPkg::Lock::Timeout={PATIENCE_S}", "-o", "Acquire::Retries=3")
 KEEP = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -38,10 +45,10 @@ class Failure(Exception):
     """Says which command failed, and its last lines."""
 
 
-def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def run(*command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         command,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -52,6 +59,21 @@ def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         lines = "\n".join(done.stdout.strip().splitlines()[-25:])
         raise Failure(f"`{' '.join(command)}` fails ({done.returncode}):\n{lines}")
     return done
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Has a lock that unattended upgrades may hold for minutes; dpkg and `apt-get update` do not wait for theirs."""
+
+    def give_up(*_: object) -> None:
+        raise Failure(f"{path}: another package manager has held it for {PATIENCE_S} s")
+
+    signal.signal(signal.SIGALRM, give_up)
+    with path.open("w") as lock:
+        signal.alarm(PATIENCE_S)
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        signal.alarm(0)
+        yield
 
 
 def hold_services() -> bool:
@@ -71,12 +93,15 @@ def lists_are_fresh() -> bool:
 
 
 def update() -> None:
+    with locked(LISTS_LOCK):
+        pass
     run(*APT, "-o", "APT::Update::Error-Mode=any", "update")
     UPDATED.touch()
 
 
 def install(packages: dict[str, str]) -> None:
-    run("dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
+    with locked(FRONTEND_LOCK):
+        run("dpkg", "--configure", "-a", "--force-confdef", "--force-confold", DPKG_FRONTEND_LOCKED="1")
     if not packages:
         return
     command = (*APT, *KEEP, "--no-install-recommends", "install", *packages)
