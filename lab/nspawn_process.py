@@ -169,10 +169,11 @@ def end(config: LabConfig, machine_id: str = "*") -> None:
 
 def _in_namespaces(inodes: set[int]) -> list[int]:
     found = []
-    for path in Path("/proc").glob("[0-9]*/ns/net") if inodes else ():
+    # No glob over all of it: pathlib ends the whole search, silently, at a process that is just exiting.
+    for process in Path("/proc").iterdir() if inodes else ():
         with contextlib.suppress(OSError):
-            if path.stat().st_ino in inodes:
-                found.append(int(path.parts[2]))
+            if process.name.isdigit() and (process / "ns/net").stat().st_ino in inodes:
+                found.append(int(process.name))
     return found
 
 
