@@ -174,7 +174,7 @@ def test_a_volume_is_there_live_and_after_a_reboot_by_id_and_label(
     with pytest.raises(EngineError, match="cannot shrink"):
         engine.resize_disk("data", 10)
 
-    hosts.ssh(first, "sudo systemd-run --unit=holder --working-directory=/data sleep infinity")
+    hosts.ssh(first, "sudo systemd-run --unit=holder --service-type=exec --working-directory=/data sleep infinity")
     with pytest.raises(EngineError, match="busy"):
         engine.detach_disk(first.id, "data")
     hosts.ssh(first, "sudo systemctl stop holder")

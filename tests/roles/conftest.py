@@ -1,6 +1,7 @@
 """tests/roles/test_ROLE.py runs on every host of that role (test_base.py on all), reading only: fit for production.
 
-Without --inventory the hosts are those of the rehearsal's site, on a lab of the tests' own.
+Without --inventory the hosts are those of the rehearsal's site, which holds the sample content; others are tested with
+what they hold.
 """
 
 from pathlib import Path
@@ -9,9 +10,12 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
+from inventories.fleet import Volume
 from inventories.inventory import LoadedSite, load_site, roles_of
 from inventories.ssh import ssh_config
 from lab.sites import LAB_TOML
+from roles.common import nginx
+from tests.roles.web_client import Client, clients
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -25,6 +29,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def loaded_site(request: pytest.FixtureRequest) -> LoadedSite:
     return load_site(request.config.getoption("--inventory") or request.getfixturevalue("site"))
+
+
+@pytest.fixture(scope="session")
+def volume(loaded_site: LoadedSite, host_name: str, settings: nginx.HttpSettings) -> Volume:
+    """Where a web role's content lies; `settings` is the fixture of its suite."""
+    return nginx.content_volume(loaded_site, host_name, settings)
+
+
+@pytest.fixture(scope="session", params=["IPv4", "IPv6"])
+def client(request: pytest.FixtureRequest, loaded_site: LoadedSite, host_name: str) -> Client:
+    return clients(loaded_site, host_name)[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,6 @@ from testinfra.host import Host
 
 from inventories.fleet import Volume
 from inventories.inventory import LoadedSite
-from lab import load
-from roles.common import nginx
 from roles.release.settings import Settings
 from tests.roles import web_host
 from tests.roles.web_client import SECURITY_HEADERS, Client, body_size, clients
@@ -36,25 +34,8 @@ def settings(loaded_site: LoadedSite, host_name: str) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def volume(loaded_site: LoadedSite, host_name: str, settings: Settings) -> Volume:
-    return nginx.content_volume(loaded_site, host_name, settings)
-
-
-@pytest.fixture(scope="session")
 def root(volume: Volume) -> str:
     return f"{volume.mount}/public"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def content(request: pytest.FixtureRequest, loaded_site: LoadedSite) -> None:
-    """The lab's hosts get the sample; others are tested with what they hold."""
-    if not request.config.getoption("--inventory"):
-        load.content(loaded_site)
-
-
-@pytest.fixture(scope="session", params=["IPv4", "IPv6"])
-def client(request: pytest.FixtureRequest, loaded_site: LoadedSite, host_name: str) -> Client:
-    return clients(loaded_site, host_name)[request.param]
 
 
 @pytest.fixture(scope="session")
