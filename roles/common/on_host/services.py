@@ -37,8 +37,7 @@ def remember(unit: str, record: str) -> None:
 
 def act(unit: str, verbs: list[str], record: str) -> str:
     """Returns what went wrong."""
-    if STARTING & set(verbs) or not record:
-        # Before a start: should this be cut off after it, the next run must not take an older record for the truth.
+    if not record:
         (RECORDS / unit).unlink(missing_ok=True)
     for verb in verbs:
         status, text = said("systemctl", "--no-ask-password", verb, unit)
