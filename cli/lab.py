@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from inventories import lock
+from inventories.files import replace
+from inventories.ssh import blocks
 from lab import lifecycle
 from lab.engine import EngineError, LabConfig
 from lab.nspawn import NspawnEngine
@@ -91,33 +92,13 @@ def _host(name: str, host: str) -> dict[str, Any]:
     raise _stop(f"lab {name} has no host {host!r}; it has: {there}", BAD_USAGE)
 
 
-def _ssh_files(name: str) -> tuple[str, str]:
-    """(configuration for `ssh -F`, the known_hosts it names). Only hosts whose keys provisioning pinned let one in."""
-    config = _config(name)
-    site = config.root / "site"
-    known_hosts = config.root / "known_hosts"
-    lines = [
-        "Host *",
-        "    User lab",
-        f"    IdentityFile {site / 'id_ed25519'}",
-        "    IdentitiesOnly yes",
-        f"    UserKnownHostsFile {known_hosts}",
-        "    GlobalKnownHostsFile /dev/null",
-        "    StrictHostKeyChecking yes",
-        "    ConnectTimeout 5",
-    ]
-    for host in lifecycle.status(name)["hosts"]:
-        lines += [f"Host {host['name']}", f"    HostName {host['address']}", f"    HostKeyAlias {host['name']}"]
-    return "\n".join(lines) + "\n", lock.known_hosts(lock.load(site / "lock.json"))
-
-
 def _write_ssh_files(name: str) -> Path:
+    """A configuration for `ssh -F`; its known_hosts beside it lets in only hosts whose keys provisioning pinned."""
     config = _config(name)
-    text, known_hosts = _ssh_files(name)
-    for file, content in (("ssh_config", text), ("known_hosts", known_hosts)):
-        with tempfile.NamedTemporaryFile("w", dir=config.root, delete=False) as out:
-            out.write(content)
-        Path(out.name).replace(config.root / file)
+    site, known_hosts = config.root / "site", config.root / "known_hosts"
+    hosts = {host["name"]: host["address"] for host in lifecycle.status(name)["hosts"]}
+    replace(known_hosts, lock.known_hosts(lock.load(site / "lock.json")))
+    replace(config.root / "ssh_config", blocks(hosts, "lab", known_hosts, site / "id_ed25519"))
     return config.root / "ssh_config"
 
 

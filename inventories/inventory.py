@@ -27,6 +27,7 @@ from pydantic import ValidationError
 
 from inventories.admins import Admins, load_admins
 from inventories.errors import InputError
+from inventories.files import replace
 from inventories.fleet import Fleet, Host, Typed
 from inventories.lock import Lock, known_hosts
 from inventories.lock import load as load_lock
@@ -106,18 +107,16 @@ class LoadedSite:
             raise _input_error(self.path, error, f"hosts.{name}.settings.{role}") from error
 
     def known_hosts(self) -> Path:
-        """A known_hosts file for the pinned keys of this moment, in the user's cache."""
+        """A known_hosts file for the pinned keys of this moment, in the user's cache.
+
+        Older ones stay: another run may be about to open a new connection by one.
+        """
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mainstay" / "known_hosts"
         text = known_hosts(self.lock)
         digest = hashlib.sha256(f"{self.path}\n{text}".encode()).hexdigest()[:16]
         path = cache / f"{self.name}-{digest}"
         if not path.exists():
-            cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for stale in cache.glob(f"{self.name}-{'?' * 16}"):
-                stale.unlink(missing_ok=True)
-            fresh = path.with_suffix(f".{os.getpid()}")
-            fresh.write_text(text)
-            fresh.replace(path)
+            replace(path, text)
         return path
 
 

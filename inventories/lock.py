@@ -4,12 +4,12 @@ With it deploys need no API key: addresses and pinned SSH host keys come from he
 """
 
 import json
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from inventories.errors import InputError
+from inventories.files import replace
 from inventories.fleet import Typed
 
 
@@ -50,13 +50,7 @@ def load(path: Path) -> Lock:
 
 def save(path: Path, lock: Lock) -> None:
     """Writes atomically, sorted, one value a line, so that a change reads well in a diff."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    with fresh.open("w") as out:
-        out.write(json.dumps(lock.model_dump(exclude_defaults=True), indent=2, sort_keys=True) + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.replace(path)
+    replace(path, json.dumps(lock.model_dump(exclude_defaults=True), indent=2, sort_keys=True) + "\n")
 
 
 def known_hosts(lock: Lock) -> str:

@@ -24,7 +24,6 @@ import fcntl
 import json
 import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +35,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
 from inventories import identities, keys
 from inventories.errors import InputError
+from inventories.files import replace
 from inventories.fleet import Typed
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -218,18 +218,7 @@ def stale(entries: Mapping[str, Entry], readers: Readers) -> tuple[str, ...]:
 def write(path: Path, entries: Mapping[str, Entry]) -> None:
     """Writes a file whole and atomically, sorted by name. An entry that is the same keeps its bytes."""
     text = HEADER + "".join(_table(name, entry) for name, entry in sorted(entries.items()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(fd, "w") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-            os.fchmod(out.fileno(), path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        Path(fresh).replace(path)
-    except BaseException:
-        Path(fresh).unlink(missing_ok=True)
-        raise
+    replace(path, text)
 
 
 def _table(name: str, entry: Entry) -> str:

@@ -1,22 +1,29 @@
 """How ssh reaches the hosts of a site: strictly by the keys pinned in its lock file."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from inventories.inventory import LoadedSite
 
 
 def ssh_config(site: LoadedSite) -> str:
     """What `ssh -F` takes: every provisioned host by name, under its pinned keys and no others."""
+    hosts = {name: host.ipv4 for name, host in sorted(site.lock.hosts.items()) if host.host_keys}
+    return blocks(hosts, site.ssh_user, site.known_hosts(), site.ssh_key)
+
+
+def blocks(hosts: Mapping[str, str], user: str, known_hosts: Path, key: Path | None) -> str:
+    """A block for each host, by name with its address; key None leaves the choice to the agent and ~/.ssh."""
     common = [
-        f"  User {site.ssh_user}",
-        f"  UserKnownHostsFile {site.known_hosts()}",
+        f"  User {user}",
+        f"  UserKnownHostsFile {known_hosts}",
         "  GlobalKnownHostsFile /dev/null",
         "  StrictHostKeyChecking yes",
         "  ConnectTimeout 5",
     ]
-    if site.ssh_key:
-        common += [f"  IdentityFile {site.ssh_key}", "  IdentitiesOnly yes", "  IdentityAgent none"]
-    blocks = [
-        "\n".join([f"Host {name}", f"  HostName {host.ipv4}", f"  HostKeyAlias {name}", *common])
-        for name, host in sorted(site.lock.hosts.items())
-        if host.host_keys
-    ]
-    return "\n\n".join(blocks) + "\n"
+    if key:
+        common += [f"  IdentityFile {key}", "  IdentitiesOnly yes", "  IdentityAgent none"]
+    return "\n".join(
+        "\n".join([f"Host {name}", f"  HostName {address}", f"  HostKeyAlias {name}", *common, ""])
+        for name, address in hosts.items()
+    )

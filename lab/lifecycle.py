@@ -19,6 +19,7 @@ from urllib.request import Request, urlopen
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from inventories.files import replace
 from inventories.fleet import NAME
 from lab.api.store import Store
 from lab.command import BASE
@@ -155,20 +156,9 @@ def _allocate(name: str) -> LabConfig:
         raise LabError(f"{MAX_INDEX} labs are up already: take one down with `mainstay lab down --name NAME`")
     config = LabConfig(name, 0 if name == "lab" else free[0], LABS / name)
     config.root.mkdir(mode=0o711, parents=True, exist_ok=True)
-    _write(config.root / "api_key", secrets.token_hex(18).upper() + "\n", 0o600)
-    _write(config.root / "lab.json", json.dumps({"name": name, "index": config.index}) + "\n", 0o644)
+    replace(config.root / "api_key", secrets.token_hex(18).upper() + "\n", 0o600)
+    replace(config.root / "lab.json", json.dumps({"name": name, "index": config.index}) + "\n", 0o644)
     return config
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """Wholly or not at all, and never readable by others on the way."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.replace(path)
 
 
 def _write_site(config: LabConfig) -> None:
@@ -182,9 +172,9 @@ def _write_site(config: LabConfig) -> None:
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
-    _write(site / "id_ed25519", private, 0o600)
-    _write(site / "id_ed25519.pub", f"{public} lab\n", 0o644)
-    _write(site / "admins.toml", f'[admins.lab]\nssh_keys = ["{public} lab"]\n', 0o644)
+    replace(site / "id_ed25519", private, 0o600)
+    replace(site / "id_ed25519.pub", f"{public} lab\n", 0o644)
+    replace(site / "admins.toml", f'[admins.lab]\nssh_keys = ["{public} lab"]\n', 0o644)
     Secrets.create(site / "secrets.age", {"lab": [public]}, {"vultr_api_key": api_key(config)})
 
 

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
+from inventories.files import replace
 from lab import image, network, services
 from lab import nspawn_disks as disks
 from lab import nspawn_firewall as firewall
 from lab import nspawn_groups as groups
 from lab import nspawn_process as process
 from lab.engine import EngineError, LabConfig, Machine, Rule, Status
-from lab.nspawn_folder import Folder, folders, replace
+from lab.nspawn_folder import Folder, folders
 
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_INSTANCES = 8192

@@ -6,10 +6,11 @@ import shutil
 import stat
 from pathlib import Path
 
+from inventories.files import replace
 from lab.command import run
 from lab.engine import GIB, EngineError, LabConfig
 from lab.image import root_of
-from lab.nspawn_folder import Attached, Folder, replace
+from lab.nspawn_folder import Attached, Folder
 from lab.nspawn_process import init_of, loop_files, wait
 
 LETTERS = "bcdefghijklmnop"

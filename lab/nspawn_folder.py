@@ -18,6 +18,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from typing import Any
 
+from inventories.files import replace
 from lab.engine import LabConfig, Machine, Nic
 
 
@@ -97,13 +98,6 @@ class Folder:
 
 def folders(config: LabConfig) -> list[Folder]:
     return [Folder(path.parent) for path in (config.root / "hosts").glob("*/machine.json")]
-
-
-def replace(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text)
-    fresh.replace(path)
 
 
 def machine_to(machine: Machine) -> dict[str, Any]:

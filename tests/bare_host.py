@@ -1,7 +1,6 @@
 """A host of the lab with nothing on it but its admin, for tests and benchmarks of what roles are built from."""
 
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from cloud.user_data import cloud_config, encode, host_key
 from inventories.admins import load_admins
 from lab import lifecycle
 from lab.engine import LabConfig
+from tests.waiting import until
 
 PATIENCE_S = 120
 
@@ -95,19 +95,14 @@ def create(lab: LabConfig, names: Sequence[str], folder: Path) -> list[BareHost]
 
 
 def _address(url: str, headers: dict[str, str]) -> str:
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        instance = requests.get(url, headers=headers, timeout=30).json()["instance"]
-        if instance["main_ip"] not in ("", "0.0.0.0"):
-            return str(instance["main_ip"])
-        time.sleep(0.1)
-    raise AssertionError(f"{url}: no address after {PATIENCE_S} s")
+    def look() -> str:
+        address = str(requests.get(url, headers=headers, timeout=30).json()["instance"]["main_ip"])
+        return "" if address == "0.0.0.0" else address
+
+    return until(f"an address at {url}", look, timeout_s=PATIENCE_S)
 
 
 def _until_booted(host: BareHost) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if host.ssh("systemctl is-system-running --wait", check=False).strip() in ("running", "degraded"):
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"{host.name}: not booted after {PATIENCE_S} s")
+    ready = ("running", "degraded")
+    look = "systemctl is-system-running --wait"
+    until(f"{host.name} booted", lambda: host.ssh(look, check=False).strip() in ready, timeout_s=PATIENCE_S)

@@ -3,28 +3,18 @@
 import base64
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
 
 from lab import lifecycle
 from lab.engine import LabConfig
+from tests.waiting import until
 
-T = TypeVar("T")
 PLAN = {"region": "ams", "plan": "vc2-1c-1gb", "os_id": 2625, "enable_ipv6": True}
-
-
-def until(what: str, look: Callable[[], T], *, timeout_s: float = 60) -> T:
-    """The first result that is true. Fails the test when there is none in time."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
-        time.sleep(0.1)
-    return found
 
 
 @dataclass(frozen=True)

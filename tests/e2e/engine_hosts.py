@@ -5,9 +5,8 @@ import os
 import socket
 import subprocess
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +18,7 @@ from lab.api.server import listen
 from lab.engine import LabConfig, Machine, Nic
 from lab.network import METADATA, bridge
 from lab.nspawn import NspawnEngine
+from tests.waiting import until
 
 RUN = os.environ.get("MAINSTAY_TEST_LAB", "test")
 BOOT_TIMEOUT_S = 60
@@ -57,13 +57,13 @@ class EngineHosts:
 
     def wait_for_ssh(self, machine: Machine) -> None:
         """Until sshd greets: it does only after cloud-init has made the admin's account."""
-        eventually(lambda: greets(address(machine)), BOOT_TIMEOUT_S)
+        until("sshd greets", lambda: greets(address(machine)), timeout_s=BOOT_TIMEOUT_S)
 
     def reboot(self, machine: Machine) -> None:
         """From inside, as an upgrade does; returns when sshd greets again."""
         before = self.engine.status(machine.id).pid
         self.ssh(machine, "sudo reboot", check=False)
-        eventually(lambda: self.engine.status(machine.id).pid not in (0, before), BOOT_TIMEOUT_S)
+        until("a new init", lambda: self.engine.status(machine.id).pid not in (0, before), timeout_s=BOOT_TIMEOUT_S)
         self.wait_for_ssh(machine)
 
     def ssh(self, machine: Machine, command: str, *, check: bool = True, timeout_s: float = 60) -> str:
@@ -105,13 +105,6 @@ def greets(host: str, port: int = 22) -> bool:
             return connection.recv(4).startswith(b"SSH")
     except OSError:
         return False
-
-
-def eventually(done: Callable[[], object], timeout_s: float = 30) -> None:
-    end = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < end, f"not within {timeout_s:g} s"
-        time.sleep(0.05)
 
 
 @contextmanager

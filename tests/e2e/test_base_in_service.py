@@ -1,7 +1,6 @@
 """What the base does on a host in service: it tells of replaced code, and its mail arrives."""
 
 import json
-import time
 import uuid
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from testinfra.host import Host
 from inventories.inventory import load_site
 from inventories.ssh import ssh_config
 from lab.converge import converge
+from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 PATIENCE_S = 30
@@ -45,16 +45,13 @@ def test_mail_for_root_reaches_the_admins_through_the_smarthost(host: Host, site
     sink = load_site(site).files.parent / "mail"
     subject = uuid.uuid4().hex
     host.check_output(f"printf 'Subject: {subject}\\n\\nbody\\n' | sendmail root")
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        for mail in sink.glob("*.eml"):
-            text = mail.read_text()
-            if subject in text:
-                assert "X-Envelope-To: admins@lab.example.org" in text
-                assert "X-Envelope-From: hosts@lab.example.org" in text
-                return
-        time.sleep(0.2)
-    raise AssertionError("no such mail arrived: " + host.check_output("mailq; journalctl -u nullmailer -n 20"))
+    mail = until(
+        "the mail in the sink",
+        lambda: [text for file in sink.glob("*.eml") if subject in (text := file.read_text())],
+        timeout_s=PATIENCE_S,
+    )[0]
+    assert "X-Envelope-To: admins@lab.example.org" in mail
+    assert "X-Envelope-From: hosts@lab.example.org" in mail
 
 
 def test_the_base_applied_again_changes_nothing(site: Path) -> None:

@@ -15,6 +15,7 @@ from lab.converge import REPOSITORY
 from lab.engine import LabConfig
 from tests import bare_host
 from tests.bare_host import BareHost
+from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -242,13 +243,15 @@ import fcntl, time
 locks = [open(path, "w") for path in ("/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock")]
 for lock in locks:
     fcntl.lockf(lock, fcntl.LOCK_EX)
+open("/run/held", "w").close()
 time.sleep(8)
 """
 
 
 def test_a_package_manager_at_work_is_waited_for(bench: Bench) -> None:
-    bench.host.root("apt-get -qq purge -y nginx-light 2>&1; rm -f /run/mainstay/package-lists")
+    bench.host.root("apt-get -qq purge -y nginx-light 2>&1; rm -f /run/mainstay/package-lists /run/held")
     bench.host.ssh(f"cat > /tmp/hold.py <<'END'\n{HOLD_LOCKS}END\nsudo systemd-run -q python3 /tmp/hold.py")
+    until("the locks are held", lambda: bench.host.root("ls /run/held 2>/dev/null", check=False))
     bench.good('packages("install", {"nginx-light": None})')
     assert "nginx-light" in bench.host.root("dpkg-query -W nginx-light")
 

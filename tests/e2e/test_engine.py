@@ -16,7 +16,8 @@ from lab.engine import GIB, EngineError, Machine
 from lab.nspawn import NspawnEngine
 from lab.nspawn_process import SLOW_BOOT_S
 from lab.services import CACHE
-from tests.e2e.engine_hosts import EngineHosts, address, engine_lab, eventually, greets
+from tests.e2e.engine_hosts import EngineHosts, address, engine_lab, greets
+from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -69,7 +70,7 @@ def test_a_package_that_one_host_fetched_is_not_fetched_again(
     def fetched_and_served(machine: Machine) -> tuple[int, int]:
         before = len(log.read_text(errors="replace").splitlines())
         hosts.ssh(machine, "cd /tmp && apt-get -q download hello")
-        eventually(lambda: len(log.read_text(errors="replace").splitlines()) > before, 60)
+        until("a line in the log", lambda: len(log.read_text(errors="replace").splitlines()) > before)
         lines = [line for line in log.read_text(errors="replace").splitlines()[before:] if "hello" in line]
         return sum("|I|" in line for line in lines), sum("|O|" in line for line in lines)
 
@@ -92,7 +93,7 @@ def test_a_reboot_from_inside_comes_back_and_a_poweroff_stays_off(hosts: EngineH
     hosts.ssh(second, "test -e /kept")
     assert hosts.ssh(second, f"ping -c1 -W2 {hosts.config.gateway6} >/dev/null; echo $?") == "0"
     hosts.ssh(second, "sudo poweroff", check=False)
-    eventually(lambda: not hosts.engine.status(second.id).running)
+    until("it is off", lambda: not hosts.engine.status(second.id).running, timeout_s=30)
     hosts.engine.start(second)
     hosts.wait_for_ssh(second)
 
@@ -158,7 +159,7 @@ def test_a_volume_is_there_live_and_after_a_reboot_by_id_and_label(
     by_id = "/dev/disk/by-id/virtio-ams-0123456789"
     assert hosts.ssh(first, f"readlink -f {by_id}") == "/dev/vdb"
     hosts.ssh(first, f"sudo mkfs.xfs -q -L content {by_id} && sudo mkdir -p /data")
-    eventually(lambda: hosts.ssh(first, "readlink -f /dev/disk/by-label/content") == "/dev/vdb")
+    until("the label", lambda: hosts.ssh(first, "readlink -f /dev/disk/by-label/content") == "/dev/vdb", timeout_s=30)
     hosts.ssh(first, "echo 'LABEL=content /data xfs defaults 0 2' | sudo tee -a /etc/fstab && sudo mount /data")
     hosts.ssh(first, "echo kept | sudo tee /data/file && sync")
     hosts.reboot(first)
@@ -251,6 +252,6 @@ def test_a_slow_host_takes_a_minute_and_then_boots(hosts: EngineHosts) -> None:
     began = time.monotonic()
     hosts.engine.start(machine)
     assert time.monotonic() - began < 10
-    eventually(lambda: greets(address(machine)), 150)
+    until("sshd greets", lambda: greets(address(machine)), timeout_s=150)
     assert time.monotonic() - began > SLOW_BOOT_S
     hosts.engine.destroy(machine.id)

@@ -7,7 +7,8 @@ from ipaddress import IPv4Interface, ip_network
 import pytest
 
 from lab.engine import Machine, Nic, Rule
-from tests.e2e.engine_hosts import EngineHosts, address, address6, engine_lab, eventually, greets
+from tests.e2e.engine_hosts import EngineHosts, address, address6, engine_lab, greets
+from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -161,7 +162,7 @@ def test_a_vpc_is_attached_live_and_holds_only_its_own(hosts: EngineHosts, pair:
     assert not pings(hosts, joined[0], "10.9.8.2"), "another VPC is another wire, whatever its addresses"
     for machine in plain:
         engine.set_nics(machine)
-        eventually(lambda machine=machine: "eth1" not in hosts.ssh(machine, "ip -br link"))  # type: ignore[misc]
+        until("no second wire", lambda machine=machine: "eth1" not in hosts.ssh(machine, "ip -br link"))  # type: ignore[misc]
 
 
 def test_an_address_more_is_used_at_once(hosts: EngineHosts, pair: tuple[Machine, Machine]) -> None:
@@ -183,5 +184,5 @@ def test_a_host_that_is_cut_off_is_gone_until_it_is_let_back(hosts: EngineHosts,
     assert not pings(hosts, first, address(second))
     assert hosts.engine.status(second.id).running
     hosts.engine.cut(second.id, off=False)
-    eventually(lambda: greets(address(second)))
-    eventually(lambda: greets(address6(second)))
+    until("IPv4 again", lambda: greets(address(second)), timeout_s=30)
+    until("IPv6 again", lambda: greets(address6(second)), timeout_s=30)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from lab.engine import LabConfig
-from tests.lab_hosts import Host, LabCloud, cloud, keygen, until
+from tests.lab_hosts import Host, LabCloud, cloud, keygen
+from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 

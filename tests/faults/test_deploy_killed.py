@@ -14,7 +14,7 @@ from inventories.ssh import ssh_config
 from lab import lifecycle
 from lab.converge import REPOSITORY, command, converge
 from lab.sites import derive
-from tests.lab_hosts import until
+from tests.waiting import until
 
 POINTS = 12
 DANGEROUS = (4, 8, 11)

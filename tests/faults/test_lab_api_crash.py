@@ -13,7 +13,8 @@ import requests
 from lab import lifecycle
 from lab.engine import LabConfig
 from lab.lifecycle import LABS
-from tests.lab_hosts import LabCloud, cloud, until
+from tests.lab_hosts import LabCloud, cloud
+from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 

@@ -17,6 +17,7 @@ from inventories.ssh import ssh_config
 from lab import lifecycle
 from lab.converge import REPOSITORY, Converged, command, converge
 from lab.sites import derive
+from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 LAB = "lockout"
@@ -70,9 +71,7 @@ class Site:
 
     def seconds_until_back(self, host: str) -> float:
         began = time.monotonic()
-        while self.ssh(host, "sudo true").returncode:
-            assert time.monotonic() - began < WITHIN_S, f"{host}: no way in after {WITHIN_S} s"
-            time.sleep(1)
+        until(f"a way into {host}", lambda: not self.ssh(host, "sudo true").returncode, timeout_s=WITHIN_S, every_s=1)
         return time.monotonic() - began
 
     def must_be_disarmed(self, host: str) -> None:
@@ -163,9 +162,7 @@ def _locked_out_and_killed(site: Site, host: str) -> None:
     site.set(host, ssh_sources=[ELSEWHERE])
     words = command(site.inventory, "base", "--limit", host)
     with subprocess.Popen(words, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=-1, stderr=-1) as deploy:
-        end = time.monotonic() + WITHIN_S
-        while site.ssh(host, "true").returncode == 0:
-            assert time.monotonic() < end
+        until("the firewall is shut", lambda: site.ssh(host, "true").returncode, timeout_s=WITHIN_S)
         deploy.kill()
 
 

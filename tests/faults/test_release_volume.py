@@ -16,7 +16,7 @@ from inventories.ssh import ssh_config
 from lab import lifecycle, load
 from lab.converge import Converged, converge
 from lab.sites import derive
-from tests.lab_hosts import until
+from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 LAB = "volume"

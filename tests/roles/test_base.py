@@ -5,7 +5,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +20,7 @@ from roles.base import firewall
 from roles.base.settings import SSH_PORT, Settings
 from roles.base.strangers import NOLOGIN, PEOPLE
 from roles.base.sysctl import SYSCTL
+from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 POLICY = "Hardened Debian 13 (version 1)"
@@ -67,13 +67,12 @@ def ruleset(host: Host) -> list[dict[str, Any]]:
 def unhurried(address: str) -> Iterator[None]:
     """sshd refuses an address for a while that has connected often without logging in: wait for its pardon."""
     yield
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
+
+    def greets() -> bool:
         with socket.create_connection((address, SSH_PORT), timeout=10) as connection:
-            if connection.recv(4) == b"SSH-":
-                return
-        time.sleep(0.5)
-    raise AssertionError(f"{address} still refuses connections")
+            return connection.recv(4) == b"SSH-"
+
+    until(f"{address} takes connections again", greets, timeout_s=PATIENCE_S, every_s=0.5)
 
 
 def test_sshd_passes_the_hardening_policy(address: str, unhurried: None) -> None:

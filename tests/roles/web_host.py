@@ -1,7 +1,6 @@
 """What the suites of both web roles look at on a host, reading only."""
 
 import json
-import time
 import uuid
 
 from testinfra.host import Host
@@ -9,6 +8,7 @@ from testinfra.host import Host
 from inventories.fleet import Volume
 from roles.common.volume_plan import unit_name
 from tests.roles.web_client import Client
+from tests.waiting import until
 
 EXPOSURE_AT_MOST = 1.4
 """Of 10; `systemd-analyze security`. What is left: it has a network and a low port."""
@@ -44,10 +44,8 @@ def assert_the_log_holds_no_person(host: Host, client: Client) -> None:
     """A request is logged without its address, agent, referrer and query; logs are rotated away within days."""
     path = f"/mainstay-{uuid.uuid4().hex}"
     client.get(f"{path}?secret=query", User_Agent="agent-of-a-person", Referer="http://from.example/")
-    deadline = time.monotonic() + FLUSH_SECONDS
-    while not (lines := host.run(f"grep -F {path} {LOG}").stdout) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    entry = json.loads(lines)
+    line = until("a line in the log", lambda: host.run(f"grep -F {path} {LOG}").stdout, timeout_s=FLUSH_SECONDS)
+    entry = json.loads(line)
     assert set(entry) == LOGGED
     assert entry["path"] == path
     assert host.run("logrotate --debug /etc/logrotate.d/http").rc == 0

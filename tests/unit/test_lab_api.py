@@ -19,6 +19,7 @@ from lab.api.cloud import LOCKED, Cloud
 from lab.api.store import Store
 from lab.engine import LabConfig
 from tests.unit.null_engine import NullEngine
+from tests.waiting import until
 
 KEY = "TESTKEY"
 DEBIAN = {"region": "ams", "plan": "vc2-1c-1gb", "os_id": 2625}
@@ -51,16 +52,14 @@ class Client:
 
     def settled(self, instance_id: str) -> dict[str, Any]:
         """The instance once nothing is being done to it."""
-        wait(lambda: not (self.cloud.store.get("instance", instance_id) or {"_job": None})["_job"])
+        until(
+            "it is settled",
+            lambda: not (self.cloud.store.get("instance", instance_id) or {"_job": None})["_job"],
+            timeout_s=5,
+            every_s=0.005,
+        )
         instance: dict[str, Any] = self("GET", f"/instances/{instance_id}")[1]["instance"]
         return instance
-
-
-def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass within 5 s"
-        time.sleep(0.005)
 
 
 @contextmanager
@@ -171,7 +170,7 @@ def test_a_locked_server_refuses_every_other_action(api: Client) -> None:
     assert api("POST", f"/instances/{instance}/halt") == (204, None)
     assert api.settled(instance)["power_status"] == "stopped"
     assert api("DELETE", f"/instances/{instance}") == (204, None)
-    wait(lambda: api("GET", f"/instances/{instance}")[0] == 404)
+    until("the instance is gone", lambda: api("GET", f"/instances/{instance}")[0] == 404, timeout_s=5, every_s=0.005)
 
 
 def test_a_patch_without_a_change_is_refused_and_nulls_are_unset(api: Client) -> None:
@@ -245,7 +244,12 @@ def test_a_snapshot_is_pending_until_copied_and_makes_new_hosts(api: Client) -> 
     assert api("DELETE", f"/snapshots/{snapshot}") == (204, None)
     assert ("destroy_snapshot", snapshot) not in api.engine.calls, "a host still runs from it"
     api("DELETE", f"/instances/{made['id']}")
-    wait(lambda: ("destroy_snapshot", snapshot) in api.engine.calls)
+    until(
+        "the snapshot is destroyed",
+        lambda: ("destroy_snapshot", snapshot) in api.engine.calls,
+        timeout_s=5,
+        every_s=0.005,
+    )
 
 
 def test_hosts_in_a_vpc_get_its_addresses_and_vpc2_is_empty(api: Client) -> None:
@@ -278,7 +282,12 @@ def test_a_reserved_address_moves_between_hosts_and_outlives_them(api: Client) -
         if instance is first:
             assert api("POST", f"{path}/detach") == (204, None)
     api("DELETE", f"/instances/{second['id']}")
-    wait(lambda: api("GET", path)[1]["reserved_ip"]["instance_id"] == "")
+    until(
+        "the address is free",
+        lambda: api("GET", path)[1]["reserved_ip"]["instance_id"] == "",
+        timeout_s=5,
+        every_s=0.005,
+    )
 
 
 def test_a_lost_response_still_creates_the_instance_exactly_once(api: Client) -> None:
@@ -327,8 +336,13 @@ def test_what_a_crash_cut_short_is_ended_at_the_next_start(tmp_path: Path) -> No
         cloud = Cloud(Store(tmp_path / "cloud.db"), again, ACTIONS)
         blocks.resume(cloud)
         cloud.resume()
-        wait(lambda: again.running == {instance, no_metadata, half})
-        wait(lambda: (cloud.store.get("instance", half) or {})["status"] == "active")
+        until("three hosts run", lambda: again.running == {instance, no_metadata, half}, timeout_s=5, every_s=0.005)
+        until(
+            "the half-made one is active",
+            lambda: (cloud.store.get("instance", half) or {})["status"] == "active",
+            timeout_s=5,
+            every_s=0.005,
+        )
         assert ("create", half) in again.calls
         fresh = {call[1] for call in again.calls if call[0] == "reinstall"}
         assert fresh == {no_metadata, half}, "who booted without metadata boots afresh, and nobody else"

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from cli.secrets import app
 from inventories import editing, identities
 from inventories.errors import InputError
 from inventories.secrets import Secrets
+from tests.waiting import until
 
 TOKEN = "correct-horse-battery"
 
@@ -241,17 +241,10 @@ def test_a_killed_edit_leaves_no_clear_text(
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if number == signal.SIGKILL:
         assert code == -signal.SIGKILL
-        _until_gone(file.parent)
+        until("the folder is gone", lambda: not file.parent.exists(), timeout_s=10)
         os.killpg(pid, signal.SIGKILL)
     else:
         assert code == 128 + number
     assert ends.read() == ""
     ends.close()
     assert not file.parent.exists()
-
-
-def _until_gone(folder: Path) -> None:
-    deadline = time.monotonic() + 10
-    while folder.exists():
-        assert time.monotonic() < deadline, f"{folder} is still there"
-        time.sleep(0.02)

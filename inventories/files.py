@@ -1,0 +1,26 @@
+"""Writing a file whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def replace(path: Path, text: str, mode: int | None = None) -> None:
+    """Puts text in the place of a file's content, in one step that a crash cannot halve; folders are made.
+
+    Nobody else can read it before it has its mode: the one given, else the one the file has, else 0644.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+            if mode is None:
+                mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+            os.fchmod(out.fileno(), mode)
+        Path(fresh).replace(path)
+    except BaseException:
+        Path(fresh).unlink(missing_ok=True)
+        raise
