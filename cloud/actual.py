@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cloud.client import PARALLEL, Client, CloudError, Item
 from inventories.fleet import Fleet
+from inventories.lock import LockedVolume
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104  # what the provider shows until an instance has one
 
@@ -52,6 +53,12 @@ class Block(_Thing):
     size_gb: int
     attached_to_instance: str = ""
     status: str = ""
+    mount_id: str
+
+    @property
+    def locked(self) -> LockedVolume:
+        """As the lock file has it. A virtio serial number is cut to 20 bytes (virtio specification 5.2.6)."""
+        return LockedVolume(id=self.id, disk=f"virtio-{self.mount_id[:20]}")
 
 
 class Network(_Thing):

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from ipaddress import ip_network
 from pathlib import Path
 
 from cloud.actions import RuleKey
@@ -15,7 +14,6 @@ from inventories.lock import Lock
 
 PROTECTED = "mainstay-protected"
 """Tag of hosts that were declared `protected`: it must outlive the declaration."""
-VOLUME_GB = {"high_perf": (10, 10_000), "storage_opt": (40, 40_000)}
 """Sizes the provider sells, by block type."""
 
 
@@ -64,11 +62,6 @@ def check(site: Site) -> None:
         if locations and host.region not in locations:
             hint = f"it is sold in: {', '.join(locations)}"
             raise InputError(site.file, f"{where}.plan", f"{host.plan!r} is not sold in {host.region!r}", hint)
-        for volume_name, volume in host.volumes.items():
-            low, high = VOLUME_GB[volume.block_type]
-            if not low <= volume.size_gb <= high:
-                field = f"{where}.volumes.{volume_name}.size_gb"
-                raise InputError(site.file, field, f"{volume.block_type} is sold from {low} to {high} GB")
     for name, vpc in site.fleet.vpcs.items():
         _known(site, f"vpcs.{name}.region", "region", vpc.region, catalogue.regions)
     marks = [(f"hosts.{host_of(site.name, i)}", i.id) for i in site.actual.instances]
@@ -103,7 +96,7 @@ def rules(firewall: Firewall) -> dict[RuleKey, str]:
             f"v{network.version}", rule.protocol, rule.port, str(network.network_address), network.prefixlen
         ): rule.notes
         for rule in firewall.rules
-        for network in map(ip_network, rule.sources)
+        for network in rule.sources
     }
 
 

@@ -45,7 +45,7 @@ def remembered(site: Site) -> Lock:
                 "ipv4": instance.ipv4,
                 "ipv6": instance.v6_main_ip,
                 "vpc_ipv4": {vpc_names.get(vpc, vpc): address for vpc, address in instance.vpcs.items()},
-                "volumes": {volume: block.id for (host, volume), block in site.blocks().items() if host == name},
+                "volumes": {volume: block.locked for (host, volume), block in site.blocks().items() if host == name},
             }
             hosts[name] = locked.model_copy(update=seen)
     return Lock(hosts=hosts, vpcs=site.vpcs(), firewalls=site.firewalls())

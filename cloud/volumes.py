@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cloud import actions as do
-from cloud.actual import volume_label
+from cloud.actual import Block, volume_label
 from cloud.client import Item
 from cloud.work import Work
 
@@ -22,12 +22,13 @@ def _create(work: Work, action: do.CreateVolume) -> None:
     def find() -> Item | None:
         return next((block for block in work.client.list("/blocks", "blocks") if block["label"] == label), None)
 
-    _remember(work, action, work.client.create("/blocks", "block", body, find)["id"])
+    _remember(work, action, work.client.create("/blocks", "block", body, find))
 
 
-def _remember(work: Work, action: do.OfVolume, block_id: str) -> None:
+def _remember(work: Work, action: do.OfVolume, block: Item) -> None:
     locked = work.lock.hosts.get(action.host)
-    work.save_host(action.host, volumes={**(locked.volumes if locked else {}), action.volume: block_id})
+    fresh = {action.volume: Block.model_validate(block).locked}
+    work.save_host(action.host, volumes={**(locked.volumes if locked else {}), **fresh})
 
 
 def _look(work: Work, block_id: str) -> Item:
@@ -37,19 +38,19 @@ def _look(work: Work, block_id: str) -> Item:
 
 def _attach(work: Work, action: do.AttachVolume) -> None:
     block = work.site.blocks().get((action.host, action.volume))
-    block_id = block.id if block else work.lock.hosts[action.host].volumes[action.volume]
+    block_id = block.id if block else work.lock.hosts[action.host].volumes[action.volume].id
     target = work.instance_id(action.host)
 
     def missing(block: Item) -> str:
         return "" if block["status"] == "active" else str(block["status"])
 
-    work.client.wait(action.thing, lambda: _look(work, block_id), missing)
+    found = work.client.wait(action.thing, lambda: _look(work, block_id), missing)
     work.client.ensure(
         f"/blocks/{block_id}/attach",
         {"instance_id": target, "live": True},
         lambda: _look(work, block_id)["attached_to_instance"] == target,
     )
-    _remember(work, action, block_id)
+    _remember(work, action, found)
 
 
 def _detach(work: Work, action: do.DetachVolume) -> None:

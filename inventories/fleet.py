@@ -4,12 +4,15 @@ Pure data: loading, defaults and checks that need no host and no network. Every 
 """
 
 import re
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+VOLUME_GB = {"high_perf": (10, 10_000), "storage_opt": (40, 40_000)}
+"""What the provider sells, by type (API v2, POST /blocks)."""
+PORT = re.compile(r"[1-9]\d{0,4}")
 DNS_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 
 
@@ -25,8 +28,19 @@ def _dns_name(value: str) -> str:
     return value
 
 
+def _port_range(value: str) -> str:
+    if value:
+        first, _, last = value.partition(":")
+        if not (
+            PORT.fullmatch(first) and PORT.fullmatch(last or first) and 0 < int(first) <= int(last or first) < 2**16
+        ):
+            raise ValueError(f"must be a port from 1 to 65535, or two of them as first:last, not {value!r}")
+    return value
+
+
 Name = Annotated[str, AfterValidator(_name)]
 DnsName = Annotated[str, AfterValidator(_dns_name)]
+PortRange = Annotated[str, AfterValidator(_port_range)]
 
 
 class Typed(BaseModel):
@@ -70,11 +84,16 @@ class FirewallRule(Typed):
     """One opening of the provider's firewall, which only ever accepts."""
 
     protocol: Literal["tcp", "udp", "icmp", "gre", "esp", "ah"]
-    port: str = Field(default="", pattern=r"^$|^\d{1,5}(:\d{1,5})?$")
-    """A port, or first:last."""
-    sources: tuple[str, ...] = ("0.0.0.0/0", "::/0")
-    """Networks in CIDR notation."""
+    port: PortRange = ""
+    """A port, or first:last; for tcp and udp alone."""
+    sources: tuple[IPvAnyNetwork, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
     notes: str = ""
+
+    @model_validator(mode="after")
+    def _has_port(self) -> Self:
+        if (self.protocol in ("tcp", "udp")) != bool(self.port):
+            raise ValueError(f"{self.protocol} {'has no' if self.port else 'needs a'} port")
+        return self
 
 
 class Firewall(Typed):
@@ -86,7 +105,8 @@ class Firewall(Typed):
 class Volume(Typed):
     """Block storage, which outlives its host: only `--data remove=volume/HOST/NAME` ever removes it."""
 
-    size_gb: int = Field(ge=1, le=40_000)
+    size_gb: int
+    """In the provider's range for its type: VOLUME_GB."""
     mount: str = Field(pattern=r"^/[\w./-]+$")
     filesystem: Literal["ext4", "xfs", "btrfs"] = "ext4"
     block_type: Literal["high_perf", "storage_opt"] = "high_perf"
@@ -151,6 +171,11 @@ def problems(fleet: Fleet) -> list[str]:
         for dns in host.dns:
             if dns != fleet.site.domain and not dns.endswith("." + fleet.site.domain):
                 found.append(f"{where}.dns: {dns!r} is not in the site's domain {fleet.site.domain!r}")
+        for volume_name, volume in host.volumes.items():
+            low, high = VOLUME_GB[volume.block_type]
+            if not low <= volume.size_gb <= high:
+                sold = f"{volume.block_type} is sold from {low} to {high} GB, not {volume.size_gb}"
+                found.append(f"{where}.volumes.{volume_name}.size_gb: {sold}")
         mounts = [volume.mount for volume in host.volumes.values()]
         found += [f"{where}.volumes: two volumes at {m}" for m in sorted(set(mounts)) if mounts.count(m) > 1]
     vpcs = list(fleet.vpcs.items())

@@ -13,6 +13,14 @@ from inventories.files import replace
 from inventories.fleet import Typed
 
 
+class LockedVolume(Typed):
+    """Block storage that exists."""
+
+    id: str
+    disk: str
+    """How the host it is attached to names it in /dev/disk/by-id: `virtio-` and the provider's mount_id."""
+
+
 class LockedHost(Typed):
     """A host that exists. Host keys are OpenSSH public key lines without comment, `ssh-ed25519 AAAA...`."""
 
@@ -24,8 +32,7 @@ class LockedHost(Typed):
     """Pinned keys, made on the host itself at first contact; empty until then."""
     first_contact_key: str = ""
     """Public part of the key handed over in user_data; empty once replaced."""
-    volumes: dict[str, str] = {}
-    """Block storage ids by volume name."""
+    volumes: dict[str, LockedVolume] = {}
 
 
 class Lock(Typed):

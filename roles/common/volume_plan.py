@@ -19,12 +19,14 @@ MARKERS = "/var/lib/mainstay/volumes"
 GROWABLE_BYTES = 2**26
 """Less unused space at the end of a disk than this is alignment, not growth."""
 
-# Lines of fields: `disk DEVICE BYTES blank|unsigned|TYPE LABEL FS_BYTES`, `mount PATH DEVICE OWNER FS_BYTES`,
-# `unit NAME SHA256 ENABLED`, `begun LABEL DEVICE`. blank: no signature and only zeros in the first 16 MiB; `-`: none.
+# Lines of fields: `id NAME DEVICE`, `disk DEVICE BYTES blank|unsigned|TYPE LABEL FS_BYTES`,
+# `mount PATH DEVICE OWNER FS_BYTES`, `unit NAME SHA256 ENABLED`, `begun LABEL ID`.
+# blank: no signature and only zeros in the first 16 MiB; `-`: none.
 LOOK = """
 for link in /dev/disk/by-id/*; do
   case $link in *-part[0-9]*) continue;; esac
   [ -b "$link" ] || continue
+  echo "id ${link##*/} $(readlink -f "$link")"
   device=$(readlink -f "$link"); bytes=$(blockdev --getsize64 "$device")
   if found=$(blkid -p -o export "$device"); then
     value() { printf '%s\\n' "$found" | sed -n "s/^$1=//p" | tr -d '\\\\' | tr ' ' _; }
@@ -81,11 +83,13 @@ class Seen:
     """A host as LOOK found it."""
 
     disks: tuple[Disk, ...] = ()
+    ids: Mapping[str, str] = field(default_factory=dict)
+    """Name in /dev/disk/by-id -> device."""
     mounts: Mapping[str, Mounted] = field(default_factory=dict)
     units: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Unit name -> SHA-256, state of enablement."""
     begun: Mapping[str, str] = field(default_factory=dict)
-    """Label -> device whose formatting began, and was not known to end."""
+    """Label -> id of the disk whose formatting began, and was not known to end."""
 
 
 def look(volumes: Mapping[str, Volume]) -> str:
@@ -100,19 +104,22 @@ def parse(lines: Iterable[str]) -> Seen:
     rows = [line.split(" ") for line in lines if line]
     return Seen(
         tuple(Disk(r[1], int(r[2]), r[3], r[4], int(r[5])) for r in rows if r[0] == "disk"),
+        {r[1]: r[2] for r in rows if r[0] == "id"},
         {r[1]: Mounted(r[2], r[3], int(r[4])) for r in rows if r[0] == "mount"},
         {r[1]: (r[2], r[3]) for r in rows if r[0] == "unit"},
         {r[1]: r[2] for r in rows if r[0] == "begun"},
     )
 
 
-def plan(volumes: Mapping[str, Volume], owners: Mapping[str, str], seen: Seen) -> Iterator[str]:
-    """The commands that are missing, in order. Raises VolumeError rather than touch what holds anything."""
+def plan(volumes: Mapping[str, Volume], ids: Mapping[str, str], owners: Mapping[str, str], seen: Seen) -> Iterator[str]:
+    """The commands that are missing, in order. ids: which disk each volume is, by its name in /dev/disk/by-id.
+
+    Raises VolumeError rather than touch what holds anything.
+    """
     for name, volume in volumes.items():
-        disk = _labelled(name, volume, seen)
-        if not disk:
-            disk = _blank(name, volume, seen)
-            yield _format(name, volume, disk)
+        disk = _disk(name, volume, ids, seen)
+        if disk.label != name:
+            yield _format(name, volume, disk, ids[name])
         yield from _mount(name, volume, disk, seen)
         mounted = seen.mounts.get(volume.mount)
         size = (mounted and mounted.filesystem_size) or disk.filesystem_size
@@ -150,39 +157,35 @@ WantedBy=multi-user.target
 """
 
 
-def _labelled(name: str, volume: Volume, seen: Seen) -> Disk | None:
+def _disk(name: str, volume: Volume, ids: Mapping[str, str], seen: Seen) -> Disk:
+    """The volume's disk: blank, or with its filesystem."""
     if len(name) > LABEL_BYTES[volume.filesystem]:
         limit = LABEL_BYTES[volume.filesystem]
         raise VolumeError(f"volume {name}: the name is its {volume.filesystem} label: at most {limit} characters")
-    found = [disk for disk in seen.disks if disk.label == name]
-    if len(found) > 1:
-        devices = ", ".join(disk.device for disk in found)
-        raise VolumeError(f"volume {name}: {devices} all carry this label: detach those that do not belong here")
-    if found and found[0].kind != volume.filesystem:
-        raise VolumeError(f"volume {name}: declared as {volume.filesystem}, {found[0].device} holds {found[0].kind}")
-    return found[0] if found else None
-
-
-def _blank(name: str, volume: Volume, seen: Seen) -> Disk:
-    least, most = volume.size_gb * 10**9, volume.size_gb * 2**30
-    blank = [d for d in seen.disks if d.kind == "blank" or (d.kind == "unsigned" and seen.begun.get(name) == d.device)]
-    fitting = [disk for disk in blank if least <= disk.size <= most]
-    if len(fitting) == 1:
-        return fitting[0]
-    there = "; ".join(f"{d.device} {d.size / 2**30:.0f} GiB {d.kind} {d.label}" for d in seen.disks) or "no disk at all"
-    wanted = f"one disk labelled {name}, or one blank disk of {volume.size_gb} GB to format"
+    device = seen.ids.get(ids.get(name, ""))
+    strangers = [disk.device for disk in seen.disks if disk.label == name and disk.device != device]
+    if strangers:
+        raise VolumeError(f"volume {name}: {', '.join(strangers)} carries its label and is another disk: detach that")
+    disk = next((disk for disk in seen.disks if disk.device == device), None)
+    if disk is None:
+        there = ", ".join(seen.ids) or "none"
+        wanted = f"disk {ids[name]}" if name in ids else "a disk, which the lock file does not name"
+        raise VolumeError(f"volume {name}: expected {wanted}; attached: {there}. Attach it: deploys/provision.py")
+    broken_off = disk.kind == "unsigned" and seen.begun.get(name) == ids[name]
+    if (disk.kind, disk.label) == (volume.filesystem, name) or disk.kind == "blank" or broken_off:
+        return disk
     raise VolumeError(
-        f"volume {name}: expected {wanted}; found: {there}. Attach the volume (deploys/provision.py); "
-        f"a disk with anything on it is never formatted: wipefs it yourself if it may be lost"
+        f"volume {name}: expected {volume.filesystem} labelled {name} or a blank disk; {disk.device} has "
+        f"{disk.kind} labelled {disk.label}. What holds anything is never formatted: wipefs it yourself if it may go"
     )
 
 
-def _format(name: str, volume: Volume, disk: Disk) -> str:
+def _format(name: str, volume: Volume, disk: Disk, disk_id: str) -> str:
     marker = f"{MARKERS}/{name}"
     return (
         # Looked at again, in the command that formats. The marker tells a broken-off mkfs from somebody's data.
         f"! blkid -p {disk.device} >/dev/null && "
-        f"mkdir -p {MARKERS} && echo {disk.device} >{marker} && sync {marker} && "
+        f"mkdir -p {MARKERS} && echo {disk_id} >{marker} && sync {marker} && "
         f"{MAKE[volume.filesystem]} -L {name} {disk.device} </dev/null && sync && rm {marker}"
     )
 

@@ -21,7 +21,7 @@ def release() -> None:
 
     packages("packages", nginx.PACKAGES | volumes.packages(declared))
     accounts("owner of the archive", [Account("release", system=True)])
-    volumes.volumes("volumes", declared, owners={settings.volume: "release"})
+    volumes.volumes("volumes", declared, host.data.locked.volumes, owners={settings.volume: "release"})
     tree(
         "files",
         Path(__file__).parent / "tree",

@@ -21,7 +21,7 @@ def web() -> None:
 
     packages("packages", nginx.PACKAGES | volumes.packages(declared))
     accounts("owner of the pages", [Account("web", system=True)])
-    volumes.volumes("volumes", declared, owners={settings.volume: "web"})
+    volumes.volumes("volumes", declared, host.data.locked.volumes, owners={settings.volume: "web"})
     tree(
         "files",
         Path(__file__).parent / "tree",

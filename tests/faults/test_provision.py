@@ -81,7 +81,7 @@ class SmallSite:
         (host,), (block,), (vpc,), (group,) = seen.instances, seen.blocks, seen.vpcs, seen.firewalls
         locked = site.lock.hosts["web-1"]
         assert (locked.instance_id, locked.ipv4, locked.ipv6) == (host.id, host.main_ip, host.v6_main_ip)
-        assert (locked.volumes, block.attached_to_instance) == ({"content": block.id}, host.id)
+        assert (locked.volumes, block.attached_to_instance) == ({"content": block.locked}, host.id)
         assert (site.lock.vpcs, site.lock.firewalls) == ({"internal": vpc.id}, {"public-web": group.id})
         assert locked.first_contact_key == ""
         names = sorted((r.name, r.type, r.data) for r in seen.records if r.type in ("A", "AAAA"))

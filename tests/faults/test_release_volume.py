@@ -43,6 +43,9 @@ class Release:
         words = ["ssh", "-F", str(config), HOST, "sudo", "sh", "-ec", f"'{command}'"]
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
+    def disk(self, volume: str) -> str:
+        return f"/dev/disk/by-id/{self.site.lock.hosts[HOST].volumes[volume].disk}"
+
     def status(self) -> int:
         """Of a phone's first request; 0 when nobody answers."""
         try:
@@ -59,10 +62,12 @@ class Release:
 
 
 def only_release(document: Any) -> None:
-    """With production's filesystem; the rehearsal's is ext4."""
+    """With production's filesystem, the rehearsal's is ext4; and a second volume, of the same size."""
     del document["hosts"]["web-1"]
     del document["settings"]["web"]
-    document["hosts"][HOST]["volumes"]["content"]["filesystem"] = "xfs"
+    content = document["hosts"][HOST].pop("volumes").unwrap()["content"] | {"filesystem": "xfs"}
+    spare = content | {"mount": "/srv/spare", "filesystem": "btrfs"}
+    document["hosts"][HOST]["volumes"] = {"content": content, "spare": spare}
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +86,12 @@ def test_a_second_run_changes_nothing(release: Release) -> None:
     assert release.deploy().changed == ()
 
 
+def test_of_two_volumes_of_one_size_each_is_its_own(release: Release) -> None:
+    for volume, kind in (("content", "xfs"), ("spare", "btrfs")):
+        mounted = release.root(f"findmnt -nro SOURCE,FSTYPE /srv/{'release' if volume == 'content' else volume}")
+        assert mounted.split() == [release.root(f"readlink -f {release.disk(volume)}").strip(), kind]
+
+
 def test_an_archive_survives_its_host_and_belongs_to_the_new_ones_user(release: Release) -> None:
     before = release.root("cd /srv/release/public && find . -type f -exec sha256sum {} + | sort")
     # the ids of an old host's users mean nothing on a new one
@@ -95,7 +106,7 @@ def test_an_archive_survives_its_host_and_belongs_to_the_new_ones_user(release: 
 
 def test_without_its_volume_nginx_answers_nothing_and_the_host_still_boots(release: Release) -> None:
     api = provision.client(release.site)
-    block = release.site.lock.hosts[HOST].volumes["content"]
+    block = release.site.lock.hosts[HOST].volumes["content"].id
     instance = release.site.lock.hosts[HOST].instance_id
     api.ensure(f"/blocks/{block}/detach", {"live": False}, lambda: False)
     until("the host boots without its volume", release.booted)
@@ -117,14 +128,15 @@ def test_a_larger_volume_is_used_to_its_end(release: Release) -> None:
 
 
 def test_a_disk_that_holds_anything_is_never_formatted(release: Release) -> None:
-    release.root("systemctl stop srv-release.mount; wipefs -qa /dev/vdb; mkfs.ext4 -q -L stranger /dev/vdb")
+    disk = release.disk("content")
+    release.root(f"systemctl stop srv-release.mount; wipefs -qa {disk}; mkfs.ext4 -q -L stranger {disk}")
     done = release.deploy()
     assert not done.ok
-    assert "ext4 stranger" in done.output
-    assert release.root("blkid -p -s LABEL -o value /dev/vdb").strip() == "stranger"
+    assert "ext4 labelled stranger" in done.output
+    assert release.root(f"blkid -p -s LABEL -o value {disk}").strip() == "stranger"
     assert release.status() == 0
-    release.root("wipefs -qa /dev/vdb; echo data | dd of=/dev/vdb bs=1M seek=5 conv=notrunc status=none")
+    release.root(f"wipefs -qa {disk}; echo data | dd of={disk} bs=1M seek=5 conv=notrunc status=none")
     assert "unsigned" in release.deploy().output
-    release.root("blkdiscard --force /dev/vdb")
+    release.root(f"blkdiscard --force {disk}")
     assert release.deploy().ok
-    assert release.root("blkid -p -s LABEL -o value /dev/vdb").strip() == "content"
+    assert release.root(f"blkid -p -s LABEL -o value {disk}").strip() == "content"

@@ -61,7 +61,7 @@ def instance(**change: Any) -> Instance:
     return Instance.model_validate(as_declared | change)
 
 
-DATA = Block(id="b1", label="s/web-1/data", region="ams", size_gb=20, attached_to_instance="i1")
+DATA = Block(id="b1", label="s/web-1/data", region="ams", size_gb=20, attached_to_instance="i1", mount_id="ams-1")
 RULE = GroupRule(id=1, ip_type="v4", protocol="tcp", port="80", subnet="0.0.0.0", subnet_size=0)
 NAMES = tuple(
     Record(id=f"{name}-{kind}", name=name, type=kind, data=data)
@@ -97,7 +97,7 @@ def lock(**change: Any) -> Lock:
         "ipv6": "2001:db8::1",
         "vpc_ipv4": {"inside": "10.1.0.3"},
         "host_keys": (KEY,),
-        "volumes": {"data": "b1"},
+        "volumes": {"data": {"id": "b1", "disk": "virtio-ams-1"}},
     }
     hosts = {"web-1": LockedHost.model_validate(host | change)}
     return Lock(hosts=hosts, vpcs={"inside": "v1"}, firewalls={"front": "g1"})
@@ -286,11 +286,6 @@ def test_a_switch_that_cannot_be_read_is_an_error(thing: str) -> None:
         ({"region": "mars", "vpcs": []}, "hosts.web-1.region", "no region 'mars'"),
         ({"os": "Debian 13"}, "hosts.web-1.os", "no operating system 'Debian 13'\n  it has: Debian 13 x64"),
         ({"region": "ewr", "vpcs": []}, "hosts.web-1.plan", "not sold in 'ewr'\n  it is sold in: ams"),
-        (
-            {"volumes": {"data": {"size_gb": 5, "mount": "/srv"}}},
-            "hosts.web-1.volumes.data.size_gb",
-            "high_perf is sold from 10",
-        ),
     ],
 )
 def test_what_the_provider_does_not_sell_is_one_clear_error(change: Change, field: str, problem: str) -> None:

@@ -56,11 +56,26 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("hosts/web-1/region", "fra", "hosts.web-1.vpcs", "in region 'ams'"),
     ("hosts/web-1/dns", ["www.example.net"], "hosts.web-1.dns", "not in the site's domain"),
     ("hosts/web-1/dns", ["localhost"], "hosts.web-1.dns.0", "full DNS name"),
-    ("hosts/web-1/volumes/content/size_gb", 0, "hosts.web-1.volumes.content.size_gb", "greater than or equal to 1"),
+    (
+        "hosts/web-1/volumes/content/size_gb",
+        0,
+        "hosts.web-1.volumes.content.size_gb",
+        "high_perf is sold from 10 to 10000 GB, not 0",
+    ),
     ("hosts/web-1/settings/release/x", 1, "hosts.web-1.settings.release", "does not have this role"),
     ("hosts/web-1/settings/web/colour", 1, "hosts.web-1.settings.web.colour", "not permitted"),
     ("settings/wbe/x", 1, "settings.wbe", "no such role"),
     ("vpcs/second", {"region": "ams", "subnet": "10.20.0.128/25"}, "vpcs.second.subnet", "overlaps 10.20.0.0/24"),
+    ("firewalls/a/rules", [{"protocol": "tcp", "port": "70000"}], "firewalls.a.rules.0.port", "1 to 65535"),
+    ("firewalls/a/rules", [{"protocol": "udp", "port": "9:8"}], "firewalls.a.rules.0.port", "first:last"),
+    ("firewalls/a/rules", [{"protocol": "tcp"}], "firewalls.a.rules.0", "tcp needs a port"),
+    ("firewalls/a/rules", [{"protocol": "icmp", "port": "1"}], "firewalls.a.rules.0", "icmp has no port"),
+    (
+        "firewalls/a/rules",
+        [{"protocol": "icmp", "sources": ["10.0.0.1/8"]}],
+        "firewalls.a.rules.0.sources.0",
+        "valid IPv4 or IPv6 network",
+    ),
     ("firewalls/public-web/rules", [{"protocol": "tcp", "port": "ssh"}], "firewalls.public-web.rules.0.port", "'ssh'"),
 ]
 
