@@ -7,6 +7,7 @@ at `meta.links.next`, given back as `cursor`, with per_page at most 500.
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -57,8 +58,8 @@ class Client(Vultr):
         self.url = api_url.rstrip("/")
         self.report = report
         self._session.mount("http", HTTPAdapter(pool_maxsize=PARALLEL))
-        self._interval_s = 1 / requests_per_second
-        self._next_slot = 0.0
+        self._slots_taken = deque([-1.0] * requests_per_second, maxlen=requests_per_second)
+        self._not_before = 0.0
         self._slots = threading.Lock()
 
     def list(self, path: str, key: str, **query: str) -> list[Item]:
@@ -192,9 +193,10 @@ class Client(Vultr):
         raise CloudError(request, status, text or answer.reason, self._retry_after(answer))
 
     def _wait_for_slot(self) -> None:
+        """Any second sees at most requests_per_second."""
         with self._slots:
-            slot = max(self._next_slot, time.monotonic())
-            self._next_slot = slot + self._interval_s
+            slot = max(self._not_before, time.monotonic(), self._slots_taken[0] + 1)
+            self._slots_taken.append(slot)
         time.sleep(max(0.0, slot - time.monotonic()))
 
     def _retry_after(self, answer: requests.Response) -> float:
@@ -202,7 +204,7 @@ class Client(Vultr):
         value = answer.headers.get("Retry-After", "")
         seconds = float(value) if value.isdigit() else 0.0
         with self._slots:
-            self._next_slot = max(self._next_slot, time.monotonic() + seconds)
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
         return seconds
 
 

@@ -8,16 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from lab import lifecycle
 from lab.converge import REPOSITORY
 from lab.engine import LabConfig
 
 REHEARSAL_TIMEOUT_SECONDS = 900
+ON_THE_SITE = ("tests/roles/", "tests/e2e/test_rehearse.py", "tests/e2e/test_base_in_service.py")
+
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ["MAINSTAY_TEST_LAB"] = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-{worker}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--inventory", help="run tests/roles against these hosts, reading only (default: the rehearsal's)")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several workers (pytest -n), one does all that needs the rehearsal's site; any other file is one worker's."""
+    scheduling = LoadScopeScheduling(config, log)
+    scheduling._split_scope = lambda test: "site" if test.startswith(ON_THE_SITE) else test.partition("::")[0]
+    return scheduling
 
 
 @pytest.hookimpl(trylast=True)

@@ -117,7 +117,11 @@ def test_a_shared_recipient_is_refused(made: dict[str, str]) -> None:
     assert _refused(tables).field == "admins.bob.age_recipients.0"
 
 
-@pytest.mark.parametrize("recipient", ["age1", AGE[:-1] + "b", SK_ED25519, "AGE-SECRET-KEY-1QQQ"])
+@pytest.mark.parametrize(
+    "recipient",
+    ["age1", AGE[:-1] + "b", SK_ED25519, "AGE-SECRET-KEY-1QQQ"],
+    ids=["cut short", "mistyped", "sk- key", "secret key"],
+)
 def test_a_recipient_age_cannot_encrypt_to_is_refused(made: dict[str, str], recipient: str) -> None:
     error = _refused({"alice": {"ssh_keys": [made["alice"]], "age_recipients": [recipient]}})
     assert error.field == "admins.alice.age_recipients.0"
