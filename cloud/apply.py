@@ -62,7 +62,7 @@ def run(work: Work, actions: Sequence[do.Action]) -> list[str]:
     if not failures:
         ending = (do.DropRecord, *removals, do.RemoveVpc, do.RemoveFirewall)
         failures = [failure for kind in ending for failure in _each(work, _of(actions, kind))]
-    if chains and not failures:
+    if not failures:
         site = work.site
         fresh = replace(site, actual=actual.read(work.client, site.fleet), lock=work.lock)
         work.save(lambda _: plan.remembered(fresh))

@@ -81,7 +81,7 @@ def _reinstall(work: Work, action: do.ReinstallHost) -> None:
 
 def _active(work: Work, name: str) -> Instance:
     """Waits until the provider shows the host as up, with its address."""
-    path = f"/instances/{work.lock.hosts[name].instance_id}"
+    path = f"/instances/{work.instance_id(name)}"
 
     def look() -> Item:
         found: Item = work.client.get(path)["instance"]
@@ -121,6 +121,8 @@ def _change(work: Work, action: do.ChangeHost) -> None:
     body, keys = _body(work, action.host), {"firewall": "firewall_group_id"}
     changes = {keys.get(field, field): body[keys.get(field, field)] for field in action.fields}
     work.client.change(f"/instances/{work.instance_id(action.host)}", **changes)
+    if "plan" in action.fields:
+        _active(work, action.host)
 
 
 def _joined(work: Work, host: str) -> dict[str, str]:

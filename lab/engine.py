@@ -116,7 +116,8 @@ class Engine(Protocol):
         """Root disk and network, not started."""
 
     def start(self, machine: Machine) -> None:
-        """Boots it (makes again what a crash took away); returns when init runs, not when sshd answers."""
+        """Boots it (makes again what a crash took away, grows the root disk to the machine's); returns when init runs,
+        not when sshd answers."""
 
     def stop(self, machine_id: str, *, force: bool = False) -> None:
         """Orderly within 10 s, else killed; force kills at once, as a power loss does."""

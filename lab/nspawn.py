@@ -63,6 +63,7 @@ class NspawnEngine:
             before = folder.machine
             folder.save_machine(machine)
             self._plug(folder, machine, before)
+            disks.grow_root(folder.disk, machine.disk_gb)
             disks.bring_up(self.config, folder)
             process.start(self.config, machine, image.root_of(folder.image), services.cache_url(self.config))
 

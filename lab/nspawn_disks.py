@@ -43,12 +43,17 @@ def copy_root(folder: Folder, size_gb: int, snapshot: Path) -> None:
     root_of(image)
     fresh = folder.path / "disk.new"
     run("cp", "--sparse=always", "--reflink=auto", snapshot / "disk.img", fresh, timeout_s=COPY_TIMEOUT_S)
-    if size_gb * GIB > fresh.stat().st_size:
-        os.truncate(fresh, size_gb * GIB)
-        run("e2fsck", "-f", "-p", fresh, timeout_s=COPY_TIMEOUT_S)
-        run("resize2fs", fresh, timeout_s=COPY_TIMEOUT_S)
+    grow_root(fresh, size_gb)
     replace(folder.path / "image", image)
     fresh.replace(folder.disk)
+
+
+def grow_root(disk: Path, size_gb: int) -> None:
+    """Disk and filesystem of a host that does not run, as the provider and growpart do for a larger plan."""
+    if size_gb * GIB > disk.stat().st_size:
+        os.truncate(disk, size_gb * GIB)
+        # 1: there was something to put right, and it is
+        run("sh", "-ec", f"e2fsck -f -p '{disk}' || [ $? = 1 ]; resize2fs '{disk}'", timeout_s=COPY_TIMEOUT_S)
 
 
 def snapshot(folder: Folder, target: Path) -> int:

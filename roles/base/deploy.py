@@ -81,7 +81,7 @@ def base() -> None:
     changes = [
         accounts(
             "admins",
-            [Account(admin.name, groups=READERS, ssh_keys=admin.ssh_keys) for admin in admins],
+            [Account(a.name, groups=READERS, full_name=a.full_name, ssh_keys=a.ssh_keys) for a in admins],
             before=ARM,
         ),
         tree(

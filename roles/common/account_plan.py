@@ -19,6 +19,8 @@ class Account:
     """Default: /bin/bash, for a system account /usr/sbin/nologin."""
     home: str = ""
     """Default: /home/NAME, for a system account none (/nonexistent). Nothing is moved when it changes."""
+    full_name: str | None = None
+    """The comment in /etc/passwd; None leaves it alone."""
     ssh_keys: tuple[str, ...] | None = None
     """All lines of ~/.ssh/authorized_keys; None leaves that file alone."""
     system: bool = False
@@ -43,6 +45,7 @@ class Found:
 
     shells: Mapping[str, str]
     homes: Mapping[str, str]
+    full_names: Mapping[str, str]
     groups: Mapping[str, frozenset[str]]
     """Supplementary groups by user."""
     known_groups: frozenset[str]
@@ -89,6 +92,7 @@ def parse(lines: Sequence[str]) -> Found:
     return Found(
         {user[0]: user[6] for user in users},
         {user[0]: user[5] for user in users},
+        {user[0]: user[4] for user in users},
         {user: frozenset(groups) for user, groups in supplementary.items()},
         frozenset(known),
         key_files,
@@ -118,6 +122,8 @@ def plan(users: Sequence[Account], absent: Collection[str], found: Found) -> lis
             changes.append(Change(user.name, "new account", order))
             if user.groups:
                 changes.append(Change(user.name, f"groups {_listed(user.groups)}", ("groups", user.name, user.groups)))
+            if user.full_name:
+                changes.append(_named(user))
         else:
             changes += _account(user, found)
         if user.ssh_keys is not None:
@@ -136,10 +142,16 @@ def _account(user: Account, found: Found) -> list[Change]:
         changes.append(
             Change(user.name, f"home {home} -> {user.home_directory}", ("home", user.name, user.home_directory))
         )
+    if user.full_name not in (None, found.full_names[user.name]):
+        changes.append(_named(user))
     if (groups := found.groups[user.name] - {user.name}) != set(user.groups):
         why = f"groups {_listed(groups)} -> {_listed(user.groups)}"
         changes.append(Change(user.name, why, ("groups", user.name, user.groups)))
     return changes
+
+
+def _named(user: Account) -> Change:
+    return Change(user.name, f"full name {user.full_name!r}", ("full_name", user.name, user.full_name))
 
 
 def _keys(user: Account, found: Found) -> list[Change]:

@@ -321,10 +321,13 @@ def test_a_big_tree_is_sent_in_one_command(bench: Bench) -> None:
 
 def test_accounts_are_made_changed_and_removed(bench: Bench) -> None:
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPx7cB0W bob"
-    first = f'accounts("people", [Account("bob", groups=("adm", "crew"), ssh_keys=({key!r},))])'
+    first = (
+        f'accounts("people", [Account("bob", groups=("adm", "crew"), full_name="Bob Example", ssh_keys=({key!r},))])'
+    )
     bench.good(first)
     assert bench.good(first).changed == []
     assert bench.host.root("id -Gn bob").split() == ["bob", "adm", "crew"]
+    assert bench.host.root("getent passwd bob").split(":")[4] == "Bob Example"
     assert bench.host.root("cat /home/bob/.ssh/authorized_keys") == f"{key}\n"
     assert bench.host.root("stat -c %a.%U /home/bob/.ssh /home/bob/.ssh/authorized_keys").split() == [
         "700.bob",

@@ -45,6 +45,14 @@ def test_a_system_account_has_no_shell_and_no_home() -> None:
         Account("svc", system=True, ssh_keys=(KEY,))
 
 
+def test_a_full_name_is_written_where_it_differs_and_left_alone_where_none_is_given() -> None:
+    named = Account("alice", groups=("sudo",), full_name="Alice Example", ssh_keys=(KEY,))
+    assert orders(named) == [("full_name", "alice", "Alice Example")]
+    look = [line.replace("1000::", "1000:Alice Example:") for line in LOOK]
+    assert orders(named, look=look) == orders(ALICE, look=look) == []
+    assert ("full_name", "bob", "Bob") in orders(Account("bob", full_name="Bob"))
+
+
 def test_groups_are_exact() -> None:
     assert orders(Account("alice", ssh_keys=(KEY,))) == [("groups", "alice", ())]
 

@@ -44,6 +44,10 @@ def home(name: str, path: str) -> None:
     run("usermod", "--home", path, name)
 
 
+def full_name(name: str, text: str) -> None:
+    run("usermod", "--comment", text, name)
+
+
 def groups(name: str, names: list[str]) -> None:
     run("usermod", "--groups", ",".join(names), name)
 
@@ -72,6 +76,7 @@ ORDERS: dict[str, Callable[..., None]] = {
     "add": add,
     "shell": shell,
     "home": home,
+    "full_name": full_name,
     "groups": groups,
     "keys": keys,
     "remove": remove,
