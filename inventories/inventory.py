@@ -165,6 +165,9 @@ def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]
     """
     site = load_site(file)
     words = sys.argv if argv is None else argv
+    under_pyinfra = bool(words) and Path(words[0]).name == "pyinfra"
+    if under_pyinfra and site.ssh_key:
+        _check_key(site, site.ssh_key)
     deploys = {Path(word).stem for word in words if Path(word).suffix == ".py" and Path(word).parent.name == "deploys"}
     if deploys == {"provision"}:
         return {"provision": [("@local", {"site": site, "_sudo": False})]}
@@ -176,7 +179,7 @@ def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]
             raise InputError(site.path, "hosts", f"no host has the role {role!r}", f"roles of this inventory: {have}")
     locked = site.lock.hosts
     missing = [name for name in hosts if not (name in locked and locked[name].host_keys)]
-    if missing and words and Path(words[0]).name == "pyinfra":
+    if missing and under_pyinfra:
         hint = f"run: pyinfra {os.path.relpath(site.path.with_suffix('.py'))} deploys/provision.py"
         raise InputError(site.lock_path, "hosts", f"not provisioned yet: {', '.join(missing)}", hint)
     exported: dict[str, list[HostData]] = {}
@@ -202,6 +205,16 @@ def _host_data(site: LoadedSite, name: str, host: Host) -> dict[str, Any]:
     if site.ssh_key:
         data |= {"ssh_key": str(site.ssh_key), "ssh_allow_agent": False, "ssh_look_for_keys": False}
     return data
+
+
+def _check_key(site: LoadedSite, key: Path) -> None:
+    hint = "the private key to log in with, relative to the inventory's files; leave it out for the agent and ~/.ssh"
+    try:
+        text = key.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(site.path, "site.ssh_key", f"{key} cannot be read: {error}", hint) from error
+    if "PRIVATE KEY-----" not in text:
+        raise InputError(site.path, "site.ssh_key", f"{key} is not a private key", hint)
 
 
 def _check_roles(site: LoadedSite) -> None:

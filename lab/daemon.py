@@ -27,8 +27,6 @@ log = logging.getLogger("lab.daemon")
 
 METADATA_ADDRESS, METADATA_PORT = "169.254.169.254", 80
 RATE_LIMIT_VARIABLE = "MAINSTAY_LAB_RATE_LIMIT"
-INOTIFY_INSTANCES, INOTIFY_WATCHES = 8192, 1_048_576
-"""All hosts count as root of this machine: an init needs several and does not start without (128 is the default)."""
 
 
 def claim(path: Path) -> TextIO | None:
@@ -45,19 +43,10 @@ def claim(path: Path) -> TextIO | None:
     return file
 
 
-def raise_limits() -> None:
-    """Of inotify, for many hosts on one machine; never lowers them."""
-    for name, wanted in (("max_user_instances", INOTIFY_INSTANCES), ("max_user_watches", INOTIFY_WATCHES)):
-        limit = Path("/proc/sys/fs/inotify") / name
-        if int(limit.read_text()) < wanted:
-            limit.write_text(str(wanted))
-
-
 async def run(config: LabConfig) -> None:
     """Serves until SIGTERM or SIGINT."""
     engine = NspawnEngine(config)
     engine.prepare()
-    raise_limits()
     store = Store(config.root / "cloud.db")
     cloud = Cloud(store, engine, ACTIONS)
     rate_limit = int(os.environ.get(RATE_LIMIT_VARIABLE, server.RATE_LIMIT))

@@ -20,10 +20,6 @@ from lab import nspawn_process as process
 from lab.engine import EngineError, LabConfig, Machine, Rule, Status
 from lab.nspawn_folder import Folder, folders
 
-INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
-INOTIFY_INSTANCES = 8192
-"""All hosts' services count as one user; with the kernel's 128 the path units of the eighth host fail."""
-
 
 class NspawnEngine:
     """See lab.engine.Engine. Keeps nothing in memory: any number of these, in any processes, serve the same lab."""
@@ -36,8 +32,6 @@ class NspawnEngine:
         process.raise_limits()
         services.use_cache(self.config)
         image.build(services.LOCAL_CACHE_URL)
-        if int(INOTIFY.read_text()) < INOTIFY_INSTANCES:
-            INOTIFY.write_text(str(INOTIFY_INSTANCES))
         with self._lock("network"):
             network.up(self.config)
             saved = self.config.root / "firewall.nft"

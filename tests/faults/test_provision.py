@@ -14,6 +14,7 @@ from lab import lifecycle
 from lab.converge import REPOSITORY, command
 from lab.engine import LabConfig
 from tests.small_site import SmallSite, small_site
+from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 FULL = pytest.mark.full
@@ -86,10 +87,24 @@ def test_a_fault_at_every_creation_leaves_everything_once(small: SmallSite, kind
 
 
 def test_two_runs_at_once_make_nothing_twice(small: SmallSite) -> None:
+    small.fault("timeout", method="GET", path="/instances", seconds=5)
     words = command(small.inventory, "provision")
-    runs = [subprocess.Popen(words, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for _ in "ab"]
-    assert 0 in [run.wait(120) for run in runs]
+    with subprocess.Popen(
+        words, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as first:
+        until("the first run looks around", lambda: _held(load_site(small.inventory).files))
+        second = small.provision()
+        assert first.poll() is None
+        assert not second.ok
+        assert "another run provisions this site: wait for its end" in second.output
+        assert first.wait(120) == 0
     small.must_be_whole()
+
+
+def _held(folder: Path) -> bool:
+    """Whether some process holds a lock on it (flock(2); no lock is taken that could stand in another's way)."""
+    inode = f":{folder.stat().st_ino} "
+    return any(inode in line for line in Path("/proc/locks").read_text().splitlines())
 
 
 def test_a_host_with_another_key_than_pinned_is_refused(small: SmallSite) -> None:

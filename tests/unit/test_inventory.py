@@ -25,6 +25,7 @@ def lab_config(tmp_path: Path) -> LabConfig:
     config = LabConfig("unit", 9, tmp_path / "lab")
     (config.root / "site").mkdir(parents=True)
     (config.root / "site/admins.toml").write_text(ADMINS)
+    (config.root / "site/id_ed25519").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
     return config
 
 
@@ -150,6 +151,20 @@ def test_provisioning_connects_to_no_host(write: Callable[..., Path]) -> None:
     inventory = write()
     exported = groups(str(inventory), ["pyinfra", str(inventory), "deploys/provision.py"])
     assert [name for hosts in exported.values() for name, _ in hosts] == ["@local"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [(None, "No such file"), (b"\xff", "can't decode"), (b"x", "not a priv")]
+)
+def test_a_key_that_cannot_be_read_stops_pyinfra_before_it_connects(
+    write: Callable[..., Path], lab_config: LabConfig, content: bytes | None, problem: str
+) -> None:
+    inventory, key = write(), lab_config.root / "site/id_ed25519"
+    key.unlink()
+    if content is not None:
+        key.write_bytes(content)
+    with pytest.raises(InputError, match=rf"\.toml: site\.ssh_key: {key} .*{problem}"):
+        groups(str(inventory), ["pyinfra", str(inventory), "deploys/provision.py"])
 
 
 def test_an_unprovisioned_host_stops_pyinfra_before_it_connects(write: Callable[..., Path]) -> None:
