@@ -6,6 +6,7 @@ between runs, and nothing of what the primitives know about services that run an
 
 import json
 import subprocess
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,9 @@ control_path_dir = {folder}/cp
 
 
 def install(folder: Path) -> Path:
-    """ansible-core from PyPI, by uv; returns ansible-playbook."""
-    subprocess.run(["uv", "venv", "-q", str(folder / "venv")], check=True)
-    python = folder / "venv/bin/python"
-    subprocess.run(["uv", "pip", "install", "-q", "--python", str(python), "ansible-core"], check=True)
+    """ansible-core from PyPI; returns ansible-playbook."""
+    venv.create(folder / "venv", with_pip=True)
+    subprocess.run([folder / "venv/bin/pip", "install", "-q", "ansible-core"], check=True)
     return folder / "venv/bin/ansible-playbook"
 
 

@@ -156,18 +156,18 @@ def ratios(measured: dict[int, dict[str, dict[str, float]]]) -> list[dict[str, A
 
 def run(sizes: list[int], rounds: int, *, everybody: bool) -> dict[str, Any]:
     """Brings a lab up, measures on it, takes it down."""
-    lifecycle.down(LAB)
-    lab = lifecycle.up(LAB)
-    try:
-        with tempfile.TemporaryDirectory(prefix="mainstay-bench-") as scratch:
-            work = Path(scratch)
+    with tempfile.TemporaryDirectory(prefix="mainstay-bench-") as scratch:
+        work = Path(scratch)
+        runner = ansible.install(work)
+        lifecycle.down(LAB)
+        lab = lifecycle.up(LAB)
+        try:
             whole = derive(lab, work / "all", _fleet(max(sizes)))
             for deploy in ("provision", "site"):
                 console.print(f"{deploy}: {max(sizes)} hosts")
                 done = converge(whole, deploy)
                 if not done.ok:
                     raise BenchError(done.output)
-            runner = ansible.install(work)
             measured = {}
             for hosts in sizes:
                 console.print(f"{hosts} hosts")
@@ -177,8 +177,8 @@ def run(sizes: list[int], rounds: int, *, everybody: bool) -> dict[str, Any]:
                     contestants = [one for one in contestants if one.name in ("ours", "floor")]
                 measured[hosts] = measure(contestants, rounds)
             return {"cores": os.cpu_count(), "rounds": rounds, "seconds": measured, "ratios": ratios(measured)}
-    finally:
-        lifecycle.down(LAB)
+        finally:
+            lifecycle.down(LAB)
 
 
 def show(result: dict[str, Any]) -> None:

@@ -103,10 +103,11 @@ def test_every_admin_has_the_declared_keys_and_rights_and_nobody_else_any(
 ) -> None:
     admins = {admin.name: admin for admin in loaded_site.admins.for_role(declared.role)}
     for line in host.check_output("getent passwd").splitlines():
-        name, _, uid, _, _, home, shell = line.split(":")
+        name, _, uid, _, full_name, home, shell = line.split(":")
         keys = host.run(f"cat {home}/.ssh/authorized_keys 2>/dev/null").stdout.splitlines()
         if name in admins:
-            assert keys == list(admins.pop(name).ssh_keys)
+            admin = admins.pop(name)
+            assert (full_name, keys) == (admin.full_name, list(admin.ssh_keys))
         else:
             assert keys == [], name
             assert int(uid) not in PEOPLE or shell == NOLOGIN, name
