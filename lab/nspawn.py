@@ -170,7 +170,7 @@ class NspawnEngine:
 
     def _make_root(self, folder: Folder, machine: Machine) -> None:
         if machine.image.startswith("snapshot/"):
-            disks.copy_root(folder, machine.disk_gb, self._snapshot(machine.image.removeprefix("snapshot/")))
+            disks.copy_root(folder, self._snapshot(machine.image.removeprefix("snapshot/")))
         else:
             disks.create_root(folder, machine.disk_gb, image.image_id())
 

@@ -35,15 +35,14 @@ def create_root(folder: Folder, size_gb: int, image: str) -> None:
     fresh.replace(folder.disk)
 
 
-def copy_root(folder: Folder, size_gb: int, snapshot: Path) -> None:
-    """A root disk that is the copy of a snapshot, grown to its size."""
+def copy_root(folder: Folder, snapshot: Path) -> None:
+    """A root disk that is the copy of a snapshot; the first start grows it."""
     if not (snapshot / "image").exists():
         raise EngineError(f"{snapshot}: no such snapshot")
     image = (snapshot / "image").read_text()
     root_of(image)
     fresh = folder.path / "disk.new"
     run("cp", "--sparse=always", "--reflink=auto", snapshot / "disk.img", fresh, timeout_s=COPY_TIMEOUT_S)
-    grow_root(fresh, size_gb)
     replace(folder.path / "image", image)
     fresh.replace(folder.disk)
 
