@@ -1,5 +1,7 @@
-"""The release servers."""
+"""The release servers: the base of every host, and the archive."""
 
+from roles.base.deploy import base
 from roles.release.deploy import release
 
+base()
 release()

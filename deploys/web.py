@@ -1,5 +1,7 @@
-"""The web servers."""
+"""The web servers: the base of every host, and the website."""
 
+from roles.base.deploy import base
 from roles.web.deploy import web
 
+base()
 web()

@@ -37,6 +37,15 @@ def volume(loaded_site: LoadedSite, host_name: str, settings: nginx.HttpSettings
     return nginx.content_volume(loaded_site, host_name, settings)
 
 
+@pytest.fixture(scope="session")
+def content(request: pytest.FixtureRequest, host: Host, host_name: str, volume: Volume) -> str:
+    """Where what a web role serves lies. A server of an inventory that serves nothing yet is no failure."""
+    root = f"{volume.mount}/public"
+    if request.config.getoption("--inventory") and not host.check_output(f"ls -A {root}"):
+        pytest.skip(f"{host_name} serves nothing yet: {root} is empty")
+    return root
+
+
 @pytest.fixture(scope="session", params=["IPv4", "IPv6"])
 def client(request: pytest.FixtureRequest, loaded_site: LoadedSite, host_name: str) -> Client:
     return clients(loaded_site, host_name)[request.param]

@@ -34,28 +34,23 @@ def settings(loaded_site: LoadedSite, host_name: str) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def root(volume: Volume) -> str:
-    return f"{volume.mount}/public"
-
-
-@pytest.fixture(scope="session")
-def package(host: Host, root: str, settings: Settings) -> Artifact:
+def package(host: Host, content: str, settings: Settings) -> Artifact:
     """The smallest full OTA of a device that is not retired."""
-    found = host.check_output(f"cd {root} && find ota -name '*-ota_update-*.zip' -printf '%s %T@ %p\\n' | sort -n")
+    found = host.check_output(f"cd {content} && find ota -name '*-ota_update-*.zip' -printf '%s %T@ %p\\n' | sort -n")
     for line in found.splitlines():
         size, mtime, path = line.split(" ")
         if path.split("/")[1] not in settings.retired:
             return Artifact(f"/{path}", int(size), int(float(mtime)))
-    raise AssertionError(f"no OTA package below {root}")
+    raise AssertionError(f"no OTA package below {content}")
 
 
 @pytest.fixture(scope="session")
-def metadata(host: Host, root: str, settings: Settings) -> str:
+def metadata(host: Host, content: str, settings: Settings) -> str:
     """Path of a channel's metadata."""
-    for path in web_host.files_below(host, root, "*-stable"):
+    for path in web_host.files_below(host, content, "*-stable"):
         if path.split("/")[2] not in settings.retired:
             return path
-    raise AssertionError(f"no channel metadata below {root}")
+    raise AssertionError(f"no channel metadata below {content}")
 
 
 def on_host(host: Host, root: str, path: str, first: int, count: int) -> str:
@@ -89,14 +84,14 @@ def test_validators_depend_on_the_file_alone_so_that_all_servers_agree(client: C
     assert client.get(package.path, Range="bytes=5-", If_Range='"another"').status_code == 200
 
 
-def test_a_download_resumes_anywhere(client: Client, package: Artifact, host: Host, root: str) -> None:
+def test_a_download_resumes_anywhere(client: Client, package: Artifact, host: Host, content: str) -> None:
     for first in (0, 1, package.size // 2, package.size - 1):
         count = min(package.size - first, 65_536)
         asked = f"bytes={first}-" if first + count == package.size else f"bytes={first}-{first + count - 1}"
         answer = client.get(package.path, Range=asked)
         assert answer.status_code == 206
         assert answer.headers["Content-Range"] == f"bytes {first}-{first + count - 1}/{package.size}"
-        assert hashlib.sha256(answer.content).hexdigest() == on_host(host, root, package.path, first, count)
+        assert hashlib.sha256(answer.content).hexdigest() == on_host(host, content, package.path, first, count)
 
 
 def test_a_complete_download_that_resumes_is_told_so(client: Client, package: Artifact) -> None:

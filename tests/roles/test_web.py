@@ -21,10 +21,11 @@ def settings(loaded_site: LoadedSite, host_name: str) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def pages(host: Host, volume: Volume) -> list[str]:
-    return web_host.files_below(host, f"{volume.mount}/public", "*.html")
+def pages(host: Host, content: str) -> list[str]:
+    return web_host.files_below(host, content, "*.html")
 
 
+@pytest.mark.usefixtures("content")
 def test_the_front_page_is_a_page_for_a_few_minutes(client: Client, settings: Settings) -> None:
     answer = client.get("/")
     assert answer.status_code == 200
@@ -38,6 +39,7 @@ def test_a_page_is_found_without_its_extension_and_a_folder_by_its_index(client:
         assert client.get(short).content == client.get(page).content, page
 
 
+@pytest.mark.usefixtures("content")
 def test_phones_get_their_message_as_plain_text(client: Client) -> None:
     answer = client.get("/.messages/latest.txt")
     assert answer.status_code == 200
@@ -54,8 +56,8 @@ def test_old_addresses_lead_to_the_new_for_good(client: Client, settings: Settin
             assert client.status(new) == 200, new
 
 
-def test_what_is_missing_gets_the_sites_own_404_with_that_status(client: Client, host: Host, volume: Volume) -> None:
-    own = host.check_output(f"cat {volume.mount}/public/404.html")
+def test_what_is_missing_gets_the_sites_own_404_with_that_status(client: Client, host: Host, content: str) -> None:
+    own = host.check_output(f"cat {content}/404.html")
     for path in (MISSING, "/404.html", "/.messages/", "/assets/"):
         answer = client.get(path)
         assert answer.status_code == 404, path
@@ -68,10 +70,8 @@ def test_dot_files_other_than_the_public_ones_are_not_there(client: Client) -> N
         assert client.status(path) == 404, path
 
 
-def test_styles_are_cached_longer_and_compressed(
-    client: Client, host: Host, volume: Volume, settings: Settings
-) -> None:
-    for path in web_host.files_below(host, f"{volume.mount}/public", "*.css"):
+def test_styles_are_cached_longer_and_compressed(client: Client, host: Host, content: str, settings: Settings) -> None:
+    for path in web_host.files_below(host, content, "*.css"):
         answer = client.get(path)
         assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
         assert answer.headers["Cache-Control"] == f"public, max-age={settings.asset_seconds}"
