@@ -106,9 +106,7 @@ def test_stop_lets_services_end_and_force_does_not(hosts: EngineHosts, second: M
     hosts.wait_for_ssh(second)
     assert hosts.ssh(second, "ls /ended", check=False) == ""
     hosts.ssh(second, unit)
-    began = time.monotonic()
     hosts.engine.stop(second.id)
-    assert time.monotonic() - began < 10
     assert not hosts.engine.status(second.id).running
     hosts.engine.start(second)
     hosts.wait_for_ssh(second)
@@ -251,7 +249,7 @@ def test_a_slow_host_takes_a_minute_and_then_boots(hosts: EngineHosts) -> None:
     hosts.engine.create(machine)
     began = time.monotonic()
     hosts.engine.start(machine)
-    assert time.monotonic() - began < 10
+    assert not greets(address(machine)), "it was waited for"
     until("sshd greets", lambda: greets(address(machine)), timeout_s=150)
     assert time.monotonic() - began > SLOW_BOOT_S
     hosts.engine.destroy(machine.id)

@@ -3,9 +3,12 @@
 import base64
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
+from lab import lifecycle
 from lab.engine import LabConfig
 from tests.lab_hosts import Host, LabCloud, cloud, keygen
 from tests.waiting import until
@@ -48,6 +51,18 @@ def test_user_data_is_applied_by_the_hosts_own_cloud_init(two: tuple[Host, Host]
     assert "DataSourceVultr" in host.ssh("cat /run/cloud-init/result.json")
     assert host.ssh("systemctl is-system-running --wait").strip() == "running"
     assert host.ssh("cat /etc/debian_version").startswith("13")
+
+
+def test_the_lab_listens_on_loopback_and_the_bridges_of_labs_only(api: LabCloud) -> None:
+    config = api.config
+    labs = [replace(config, index=index) for index in range(lifecycle.MAX_INDEX + 1)]
+    bridges = {str(address) for lab in labs for address in (lab.gateway4, lab.gateway6)} | {"169.254.169.254"}
+    daemon = (config.root / "daemon.pid").read_text()
+    sockets = subprocess.run(["ss", "-Hltunp"], text=True, capture_output=True, check=True).stdout.splitlines()
+    ours = [line.split()[4] for line in sockets if f"pid={daemon}," in line or "apt-cacher-ng" in line]
+    found = {socket.rpartition(":")[0].partition("%")[0].strip("[]") for socket in ours}
+    assert {"127.0.0.1", str(config.gateway4), "169.254.169.254"} <= found
+    assert {address for address in found if not ip_address(address).is_loopback} <= bridges
 
 
 def test_metadata_tells_hosts_apart(two: tuple[Host, Host]) -> None:
