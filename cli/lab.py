@@ -84,6 +84,7 @@ def _config(name: str) -> LabConfig:
 
 
 def _host(name: str, host: str) -> dict[str, Any]:
+    _config(name)
     hosts = lifecycle.status(name)["hosts"]
     for found in hosts:
         if host in (found["name"], found["id"], found["address"]):

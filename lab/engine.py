@@ -83,8 +83,8 @@ class Machine:
     memory_mb: int
     disk_gb: int
     nics: tuple[Nic, ...]
-    boot: Literal["normal", "slow", "never"] = "normal"
-    """Faults: slow waits a minute before init starts, never leaves init hanging."""
+    boot: Literal["normal", "never"] | int = "normal"
+    """Faults: seconds until init starts; never leaves init hanging."""
 
 
 @dataclass(frozen=True)

@@ -38,10 +38,7 @@ class LabError(Exception):
 
 def up(name: str = "lab") -> LabConfig:
     """Brings a lab up, or finds it up, and returns when its API answers. Needs root. Raises LabError, EngineError."""
-    if not NAME.fullmatch(name):
-        raise LabError(
-            f"{name!r} cannot be a lab's name: lower-case letters, digits and dashes, starting with a letter"
-        )
+    _check(name)
     if os.geteuid() != 0:
         raise LabError("the local cloud needs root: it makes networks and boots hosts")
     with _exclusive():
@@ -55,12 +52,17 @@ def up(name: str = "lab") -> LabConfig:
 
 def reserve(name: str) -> LabConfig:
     """A lab's name and index without API or hosts, for who drives an engine alone; `down` ends it like any other."""
+    _check(name)
     with _exclusive():
         return find(name) or _allocate(name)
 
 
 def down(name: str = "lab") -> None:
-    """Ends a lab and everything it ever made, whatever state it is in; one that is not there is down. Needs root."""
+    """Ends a lab and everything it ever made, whatever state it is in; one that is not there is down. Needs root.
+
+    Raises LabError, EngineError.
+    """
+    _check(name)
     with _exclusive():
         config = find(name)
         if config is None and name != "lab":
@@ -119,6 +121,8 @@ def _host(item: dict[str, Any], *, running: bool) -> dict[str, Any]:
 
 def find(name: str) -> LabConfig | None:
     """The lab of that name if it has been brought up."""
+    if not NAME.fullmatch(name):
+        return None
     file = LABS / name / "lab.json"
     try:
         return LabConfig(name, int(json.loads(file.read_text())["index"]), file.parent)
@@ -133,11 +137,20 @@ def api_key(config: LabConfig) -> str:
 def answers(config: LabConfig, timeout_s: float = 2) -> bool:
     """Whether the lab's API is there, and is this lab's."""
     try:
-        request = Request(f"{config.api_url}/account", headers={"Authorization": f"Bearer {api_key(config)}"})  # noqa: S310
+        url = config.api_url.removesuffix("/v2") + "/lab"
+        request = Request(url, headers={"Authorization": f"Bearer {api_key(config)}"})  # noqa: S310
         with urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-            return bool(json.load(answer)["account"]["name"] == f"lab {config.name}")
+            return bool(json.load(answer)["lab"] == config.name)
     except (URLError, OSError, ValueError, KeyError):
         return False
+
+
+def _check(name: str) -> None:
+    """A name is a folder's too. Raises LabError."""
+    if not NAME.fullmatch(name):
+        raise LabError(
+            f"{name!r} cannot be a lab's name: lower-case letters, digits and dashes, starting with a letter"
+        )
 
 
 @contextmanager

@@ -32,7 +32,6 @@ POWER_OFF = signal.SIGRTMIN + 4
 """To systemd as init. One that has only just started does not hear it."""
 POWER_OFF_AGAIN_S = 1
 KILL_TIMEOUT_S = 20
-SLOW_BOOT_S = 60
 
 # nspawn needs the namespace around it, with its own sysfs, for cloud-init to find the interface in /sys/class/net: with
 # --network-namespace-path it sees the machine's. It exits with 133 when the host asks for a reboot (with --keep-unit).
@@ -40,7 +39,7 @@ SLOW_BOOT_S = 60
 # it.
 SUPERVISOR = """
 set -eu
-folder=$1 lower=$2 proxy=$3 boot=$4 name=$5 uuid=$6 groups=$7 slow=$8
+folder=$1 lower=$2 proxy=$3 boot=$4 name=$5 uuid=$6 groups=$7
 cd "$folder"
 exec 9>lock
 flock -w 5 9
@@ -60,8 +59,9 @@ mount -t sysfs sysfs /sys
 mount --rbind outer /sys/fs/cgroup
 umount -l outer
 case $boot in
-    slow) sleep $slow ;;
+    normal) ;;
     never) exec sleep infinity ;;
+    *) sleep $boot ;;
 esac
 export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
 while :; do
@@ -101,8 +101,8 @@ def start(config: LabConfig, machine: Machine, lower: Path, proxy: str) -> None:
             [
                 *("nsenter", f"--net={NETNS / space}", "unshare", "--mount", "--propagation=slave"),
                 *("sh", "-c", SUPERVISOR),
-                *("supervisor", folder.path, lower, proxy, machine.boot, space, machine.id, " ".join(map(str, tasks))),
-                str(SLOW_BOOT_S),
+                *("supervisor", folder.path, lower, proxy, str(machine.boot), space, machine.id),
+                " ".join(map(str, tasks)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=console,

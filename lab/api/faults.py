@@ -11,8 +11,8 @@ and `path` (a prefix below /v2; default: every request):
 
 Kinds that strike hosts take `instance` (id, label or hostname):
 
-- `never_boots`, `slow_boot`: the next `times` creations or reinstallations (default: of any host)
-- `cut`: no network, until the fault is deleted;  `full_disk`: no free block, until the fault is deleted
+- `never_boots`, `slow_boot` (`seconds` later, 60): the next `times` creations or reinstallations (default: of any host)
+- `cut`: no network;  `full_disk`: no free block; until the fault is deleted, or the host reinstalled
 """
 
 import os
@@ -30,6 +30,11 @@ REQUEST_KINDS = ("rate_limit", "locked", "timeout", "lost_response")
 BOOT_KINDS = ("never_boots", "slow_boot")
 STATE_KINDS = ("cut", "full_disk")
 KINDS = (*REQUEST_KINDS, *BOOT_KINDS, *STATE_KINDS, "crash")
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("kind", "method", "path", "point", "action", "instance"), str),
+    "times": int,
+    "seconds": (int, float),
+}
 
 
 def _use(store: Store, fault: Item) -> Item:
@@ -54,13 +59,13 @@ def of_request(store: Store, method: str, path: str) -> Item | None:
     return None
 
 
-def of_boot(store: Store, instance: Item) -> Literal["normal", "slow", "never"]:
-    """How a host that is being made shall boot."""
+def of_boot(store: Store, instance: Item) -> Literal["normal", "never"] | int:
+    """How a host that is being made shall boot; see lab.engine.Machine.boot."""
     with store.change():
         for fault in store.all("fault"):
             if fault["kind"] in BOOT_KINDS and fault.get("instance", instance["id"]) in names(instance):
                 _use(store, fault)
-                return "never" if fault["kind"] == "never_boots" else "slow"
+                return "never" if fault["kind"] == "never_boots" else int(fault.get("seconds", 60))
     return "normal"
 
 
@@ -93,6 +98,9 @@ def _create(call: Call) -> Reply:
     kind = call.text("kind")
     if kind not in KINDS:
         raise ApiError(400, f"kind must be one of {', '.join(KINDS)}")
+    for field, value in call.body.items():
+        if field not in FIELDS or not isinstance(value, FIELDS[field]):
+            raise ApiError(400, f"{field} is unknown here, or cannot be {value!r}")
     fault = {"times": 1, **call.body, "id": str(uuid4())}
     if kind == "crash" and fault.get("point") not in ("recorded", "acted"):
         raise ApiError(400, "point must be recorded or acted")
@@ -112,11 +120,13 @@ def _list(call: Call) -> Reply:
 
 def _delete(call: Call) -> Reply:
     """All of them, or the one named in the path; what they did to hosts is undone."""
-    for fault in call.cloud.store.all("fault"):
+    store = call.cloud.store
+    for fault in store.all("fault"):
         if call.path.get("id", fault["id"]) == fault["id"]:
-            if call.cloud.store.get("instance", fault.get("instance", "")):
+            store.delete("fault", fault["id"])
+            same = [(f["kind"], f.get("instance")) for f in store.all("fault")]
+            if store.get("instance", fault.get("instance", "")) and (fault["kind"], fault["instance"]) not in same:
                 _set(call.cloud, fault, on=False)
-            call.cloud.store.delete("fault", fault["id"])
     return NO_CONTENT
 
 

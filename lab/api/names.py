@@ -122,10 +122,12 @@ class Names:
             elif record["type"] == "CNAME":
                 self._add(reply, name, "CNAME", rdata(record), record["ttl"])
                 self._follow(reply, record["data"].rstrip(".").lower(), kind, depth)
+        email = domain["_soa"]["email"].replace("@", ".")
+        soa = dnslib.SOA(domain["_soa"]["nsprimary"], email, (1, 10800, 3600, 604800, 120))
+        if name == domain["id"] and kind in ("SOA", "ANY"):
+            self._add(reply, name, "SOA", soa, 120)
         if not reply.rr:
             reply.header.rcode = dnslib.RCODE.NOERROR if exists else dnslib.RCODE.NXDOMAIN
-            email = domain["_soa"]["email"].replace("@", ".")
-            soa = dnslib.SOA(domain["_soa"]["nsprimary"], email, (1, 10800, 3600, 604800, 120))
             reply.add_auth(dnslib.RR(domain["id"], dnslib.QTYPE.SOA, ttl=120, rdata=soa))
         return True
 

@@ -84,6 +84,11 @@ def _routes(cloud: Cloud, table: Routes) -> list[Route]:
     return [Route(path, _endpoint(cloud, handler), methods=[method]) for method, path, handler in table]
 
 
+def _lab(call: Call) -> Reply:
+    """Which lab this is; no fault and no limit is in the way."""
+    return Reply(200, {"lab": call.cloud.engine.config.name})
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     text = {404: "Invalid API path", 405: "Method not allowed"}.get(status, "Internal server error")
@@ -184,7 +189,11 @@ def app(
     """The API. rate_limit 0 is none; clock tells seconds."""
     table = [route for family in FAMILIES for route in _routes(cloud, family.ROUTES)]
     inside = Starlette(
-        routes=[Mount("/v2", routes=table), Mount("/lab", routes=_routes(cloud, faults.ROUTES))],
+        routes=[
+            Mount("/v2", routes=table),
+            *_routes(cloud, (("GET", "/lab", _lab),)),
+            Mount("/lab", routes=_routes(cloud, faults.ROUTES)),
+        ],
         exception_handlers={404: _http_error, 405: _http_error, 500: _http_error},
     )
     return _Gate(inside, cloud, api_key, rate_limit, clock)

@@ -69,7 +69,9 @@ class Site:
         )
 
     def must_be_back(self, host: str) -> None:
-        until(f"a way into {host}", lambda: not self.ssh(host, "sudo true").returncode, timeout_s=WITHIN_S, every_s=1)
+        """There is a way in, and the roll-back has ended: until then it restarts what a connection needs."""
+        done = "sudo test ! -e /var/lib/mainstay/armed"
+        until(f"a way into {host}", lambda: not self.ssh(host, done).returncode, timeout_s=WITHIN_S, every_s=1)
 
     def must_be_disarmed(self, host: str) -> None:
         left = self.root(

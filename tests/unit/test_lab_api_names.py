@@ -69,6 +69,11 @@ def test_the_nearest_domain_answers_and_what_it_lacks_does_not_exist(ask: Ask) -
     assert [len(part) for part in text] == [255, 45]
 
 
+def test_a_domain_tells_who_is_its_authority(ask: Ask) -> None:
+    assert data(ask("sub.example.org", "SOA"))[0].startswith("ns1.vultr.com. admin.example.org.")
+    assert data(ask("www.example.org", "SOA")) == []
+
+
 def test_hosts_find_the_labs_own_services_and_each_other_by_address(ask: Ask) -> None:
     assert data(ask("mail.lab.internal", "A")) == ["10.79.0.1"]
     assert data(ask("api.lab.internal", "AAAA")) == ["fd6d:7300:f::1"]
