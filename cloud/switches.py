@@ -39,4 +39,7 @@ def parse(data: Mapping[str, object], file: Path | str) -> Switches:
                 forms = ", ".join("volume/HOST/NAME" if k == "volume" else f"{k}/NAME" for k in kinds)
                 raise InputError(file, f"--data {switch}", f"cannot read {thing!r}", f"it takes: {forms}")
         given[switch] = things
+    for thing in sorted(given["remove"] & given["detach"]):
+        hint = "removing deletes its data, detaching keeps it: name it once"
+        raise InputError(file, f"--data remove={thing}", "is in --data detach= too", hint)
     return Switches(**given)
