@@ -43,6 +43,13 @@ class CreateVpc(Action):
 
 
 @dataclass(frozen=True)
+class DescribeVpc(Action):
+    sign, of, how = "~", "vpc/{0.name}", "description"
+    name: str
+    vpc_id: str
+
+
+@dataclass(frozen=True)
 class RemoveVpc(Action):
     sign, of = "-", "vpc/{0.name}"
     name: str
@@ -53,6 +60,13 @@ class RemoveVpc(Action):
 class CreateFirewall(Action):
     sign, of = "+", "firewall/{0.name}"
     name: str
+
+
+@dataclass(frozen=True)
+class DescribeFirewall(Action):
+    sign, of, how = "~", "firewall/{0.name}", "description"
+    name: str
+    group_id: str
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,17 @@ class DropRule(Action):
     sign, of, how = "-", "firewall/{0.firewall}", "{0.rule}"
     firewall: str
     rule: RuleKey
+    rule_id: int
+
+
+@dataclass(frozen=True)
+class ReplaceRule(Action):
+    """For its notes: the provider changes no rule, and has no two with the same key, so it is away for a moment."""
+
+    sign, of, how = "~", "firewall/{0.firewall}", "{0.rule}, for its notes"
+    firewall: str
+    rule: RuleKey
+    notes: str
     rule_id: int
 
 
@@ -161,6 +186,12 @@ class OfVolume(OfHost):
 class CreateVolume(OfVolume):
     sign, how = "+", "{0.size_gb} GB"
     size_gb: int
+
+
+@dataclass(frozen=True)
+class LabelVolume(OfVolume):
+    sign, how = "~", "label"
+    block_id: str
 
 
 @dataclass(frozen=True)

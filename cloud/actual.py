@@ -1,7 +1,8 @@
 """What exists at the provider and concerns a site: typed, and read in few requests.
 
 Things are found again by what provisioning wrote on them: instances by the tag `mainstay:SITE:HOST`, volumes by the
-label `SITE/HOST/VOLUME`, VPCs and firewall groups by the description `mainstay:SITE:NAME`.
+label `SITE/HOST/VOLUME`, VPCs and firewall groups by the description `mainstay:SITE:NAME`. All that can be
+changed at the provider; what the lock knows by its id stays the site's whatever is written on it.
 """
 
 from collections.abc import Callable
@@ -13,9 +14,11 @@ from pydantic import BaseModel, ConfigDict
 
 from cloud.client import PARALLEL, Client, CloudError, Item
 from inventories.fleet import Fleet
-from inventories.lock import LockedVolume
+from inventories.lock import Lock, LockedVolume
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104  # what the provider shows until an instance has one
+
+NO_LOCK = Lock()
 
 
 class _Thing(BaseModel):
@@ -51,6 +54,7 @@ class Block(_Thing):
     label: str = ""
     region: str
     size_gb: int
+    block_type: str = ""
     attached_to_instance: str = ""
     status: str = ""
     mount_id: str
@@ -156,8 +160,8 @@ def instance(item: Item) -> Instance:
     return Instance.model_validate(item | {"v6_main_ip": item.get("v6_main_ip") or networks[0].get("main_ip", "")})
 
 
-def read(client: Client, fleet: Fleet) -> Actual:
-    """Reads the account, in parallel. Raises CloudError."""
+def read(client: Client, fleet: Fleet, lock: Lock = NO_LOCK) -> Actual:
+    """Reads the account, in parallel: what bears the site's marks, and what the lock knows. Raises CloudError."""
     site, domain = fleet.site.name, fleet.site.domain
     lists: dict[str, Callable[[], Any]] = {
         "plans": lambda: client.list("/plans", "plans"),
@@ -169,12 +173,19 @@ def read(client: Client, fleet: Fleet) -> Actual:
         "firewalls": lambda: client.list("/firewalls", "firewall_groups"),
         "records": lambda: _records(client, domain),
     }
+    known = {host.instance_id for host in lock.hosts.values()} | {*lock.vpcs.values(), *lock.firewalls.values()}
+    known |= {volume.id for host in lock.hosts.values() for volume in host.volumes.values()}
     with ThreadPoolExecutor(PARALLEL) as pool:
         futures = {name: pool.submit(look) for name, look in lists.items()}
         found = {name: future.result() for name, future in futures.items()}
-        vpcs = [n for n in map(Network.model_validate, found["vpcs"]) if name_of(site, n.description)]
-        groups = [g for g in map(Group.model_validate, found["firewalls"]) if name_of(site, g.description)]
-        instances = [i for i in map(instance, found["instances"]) if host_of(site, i)]
+        vpcs = [n for n in map(Network.model_validate, found["vpcs"]) if n.id in known or name_of(site, n.description)]
+        groups = [
+            g for g in map(Group.model_validate, found["firewalls"]) if g.id in known or name_of(site, g.description)
+        ]
+        instances = [i for i in map(instance, found["instances"]) if i.id in known or host_of(site, i)]
+        blocks = [
+            b for b in map(Block.model_validate, found["blocks"]) if b.id in known or b.label.startswith(f"{site}/")
+        ]
         if vpcs:
             instances = list(pool.map(lambda i: _with_vpcs(client, i), instances))
         groups = list(pool.map(lambda g: _with_rules(client, g), groups))
@@ -185,7 +196,7 @@ def read(client: Client, fleet: Fleet) -> Actual:
             systems={system["name"]: system["id"] for system in found["os"]},
         ),
         instances=tuple(instances),
-        blocks=tuple(b for b in map(Block.model_validate, found["blocks"]) if b.label.startswith(f"{site}/")),
+        blocks=tuple(blocks),
         vpcs=tuple(vpcs),
         firewalls=tuple(groups),
         domain=found["records"] is not None,

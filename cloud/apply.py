@@ -47,7 +47,8 @@ def run(work: Work, actions: Sequence[do.Action]) -> list[str]:
     Nothing is removed unless everything else has succeeded.
     """
     work.save(lambda _: plan.remembered(work.site))
-    for stage in ((do.CreateVpc, do.CreateFirewall, do.CreateDomain), (do.AddRule,), (do.DropRule,)):
+    beginning = (do.CreateVpc, do.DescribeVpc, do.CreateFirewall, do.DescribeFirewall, do.CreateDomain)
+    for stage in (beginning, (do.AddRule, do.ReplaceRule), (do.DropRule,)):
         failures = _each(work, _of(actions, *stage))
         if failures:
             return failures
@@ -59,12 +60,11 @@ def run(work: Work, actions: Sequence[do.Action]) -> list[str]:
     failures = _chains(work, list(chains.values()))
     known = {name for name, host in work.lock.hosts.items() if host.ipv4}
     failures += _each(work, [action for action in _of(actions, do.PointName) if action.host in known])
-    if not failures:
-        ending = (do.DropRecord, *removals, do.RemoveVpc, do.RemoveFirewall)
-        failures = [failure for kind in ending for failure in _each(work, _of(actions, kind))]
+    for kind in (do.DropRecord, *removals, do.RemoveVpc, do.RemoveFirewall):
+        failures = failures or _each(work, _of(actions, kind))
     if not failures:
         site = work.site
-        fresh = replace(site, actual=actual.read(work.client, site.fleet), lock=work.lock)
+        fresh = replace(site, actual=actual.read(work.client, site.fleet, work.lock), lock=work.lock)
         work.save(lambda _: plan.remembered(fresh))
     return failures
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from cloud.actions import RuleKey
-from cloud.actual import Actual, Block, Instance, host_of, name_of, tag
+from cloud.actual import Actual, Block, Group, Instance, Network, host_of, name_of, tag, volume_label
 from cloud.switches import Switches
 from inventories.errors import InputError
 from inventories.fleet import Firewall, Fleet
@@ -14,7 +14,6 @@ from inventories.lock import Lock
 
 PROTECTED = "mainstay-protected"
 """Tag of hosts that were declared `protected`: it must outlive the declaration."""
-"""Sizes the provider sells, by block type."""
 
 
 @dataclass(frozen=True)
@@ -32,26 +31,49 @@ class Site:
     def name(self) -> str:
         return self.fleet.site.name
 
+    def host(self, instance: Instance) -> str:
+        """The host that it is: by its id in the lock, else by its tag."""
+        known = {host.instance_id: name for name, host in self.lock.hosts.items()}
+        return known.get(instance.id) or host_of(self.name, instance)
+
+    def volume(self, block: Block) -> tuple[str, str]:
+        """The host and volume that it is: by its id in the lock, else by its label."""
+        for name, host in self.lock.hosts.items():
+            for volume, locked in host.volumes.items():
+                if locked.id == block.id:
+                    return name, volume
+        name, _, volume = block.label.removeprefix(f"{self.name}/").partition("/")
+        return name, volume
+
+    def network(self, vpc: Network) -> str:
+        """The VPC that it is: by its id in the lock, else by its description."""
+        known = {vpc_id: name for name, vpc_id in self.lock.vpcs.items()}
+        return known.get(vpc.id) or name_of(self.name, vpc.description)
+
+    def firewall(self, group: Group) -> str:
+        """The firewall that it is: by its id in the lock, else by its description."""
+        known = {group_id: name for name, group_id in self.lock.firewalls.items()}
+        return known.get(group.id) or name_of(self.name, group.description)
+
     def instances(self) -> dict[str, Instance]:
         """Those of the site by host, undeclared ones too."""
-        return {host_of(self.name, instance): instance for instance in self.actual.instances}
+        return {self.host(instance): instance for instance in self.actual.instances}
 
     def blocks(self) -> dict[tuple[str, str], Block]:
         """Those of the site by host and volume, undeclared ones too."""
-        labels = {block: block.label.removeprefix(f"{self.name}/").partition("/") for block in self.actual.blocks}
-        return {(host, volume): block for block, (host, _, volume) in labels.items()}
+        return {self.volume(block): block for block in self.actual.blocks}
 
-    def vpcs(self) -> dict[str, str]:
-        """Ids by name."""
-        return {name_of(self.name, vpc.description): vpc.id for vpc in self.actual.vpcs}
+    def vpcs(self) -> dict[str, Network]:
+        """Those of the site by name, undeclared ones too."""
+        return {self.network(vpc): vpc for vpc in self.actual.vpcs}
 
-    def firewalls(self) -> dict[str, str]:
-        """Ids by name."""
-        return {name_of(self.name, group.description): group.id for group in self.actual.firewalls}
+    def firewalls(self) -> dict[str, Group]:
+        """Those of the site by name, undeclared ones too."""
+        return {self.firewall(group): group for group in self.actual.firewalls}
 
 
 def check(site: Site) -> None:
-    """Whether what is declared can be bought, and nothing of the site exists twice. Raises InputError."""
+    """Whether what is declared can be bought, what is named is there, and nothing exists twice. Raises InputError."""
     catalogue = site.actual.catalogue
     for name, host in site.fleet.hosts.items():
         where = f"hosts.{name}"
@@ -64,14 +86,19 @@ def check(site: Site) -> None:
             raise InputError(site.file, f"{where}.plan", f"{host.plan!r} is not sold in {host.region!r}", hint)
     for name, vpc in site.fleet.vpcs.items():
         _known(site, f"vpcs.{name}.region", "region", vpc.region, catalogue.regions)
-    marks = [(f"hosts.{host_of(site.name, i)}", i.id) for i in site.actual.instances]
-    marks += [(f"volumes {b.label}", b.id) for b in site.actual.blocks]
-    marks += [(f"vpcs.{name_of(site.name, v.description)}", v.id) for v in site.actual.vpcs]
-    marks += [(f"firewalls.{name_of(site.name, g.description)}", g.id) for g in site.actual.firewalls]
+    for switch in ("reinstall", "resize"):
+        for thing in sorted(getattr(site.switches, switch)):
+            if thing.removeprefix("host/") not in site.fleet.hosts:
+                hint = f"declared are: {', '.join(sorted(site.fleet.hosts))}"
+                raise InputError(site.file, f"--data {switch}={thing}", "no such host is declared", hint)
+    marks = [(f"hosts.{site.host(i)}", i.id) for i in site.actual.instances]
+    marks += [(f"volumes {volume_label(site.name, *site.volume(b))}", b.id) for b in site.actual.blocks]
+    marks += [(f"vpcs.{site.network(v)}", v.id) for v in site.actual.vpcs]
+    marks += [(f"firewalls.{site.firewall(g)}", g.id) for g in site.actual.firewalls]
     for mark, _ in marks:
         ids = [known for other, known in marks if other == mark]
         if len(ids) > 1:
-            hint = "compare them at the provider and delete one, or take this site's mark off it"
+            hint = "compare them at the provider; delete one, or take this site's mark off the one not in the lock"
             raise InputError(site.file, mark, f"exists more than once: {', '.join(ids)}", hint)
 
 

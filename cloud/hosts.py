@@ -45,7 +45,9 @@ def _create(work: Work, action: do.CreateHost) -> None:
     made = work.client.settle(find) if action.doubtful else None
     if made is None:
         key = user_data.host_key()
-        work.save_host(name, **LockedHost(instance_id="", ipv4="", first_contact_key=key.public).model_dump())
+        # Its volumes outlive a host that was lost; the lock may be all that still knows them.
+        volumes = work.lock.hosts[name].volumes if name in work.lock.hosts else {}
+        work.save_host(name, **vars(LockedHost(instance_id="", ipv4="", first_contact_key=key.public, volumes=volumes)))
         body = {
             **_body(work, name),
             "region": host.region,

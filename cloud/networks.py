@@ -37,7 +37,7 @@ def _create_firewall(work: Work, action: do.CreateFirewall) -> None:
     work.save(lambda lock: lock.model_copy(update={"firewalls": {**lock.firewalls, action.name: group}}))
 
 
-def _add_rule(work: Work, action: do.AddRule) -> None:
+def _add_rule(work: Work, action: do.AddRule | do.ReplaceRule) -> None:
     path = f"/firewalls/{work.lock.firewalls[action.firewall]}/rules"
     rule = vars(action.rule)
 
@@ -48,8 +48,17 @@ def _add_rule(work: Work, action: do.AddRule) -> None:
     work.client.ensure(path, {**rule, "notes": action.notes}, there)
 
 
-def _drop_rule(work: Work, action: do.DropRule) -> None:
+def _drop_rule(work: Work, action: do.DropRule | do.ReplaceRule) -> None:
     work.client.remove(f"/firewalls/{work.lock.firewalls[action.firewall]}/rules/{action.rule_id}")
+
+
+def _replace_rule(work: Work, action: do.ReplaceRule) -> None:
+    _drop_rule(work, action)
+    _add_rule(work, action)
+
+
+def _describe(work: Work, path: str, name: str) -> None:
+    work.client.put(path, description=tag(work.site.name, name))
 
 
 def _create_domain(work: Work, action: do.CreateDomain) -> None:
@@ -77,11 +86,14 @@ def _point_name(work: Work, action: do.PointName) -> None:
 
 STEPS: Mapping[type[do.Action], Callable[[Work, Any], None]] = {
     do.CreateVpc: _create_vpc,
+    do.DescribeVpc: lambda work, action: _describe(work, f"/vpcs/{action.vpc_id}", action.name),
     do.RemoveVpc: lambda work, action: work.client.remove(f"/vpcs/{action.vpc_id}"),
     do.CreateFirewall: _create_firewall,
+    do.DescribeFirewall: lambda work, action: _describe(work, f"/firewalls/{action.group_id}", action.name),
     do.RemoveFirewall: lambda work, action: work.client.remove(f"/firewalls/{action.group_id}"),
     do.AddRule: _add_rule,
     do.DropRule: _drop_rule,
+    do.ReplaceRule: _replace_rule,
     do.CreateDomain: _create_domain,
     do.PointName: _point_name,
     do.DropRecord: lambda work, action: work.client.remove(f"/domains/{work.domain}/records/{action.record_id}"),

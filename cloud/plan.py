@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from cloud import actions as do
 from cloud import removals
-from cloud.actual import Instance, name_of
+from cloud.actual import GroupRule, Instance, tag, volume_label
 from cloud.declared import Site, check, rules, wanted_names, wanted_tags
 from inventories.errors import InputError
 from inventories.fleet import Host
@@ -29,11 +29,16 @@ def changes(plan: Iterable[do.Action]) -> list[do.Action]:
 
 
 def remembered(site: Site) -> Lock:
-    """The lock with everything of it that exists as it exists; what is neither declared nor exists falls out."""
-    vpc_names = {vpc_id: name for name, vpc_id in site.vpcs().items()}
+    """The lock with everything of it that exists as it exists; what is neither declared nor exists falls out.
+
+    A host that is gone stays as long as a record points to it or a volume of it is there.
+    """
+    vpc_names = {vpc.id: name for name, vpc in site.vpcs().items()}
     instances, hosts = site.instances(), {}
+    left = {record.data for record in site.actual.records} | {block.id for block in site.actual.blocks}
     for name, locked in site.lock.hosts.items():
-        if name not in instances and name in site.fleet.hosts:
+        traces = {locked.ipv4, locked.ipv6} | {volume.id for volume in locked.volumes.values()}
+        if name not in instances and (name in site.fleet.hosts or traces & left):
             hosts[name] = locked
     for name, instance in instances.items():
         locked = site.lock.hosts.get(name, LockedHost(instance_id="", ipv4=""))
@@ -48,7 +53,8 @@ def remembered(site: Site) -> Lock:
                 "volumes": {volume: block.locked for (host, volume), block in site.blocks().items() if host == name},
             }
             hosts[name] = locked.model_copy(update=seen)
-    return Lock(hosts=hosts, vpcs=site.vpcs(), firewalls=site.firewalls())
+    vpcs = {name: vpc.id for name, vpc in site.vpcs().items()}
+    return Lock(hosts=hosts, vpcs=vpcs, firewalls={name: group.id for name, group in site.firewalls().items()})
 
 
 def _lock(site: Site) -> Iterator[do.Action]:
@@ -64,28 +70,35 @@ def _lock(site: Site) -> Iterator[do.Action]:
 
 
 def _networks(site: Site) -> Iterator[do.Action]:
-    existing = {name_of(site.name, vpc.description): vpc for vpc in site.actual.vpcs}
+    existing = site.vpcs()
     for name, vpc in site.fleet.vpcs.items():
         if name not in existing:
             yield do.CreateVpc(name, vpc.region, vpc.subnet)
-        elif (existing[name].region, existing[name].subnet) != (vpc.region, vpc.subnet):
+            continue
+        if existing[name].description != tag(site.name, name):
+            yield do.DescribeVpc(name, existing[name].id)
+        if (existing[name].region, existing[name].subnet) != (vpc.region, vpc.subnet):
             found = f"{existing[name].subnet} in {existing[name].region}"
             yield do.Drift(f"vpc/{name}", f"is {found}, declared {vpc.subnet} in {vpc.region}: make a new one")
-    groups = {name_of(site.name, group.description): group for group in site.actual.firewalls}
+    groups = site.firewalls()
     for name, firewall in site.fleet.firewalls.items():
-        wanted = rules(firewall)
         if name not in groups:
             yield do.CreateFirewall(name)
-        have = {
-            do.RuleKey(r.ip_type, r.protocol.lower(), r.port, r.subnet, r.subnet_size): r.id
-            for r in (groups[name].rules if name in groups else ())
-        }
-        for key, notes in wanted.items():
-            if key not in have:
-                yield do.AddRule(name, key, notes)
-        for key, rule_id in have.items():
-            if key not in wanted:
-                yield do.DropRule(name, key, rule_id)
+        elif groups[name].description != tag(site.name, name):
+            yield do.DescribeFirewall(name, groups[name].id)
+        yield from _rules(name, rules(firewall), groups[name].rules if name in groups else ())
+
+
+def _rules(firewall: str, wanted: Mapping[do.RuleKey, str], existing: Iterable[GroupRule]) -> Iterator[do.Action]:
+    have = {do.RuleKey(r.ip_type, r.protocol.lower(), r.port, r.subnet, r.subnet_size): r for r in existing}
+    for key, notes in wanted.items():
+        if key not in have:
+            yield do.AddRule(firewall, key, notes)
+        elif have[key].notes != notes:
+            yield do.ReplaceRule(firewall, key, notes, have[key].id)
+    for key, rule in have.items():
+        if key not in wanted:
+            yield do.DropRule(firewall, key, rule.id)
 
 
 def _host(site: Site, name: str, host: Host) -> Iterator[do.Action]:
@@ -123,8 +136,8 @@ def _host_changes(site: Site, name: str, host: Host, instance: Instance) -> Iter
         fields.append("label")
     if set(instance.tags) != set(wanted_tags(site.fleet, name)):
         fields.append("tags")
-    group = site.firewalls().get(host.firewall, "to be created") if host.firewall else ""
-    if instance.firewall_group_id != group:
+    group = site.firewalls().get(host.firewall) if host.firewall else None
+    if (host.firewall and not group) or instance.firewall_group_id != (group.id if group else ""):
         fields.append("firewall")
     if ("auto_backups" in instance.features) != host.snapshots:
         fields.append("backups")
@@ -140,7 +153,7 @@ def _host_changes(site: Site, name: str, host: Host, instance: Instance) -> Iter
         yield do.Drift(f"host/{name}", f"region is {instance.region!r}, declared {host.region!r}: make a new host")
     if instance.os_id != site.actual.catalogue.systems[host.os]:
         yield do.Drift(f"host/{name}", f"os is {instance.os!r}, declared {host.os!r}: upgrade it in place or anew")
-    ids = site.vpcs()
+    ids = {vpc: network.id for vpc, network in site.vpcs().items()}
     for vpc in host.vpcs:
         if vpc not in ids or ids[vpc] not in instance.vpcs:
             yield do.JoinVpc(name, vpc)
@@ -154,6 +167,11 @@ def _volumes(site: Site, name: str, host: Host, instance: Instance | None) -> It
     for volume_name, volume in host.volumes.items():
         block = blocks.get((name, volume_name))
         thing = f"volume/{name}/{volume_name}"
+        if block and block.label != volume_label(site.name, name, volume_name):
+            yield do.LabelVolume(name, volume_name, block.id)
+        if block and block.block_type not in ("", volume.block_type):
+            types = f"{block.block_type!r}, declared {volume.block_type!r}"
+            yield do.Drift(thing, f"is of type {types}: copy its data over")
         if block is None:
             yield do.CreateVolume(name, volume_name, volume.size_gb)
         elif block.region != host.region:

@@ -7,7 +7,7 @@ naming it in `remove` (deleted) or in `detach` (kept). A host that was declared 
 from collections.abc import Iterator
 
 from cloud import actions as do
-from cloud.actual import name_of
+from cloud.actual import host_of
 from cloud.declared import PROTECTED, Site, wanted_names
 from inventories.errors import InputError
 
@@ -41,7 +41,8 @@ def _undeclared(site: Site) -> dict[str, tuple[str, list[do.Action]]]:
     """Things with a note and what removes them, in the order in which they can go."""
     found: dict[str, tuple[str, list[do.Action]]] = {}
     instances = site.instances()
-    addresses = {a: host for host, i in instances.items() for a in (i.ipv4, i.v6_main_ip) if a}
+    addresses = {a: host for host, locked in site.lock.hosts.items() for a in (locked.ipv4, locked.ipv6) if a}
+    addresses |= {a: host for host, i in instances.items() for a in (i.ipv4, i.v6_main_ip) if a}
     names = wanted_names(site.fleet)
     for host, instance in instances.items():
         if host not in site.fleet.hosts:
@@ -55,16 +56,15 @@ def _undeclared(site: Site) -> dict[str, tuple[str, list[do.Action]]]:
         if host not in site.fleet.hosts or volume not in site.fleet.hosts[host].volumes:
             note = f" ({block.size_gb} GB of data)"
             found[f"volume/{host}/{volume}"] = (note, [do.RemoveVolume(host, volume, block.id)])
-    for vpc in site.actual.vpcs:
-        name = name_of(site.name, vpc.description)
+    for name, vpc in site.vpcs().items():
         if name not in site.fleet.vpcs:
             found[f"vpc/{name}"] = ("", [do.RemoveVpc(name, vpc.id)])
-    for group in site.actual.firewalls:
-        name = name_of(site.name, group.description)
+    for name, group in site.firewalls().items():
         if name not in site.fleet.firewalls:
             found[f"firewall/{name}"] = ("", [do.RemoveFirewall(name, group.id)])
     for record in site.actual.records:
-        if record.name not in names and addresses.get(record.data) in site.fleet.hosts:
+        owner = addresses.get(record.data)
+        if record.name not in names and owner and f"host/{owner}" not in found:
             _, drops = found.setdefault(f"record/{record.name or '@'}", ("", []))
             drops.append(do.DropRecord(record.name, record.type, record.data, record.id))
     return found
@@ -89,6 +89,9 @@ def _may_go(site: Site, host: str) -> None:
     if PROTECTED in instance.tags:
         hint = "declare it again with protected = false, provision, and remove it then"
         raise InputError(site.file, where, "it is protected", hint)
+    if host_of(site.name, instance) != host:
+        hint = "declare it again and provision, which puts its tags right, and remove it then"
+        raise InputError(site.file, where, "its tags were changed, so that it was protected may be lost", hint)
     for (owner, volume), block in site.blocks().items():
         thing = f"volume/{owner}/{volume}"
         if block.attached_to_instance == instance.id and thing not in site.switches.remove | site.switches.detach:

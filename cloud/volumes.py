@@ -53,6 +53,11 @@ def _attach(work: Work, action: do.AttachVolume) -> None:
     _remember(work, action, found)
 
 
+def _label(work: Work, action: do.LabelVolume) -> None:
+    label = volume_label(work.site.name, action.host, action.volume)
+    work.client.change(f"/blocks/{action.block_id}", label=label)
+
+
 def _detach(work: Work, action: do.DetachVolume) -> None:
     path = f"/blocks/{action.block_id}/detach"
     work.client.ensure(path, {"live": True}, lambda: not _look(work, action.block_id)["attached_to_instance"])
@@ -60,6 +65,7 @@ def _detach(work: Work, action: do.DetachVolume) -> None:
 
 STEPS: Mapping[type[do.Action], Callable[[Work, Any], None]] = {
     do.CreateVolume: _create,
+    do.LabelVolume: _label,
     do.AttachVolume: _attach,
     do.GrowVolume: lambda work, action: work.client.change(f"/blocks/{action.block_id}", size_gb=action.size_gb),
     do.DetachVolume: _detach,

@@ -50,10 +50,11 @@ def test_drift_is_put_right_and_told(small: SmallSite) -> None:
     small.api.remove(f"/firewalls/{group.id}/rules/{group.rules[0].id}")
     stray = {"ip_type": "v4", "protocol": "tcp", "port": "8080", "subnet": "0.0.0.0", "subnet_size": 0}
     small.api.post(f"/firewalls/{group.id}/rules", **stray)
-    small.edit(lambda text: text.replace("size_gb = 10", "size_gb = 12"))
+    small.edit(lambda text: text.replace("size_gb = 10", "size_gb = 12").replace('"admins"', '"all admins"'))
     done = small.provision()
     assert done.ok, done.output
     assert small.seen().blocks[0].size_gb == 12
+    assert {rule.notes for rule in small.seen().firewalls[0].rules if rule.port == "22"} == {"all admins"}
     small.must_be_whole()
     small.edit(lambda text: text.replace("size_gb = 12", "size_gb = 10"))
     told = small.provision()
