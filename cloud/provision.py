@@ -46,7 +46,7 @@ def provision(site: LoadedSite, switches: Switches) -> Generator[FunctionCommand
     check_login(site)
     api = client(site)
     with alone(site.lock_path):
-        seen = Site(site.path, site.fleet, actual.read(api, site.fleet), site.lock, switches)
+        seen = Site(site.path, site.fleet, actual.read(api, site.fleet, site.lock), site.lock, switches)
         actions = plan.make(seen)
         show(actions)
         todo = plan.changes(actions)
@@ -60,7 +60,7 @@ def show(actions: Sequence[do.Action]) -> None:
         report(click.style(str(action), COLOURS[action.sign]))
     cost = sum(action.monthly_usd for action in actions if isinstance(action, do.CreateHost))
     if cost:
-        report(f"new hosts cost ${cost:.2f} a month")
+        report(f"new hosts cost ${cost:.2f} a month, without volumes and backups")
     if not actions:
         report("everything is as declared")
 

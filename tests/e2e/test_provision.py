@@ -27,6 +27,7 @@ def test_dry_touches_nothing(small: SmallSite) -> None:
     words = [word for word in command(small.inventory, "provision", "--dry") if word != "-y"]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert "+ host/web-1: vc2-1c-1gb in ams" in done.stderr + done.stdout
+    assert "a month, without volumes and backups" in done.stderr + done.stdout
     assert not load_site(small.inventory).lock_path.exists()
     assert small.seen() == actual.Actual(catalogue=small.seen().catalogue)
 
@@ -60,6 +61,21 @@ def test_drift_is_put_right_and_told(small: SmallSite) -> None:
     told = small.provision()
     assert told.changed == ()
     assert "volume/web-1/content: has 12 GB, declared 10: volumes cannot shrink" in told.output
+
+
+def test_what_lost_its_mark_is_known_by_the_lock_and_nothing_is_made_twice(small: SmallSite) -> None:
+    assert small.provision().ok
+    before = small.seen()
+    small.api.change(f"/instances/{before.instances[0].id}", tags=[])
+    small.api.change(f"/blocks/{before.blocks[0].id}", label="renamed")
+    small.api.put(f"/vpcs/{before.vpcs[0].id}", description="renamed")
+    small.api.put(f"/firewalls/{before.firewalls[0].id}", description="renamed")
+    done = small.provision()
+    assert done.ok, done.output
+    for line in ("host/web-1: tags", "volume/web-1/content: label", "vpc/internal: desc", "firewall/public-web: desc"):
+        assert f"~ {line}" in done.output
+    assert small.seen() == before
+    small.must_be_whole()
 
 
 def test_a_live_hosts_vpc_plan_and_backups_become_as_declared(small: SmallSite) -> None:
