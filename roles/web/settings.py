@@ -1,14 +1,25 @@
 """What can be set for the website, in `[settings.web]` or a host's own `settings.web`."""
 
+import re
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from roles.common import nginx
 
 OPENINGS = nginx.OPENINGS
 LISTENS = nginx.LISTENS
-OldPath = Annotated[str, Field(pattern=r"^/[\w./~%+-]*$", max_length=200)]
+OLD_PATH = re.compile(r"/([\w.~+-]+/)*([\w.~+-]+)?")
+
+
+def _old_path(value: str) -> str:
+    """nginx compares decoded paths whose slashes are single and whose dots are resolved."""
+    if not OLD_PATH.fullmatch(value) or {".", ".."} & set(value.split("/")):
+        raise ValueError("must be a path like /old/page: not encoded, without //, . and ..")
+    return value
+
+
+OldPath = Annotated[str, AfterValidator(_old_path), Field(max_length=200)]
 NewPlace = Annotated[str, Field(pattern=r"^(/([\w.~%+?=&#-][\w./~%+?=&#-]*)?|https://[a-z0-9.-]+(/[\w./~%+?=&#-]*)?)$")]
 
 
@@ -24,7 +35,7 @@ class Settings(nginx.HttpSettings):
     content_security_policy: str = Field(
         default="default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
         "frame-ancestors 'none'",
-        pattern=r"^[\w '*:;./-]+$",
+        pattern=r"^[\w '*:;./=+-]+$",
     )
 
     @model_validator(mode="after")

@@ -29,7 +29,7 @@ class HttpSettings(Typed):
 
     volume: Name = "content"
     """The host's volume that holds the content, in its folder `public`."""
-    connections_per_address: int = Field(default=256, ge=1)
+    connections_per_address: int = Field(default=256, ge=1, le=65535)
     """At once. Whole mobile networks share an address: high enough for them, low enough for nobody to take all."""
     log_days: int = Field(default=3, ge=1, le=30)
     """Days that request logs (which hold no addresses) are kept."""
