@@ -29,25 +29,36 @@ PARALLEL = 10
 """Things worked on at once; requests are limited apart from that."""
 
 
+UNSENDABLE = (
+    requests.exceptions.InvalidHeader,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+)
+"""What requests raises before it sends anything. The first quotes the header, which holds the key."""
+
+
 class CloudError(PyinfraError):
     """The provider refused a request or could not be reached; carries its own words.
 
-    status is 0 when there was no answer. pyinfra prints the message without a traceback.
+    status is 0 when there was no answer; unsent when there never can be one. pyinfra prints the message without a
+    traceback.
     """
 
-    def __init__(self, request: str, status: int, text: str, retry_after_s: float = 0) -> None:
+    def __init__(self, request: str, status: int, text: str, retry_after_s: float = 0, *, unsent: bool = False) -> None:
         self.request, self.status, self.text, self.retry_after_s = request, status, text, retry_after_s
+        self.unsent = unsent
         super().__init__(f"{request}: {f'{status} {text}' if status else text}")
 
     @property
     def passing(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.status in (0, 429) or self.status >= 500
+        return not self.unsent and (self.status in (0, 429) or self.status >= 500)
 
     @property
     def doubtful(self) -> bool:
         """Whether the request may have been carried out although it failed."""
-        return self.status == 0 or self.status >= 500
+        return not self.unsent and (self.status == 0 or self.status >= 500)
 
 
 class Client(Vultr):
@@ -184,6 +195,9 @@ class Client(Vultr):
             body: Any = answer.json() if answer.content else None
         except requests.JSONDecodeError:
             body = {"error": answer.text[:500] or answer.reason}
+        except UNSENDABLE as error:
+            text = f"cannot be sent to {self.url}: {type(error).__name__}"
+            raise CloudError(request, 0, text, unsent=True) from None
         except (requests.RequestException, OSError) as error:
             raise CloudError(request, 0, f"no answer from {self.url}: {error}") from error
         text = str(body.get("error") or "") if isinstance(body, dict) else ""

@@ -11,6 +11,7 @@ Every step may be the last one of a killed run; the next run goes on from what i
 7. forget the temporary key: first contact is over.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import paramiko
 from pyinfra.api.exceptions import PyinfraError
 
 from cloud.client import Report
+from inventories.login import agent_keys
 
 CONNECT_S = 5
 BOOT_S = 600
@@ -115,6 +117,8 @@ class _Only(paramiko.MissingHostKeyPolicy):
 
 def connect(address: str, login: Login, accepted: Sequence[str]) -> paramiko.SSHClient:
     """Connects to a host that proves an accepted key. Raises WrongHostKeyError, SSHException, EOFError or OSError."""
+    # What it raises is told by whoever catches it; its log would print a traceback for every attempt.
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(_Only(accepted))
     try:
@@ -137,7 +141,10 @@ def connect(address: str, login: Login, accepted: Sequence[str]) -> paramiko.SSH
 def wait_for(
     name: str, address: str, login: Login, accepted: Sequence[str], report: Report, timeout_s: float
 ) -> paramiko.SSHClient:
-    """Waits until the admin can log in. A wrong key ends it at once; a refused login may still be the first boot."""
+    """Waits until the admin can log in. A wrong host key or having no key to offer ends it at once.
+
+    A refused login may still be the first boot.
+    """
     begun, told = time.monotonic(), 5.0
     while True:
         try:
@@ -145,12 +152,21 @@ def wait_for(
         except LOST as error:
             waited = time.monotonic() - begun
             reason = f"{login.user}@{address}: {error or type(error).__name__}"
+            if _hopeless(error, login):
+                raise ContactError(f"no login: there is no key to offer; {reason}") from error
             if waited > timeout_s:
                 raise ContactError(f"no login after {waited:.0f} s; {reason}") from error
             if waited > told:
                 report(f"host/{name}: waiting for ssh ({waited:.0f} s; {reason})")
                 told = waited + 10
             time.sleep(0.3)
+
+
+def _hopeless(error: Exception, login: Login) -> bool:
+    """Whether no key was offered. A locked one in ~/.ssh is paramiko's last word also when those of the agent were."""
+    if isinstance(error, paramiko.PasswordRequiredException):
+        return login.key is not None or not agent_keys()
+    return str(error) == "No authentication methods available"
 
 
 def run(client: paramiko.SSHClient, script: str, *arguments: str) -> str:

@@ -4,6 +4,7 @@ It runs on `@local`, because its hosts may not exist yet. `--dry` evaluates it u
 printed and nothing touched.
 """
 
+import re
 from collections.abc import Generator, Sequence
 
 import click
@@ -24,14 +25,18 @@ from cloud.work import Work
 from inventories.admins import Admin
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
+from inventories.login import check_key
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red", "!": "magenta", "?": "blue"}
 
 
 def client(site: LoadedSite) -> Client:
-    """The provider's API with the site's own key."""
+    """The provider's API with the site's own key. Raises InputError, never showing the key."""
     provider = site.fleet.provider
     key = site.secrets[provider.api_key].get_secret_value()
+    if not re.fullmatch("[!-~]+", key):
+        hint = 'give it with `mainstay secrets edit` as NAME = "value": one in """...""" ends with a newline'
+        raise InputError(site.secrets.path, provider.api_key, "must be one word of printable ASCII", hint)
     return Client(provider.api_url, key, requests_per_second=provider.requests_per_second, report=report)
 
 
@@ -66,13 +71,14 @@ def show(actions: Sequence[do.Action]) -> None:
 
 
 def check_login(site: LoadedSite) -> None:
-    """First contact needs an admin who gets an account with sudo on every host. Raises InputError."""
+    """First contact needs an admin who gets an account with sudo on every host, and a key. Raises InputError."""
     for name, host in site.fleet.hosts.items():
         if not any(admin.name == site.ssh_user and admin.sudo for admin in site.admins.for_role(host.role)):
             problem = f"{site.ssh_user!r} has no account with sudo on hosts of the role {host.role!r}"
             raise InputError(
                 site.path, f"hosts.{name}.role", problem, f"see roles and sudo in {site.files}/admins.toml"
             )
+    check_key(site)
 
 
 def _apply(state: State, host: Host, site: LoadedSite, seen: Site, api: Client, todo: Sequence[do.Action]) -> bool:

@@ -57,7 +57,7 @@ class Admin(Typed):
     ssh_keys: tuple[Annotated[str, AfterValidator(_ssh_key)], ...] = Field(min_length=1)
     """Lines of authorized_keys, `TYPE BASE64 COMMENT`, checked: ssh-ed25519 or a security key (`sk-`)."""
     age_recipients: tuple[Annotated[str, AfterValidator(keys.recipient)], ...] = ()
-    """What secrets are encrypted to: `age1...` or `ssh-ed25519 AAAA...`. Default: the ssh-ed25519 `ssh_keys`."""
+    """What secrets are encrypted to: `age1...` or `ssh-ed25519 AAAA...`. Empty: the ssh-ed25519 `ssh_keys`."""
     roles: tuple[Annotated[str, AfterValidator(_role)], ...] = Field(default=("*",), min_length=1)
     sudo: bool = True
 
@@ -72,7 +72,7 @@ class Admin(Typed):
     @classmethod
     def _default_recipients(cls, data: dict[str, Any]) -> dict[str, Any]:
         lines = data.get("ssh_keys")
-        if "age_recipients" not in data and isinstance(lines, list):
+        if data.get("age_recipients", []) == [] and isinstance(lines, list):
             usable = [line for line in lines if isinstance(line, str) and line.startswith(keys.ED25519 + " ")]
             return data | {"age_recipients": usable}
         return data

@@ -93,7 +93,10 @@ def _quoted(value: str) -> str:
 def parse(path: Path, text: str) -> dict[str, Plain]:
     """What was typed. Raises InputError for the secrets file at `path`, which never quotes a value."""
     try:
+        text.encode()
         tables = tomllib.loads(text)
+    except UnicodeEncodeError:
+        raise InputError(path, "", "what was typed is not UTF-8", "have your editor save UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(path, "", f"what was typed is not TOML: {error}", 'expected lines NAME = "value"') from None
     return {name: _plain(path, name, given) for name, given in tables.items()}
@@ -141,7 +144,8 @@ def apply(path: Path, before: Mapping[str, Entry], wanted: Changes, readers: Rea
 def _keep(path: Path, lost: list[str], fresh: Mapping[str, Entry]) -> InputError:
     hint = "look at it with `mainstay secrets show`, and edit again"
     if fresh:
-        kept = path.with_name(f"{path.name}.yours")
+        names = (f"{path.name}.yours{number}" for number in ("", *range(2, 1000)))
+        kept = next(free for free in map(path.with_name, names) if not free.exists())
         write(kept, fresh)
         hint = f"yours is kept, encrypted, in {kept}: see it with `mainstay secrets show NAME --file`, and edit again"
     return InputError(path, ", ".join(lost), "changed by somebody else meanwhile: nothing was written", hint)
@@ -166,14 +170,17 @@ def private_folder() -> Iterator[Path]:
 
 
 def edit(text: str) -> str:
-    """The text as the user's editor leaves it. Raises InputError when the editor fails."""
-    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "editor")
+    """The text as the user's editor leaves it. Raises InputError when the editor fails.
+
+    Bytes that are no UTF-8 are escaped as Python does in names of files, so that they can be edited again.
+    """
+    command = _command()
     if "vim" in Path(os.path.realpath(shutil.which(command[0]) or command[0])).name:
         command += VIM
     with _OrderlyEnd() as end, private_folder() as folder:
         file = folder / "secrets.toml"
         file.touch(mode=0o600)
-        file.write_text(text)
+        file.write_text(text, "utf-8", "surrogateescape")
         try:
             editor = subprocess.Popen([*command, str(file)])
         except OSError as error:
@@ -185,7 +192,22 @@ def edit(text: str) -> str:
             _stop(editor)
         if code:
             raise InputError("$EDITOR", "", f"{command[0]!r} ended with {code}: nothing was changed")
-        return file.read_text()
+        try:
+            return file.read_text("utf-8", "surrogateescape")
+        except OSError as error:
+            problem = f"{command[0]!r} left no file: {error.strerror}; nothing was changed"
+            raise InputError("$EDITOR", "", problem, "save the file under the name it was opened by") from error
+
+
+def _command() -> list[str]:
+    given = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "editor"
+    try:
+        words = shlex.split(given)
+    except ValueError as error:
+        raise InputError("$EDITOR", "", f"{given!r} is no command: {error}", "set EDITOR") from None
+    if not words:
+        raise InputError("$EDITOR", "", f"{given!r} is no command", "set EDITOR")
+    return words
 
 
 def _stop(editor: subprocess.Popen[bytes]) -> None:

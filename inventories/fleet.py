@@ -3,22 +3,29 @@
 Pure data: loading, defaults and checks that need no host and no network. Every number carries its unit in its name.
 """
 
+import posixpath
 import re
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
-NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 VOLUME_GB = {"high_perf": (10, 10_000), "storage_opt": (40, 40_000)}
 """What the provider sells, by type (API v2, POST /blocks)."""
+LABEL_BYTES = {"ext4": 16, "xfs": 12, "btrfs": 255}
+"""A volume's name is the label of its filesystem."""
+MOUNT = re.compile(r"/(srv|mnt|data|opt)(/.+)?|/(var|home)/.+")
+"""Where a volume hides nothing that the system or an admin's login needs."""
+VPC_MAX_PREFIX = 29
 PORT = re.compile(r"[1-9]\d{0,4}")
 DNS_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 
 
 def _name(value: str) -> str:
     if not NAME.fullmatch(value):
-        raise ValueError("must be lower-case letters, digits and dashes, starting with a letter")
+        raise ValueError("must be lower-case letters, digits and dashes, a letter first and no dash last")
     return value
 
 
@@ -29,12 +36,36 @@ def _dns_name(value: str) -> str:
 
 
 def _port_range(value: str) -> str:
-    if value:
-        first, _, last = value.partition(":")
-        if not (
-            PORT.fullmatch(first) and PORT.fullmatch(last or first) and 0 < int(first) <= int(last or first) < 2**16
-        ):
-            raise ValueError(f"must be a port from 1 to 65535, or two of them as first:last, not {value!r}")
+    if not value:
+        return value
+    first, _, last = value.partition(":")
+    if not (PORT.fullmatch(first) and PORT.fullmatch(last or first) and 0 < int(first) <= int(last or first) < 2**16):
+        raise ValueError(f"must be a port from 1 to 65535, or two of them as first:last, not {value!r}")
+    return first if last in ("", first) else value
+
+
+def _api_url(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        right = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        right = False
+    if not right or re.search(r"[^!-~]", value):
+        raise ValueError("must be the address of an API, like https://api.vultr.com/v2")
+    return value
+
+
+def _subnet(value: IPv4Network) -> IPv4Network:
+    if not value.is_private:
+        raise ValueError(f"{value} is not private: use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
+    if value.prefixlen > VPC_MAX_PREFIX:
+        raise ValueError(f"{value} is too small: at least a /{VPC_MAX_PREFIX}")
+    return value
+
+
+def _mount(value: str) -> str:
+    if value != posixpath.normpath(value) or not MOUNT.fullmatch(value):
+        raise ValueError(f"must be a plain path below /srv, /var, /mnt, /home, /opt or /data, not {value!r}")
     return value
 
 
@@ -66,7 +97,7 @@ class Site(Typed):
 class Provider(Typed):
     """The cloud the site lives in (Vultr API v2)."""
 
-    api_url: str = "https://api.vultr.com/v2"
+    api_url: Annotated[str, AfterValidator(_api_url)] = "https://api.vultr.com/v2"
     api_key: str = "vultr_api_key"
     """Name of the secret that holds the key."""
     requests_per_second: int = Field(default=20, ge=1, le=30)
@@ -77,7 +108,7 @@ class Vpc(Typed):
     """A private network; hosts reach each other in it and nowhere else."""
 
     region: str
-    subnet: IPv4Network
+    subnet: Annotated[IPv4Network, AfterValidator(_subnet)]
 
 
 class FirewallRule(Typed):
@@ -107,7 +138,7 @@ class Volume(Typed):
 
     size_gb: int
     """In the provider's range for its type: VOLUME_GB."""
-    mount: str = Field(pattern=r"^/[\w./-]+$")
+    mount: Annotated[str, Field(pattern=r"^/[\w./-]+$"), AfterValidator(_mount)]
     filesystem: Literal["ext4", "xfs", "btrfs"] = "ext4"
     block_type: Literal["high_perf", "storage_opt"] = "high_perf"
 
@@ -171,11 +202,18 @@ def problems(fleet: Fleet) -> list[str]:
         for dns in host.dns:
             if dns != fleet.site.domain and not dns.endswith("." + fleet.site.domain):
                 found.append(f"{where}.dns: {dns!r} is not in the site's domain {fleet.site.domain!r}")
+            owner = dns.removesuffix("." + fleet.site.domain)
+            if owner != name and owner in fleet.hosts:
+                found.append(f"{where}.dns: {dns!r} is the name of the host {owner!r}")
         for volume_name, volume in host.volumes.items():
             low, high = VOLUME_GB[volume.block_type]
             if not low <= volume.size_gb <= high:
                 sold = f"{volume.block_type} is sold from {low} to {high} GB, not {volume.size_gb}"
                 found.append(f"{where}.volumes.{volume_name}.size_gb: {sold}")
+            limit = LABEL_BYTES[volume.filesystem]
+            if len(volume_name) > limit:
+                label = f"the name is its {volume.filesystem} label: at most {limit} characters"
+                found.append(f"{where}.volumes.{volume_name}: {label}")
         mounts = [volume.mount for volume in host.volumes.values()]
         found += [f"{where}.volumes: two volumes at {m}" for m in sorted(set(mounts)) if mounts.count(m) > 1]
     vpcs = list(fleet.vpcs.items())

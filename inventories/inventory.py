@@ -137,6 +137,8 @@ def load_site(path: Path | str) -> LoadedSite:
         data = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise InputError(path, "", "no such inventory", f"there are: {', '.join(available())}") from None
+    except OSError as error:
+        raise InputError(path, "", f"cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(path, "", f"not TOML: {error}") from error
     try:
@@ -147,9 +149,9 @@ def load_site(path: Path | str) -> LoadedSite:
     _check_roles(site)
     for name in fleet.hosts:
         site.settings(name)
+    _ = site.lock, site.secrets
     if (site.files / ADMINS).exists():
         _check_admins(site)
-    _ = site.lock, site.secrets
     return site
 
 
@@ -217,9 +219,17 @@ def _check_key(site: LoadedSite, key: Path) -> None:
         raise InputError(site.path, "site.ssh_key", f"{key} is not a private key", hint)
 
 
+def _is_role(name: str) -> bool:
+    """Whether roles/NAME has settings: roles/common has none and is no role."""
+    try:
+        return importlib.util.find_spec(f"roles.{name}.settings") is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def _check_roles(site: LoadedSite) -> None:
     for name, host in site.fleet.hosts.items():
-        if not importlib.util.find_spec(f"roles.{host.role}"):
+        if not _is_role(host.role):
             raise InputError(
                 site.path, f"hosts.{name}.role", f"no role {host.role!r}", "roles are the folders of roles/"
             )
@@ -228,14 +238,14 @@ def _check_roles(site: LoadedSite) -> None:
                 hint = f"its roles are: {', '.join(roles_of(host))}"
                 raise InputError(site.path, f"hosts.{name}.settings.{role}", "the host does not have this role", hint)
     for role in site.fleet.settings:
-        if not importlib.util.find_spec(f"roles.{role}"):
+        if not _is_role(role):
             raise InputError(site.path, f"settings.{role}", "no such role", "roles are the folders of roles/")
 
 
 def _check_admins(site: LoadedSite) -> None:
     for admin in site.admins.all():
         for role in admin.roles:
-            if role not in ("*", "base") and not importlib.util.find_spec(f"roles.{role}"):
+            if role not in ("*", "base") and not _is_role(role):
                 hint = 'roles are the folders of roles/; "*" is all of them'
                 raise InputError(site.files / ADMINS, f"admins.{admin.name}.roles", f"no role {role!r}", hint)
 

@@ -4,10 +4,13 @@ With it deploys need no API key: addresses and pinned SSH host keys come from he
 """
 
 import json
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from inventories import keys
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.fleet import Typed
@@ -45,14 +48,34 @@ class Lock(Typed):
 
 def load(path: Path) -> Lock:
     """Reads a lock file; a missing one is an empty lock. Raises InputError."""
+    hint = "provision writes this file: restore it from git"
     try:
-        return Lock.model_validate_json(path.read_bytes())
+        lock = Lock.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return Lock()
+    except OSError as error:
+        raise InputError(path, "", f"cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise InputError(path, field, first["msg"], "provision writes this file: restore it from git") from error
+        raise InputError(path, field, first["msg"], hint) from error
+    for field, value, check in _checked(lock):
+        try:
+            check(value)
+        except ValueError as error:
+            raise InputError(path, field, str(error).partition("; ")[0], hint) from error
+    return lock
+
+
+def _checked(lock: Lock) -> Iterator[tuple[str, str, Callable[[str], object]]]:
+    """What ssh is given: each field with its value and what must be able to read it. No address yet is none."""
+    for name, host in lock.hosts.items():
+        where = f"hosts.{name}"
+        private = [(f"{where}.vpc_ipv4.{vpc}", address) for vpc, address in host.vpc_ipv4.items()]
+        yield from ((field, value, IPv4Address) for field, value in [(f"{where}.ipv4", host.ipv4), *private] if value)
+        if host.ipv6:
+            yield f"{where}.ipv6", host.ipv6, IPv6Address
+        yield from ((f"{where}.host_keys.{i}", key, keys.parse) for i, key in enumerate(host.host_keys))
 
 
 def save(path: Path, lock: Lock) -> None:

@@ -11,6 +11,7 @@ from pyrage import x25519
 
 from inventories.admins import load_admins, parse
 from inventories.errors import InputError
+from lab.sites import REPOSITORY
 
 FILE = Path("admins.toml")
 
@@ -67,6 +68,14 @@ def test_an_admin_with_only_a_security_key_must_say_what_secrets_are_encrypted_t
     assert "age-keygen" in str(error)
     admins = parse(FILE, {"admins": {"carol": {"ssh_keys": [line], "age_recipients": [AGE]}}})
     assert admins.recipients() == {"carol": (AGE,)}
+
+
+def test_the_example_is_an_admin_who_reads_secrets_with_her_login_key(tmp_path: Path, made: dict[str, str]) -> None:
+    lines = (REPOSITORY / "inventories/admins.example").read_text().splitlines()
+    text = "\n".join(line.removeprefix("# ") for line in lines if line.startswith("# [") or " = " in line)
+    path = tmp_path / "admins.toml"
+    path.write_text(text.replace("ssh-ed25519 AAAA... alice@laptop", made["alice"]))
+    assert load_admins(path).recipients() == {"alice": (made["alice"].rsplit(" ", 1)[0],)}
 
 
 def test_a_given_recipient_stands_instead_of_the_login_keys(made: dict[str, str]) -> None:
@@ -146,7 +155,7 @@ def test_a_name_that_cannot_be_a_persons_account_is_refused(made: dict[str, str]
         ({"ssh_keys": []}, "ssh_keys"),
         ({"ssh_keys": "ssh-ed25519 AAAA"}, "ssh_keys"),
         ({"full_name": "Alice:0:0"}, "full_name"),
-        ({"age_recipients": []}, "age_recipients"),
+        ({"age_recipients": ""}, "age_recipients"),
     ],
 )
 def test_an_unknown_or_wrong_field_is_named(made: dict[str, str], change: dict[str, Any], field: str) -> None:

@@ -135,6 +135,29 @@ def test_a_refusal_is_not_retried_and_carries_the_providers_words(provider: Prov
     assert "KEY" not in str(error.value)
 
 
+@pytest.mark.parametrize("call", ["get", "create"])
+def test_a_key_that_cannot_be_sent_is_not_shown_and_not_retried(
+    provider: Provider, said: list[str], monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    monkeypatch.setattr(module, "GIVE_UP_AFTER_S", 0.1)
+    api = Client(f"http://127.0.0.1:{provider.server.server_port}/v2", "S3CRET\n", report=said.append)
+    with pytest.raises(CloudError) as error:
+        _ = api.get("/things") if call == "get" else api.create("/things", "thing", {}, provider.find(api))
+    assert "S3CRET" not in f"{error.value}{error.value.__cause__}{said}"
+    assert "InvalidHeader" in str(error.value)
+    assert not error.value.passing
+    assert not error.value.doubtful
+    assert said == []
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/v2", "127.0.0.1/v2", "http:///v2"])
+def test_an_address_that_cannot_be_called_is_final(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setattr(module, "GIVE_UP_AFTER_S", 0.1)
+    with pytest.raises(CloudError, match=f"cannot be sent to {url}: ") as error:
+        Client(url, "KEY").get("/things")
+    assert not error.value.passing
+
+
 def test_an_error_in_an_answer_of_status_200_is_an_error(provider: Provider, api: Client) -> None:
     provider.script((200, {"error": "Unable to comply", "status": 412}))
     with pytest.raises(CloudError, match="412 Unable to comply"):

@@ -1,5 +1,6 @@
 """What an inventory file may say, and how it answers when it says something else."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,8 @@ def _set(path: str, value: Any) -> Callable[[Any], None]:
     return change
 
 
+PLAIN = {"role": "web", "plan": "p", "region": "ams"}
+VOLUME = {"size_gb": 10, "mount": "/srv/x"}
 BAD: list[tuple[str, Any, str, str]] = [
     ("hosts/web-1/role", "wbe", "hosts.web-1.role", "no role 'wbe'"),
     ("hosts/web-1/plan", 3, "hosts.web-1.plan", "valid string, found 3"),
@@ -78,6 +81,39 @@ BAD: list[tuple[str, Any, str, str]] = [
         "valid IPv4 or IPv6 network",
     ),
     ("firewalls/public-web/rules", [{"protocol": "tcp", "port": "ssh"}], "firewalls.public-web.rules.0.port", "'ssh'"),
+    ("hosts/web-1/role", "common", "hosts.web-1.role", "no role 'common'"),
+    ("settings/common/x", 1, "settings.common", "no such role"),
+    ("hosts/web-", PLAIN, "hosts.web-", "no dash last"),
+    ("provider/api_url", "api.vultr.com/v2", "provider.api_url", "address of an API"),
+    ("provider/api_url", "ftp://api.vultr.com/v2", "provider.api_url", "address of an API"),
+    ("provider/api_url", "https:///v2", "provider.api_url", "address of an API"),
+    ("provider/api_url", "https://api.vultr.com:port/v2", "provider.api_url", "address of an API"),
+    ("provider/api_url", "https://api.vultr.com/v2\n", "provider.api_url", "address of an API"),
+    ("vpcs/internal/subnet", "8.8.8.0/24", "vpcs.internal.subnet", "not private"),
+    ("vpcs/internal/subnet", "10.20.0.0/30", "vpcs.internal.subnet", "too small"),
+    *[
+        ("hosts/web-1/volumes/content/mount", mount, "hosts.web-1.volumes.content.mount", "plain path below")
+        for mount in (
+            "/srv/../etc",
+            "/srv//web",
+            "//srv/web",
+            "/srv/web/",
+            "/srv/./web",
+            "/etc",
+            "/srvx",
+            "/var",
+            "/home",
+        )
+    ],
+    *[
+        ("hosts/x", {**PLAIN, "volumes": volumes}, field, problem)
+        for volumes, field, problem in (
+            ({"a-name-of-17-byte": VOLUME}, "hosts.x.volumes.a-name-of-17-byte", "ext4 label: at most 16"),
+            ({"a-name-of-13b": {**VOLUME, "filesystem": "xfs"}}, "hosts.x.volumes.a-name-of-13b", "xfs label: at most"),
+            ({"one": VOLUME, "two": VOLUME}, "hosts.x.volumes", "two volumes at /srv/x"),
+        )
+    ],
+    ("hosts/web-1/dns", ["release-1.lab.example.org"], "hosts.web-1.dns", "the name of the host 'release-1'"),
 ]
 
 
@@ -91,6 +127,26 @@ def test_bad_input_is_one_error_that_names_file_and_field(
     assert caught.value.file == str(inventory.with_suffix(".toml"))
     assert caught.value.field == field
     assert problem in caught.value.problem
+
+
+def test_a_range_of_one_port_is_that_port(write: Callable[..., Path]) -> None:
+    rule = {"protocol": "tcp", "port": "22:22"}
+    site = load_site(write(_set("firewalls/public-web/rules", [rule])))
+    assert [rule.port for rule in site.fleet.firewalls["public-web"].rules] == ["22"]
+
+
+def test_a_host_may_list_its_own_name(write: Callable[..., Path]) -> None:
+    inventory = write(_set("hosts/web-1/dns", ["web-1.lab.example.org"]))
+    assert load_site(inventory).fleet.hosts["web-1"].dns == ("web-1.lab.example.org",)
+
+
+@pytest.mark.parametrize("file", ["unit.toml", "lab/site/lock.json", "lab/site/admins.toml", "lab/site/secrets.age"])
+def test_a_folder_where_a_file_belongs_is_named(write: Callable[..., Path], tmp_path: Path, file: str) -> None:
+    inventory = write()
+    (tmp_path / file).unlink(missing_ok=True)
+    (tmp_path / file).mkdir()
+    with pytest.raises(InputError, match=rf"{file}: cannot be read: .*Is a directory"):
+        load_site(inventory)
 
 
 def test_an_admin_of_a_role_that_is_not_there_is_named(write: Callable[..., Path], lab_config: LabConfig) -> None:
@@ -189,6 +245,33 @@ def test_a_damaged_lock_file_is_named(write: Callable[..., Path], lab_config: La
     (lab_config.root / "site/lock.json").write_text('{"hosts": {"web-1": {"ipv4": 3}}}')
     with pytest.raises(InputError, match=r"lock\.json: hosts\.web-1\.instance_id"):
         groups(str(inventory), ["pyinfra", str(inventory), "deploys/web.py"])
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"ipv4": "10.64.0"}, "ipv4"),
+        ({"ipv6": "10.64.0.10"}, "ipv6"),
+        ({"vpc_ipv4": {"internal": "x"}}, "vpc_ipv4.internal"),
+        ({"host_keys": ["ssh-ed25519 AAAA"]}, "host_keys.0"),
+    ],
+)
+def test_a_lock_file_that_no_host_could_be_reached_by_is_refused(
+    tmp_path: Path, change: dict[str, Any], field: str
+) -> None:
+    save(tmp_path / "lock.json", Lock(hosts={"web-1": LOCKED}))
+    held = json.loads((tmp_path / "lock.json").read_text())
+    held["hosts"]["web-1"] |= change
+    (tmp_path / "lock.json").write_text(json.dumps(held))
+    with pytest.raises(InputError) as caught:
+        load(tmp_path / "lock.json")
+    assert caught.value.field == f"hosts.web-1.{field}"
+
+
+def test_a_host_that_is_being_made_has_no_address_yet(tmp_path: Path) -> None:
+    lock = Lock(hosts={"web-1": LockedHost(instance_id="", ipv4="", first_contact_key=KEY)})
+    save(tmp_path / "lock.json", lock)
+    assert load(tmp_path / "lock.json") == lock
 
 
 def test_a_lock_file_reads_back_as_written(tmp_path: Path) -> None:

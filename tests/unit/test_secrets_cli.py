@@ -133,7 +133,10 @@ def test_an_edit_without_a_change_does_not_touch_the_file(
     assert site.stat() == before
 
 
-@pytest.mark.parametrize("script", ['echo "token = " >> "$1"', "exit 3"])
+@pytest.mark.parametrize(
+    "script",
+    ['echo "token = " >> "$1"', "exit 3", """printf 'added = "\\377"\n' >> "$1" """, 'rm "$1"', 'rm "$1"; mkdir "$1"'],
+)
 def test_a_spoiled_edit_changes_nothing(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
@@ -143,6 +146,25 @@ def test_a_spoiled_edit_changes_nothing(
     assert isinstance(done.exception, InputError)
     assert TOKEN not in str(done.exception)
     assert site.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ['"x', " "])
+def test_an_editor_that_is_no_command_is_named(site: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", command)
+    error = _run("edit").exception
+    assert isinstance(error, InputError)
+    assert (error.file, repr(command) in error.problem) == ("$EDITOR", True)
+
+
+def test_what_is_no_utf_8_can_be_edited_again(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _editor(monkeypatch, tmp_path, """printf 'added = "\\377"\n' >> "$1" """)
+    text = editing.edit("")
+    with pytest.raises(InputError, match="not UTF-8"):
+        editing.parse(site, text)
+    _editor(monkeypatch, tmp_path, f"""cp "$1" {tmp_path}/seen""")
+    editing.edit(text)
+    assert (tmp_path / "seen").read_bytes() == b'added = "\xff"\n'
 
 
 def test_the_clear_text_lies_where_only_its_user_gets(
@@ -166,6 +188,17 @@ def test_a_change_made_under_the_editor_is_not_overwritten(
     assert "changed by somebody else meanwhile" in str(done.exception)
     assert _values(site)["token"] == "theirs"
     assert _run("show", "token", "--file", f"{site}.yours").output == "mine\n"
+
+
+def test_a_second_refused_change_keeps_the_first_ones(site: Path, people: dict[str, Path]) -> None:
+    readers = {"alice": [_recipient(people["alice"])]}
+    seen = Secrets(site).entries
+    editing.apply(site, seen, {"token": editing.Plain("theirs")}, readers)
+    kept = [site.with_name(f"secrets.age.yours{number}") for number in ("", 2, 3)]
+    for path in kept:
+        with pytest.raises(InputError, match=f"in {path}:"):
+            editing.apply(site, seen, {"token": editing.Plain(path.name)}, readers)
+    assert [_values(path)["token"] for path in kept] == [path.name for path in kept]
 
 
 def test_rekey_lets_a_new_admin_in_and_the_one_who_left_out(
