@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from inventories.fleet import Volume
 
-LABEL_BYTES = {"ext4": 16, "xfs": 12, "btrfs": 255}
 PACKAGES = {"ext4": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-progs"}
 MAKE = {"ext4": "mkfs.ext4 -q -m 0", "xfs": "mkfs.xfs -q", "btrfs": "mkfs.btrfs -q"}
 GROW = {"ext4": "resize2fs {device}", "xfs": "xfs_growfs {mount}", "btrfs": "btrfs filesystem resize max {mount}"}
@@ -159,9 +158,6 @@ WantedBy=multi-user.target
 
 def _disk(name: str, volume: Volume, ids: Mapping[str, str], seen: Seen) -> Disk:
     """The volume's disk: blank, or with its filesystem."""
-    if len(name) > LABEL_BYTES[volume.filesystem]:
-        limit = LABEL_BYTES[volume.filesystem]
-        raise VolumeError(f"volume {name}: the name is its {volume.filesystem} label: at most {limit} characters")
     device = seen.ids.get(ids.get(name, ""))
     strangers = [disk.device for disk in seen.disks if disk.label == name and disk.device != device]
     if strangers:

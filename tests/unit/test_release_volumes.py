@@ -110,12 +110,6 @@ def test_the_mount_point_changes_owner_last() -> None:
     assert command.index("-mindepth 1 -exec chown") < command.index("chown web:web /srv/release")
 
 
-def test_a_name_too_long_for_a_label_is_refused() -> None:
-    xfs = Volume(size_gb=10, mount="/srv/x", filesystem="xfs")
-    with pytest.raises(VolumeError, match="at most 12 characters"):
-        list(plan({"release-content": xfs}, {}, {}, Seen()))
-
-
 def test_what_the_host_says_is_read() -> None:
     lines = "id virtio-ams-1 /dev/vdb\nid virtio-ams-2 /dev/vdc\n"
     lines += "disk /dev/vdb 10737418240 ext4 content 10737418240\nmount /srv/release /dev/vdb release 0\n"
