@@ -225,24 +225,35 @@ def _changes(call: Call, item: Item) -> Item:
     return {key: value for key, value in asked.items() if item[key] != value}
 
 
+def _action_for(changes: Item) -> str:
+    """What makes the changes of a PATCH real; "" when they are so by being written down."""
+    needed = (("_image", "reinstall"), ("plan", "resize"), ("_vpcs", "network"), ("_ipv6", "network"))
+    return next((action for key, action in needed if key in changes), "")
+
+
 def _patch(call: Call) -> Reply:
+    """All that is asked for, or nothing when the engine fails at it."""
     cloud = call.cloud
     with cloud.store.change():
         item = cloud.unlocked(call.path["id"])
-        os_id = call.integer("os_id", 0)
-        source = _source(call) if os_id else {}
         changes = _changes(call, item)
-        if not changes and not source:
+        if call.integer("os_id", 0):
+            changes |= _source(call) | actions.fresh(cloud, item)
+        elif "plan" in changes:
+            changes["status"] = "resizing"
+        if not changes:
             raise NOTHING
-        cloud.store.put("instance", item | changes)
-    if source:
-        actions.reinstall(call, **source)
-    elif "plan" in changes:
-        cloud.act(item["id"], "resize", change=lambda _: {"status": "resizing"})
-    elif {"_vpcs", "_ipv6"} & changes.keys():
-        cloud.act(item["id"], "network", wait=True)
-    if "firewall_group_id" in changes:
-        cloud.sync_firewall()
+        action = _action_for(changes)
+        if action:
+            item = cloud.record(item, action, changes)
+        else:
+            cloud.store.put("instance", item | changes)
+    try:
+        if action:
+            cloud.carry_out(item, wait=action == "network")
+    finally:
+        if "firewall_group_id" in changes:
+            cloud.sync_firewall()
     return Reply(202, {"instance": _shown(cloud, cloud.instance(item["id"]))})
 
 
