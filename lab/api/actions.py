@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab.api import catalogue, faults, snapshots
-from lab.api.cloud import Action, Cloud
+from lab.api.cloud import Action, Cloud, logged
 from lab.api.store import Item
 from lab.api.wire import NO_CONTENT, ApiError, Call, Reply, Routes
 
@@ -49,28 +49,47 @@ def _network(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
     return {}
 
 
+def _as_before(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
+    """Reserved addresses included, which are recorded with the host that they are on."""
+    before: Item = job.get("before", {})
+    after = item | before
+    own = (after["main_ip"], *after["_extra_ipv4"])
+    for reserved in cloud.store.all("reserved_ip"):
+        if reserved["instance_id"] in ("", item["id"]):
+            owner = item["id"] if reserved["subnet"] in own else ""
+            cloud.store.put("reserved_ip", reserved | {"instance_id": owner})
+    return before
+
+
 def _attach_block(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
     block = cloud.find("block", job["block"], "Invalid block storage ID.")
     cloud.engine.attach_disk(item["id"], block["id"], block["mount_id"])
-    cloud.store.put("block", block | {"attached_to_instance": item["id"]})
+    cloud.store.amend("block", block["id"], {"attached_to_instance": item["id"]})
     return {} if job["live"] else _reboot(cloud, item, job)
 
 
 def _detach_block(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
     if not job["live"]:
         cloud.engine.stop(item["id"])
-    block = cloud.store.get("block", job["block"])
     cloud.engine.detach_disk(item["id"], job["block"])
-    if block:
-        cloud.store.put("block", block | {"attached_to_instance": ""})
+    cloud.store.amend("block", job["block"], {"attached_to_instance": ""})
     return {} if job["live"] else _start(cloud, item, job)
 
 
 def _snapshot(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
-    size = cloud.engine.create_snapshot(item["id"], job["snapshot"])
-    snapshot = cloud.store.get("snapshot", job["snapshot"])
-    if snapshot:
-        cloud.store.put("snapshot", snapshot | {"status": "complete", "size": size, "compressed_size": size})
+    try:
+        size = cloud.engine.create_snapshot(item["id"], job["snapshot"])
+    except Exception:
+        with logged(f"remove what there is of snapshot {job['snapshot']}"):
+            cloud.engine.destroy_snapshot(job["snapshot"])
+        raise
+    done = {"status": "complete", "size": size, "compressed_size": size}
+    cloud.store.amend("snapshot", job["snapshot"], done)
+    return {}
+
+
+def _no_snapshot(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
+    cloud.store.delete("snapshot", job["snapshot"])
     return {}
 
 
@@ -82,7 +101,7 @@ def _delete(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
     cloud.engine.destroy(item["id"])
     with cloud.store.change():
         for block in blocks:
-            cloud.store.put("block", block | {"attached_to_instance": ""})
+            cloud.store.amend("block", block["id"], {"attached_to_instance": ""})
         for reserved in cloud.store.all("reserved_ip"):
             if reserved["instance_id"] == item["id"]:
                 cloud.store.put("reserved_ip", reserved | {"instance_id": ""})
@@ -93,27 +112,28 @@ def _delete(cloud: Cloud, item: Item, job: Item) -> Mapping[str, Any]:
 
 
 ACTIONS: dict[str, Action] = {
-    "create": _create,
-    "start": _start,
-    "halt": _halt,
-    "reboot": _reboot,
-    "resize": _reboot,
-    "reinstall": _reinstall,
-    "network": _network,
-    "attach block": _attach_block,
-    "detach block": _detach_block,
-    "snapshot": _snapshot,
-    "delete": _delete,
+    "create": Action(_create),
+    "start": Action(_start),
+    "halt": Action(_halt),
+    "reboot": Action(_reboot),
+    "resize": Action(_reboot, undo=_as_before),
+    "reinstall": Action(_reinstall),
+    "network": Action(_network, undo=_as_before),
+    "attach block": Action(_attach_block),
+    "detach block": Action(_detach_block),
+    "snapshot": Action(_snapshot, undo=_no_snapshot),
+    "delete": Action(_delete),
 }
+
+
+def fresh(cloud: Cloud, item: Item) -> Item:
+    """What changes in an instance whose root disk is about to be made anew."""
+    return {"status": "pending", "_booted": False, "_boot": faults.of_boot(cloud.store, item)}
 
 
 def reinstall(call: Call, **change: Any) -> Item:
     """Begins to give the instance of the path a fresh root disk."""
-
-    def fresh(item: Item) -> Item:
-        return {"status": "pending", "_booted": False, "_boot": faults.of_boot(call.cloud.store, item), **change}
-
-    return call.cloud.act(call.path["id"], "reinstall", change=fresh)
+    return call.cloud.act(call.path["id"], "reinstall", change=lambda item: fresh(call.cloud, item) | change)
 
 
 def _power(cloud: Cloud, instance_id: str, action: str) -> None:

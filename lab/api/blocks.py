@@ -4,7 +4,7 @@ import secrets
 from uuid import uuid4
 
 from lab.api import catalogue
-from lab.api.cloud import Cloud, now
+from lab.api.cloud import LOCKED, Cloud, answered, logged, now
 from lab.api.store import Item, public
 from lab.api.wire import NO_CONTENT, ApiError, Call, Reply, Routes, page
 
@@ -46,7 +46,8 @@ def _create(call: Call) -> Reply:
         "_deleted": False,
     }
     call.cloud.store.put("block", block)
-    make(call.cloud, block)
+    with answered("create the block storage", lambda: _forget(call.cloud, block)):
+        make(call.cloud, block)
     return Reply(202, {"block": public(block)})
 
 
@@ -54,13 +55,21 @@ def make(cloud: Cloud, block: Item) -> None:
     """Makes the disk of a pending block storage, or what a crash left of it."""
     cloud.engine.create_disk(block["id"], block["size_gb"])
     cloud.engine.resize_disk(block["id"], block["size_gb"])
-    cloud.store.put("block", block | {"status": "active"})
+    cloud.store.amend("block", block["id"], {"status": "active"})
+
+
+def _forget(cloud: Cloud, block: Item) -> None:
+    """A block storage that could not be made never was."""
+    with logged(f"remove what there is of block storage {block['id']}"):
+        cloud.engine.destroy_disk(block["id"])
+    cloud.store.delete("block", block["id"])
 
 
 def remove(cloud: Cloud, block: Item) -> None:
     """Ends what `_delete` began."""
     if block["attached_to_instance"]:
         cloud.engine.detach_disk(block["attached_to_instance"], block["id"])
+        cloud.store.amend("block", block["id"], {"attached_to_instance": ""})
     cloud.engine.destroy_disk(block["id"])
     cloud.store.delete("block", block["id"])
 
@@ -68,10 +77,11 @@ def remove(cloud: Cloud, block: Item) -> None:
 def resume(cloud: Cloud) -> None:
     """After a start: ends what was begun on block storage."""
     for block in cloud.store.all("block"):
-        if block["_deleted"]:
-            remove(cloud, block)
-        elif block["status"] == "pending":
-            make(cloud, block)
+        with logged(f"end what was begun on block storage {block['id']}"):
+            if block["_deleted"]:
+                remove(cloud, block)
+            elif block["status"] == "pending":
+                make(cloud, block)
 
 
 def _patch(call: Call) -> Reply:
@@ -87,10 +97,12 @@ def _patch(call: Call) -> Reply:
             raise ApiError(400, "Nothing to change")
         if "size_gb" in changes:
             changes["status"] = "pending"
+        before = {key: block[key] for key in changes}
         block |= changes
         call.cloud.store.put("block", block)
     if "size_gb" in changes:
-        make(call.cloud, block)
+        with answered("grow the block storage", lambda: call.cloud.store.amend("block", block["id"], before)):
+            make(call.cloud, block)
     return NO_CONTENT
 
 
@@ -100,31 +112,48 @@ def _delete(call: Call) -> Reply:
         block = call.cloud.find("block", call.path["id"], INVALID)
         if block["attached_to_instance"]:
             call.cloud.unlocked(block["attached_to_instance"])
-        block["_deleted"] = True
-        call.cloud.store.put("block", block)
-    remove(call.cloud, block)
+        if call.cloud.awaited("block", block["id"]):
+            raise ApiError(500, LOCKED)
+        call.cloud.store.put("block", block | {"_deleted": True})
+    back = {"_deleted": False}
+    with answered("delete the block storage", lambda: call.cloud.store.amend("block", block["id"], back)):
+        remove(call.cloud, block)
     return NO_CONTENT
 
 
 def _attach(call: Call) -> Reply:
-    block = call.cloud.find("block", call.path["id"], INVALID)
-    instance = call.cloud.store.get("instance", call.text("instance_id"))
+    cloud, block_id = call.cloud, call.path["id"]
+    cloud.find("block", block_id, INVALID)
+    instance = cloud.store.get("instance", call.text("instance_id"))
     if instance is None or instance["_deleted"]:
         raise ApiError(400, "Invalid instance ID.")
-    if block["attached_to_instance"]:
-        raise ApiError(400, "Block storage volume is already attached to a server.")
-    if block["region"] != instance["region"]:
-        raise ApiError(400, "Block storage volume must be in the same region as the server.")
-    call.cloud.act(instance["id"], "attach block", wait=True, block=block["id"], live=call.flag("live"))
+
+    def claim(item: Item) -> Item:
+        """The action that is written down with it keeps every other host from the volume."""
+        block = cloud.find("block", block_id, INVALID)
+        if block["attached_to_instance"] or cloud.awaited("block", block_id):
+            raise ApiError(400, "Block storage volume is already attached to a server.")
+        if block["region"] != item["region"]:
+            raise ApiError(400, "Block storage volume must be in the same region as the server.")
+        return {}
+
+    cloud.act(instance["id"], "attach block", wait=True, change=claim, block=block_id, live=call.flag("live"))
     return NO_CONTENT
 
 
 def _detach(call: Call) -> Reply:
-    block = call.cloud.find("block", call.path["id"], INVALID)
-    if not block["attached_to_instance"]:
-        raise ApiError(400, "Block storage volume is not currently attached to a server.")
-    arguments = {"block": block["id"], "live": call.flag("live")}
-    call.cloud.act(block["attached_to_instance"], "detach block", wait=True, **arguments)
+    cloud, block_id = call.cloud, call.path["id"]
+    unattached = ApiError(400, "Block storage volume is not currently attached to a server.")
+    host = cloud.find("block", block_id, INVALID)["attached_to_instance"]
+    if not host:
+        raise unattached
+
+    def still(item: Item) -> Item:
+        if cloud.find("block", block_id, INVALID)["attached_to_instance"] != host:
+            raise unattached
+        return {}
+
+    cloud.act(host, "detach block", wait=True, change=still, block=block_id, live=call.flag("live"))
     return NO_CONTENT
 
 

@@ -1,8 +1,10 @@
 """The lab's cloud as a whole: what it holds, the engine that makes it real, and the actions under way."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_network
 from threading import Lock
@@ -11,17 +13,51 @@ from typing import Any, Final
 from lab.api import addresses, catalogue, faults
 from lab.api.store import Item, Store
 from lab.api.wire import ApiError
-from lab.engine import Engine, EngineError, Machine, Nic, Rule
+from lab.engine import Engine, Machine, Nic, Rule
 
 log = logging.getLogger(__name__)
 
 LOCKED: Final = "Server is currently locked"
-Action = Callable[["Cloud", Item, Item], Mapping[str, Any]]
-"""(cloud, instance, job) -> what changes in the instance. Must bear being run again from its start after a crash."""
+Step = Callable[["Cloud", Item, Item], Mapping[str, Any]]
+"""(cloud, instance, job) -> what changes in the instance."""
+
+
+def nothing(cloud: "Cloud", item: Item, job: Item) -> Mapping[str, Any]:
+    """The step that changes nothing."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Action:
+    """run must bear being run again from its start after a crash; undo takes back what was recorded, in the store only,
+    when the engine failed at it."""
+
+    run: Step
+    undo: Step = nothing
 
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def logged(what: str) -> Iterator[None]:
+    """What fails inside is logged and goes no further: one thing that cannot be done must not hold up the others."""
+    try:
+        yield
+    except Exception:
+        log.exception("cannot %s", what)
+
+
+@contextmanager
+def answered(what: str, undo: Callable[[], None]) -> Iterator[None]:
+    """What fails inside is an ApiError with the engine's words, once `undo` has taken back what was recorded."""
+    try:
+        yield
+    except Exception as error:
+        log.exception("cannot %s", what)
+        undo()
+        raise ApiError(500, f"Unable to {what}: {error}") from error
 
 
 class Cloud:
@@ -53,6 +89,10 @@ class Cloud:
             raise ApiError(500, LOCKED)
         return item
 
+    def awaited(self, key: str, item_id: str) -> bool:
+        """Whether an action under way names this volume (`block`) or `snapshot`."""
+        return any((item["_job"] or {}).get(key) == item_id for item in self.store.all("instance"))
+
     def act(
         self,
         instance_id: str,
@@ -68,17 +108,27 @@ class Cloud:
         """
         with self.store.change():
             item = self.unlocked(instance_id)
-            item |= dict(change(item))
-            item["_job"] = {"action": action, **arguments}
-            self.store.put("instance", item)
-        done = self.begin(instance_id)
+            item = self.record(item, action, change(item), **arguments)
+        return self.carry_out(item, wait=wait)
+
+    def record(self, item: Item, action: str, changes: Mapping[str, Any], **arguments: Any) -> Item:
+        """Writes an action into an unlocked instance, with the changes that it makes real, and what was `before`. Call
+        inside `store.change()`, and `carry_out` after it."""
+        before = {key: item[key] for key in changes}
+        item = item | dict(changes) | {"_job": {"action": action, "before": before, **arguments}}
+        self.store.put("instance", item)
+        return item
+
+    def carry_out(self, item: Item, *, wait: bool) -> Item:
+        """Begins what is recorded in the instance; see `act`."""
+        done = self.begin(item["id"])
         if not wait:
             return item
         try:
             done.result()
-        except EngineError as error:
-            raise ApiError(500, f"Unable to {action}: {error}") from error
-        return self.store.get("instance", instance_id) or item
+        except Exception as error:
+            raise ApiError(500, f"Unable to {item['_job']['action']}: {error}") from error
+        return self.store.get("instance", item["id"]) or item
 
     def begin(self, instance_id: str) -> "Future[None]":
         """Runs the action that is written in the instance, in the background."""
@@ -89,37 +139,41 @@ class Cloud:
         if item is None or not item["_job"]:
             return
         job = item["_job"]
+        action = self._actions[job["action"]]
         faults.reach(self.store, "recorded", job["action"])
         try:
-            changes = self._actions[job["action"]](self, item, job)
+            changes = action.run(self, item, job)
         except Exception as error:
             log.exception("%s of %s (%s) failed", job["action"], instance_id, item["label"])
-            self._finish(instance_id, {"_error": f"{job['action']}: {error}"})
+            with self.store.change():
+                undone = action.undo(self, item, job)
+                self._finish(instance_id, {"_error": f"{job['action']}: {error}", **undone})
             raise
         faults.reach(self.store, "acted", job["action"])
         self._finish(instance_id, {"_error": "", **changes})
 
     def _finish(self, instance_id: str, changes: Mapping[str, Any]) -> None:
-        with self.store.change():
-            item = self.store.get("instance", instance_id)
-            if item is not None:
-                self.store.put("instance", item | {"_job": None} | dict(changes))
+        self.store.amend("instance", instance_id, {"_job": None, **changes})
 
     def resume(self) -> None:
-        """After a start: carries on with actions that were cut short, and boots hosts that should be running.
-
-        A host that was on its first boot meanwhile found no metadata, hence no user data: it gets a fresh disk and
-        another first boot.
-        """
-        self.sync_firewall()
+        """After a start: carries on with actions that were cut short, and boots hosts that should be running."""
+        with logged("load the firewall's rules"):
+            self.sync_firewall()
         for item in self.store.all("instance"):
-            if item["_job"]:
-                self.store.put("instance", item | {"_job": item["_job"] | {"again": True}})
-                self.begin(item["id"])
-            elif item["power_status"] == "running" and not item["_booted"] and item["_boot"] == "normal":
-                self.act(item["id"], "reinstall")
-            elif item["power_status"] == "running" and not self.engine.status(item["id"]).running:
-                self.act(item["id"], "start")
+            with logged(f"carry on with {item['id']} ({item['label']})"):
+                self._resume(item)
+
+    def _resume(self, item: Item) -> None:
+        """A host that runs is adopted as it is. One that went down on its first boot may have found no metadata, hence
+        no user data: it gets a fresh disk and another first boot, unless its disk came with something on it."""
+        if item["_job"]:
+            self.store.amend("instance", item["id"], {"_job": item["_job"] | {"again": True}})
+            self.begin(item["id"])
+        elif item["_deleted"]:
+            self.carry_out(self.record(item, "delete", {}), wait=False)
+        elif item["power_status"] == "running" and not self.engine.status(item["id"]).running:
+            fresh = not item["_booted"] and item["_boot"] == "normal" and not item["_image"].startswith("snapshot/")
+            self.act(item["id"], "reinstall" if fresh else "start")
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

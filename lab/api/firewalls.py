@@ -1,4 +1,7 @@
-"""Firewall groups and rules. Rules only accept, have integer ids of their group's own, and cannot be changed."""
+"""Firewall groups and rules. Rules only accept, have integer ids of their group's own, and cannot be changed.
+
+A rule whose source is `cloudflare` is kept and shown but opens nothing here: none of its networks is in the lab.
+"""
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
@@ -10,6 +13,7 @@ from lab.api.wire import NO_CONTENT, ApiError, Call, Reply, Routes, page
 
 MAX_RULES = 50
 PROTOCOLS = ("icmp", "tcp", "udp", "gre", "esp", "ah")
+SOURCES = ("", "cloudflare")
 PORT = re.compile(r"(\d{1,5})(?:[:-](\d{1,5}))?")
 INVALID = "Invalid firewall group."
 
@@ -87,12 +91,7 @@ def _port(protocol: str, port: str) -> str:
     return str(first) if first == last else f"{first}:{last}"
 
 
-def _new_rule(call: Call) -> Item:
-    ip_type = call.text("ip_type", call.body.get("type"))
-    protocol = call.text("protocol").lower()
-    if ip_type not in ("v4", "v6") or protocol not in PROTOCOLS:
-        raise ApiError(400, "Invalid ip_type." if protocol in PROTOCOLS else "Invalid protocol.")
-    source = call.text("source", "")
+def _subnet(call: Call, ip_type: str) -> tuple[str, int]:
     size = call.integer("subnet_size")
     try:
         subnet = (IPv4Address if ip_type == "v4" else IPv6Address)(call.text("subnet"))
@@ -100,13 +99,23 @@ def _new_rule(call: Call) -> Item:
         raise ApiError(400, "Invalid subnet.") from None
     if not 0 <= size <= subnet.max_prefixlen:
         raise ApiError(400, "Invalid subnet size.")
+    return str(subnet), size
+
+
+def _new_rule(call: Call) -> Item:
+    ip_type = call.text("ip_type", call.body.get("type"))
+    protocol = call.text("protocol").lower()
+    if ip_type not in ("v4", "v6") or protocol not in PROTOCOLS:
+        raise ApiError(400, "Invalid ip_type." if protocol in PROTOCOLS else "Invalid protocol.")
+    source = call.choice("source", SOURCES, "")
+    subnet, size = ("", 0) if source else _subnet(call, ip_type)
     return {
         "ip_type": ip_type,
         "type": ip_type,
         "action": "accept",
         "protocol": protocol,
         "port": _port(protocol, str(call.body.get("port", ""))),
-        "subnet": str(subnet),
+        "subnet": subnet,
         "subnet_size": size,
         "source": source,
         "notes": call.text("notes", ""),

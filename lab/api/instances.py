@@ -13,6 +13,7 @@ from lab.api.wire import NO_CONTENT, ApiError, Call, Reply, Routes, base64_text,
 
 HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 NOTHING = ApiError(400, "Nothing to change")
+BACKUPS, USER_SCHEMES = ("enabled", "disabled"), ("root", "limited")
 FILTERS = ("tag", "label", "main_ip", "region", "firewall_group_id", "hostname")
 
 
@@ -114,7 +115,7 @@ def _access(call: Call) -> Mapping[str, Any]:
     return {"_ssh_keys": keys, "_script": script["script"] if script else ""}
 
 
-def _main_address(call: Call) -> tuple[str, Item | None]:
+def _main_address(call: Call, region: str) -> tuple[str, Item | None]:
     """The new host's address: a reserved one if it is asked for."""
     reserved_id = call.text("reserved_ipv4", "")
     if not reserved_id:
@@ -122,6 +123,8 @@ def _main_address(call: Call) -> tuple[str, Item | None]:
     reserved = call.cloud.store.get("reserved_ip", reserved_id)
     if reserved is None or reserved["ip_type"] != "v4" or reserved["instance_id"]:
         raise ApiError(400, "Invalid reserved IP.")
+    if reserved["region"] != region:
+        raise ApiError(400, "Reserved IP is in another region than the server.")
     return reserved["subnet"], reserved
 
 
@@ -138,6 +141,20 @@ def join_vpcs(cloud: Cloud, region: str, joined: Mapping[str, str], wanted: list
     return result
 
 
+def _wanted_vpcs(call: Call, region: str, joined: Mapping[str, str]) -> list[str]:
+    """By id, else by `enable_vpc`: one of the region's, made when there is none. Call inside `store.change()`."""
+    named = call.texts("attach_vpc") or call.texts("attach_private_network")
+    if named or joined or not (call.flag("enable_vpc") or call.flag("enable_private_network")):
+        return named
+    from lab.api import vpcs  # which imports this module
+
+    found = [vpc["id"] for vpc in call.cloud.store.all("vpc") if vpc["region"] == region]
+    if not found:
+        vpcs._create(Call(call.cloud, body={"region": region}))
+        return _wanted_vpcs(call, region, joined)
+    return found[:1]
+
+
 def _create(call: Call) -> Reply:
     cloud, config = call.cloud, call.cloud.engine.config
     region = catalogue.region(call.text("region"))["id"]
@@ -147,7 +164,7 @@ def _create(call: Call) -> Reply:
     if not HOSTNAME.fullmatch(hostname):
         raise ApiError(400, "Invalid hostname.")
     with cloud.store.change():
-        address, reserved = _main_address(call)
+        address, reserved = _main_address(call, region)
         item = {
             "id": str(uuid4()),
             **_source(call),
@@ -169,14 +186,14 @@ def _create(call: Call) -> Reply:
             "kvm": "",
             "default_password": "",
             "firewall_group_id": _firewall_group(call),
-            "user_scheme": call.text("user_scheme", "root"),
+            "user_scheme": call.choice("user_scheme", USER_SCHEMES, "root"),
             **_access(call),
             "_user_data": base64_text("user_data", call.text("user_data", "")),
             "_ipv6": "",
             "_extra_ipv4": [],
-            "_vpcs": join_vpcs(cloud, region, {}, call.texts("attach_vpc") or call.texts("attach_private_network")),
+            "_vpcs": join_vpcs(cloud, region, {}, _wanted_vpcs(call, region, {})),
             "_reverse": {},
-            "_backups": call.text("backups", "disabled"),
+            "_backups": call.choice("backups", BACKUPS, "disabled"),
             "_backup_schedule": {"type": "daily", "hour": 3, "dow": 1, "dom": 1},
             "_booted": False,
             "_deleted": False,
@@ -206,9 +223,9 @@ def _changes(call: Call, item: Item) -> Item:
     if "user_data" in body:
         asked["_user_data"] = base64_text("user_data", call.text("user_data"))
     if "user_scheme" in body:
-        asked["user_scheme"] = call.text("user_scheme")
+        asked["user_scheme"] = call.choice("user_scheme", USER_SCHEMES)
     if "backups" in body:
-        asked["_backups"] = call.text("backups")
+        asked["_backups"] = call.choice("backups", BACKUPS)
     if "plan" in body:
         plan = catalogue.plan(call.text("plan"), item["region"])
         if plan["disk"] < item["disk"]:
@@ -218,31 +235,42 @@ def _changes(call: Call, item: Item) -> Item:
     if call.flag("enable_ipv6") and not item["_ipv6"]:
         config = call.cloud.engine.config
         asked["_ipv6"] = str(addresses.ipv6_of(config, IPv4Address(item["main_ip"])))
-    attach = call.texts("attach_vpc") or call.texts("attach_private_network")
+    attach = _wanted_vpcs(call, item["region"], item["_vpcs"])
     leave = call.texts("detach_vpc") or call.texts("detach_private_network")
     joined = join_vpcs(call.cloud, item["region"], item["_vpcs"], attach)
     asked["_vpcs"] = {vpc: address for vpc, address in joined.items() if vpc not in leave}
     return {key: value for key, value in asked.items() if item[key] != value}
 
 
+def _action_for(changes: Item) -> str:
+    """What makes the changes of a PATCH real; "" when they are so by being written down."""
+    needed = (("_image", "reinstall"), ("plan", "resize"), ("_vpcs", "network"), ("_ipv6", "network"))
+    return next((action for key, action in needed if key in changes), "")
+
+
 def _patch(call: Call) -> Reply:
+    """All that is asked for, or nothing when the engine fails at it."""
     cloud = call.cloud
     with cloud.store.change():
         item = cloud.unlocked(call.path["id"])
-        os_id = call.integer("os_id", 0)
-        source = _source(call) if os_id else {}
         changes = _changes(call, item)
-        if not changes and not source:
+        if call.integer("os_id", 0):
+            changes |= _source(call) | actions.fresh(cloud, item)
+        elif "plan" in changes:
+            changes["status"] = "resizing"
+        if not changes:
             raise NOTHING
-        cloud.store.put("instance", item | changes)
-    if source:
-        actions.reinstall(call, **source)
-    elif "plan" in changes:
-        cloud.act(item["id"], "resize", change=lambda _: {"status": "resizing"})
-    elif {"_vpcs", "_ipv6"} & changes.keys():
-        cloud.act(item["id"], "network", wait=True)
-    if "firewall_group_id" in changes:
-        cloud.sync_firewall()
+        action = _action_for(changes)
+        if action:
+            item = cloud.record(item, action, changes)
+        else:
+            cloud.store.put("instance", item | changes)
+    try:
+        if action:
+            cloud.carry_out(item, wait=action == "network")
+    finally:
+        if "firewall_group_id" in changes:
+            cloud.sync_firewall()
     return Reply(202, {"instance": _shown(cloud, cloud.instance(item["id"]))})
 
 

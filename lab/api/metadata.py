@@ -106,7 +106,7 @@ def _walk(found: Any, path: list[str]) -> Response:
     for part in filter(None, path):
         if isinstance(found, list):
             found = dict(enumerate(found))
-            part = int(part) if part.isdigit() else part  # type: ignore[assignment]
+            part = int(part) if part.isdecimal() else part  # type: ignore[assignment]
         if not isinstance(found, dict) or part not in found:
             return PlainTextResponse("Not found", 404)
         found = found[part]

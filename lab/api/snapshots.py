@@ -1,9 +1,12 @@
-"""Snapshots of root disks: pending until copied; an instance can be created from one or put back to it."""
+"""Snapshots of root disks: pending until copied; an instance can be created from one or put back to it.
+
+The lab takes no backups, whatever the schedule says: their list is empty.
+"""
 
 from uuid import uuid4
 
 from lab.api import catalogue
-from lab.api.cloud import LOCKED, Cloud, now
+from lab.api.cloud import LOCKED, Cloud, answered, logged, now
 from lab.api.store import Item, public
 from lab.api.wire import NO_CONTENT, ApiError, Call, Reply, Routes, page
 
@@ -55,10 +58,11 @@ def _put(call: Call) -> Reply:
 def _delete(call: Call) -> Reply:
     with call.cloud.store.change():
         snapshot = call.cloud.find("snapshot", call.path["id"], INVALID)
-        if snapshot["status"] == "pending":
+        if call.cloud.awaited("snapshot", snapshot["id"]):
             raise ApiError(500, LOCKED)
         call.cloud.store.put("snapshot", snapshot | {"_deleted": True})
-    _remove(call.cloud, snapshot)
+    with answered("delete the snapshot", lambda: call.cloud.store.put("snapshot", snapshot)):
+        _remove(call.cloud, snapshot)
     return NO_CONTENT
 
 
@@ -74,7 +78,8 @@ def resume(cloud: Cloud) -> None:
     """Ends deletions that were begun, after a start or when a host that held one up has gone."""
     for snapshot in cloud.store.all("snapshot"):
         if snapshot["_deleted"]:
-            _remove(cloud, snapshot)
+            with logged(f"delete snapshot {snapshot['id']}"):
+                _remove(cloud, snapshot)
 
 
 ROUTES: Routes = (
@@ -83,4 +88,5 @@ ROUTES: Routes = (
     ("GET", "/snapshots/{id}", _get),
     ("PUT", "/snapshots/{id}", _put),
     ("DELETE", "/snapshots/{id}", _delete),
+    ("GET", "/backups", lambda call: page(call, "backups", [])),
 )

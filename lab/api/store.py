@@ -69,6 +69,13 @@ class Store:
                 (kind, item["id"], body),
             )
 
+    def amend(self, kind: str, item_id: str, changes: Item) -> None:
+        """Changes an item as it is by now, if it is still there."""
+        with self.change():
+            item = self.get(kind, item_id)
+            if item is not None:
+                self.put(kind, item | changes)
+
     def delete(self, kind: str, item_id: str) -> None:
         with self.change():
             self._db.execute("DELETE FROM item WHERE kind = ? AND id = ?", (kind, item_id))

@@ -8,6 +8,7 @@ mean unset.
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PER_PAGE, PER_PAGE_MAX = 100, 500
+NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 class ApiError(Exception):
@@ -56,10 +58,16 @@ class Call:
     def text(self, name: str, default: str | None = None) -> str:
         return self._typed(name, str, default)
 
+    def choice(self, name: str, options: Sequence[str], default: str | None = None) -> str:
+        value = self.text(name, default)
+        if value not in options:
+            raise ApiError(400, f"Invalid {name}: it is one of {', '.join(options)}.")
+        return value
+
     def integer(self, name: str, default: int | None = None) -> int:
         """A number; the provider takes it in quotes as well."""
         value = self.body.get(name, default)
-        if isinstance(value, str) and value.lstrip("-").isdigit():
+        if isinstance(value, str) and NUMBER.fullmatch(value):
             return int(value)
         if isinstance(value, bool):
             raise ApiError(400, f"Invalid {name}")
@@ -107,7 +115,7 @@ def page(call: Call, name: str, items: Sequence[Item]) -> Reply:
     """One page of a list. Items carry their place as `_seq`; a cursor names the last (or first) place already shown, so
     that pages stay right while items come and go."""
     raw = call.query.get("per_page", str(PER_PAGE))
-    if not raw.isdigit() or not 1 <= int(raw) <= PER_PAGE_MAX:
+    if not NUMBER.fullmatch(raw) or not 1 <= int(raw) <= PER_PAGE_MAX:
         raise ApiError(400, f"per_page must be between 1 and {PER_PAGE_MAX}")
     size = int(raw)
     direction, place = _read_cursor(call.query.get("cursor", ""))

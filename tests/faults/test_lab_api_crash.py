@@ -13,7 +13,7 @@ import requests
 from lab import lifecycle
 from lab.engine import LabConfig
 from lab.lifecycle import LABS
-from tests.lab_hosts import LabCloud, cloud
+from tests.lab_hosts import Host, LabCloud, cloud
 from tests.waiting import until
 
 pytestmark = pytest.mark.lab
@@ -140,6 +140,44 @@ def test_a_volume_being_attached_is_attached_after_a_kill(api: LabCloud, point: 
     api("DELETE", f"/instances/{host.id}")
     until("detached", lambda: api("GET", path)["block"]["attached_to_instance"] == "")
     api("DELETE", path)
+
+
+def test_a_volume_that_could_not_be_deleted_does_not_keep_the_api_from_starting(api: LabCloud) -> None:
+    host = api.host("busy")
+    block = api("POST", "/blocks", {"region": "ams", "size_gb": 10})["block"]
+    path = f"/blocks/{block['id']}"
+    api("POST", f"{path}/attach", {"instance_id": host.id, "live": True})
+    device = f"/dev/disk/by-id/virtio-{block['mount_id']}"
+    host.ssh(f"mkfs.ext4 -q {device}; mount {device} /mnt; tail -f /dev/null >/mnt/held 2>&1 </dev/null &")
+    refused = api.raw("DELETE", f"/v2{path}")
+    assert (refused.status_code, "target is busy" in refused.json()["error"]) == (500, True)
+    os.kill(daemon_pid(api.config), signal.SIGKILL)
+    again(api)
+    assert api("GET", path)["block"]["attached_to_instance"] == host.id
+    assert host.ssh("findmnt -n -o TARGET /mnt").strip() == "/mnt"
+    api("DELETE", f"/instances/{host.id}")
+    until("detached", lambda: api("GET", path)["block"]["attached_to_instance"] == "")
+    api("DELETE", path)
+
+
+@pytest.mark.full
+def test_a_running_host_that_never_asked_for_its_metadata_is_left_alone(api: LabCloud) -> None:
+    original = api.host("silent")
+    original.ssh("touch /etc/cloud/cloud-init.disabled")
+    snapshot = api("POST", "/snapshots", {"instance_id": original.id})["snapshot"]["id"]
+    until("a snapshot", lambda: api("GET", f"/snapshots/{snapshot}")["snapshot"]["status"] == "complete")
+    copy = api("POST", "/instances", {"region": "ams", "plan": "vc2-1c-1gb", "snapshot_id": snapshot})["instance"]["id"]
+    until("it runs", lambda: api.show(copy)["status"] == "active")
+    host = Host(copy, "silent", api.show(copy)["main_ip"], "", api.folder)
+    until("ssh to it", host.answers)
+    host.ssh("echo mine >/root/kept")
+    os.kill(daemon_pid(api.config), signal.SIGKILL)
+    again(api)
+    assert host.ssh("cat /root/kept").strip() == "mine"
+    assert api.show(copy)["server_status"] == "installingbooting"
+    for instance in (copy, original.id):
+        api("DELETE", f"/instances/{instance}")
+    api("DELETE", f"/snapshots/{snapshot}")
 
 
 def traces(config: LabConfig) -> str:
