@@ -1,5 +1,6 @@
 """Addresses and MACs of hosts: which are free, which is next."""
 
+import hashlib
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from itertools import islice
@@ -40,16 +41,17 @@ def ipv6_of(config: LabConfig, address: IPv4Address) -> IPv6Address:
 def mac_of(config: LabConfig, address: IPv4Address) -> str:
     """The public interface's MAC, in the provider's own range 56:00."""
     offset = int(address) - int(config.network4.network_address)
-    return _mac(0x56, config.index, offset)
+    return _mac(0x56, 0, config.index, *offset.to_bytes(3, "big"))
 
 
-def vpc_mac(config: LabConfig, address: IPv4Address) -> str:
-    """An interface's MAC in a VPC; unique there, which is all that a wire of its own needs."""
-    return _mac(0x5A, config.index, int(address) & 0xFFFFFF)
+def vpc_mac(config: LabConfig, vpc_id: str, address: IPv4Address) -> str:
+    """An interface's MAC in a VPC: unique there by the address, and on its host by the VPC."""
+    vpc, number = hashlib.sha256(vpc_id.encode()).digest(), address.packed
+    return _mac(0x5A, vpc[0], config.index, vpc[1], *number[2:])
 
 
-def _mac(first: int, index: int, number: int) -> str:
-    return ":".join(f"{byte:02x}" for byte in (first, 0, index, *number.to_bytes(3, "big")))
+def _mac(*numbers: int) -> str:
+    return ":".join(f"{byte:02x}" for byte in numbers)
 
 
 def vpc_network(vpc: Item) -> IPv4Network:

@@ -197,7 +197,7 @@ class Cloud:
             vpc = self.store.get("vpc", vpc_id)
             if vpc:
                 interface = IPv4Interface((address, vpc["v4_subnet_mask"]))
-                nics.append(Nic(addresses.vpc_mac(config, interface.ip), vpc_id, (interface,)))
+                nics.append(Nic(addresses.vpc_mac(config, vpc_id, interface.ip), vpc_id, (interface,)))
         return Machine(
             id=item["id"],
             image=item["_image"],

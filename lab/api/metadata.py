@@ -94,11 +94,11 @@ def _of(cloud: Cloud, address: str) -> Item | None:
 
 
 def _fetched(cloud: Cloud, instance_id: str) -> None:
-    """A host that asks for all of its metadata has booted."""
+    """A host that asks for all of its metadata has booted; a slow first boot was its only slow one."""
     with cloud.store.change():
         item = cloud.store.get("instance", instance_id)
         if item and not item["_booted"]:
-            cloud.store.put("instance", item | {"_booted": True})
+            cloud.store.put("instance", item | {"_booted": True, "_boot": "normal"})
 
 
 def _walk(found: Any, path: list[str]) -> Response:

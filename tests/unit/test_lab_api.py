@@ -252,6 +252,13 @@ def test_a_snapshot_is_pending_until_copied_and_makes_new_hosts(api: Client) -> 
     )
 
 
+def test_a_hosts_interfaces_differ_in_all_its_vpcs(api: Client) -> None:
+    subnets = ("10.16.0.0", "172.16.0.0")
+    bodies = [{"region": "ams", "v4_subnet": subnet, "v4_subnet_mask": 24} for subnet in subnets]
+    instance = api.instance(attach_vpc=[api("POST", "/vpcs", body)[1]["vpc"]["id"] for body in bodies])
+    assert len({nic.mac for nic in api.engine.machines[instance["id"]].nics}) == 3
+
+
 def test_hosts_in_a_vpc_get_its_addresses_and_vpc2_is_empty(api: Client) -> None:
     vpc = api("POST", "/vpcs", {"region": "ams", "v4_subnet": "10.20.0.0", "v4_subnet_mask": 24})[1]["vpc"]
     first, second = api.instance(attach_vpc=[vpc["id"]]), api.instance()
