@@ -209,6 +209,26 @@ def _killed_at(site: Site, number: int) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_what_cannot_be_put_back_is_tried_again_and_keeps_nothing_else_from_it(site: Site) -> None:
+    """A directory stands where a file goes, and a user has linked the own keys to somebody else's."""
+    before = site.access(SSHD)
+    rollback = "/usr/local/lib/mainstay/rollback.py"
+    site.root(SSHD, "sh -c 'echo kept >/etc/sysctl.d/stuck.conf; mkdir -p /home/x; ln -sfn ~lab/.ssh /home/x/.ssh'")
+    site.root(SSHD, f"python3 -I {rollback} arm")
+    site.root(SSHD, "sh -c 'rm /etc/sysctl.d/stuck.conf /etc/nftables.conf; mkdir /etc/sysctl.d/stuck.conf'")
+    failed = site.ssh(SSHD, f"sudo python3 -I {rollback} now")
+    assert failed.returncode == 1
+    assert "stuck.conf" in failed.stderr
+    assert site.access(SSHD) == before
+    assert "armed" in site.root(SSHD, "ls /var/lib/mainstay")
+    site.root(SSHD, "sh -c 'sleep 50; rmdir /etc/sysctl.d/stuck.conf'")  # the timer has been there, and failed
+    site.must_be_back(SSHD)
+    assert site.root(SSHD, "cat /etc/sysctl.d/stuck.conf") == "kept\n"
+    site.must_be_disarmed(SSHD)
+    site.root(SSHD, "rm -r /etc/sysctl.d/stuck.conf /home/x")
+    site.must_be_settled(SSHD)
+
+
 def test_a_removed_admin_is_locked_out_at_once_and_let_in_again_when_back(site: Site) -> None:
     declared = site.admins_file.read_text()
     key = site.inventory.parent.parent / "other"

@@ -1,6 +1,7 @@
 """What the base decides without a host: settings, firewall rules, who is locked, what is stale."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from roles.base import firewall, mail
 from roles.base.settings import Mail, Settings
 from roles.base.strangers import LOCKED, NOLOGIN, locking
+from roles.base.tree.usr.local.lib.mainstay import rollback
 from roles.base.tree.usr.local.lib.mainstay.stale import replaced_code, unit_of
 from roles.common import Opening
 
@@ -105,3 +107,55 @@ def test_only_mapped_code_that_is_gone_is_stale() -> None:
 )
 def test_a_process_belongs_to_the_outermost_unit_of_its_group(cgroup: str, unit: str) -> None:
     assert unit_of(cgroup) == unit
+
+
+@pytest.fixture
+def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of alice and bob, with keys; armed with what is guarded of them."""
+    homes = tmp_path / "home"
+    for name in ("alice", "bob"):
+        (homes / name / ".ssh").mkdir(parents=True)
+        (homes / name / ".ssh" / "authorized_keys").write_text(f"{name}\n")
+    monkeypatch.setattr(rollback, "GUARDED", (f"{homes}/*/.ssh/authorized_keys",))
+    monkeypatch.setattr(rollback, "ARMED", tmp_path / "armed")
+    monkeypatch.setattr(rollback, "RECORDS", tmp_path / "units")
+    for path in rollback.guarded():
+        rollback.copy(path, tmp_path / "armed" / "files" / path.relative_to("/"))
+    return homes
+
+
+def test_a_rollback_brings_back_what_was_and_removes_what_was_not(homes: Path) -> None:
+    (homes / "alice/.ssh/authorized_keys").write_text("other\n")
+    (homes / "bob/.ssh/authorized_keys").unlink()
+    (homes / "carol/.ssh").mkdir(parents=True)
+    (homes / "carol/.ssh/authorized_keys").write_text("carol\n")
+    assert rollback.put_back()
+    assert {path.parent.parent.name: path.read_text() for path in rollback.guarded()} == {
+        "alice": "alice\n",
+        "bob": "bob\n",
+    }
+
+
+def test_a_rollback_touches_nothing_through_a_symlink_of_a_user(homes: Path) -> None:
+    for name, target in (("carol", "alice"), ("dave", "alice")):
+        (homes / name).mkdir()
+        (homes / name / ".ssh").symlink_to(homes / target / ".ssh")
+    (homes / "erin").symlink_to(homes / "alice")
+    (homes / "bob/.ssh/authorized_keys").unlink()
+    (homes / "bob/.ssh").rmdir()
+    (homes / "bob/.ssh").symlink_to(homes / "alice/.ssh")
+    assert rollback.put_back()
+    assert rollback.guarded() == {homes / "alice/.ssh/authorized_keys"}
+    assert (homes / "alice/.ssh/authorized_keys").read_text() == "alice\n"
+
+
+def test_one_file_that_cannot_be_put_back_keeps_no_other_from_it(
+    homes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("alice", "bob"):
+        (homes / name / ".ssh/authorized_keys").unlink()
+        (homes / name / ".ssh/authorized_keys").mkdir()
+    (homes / "bob/.ssh/authorized_keys").rmdir()
+    assert not rollback.put_back()
+    assert (homes / "bob/.ssh/authorized_keys").read_text() == "bob\n"
+    assert "alice/.ssh" in capsys.readouterr().err
