@@ -234,6 +234,7 @@ def test_a_removed_admin_is_locked_out_at_once_and_let_in_again_when_back(site: 
     key = site.inventory.parent.parent / "other"
     log_in = ["-o", "IdentitiesOnly=yes", "-i", str(key)]
     assert _as_other(site, log_in) == 0
+    site.root(SSHD, "sh -c 'useradd -m -g users eve; runuser -u eve -- ln -s /home/lab/.ssh /home/eve/.ssh'")
 
     site.change(lambda document: document["admins"].pop("other"), admins=True)
     done = site.deploy(SSHD)
@@ -245,8 +246,10 @@ def test_a_removed_admin_is_locked_out_at_once_and_let_in_again_when_back(site: 
     assert "may not run sudo" in site.root(SSHD, "sudo -l -U other") or "not allowed" in site.root(
         SSHD, "sudo -l -U other"
     )
+    assert site.root(SSHD, "getent passwd eve").strip().endswith("/usr/sbin/nologin")
     site.must_be_settled(SSHD)
 
+    site.root(SSHD, "userdel -r eve")
     site.admins_file.write_text(declared)
     site.must_be_settled(SSHD)
     assert _as_other(site, log_in) == 0

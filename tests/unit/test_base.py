@@ -1,6 +1,7 @@
 """What the base decides without a host: settings, firewall rules, who is locked, what is stale."""
 
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from roles.base import firewall, mail
 from roles.base.settings import Mail, Settings
-from roles.base.strangers import LOCKED, NOLOGIN, locking
+from roles.base.strangers import LOCKED, NOLOGIN, PeopleLook, locking
 from roles.base.tree.usr.local.lib.mainstay import rollback
 from roles.base.tree.usr.local.lib.mainstay.stale import replaced_code, unit_of
 from roles.common import Opening
@@ -76,13 +77,35 @@ def test_ssh_from_one_family_closes_the_other() -> None:
 
 def test_whoever_is_no_admin_is_locked_once_and_who_comes_back_is_opened() -> None:
     look = [
-        "alice:/home/alice:/bin/bash:::alice adm",
-        "bob:/home/bob:/bin/bash::80:bob",
-        f"carol:/home/carol:{NOLOGIN}:{LOCKED}::carol",
-        f"dave:/home/dave:{NOLOGIN}:{LOCKED}:0:dave",
-        f"eve:/home/eve:{NOLOGIN}:{LOCKED}::eve",
+        "alice:/home/alice:/bin/bash:::adm",
+        "bob:/home/bob:/bin/bash::80:",
+        f"carol:/home/carol:{NOLOGIN}:{LOCKED}::",
+        f"dave:/home/dave:{NOLOGIN}:{LOCKED}:0:",
+        f"eve:/home/eve:{NOLOGIN}:{LOCKED}::",
+        f"frank:/home/frank:{NOLOGIN}:{LOCKED}::sudo",
     ]
-    assert locking(look, {"alice", "eve"}) == (["bob:/home/bob", "dave:/home/dave"], ["eve"])
+    locked = ["bob:/home/bob", "dave:/home/dave", "frank:/home/frank"]
+    assert locking(look, {"alice", "eve"}) == (locked, ["eve"])
+
+
+def test_whose_keys_and_groups_are_whose(tmp_path: Path) -> None:
+    """Keys behind a symlink are another's, and the primary group is no right that was given."""
+    for name in ("alice", "bob"):
+        (tmp_path / name / ".ssh").mkdir(parents=True)
+    (tmp_path / "alice/.ssh/authorized_keys").write_text("key\n")
+    (tmp_path / "bob/.ssh/authorized_keys").symlink_to(tmp_path / "alice/.ssh/authorized_keys")
+    (tmp_path / "carol").mkdir()
+    (tmp_path / "carol/.ssh").symlink_to(tmp_path / "alice/.ssh")
+    (tmp_path / "dave").symlink_to(tmp_path / "alice")
+    names = ("alice", "bob", "carol", "dave")
+    passwd = "".join(f"{name}:x:1000:100::{tmp_path / name}:{NOLOGIN}\n" for name in names)
+    script = f"""getent() {{ [ "$1" = shadow ] && echo "$2:*:1:::::{LOCKED}:" || printf %s '{passwd}'; }}
+id() {{ [ "$2" = alice ] && echo users adm sudo || echo users; }}
+{PeopleLook().command()}"""
+    output = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    look = PeopleLook().process(output.splitlines()) or []
+    assert [line.split(":")[5] for line in look] == ["adm sudo", "", "", ""]
+    assert [entry.split(":")[0] for entry in locking(look, {})[0]] == ["alice", "bob"]
 
 
 def test_only_mapped_code_that_is_gone_is_stale() -> None:
