@@ -32,7 +32,7 @@ READERS = ("adm", "systemd-journal")
 """Groups that read logs without sudo."""
 
 ACCESS_UNITS = (
-    Unit("nftables.service", ("/etc/nftables.conf",), reload=True),
+    Unit("nftables.service", ("/etc/nftables.conf",), reload=True, probe="nft list chain inet mainstay input"),
     Unit("systemd-sysctl.service", ("/etc/sysctl.d/*.conf",)),
     Unit("systemd-resolved.service", ("/etc/systemd/resolved.conf.d/*",)),
     Unit("ssh.service", ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*"), reload=True),

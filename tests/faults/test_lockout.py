@@ -122,6 +122,16 @@ def test_a_good_change_is_confirmed_and_stays(site: Site) -> None:
     site.must_be_settled(FIREWALL)
 
 
+def test_a_firewall_that_was_flushed_by_hand_is_set_up_again(site: Site) -> None:
+    before = site.access(FIREWALL)
+    site.root(FIREWALL, "nft flush ruleset")
+    done = site.deploy(FIREWALL)
+    assert done.ok, done.output
+    assert f"{FIREWALL}: base | access in service" in done.changed
+    assert site.access(FIREWALL) == before
+    site.must_be_settled(FIREWALL)
+
+
 def test_a_firewall_or_sshd_that_locks_the_admin_out_is_put_back_within_a_minute(site: Site) -> None:
     before = {host: site.access(host) for host in (FIREWALL, SSHD)}
     site.set(FIREWALL, ssh_sources=[ELSEWHERE])
