@@ -221,9 +221,9 @@ def _killed_at(site: Site, number: int) -> subprocess.CompletedProcess[str]:
 
 def test_what_cannot_be_put_back_is_tried_again_and_keeps_nothing_else_from_it(site: Site) -> None:
     """A directory stands where a file goes, and a user has linked the own keys to somebody else's."""
-    before = site.access(SSHD)
     rollback = "/usr/local/lib/mainstay/rollback.py"
     site.root(SSHD, "sh -c 'echo kept >/etc/sysctl.d/stuck.conf; mkdir -p /home/x; ln -sfn ~lab/.ssh /home/x/.ssh'")
+    before = site.access(SSHD)
     site.root(SSHD, f"python3 -I {rollback} arm")
     site.root(SSHD, "sh -c 'rm /etc/sysctl.d/stuck.conf /etc/nftables.conf; mkdir /etc/sysctl.d/stuck.conf'")
     failed = site.ssh(SSHD, f"sudo python3 -I {rollback} now")
