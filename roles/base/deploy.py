@@ -9,7 +9,7 @@ from inventories.errors import InputError
 from inventories.inventory import LoadedSite, roles_of
 from roles.base import firewall, sysctl
 from roles.base.lockout import ARM, confirmed, settled
-from roles.base.mail import NULLMAILER, mail_files
+from roles.base.mail import REMOTES, absent_files, mail_files, nullmailer
 from roles.base.settings import SSH_PORT, Settings
 from roles.base.strangers import strangers
 from roles.common import Account, Unit, accounts, packages, services, tree
@@ -73,9 +73,10 @@ def base() -> None:
         HERE / "tree",
         settings.model_dump() | {"reboot_at": settings.reboot_at(name)},
         generated=mail_files(site, settings),
-        modes={"/etc/nullmailer/remotes": "0640"},
-        owners={"/etc/nullmailer/remotes": "root:mail"},
-        secret=("/etc/nullmailer/remotes",),
+        absent=absent_files(settings),
+        modes={REMOTES: "0640"},
+        owners={REMOTES: "root:mail"},
+        secret=(REMOTES,),
         validate={"/etc/chrony/*": "chronyd -p -f /etc/chrony/chrony.conf"},
     )
     changes = [
@@ -109,4 +110,4 @@ def base() -> None:
         services("access in service", ACCESS_UNITS, before=ARM),
     ]
     confirmed(name="a new connection", changes=changes)
-    services("services", (*UNITS, *([NULLMAILER] if settings.mail else [])))
+    services("services", (*UNITS, nullmailer(settings)))

@@ -122,6 +122,17 @@ def test_a_good_change_is_confirmed_and_stays(site: Site) -> None:
     site.must_be_settled(FIREWALL)
 
 
+def test_mail_that_is_taken_away_is_off_and_its_password_gone(site: Site) -> None:
+    declared = site.inventory.with_suffix(".toml").read_text()
+    look = "sh -c 'ls /etc/nullmailer/remotes; systemctl is-enabled nullmailer; systemctl is-active nullmailer; true'"
+    assert site.root(FIREWALL, look).split() == ["/etc/nullmailer/remotes", "enabled", "active"]
+    site.change(lambda document: document["settings"]["base"].pop("mail"))
+    site.must_be_settled(FIREWALL)
+    assert site.root(FIREWALL, look).split() == ["disabled", "inactive"]
+    site.inventory.with_suffix(".toml").write_text(declared)
+    site.must_be_settled(FIREWALL)
+
+
 def test_a_firewall_that_was_flushed_by_hand_is_set_up_again(site: Site) -> None:
     before = site.access(FIREWALL)
     site.root(FIREWALL, "nft flush ruleset")

@@ -17,7 +17,7 @@ from testinfra.host import Host
 
 from inventories.fleet import Host as Declared
 from inventories.inventory import LoadedSite, roles_of
-from roles.base import firewall
+from roles.base import firewall, mail
 from roles.base.settings import SSH_PORT, Settings
 from roles.base.strangers import NOLOGIN, PEOPLE
 from roles.base.sysctl import SYSCTL
@@ -253,6 +253,8 @@ def test_names_are_resolved_without_asking_the_neighbours(host: Host) -> None:
 def test_mail_goes_to_the_smarthost_and_its_password_is_nobodys(host: Host, settings: Settings) -> None:
     if settings.mail is None:
         assert not host.service("nullmailer").is_running
+        assert not host.service("nullmailer").is_enabled
+        assert not any(host.file(path).exists for path in mail.absent_files(settings))
         return
     assert host.service("nullmailer").is_running
     assert host.check_output("stat -c '%U:%G %a' /etc/nullmailer/remotes") == "root:mail 640"

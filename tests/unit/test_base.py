@@ -37,6 +37,14 @@ def test_the_smarthosts_line_survives_a_password_with_blanks_and_quotes() -> Non
     ]
 
 
+def test_mail_taken_away_leaves_no_password_and_no_service() -> None:
+    settings = Settings(mail=Mail.model_validate(ADDRESSES))
+    assert mail.absent_files(settings) == ()
+    assert (mail.nullmailer(settings).enabled, mail.nullmailer(settings).running) == (True, True)
+    assert mail.REMOTES in mail.absent_files(Settings())
+    assert (mail.nullmailer(Settings()).enabled, mail.nullmailer(Settings()).running) == (False, False)
+
+
 @pytest.mark.parametrize("window", ["03:00-05:00", "23:30-00:30", "04:00-04:00"])
 def test_each_host_reboots_at_the_same_minute_of_the_window_every_time(window: str) -> None:
     settings = Settings(reboot_window=window)
