@@ -48,6 +48,22 @@ UNITS = (
 )
 
 
+def may_log_in(site: LoadedSite, host: str, role: str, settings: Settings) -> list[str]:
+    """Names for sshd's AllowUsers. Raises InputError if there are none, or `ssh_only` names somebody unknown."""
+    names = [admin.name for admin in site.admins.for_role(role)]
+    allowed = [admin for admin in names if not settings.ssh_only or admin in settings.ssh_only]
+    known = {admin.name for admin in site.admins.all()}
+    unknown = [only for only in settings.ssh_only if only not in known]
+    if unknown or not allowed:
+        raise InputError(
+            site.path,
+            f"hosts.{host}.settings.base.ssh_only",
+            f"{', '.join(unknown)}: no admin" if unknown else "leaves nobody who may log in",
+            f"admins of the role {role!r} in {site.files}/admins.toml: {', '.join(names) or 'none'}",
+        )
+    return allowed
+
+
 @deploy("base")
 def base() -> None:
     """Makes a host what every host is, or finds that it is."""
@@ -57,14 +73,7 @@ def base() -> None:
     role: str = host.data.declared.role
     admins = site.admins.for_role(role)
     names = [admin.name for admin in admins]
-    allowed = [admin for admin in names if not settings.ssh_only or admin in settings.ssh_only]
-    if not allowed:
-        raise InputError(
-            site.path,
-            f"hosts.{name}.settings.base.ssh_only",
-            "leaves nobody who may log in",
-            f"admins of the role {role!r} in {site.files}/admins.toml: {', '.join(names) or 'none'}",
-        )
+    allowed = may_log_in(site, name, role, settings)
 
     settled(name="what an earlier run left")
     packages("packages", dict.fromkeys(PACKAGES))

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from inventories.errors import InputError
+from inventories.fleet import Fleet
+from inventories.inventory import LoadedSite
 from roles.base import firewall, mail
+from roles.base.deploy import may_log_in
 from roles.base.settings import Mail, Settings
 from roles.base.strangers import LOCKED, NOLOGIN, PeopleLook, locking
 from roles.base.tree.usr.local.lib.mainstay import rollback
@@ -45,6 +49,24 @@ def test_mail_taken_away_leaves_no_password_and_no_service() -> None:
     assert (mail.nullmailer(Settings()).enabled, mail.nullmailer(Settings()).running) == (False, False)
 
 
+def test_ssh_only_names_admins_and_leaves_one_of_the_role(tmp_path: Path) -> None:
+    fleet = Fleet.model_validate({"site": {"name": "x", "domain": "example.org"}, "hosts": {}})
+    site = LoadedSite(tmp_path / "x.toml", fleet)
+    site.files.mkdir()
+    for name in ("alice", "bob"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+    keys = {name: (tmp_path / f"{name}.pub").read_text().strip() for name in ("alice", "bob")}
+    tables = f"[admins.alice]\nssh_keys = ['{keys['alice']}']\n[admins.bob]\nssh_keys = ['{keys['bob']}']\n"
+    (site.files / "admins.toml").write_text(f"{tables}roles = ['web']\n")
+    assert may_log_in(site, "a", "release", Settings()) == ["alice"]
+    assert may_log_in(site, "a", "web", Settings(ssh_only=("bob",))) == ["bob"]
+    assert may_log_in(site, "a", "release", Settings(ssh_only=("alice", "bob"))) == ["alice"]
+    with pytest.raises(InputError, match=r"hosts\.a\.settings\.base\.ssh_only: bobb: no admin"):
+        may_log_in(site, "a", "web", Settings(ssh_only=("alice", "bobb")))
+    with pytest.raises(InputError, match="leaves nobody"):
+        may_log_in(site, "a", "release", Settings(ssh_only=("bob",)))
+
+
 @pytest.mark.parametrize("window", ["03:00-05:00", "23:30-00:30", "04:00-04:00"])
 def test_each_host_reboots_at_the_same_minute_of_the_window_every_time(window: str) -> None:
     settings = Settings(reboot_window=window)
@@ -58,7 +80,13 @@ def test_each_host_reboots_at_the_same_minute_of_the_window_every_time(window: s
 
 @pytest.mark.parametrize(
     "bad",
-    [{"reboot_window": "3-5"}, {"ssh_sources": ["everywhere"]}, {"ssh_sources": ["10.0.0.0/99"]}, {"time_servers": []}],
+    [
+        {"reboot_window": "3-5"},
+        {"ssh_sources": ["everywhere"]},
+        {"ssh_sources": ["10.0.0.0/99"]},
+        {"time_servers": []},
+        {"journal_days": 3651},
+    ],
 )
 def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
