@@ -9,7 +9,7 @@ from inventories.errors import InputError
 from inventories.inventory import LoadedSite, roles_of
 from roles.base import firewall, sysctl
 from roles.base.lockout import ARM, confirmed, settled
-from roles.base.mail import NULLMAILER, mail_files
+from roles.base.mail import REMOTES, absent_files, mail_files, nullmailer
 from roles.base.settings import SSH_PORT, Settings
 from roles.base.strangers import strangers
 from roles.common import Account, Unit, accounts, packages, services, tree
@@ -32,7 +32,7 @@ READERS = ("adm", "systemd-journal")
 """Groups that read logs without sudo."""
 
 ACCESS_UNITS = (
-    Unit("nftables.service", ("/etc/nftables.conf",), reload=True),
+    Unit("nftables.service", ("/etc/nftables.conf",), reload=True, probe="nft list chain inet mainstay input"),
     Unit("systemd-sysctl.service", ("/etc/sysctl.d/*.conf",)),
     Unit("systemd-resolved.service", ("/etc/systemd/resolved.conf.d/*",)),
     Unit("ssh.service", ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*"), reload=True),
@@ -48,6 +48,22 @@ UNITS = (
 )
 
 
+def may_log_in(site: LoadedSite, host: str, role: str, settings: Settings) -> list[str]:
+    """Names for sshd's AllowUsers. Raises InputError if there are none, or `ssh_only` names somebody unknown."""
+    names = [admin.name for admin in site.admins.for_role(role)]
+    allowed = [admin for admin in names if not settings.ssh_only or admin in settings.ssh_only]
+    known = {admin.name for admin in site.admins.all()}
+    unknown = [only for only in settings.ssh_only if only not in known]
+    if unknown or not allowed:
+        raise InputError(
+            site.path,
+            f"hosts.{host}.settings.base.ssh_only",
+            f"{', '.join(unknown)}: no admin" if unknown else "leaves nobody who may log in",
+            f"admins of the role {role!r} in {site.files}/admins.toml: {', '.join(names) or 'none'}",
+        )
+    return allowed
+
+
 @deploy("base")
 def base() -> None:
     """Makes a host what every host is, or finds that it is."""
@@ -57,14 +73,7 @@ def base() -> None:
     role: str = host.data.declared.role
     admins = site.admins.for_role(role)
     names = [admin.name for admin in admins]
-    allowed = [admin for admin in names if not settings.ssh_only or admin in settings.ssh_only]
-    if not allowed:
-        raise InputError(
-            site.path,
-            f"hosts.{name}.settings.base.ssh_only",
-            "leaves nobody who may log in",
-            f"admins of the role {role!r} in {site.files}/admins.toml: {', '.join(names) or 'none'}",
-        )
+    allowed = may_log_in(site, name, role, settings)
 
     settled(name="what an earlier run left")
     packages("packages", dict.fromkeys(PACKAGES))
@@ -73,9 +82,10 @@ def base() -> None:
         HERE / "tree",
         settings.model_dump() | {"reboot_at": settings.reboot_at(name)},
         generated=mail_files(site, settings),
-        modes={"/etc/nullmailer/remotes": "0640"},
-        owners={"/etc/nullmailer/remotes": "root:mail"},
-        secret=("/etc/nullmailer/remotes",),
+        absent=absent_files(settings),
+        modes={REMOTES: "0640"},
+        owners={REMOTES: "root:mail"},
+        secret=(REMOTES,),
         validate={"/etc/chrony/*": "chronyd -p -f /etc/chrony/chrony.conf"},
     )
     changes = [
@@ -109,4 +119,4 @@ def base() -> None:
         services("access in service", ACCESS_UNITS, before=ARM),
     ]
     confirmed(name="a new connection", changes=changes)
-    services("services", (*UNITS, *([NULLMAILER] if settings.mail else [])))
+    services("services", (*UNITS, nullmailer(settings)))

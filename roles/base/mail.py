@@ -7,8 +7,19 @@ from inventories.inventory import LoadedSite
 from roles.base.settings import Mail, Settings
 from roles.common import Unit
 
-NULLMAILER = Unit("nullmailer.service", ("/etc/nullmailer/*", "/etc/mailname"))
+REMOTES, ADMIN, SENDER = (f"/etc/nullmailer/{name}" for name in ("remotes", "adminaddr", "allmailfrom"))
 TLS = {"starttls": "--starttls", "tls": "--tls", "none": ""}
+
+
+def nullmailer(settings: Settings) -> Unit:
+    """In service with a smarthost, and out of it without."""
+    wanted = settings.mail is not None
+    return Unit("nullmailer.service", ("/etc/nullmailer/*", "/etc/mailname"), enabled=wanted, running=wanted)
+
+
+def absent_files(settings: Settings) -> tuple[str, ...]:
+    """What an earlier smarthost, and its password, may have left."""
+    return () if settings.mail else (REMOTES, ADMIN, SENDER)
 
 
 def mail_files(site: LoadedSite, settings: Settings) -> Mapping[str, str]:
@@ -17,9 +28,9 @@ def mail_files(site: LoadedSite, settings: Settings) -> Mapping[str, str]:
         return {}
     password = site.secrets[settings.mail.secret].get_secret_value() if settings.mail.secret else ""
     return {
-        "/etc/nullmailer/remotes": remote(settings.mail, password),
-        "/etc/nullmailer/adminaddr": f"{settings.mail.admin}\n",
-        "/etc/nullmailer/allmailfrom": f"{settings.mail.sender}\n",
+        REMOTES: remote(settings.mail, password),
+        ADMIN: f"{settings.mail.admin}\n",
+        SENDER: f"{settings.mail.sender}\n",
     }
 
 

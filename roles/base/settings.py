@@ -92,7 +92,7 @@ class Settings(Typed):
     """Whether security updates may reboot the host when they need to."""
     reboot_window: Annotated[str, AfterValidator(_window)] = "03:00-05:00"
     """When, in UTC; each host has a minute of its own in it."""
-    journal_days: int = Field(default=30, ge=1)
+    journal_days: int = Field(default=30, ge=1, le=3650)
     """How long the journal is kept."""
     journal_mb: int = Field(default=500, ge=50)
     """How much disk the journal may take."""

@@ -4,6 +4,7 @@ An account is a person's when its uid is one that `useradd` gives to people (100
 so that files keep their owner's name; `confirmed` and AllowUsers make it useless for a log-in all the same.
 """
 
+import shlex
 from collections.abc import Collection, Generator, Sequence
 
 from pyinfra.api.command import PyinfraCommand, StringCommand
@@ -19,14 +20,18 @@ LOCKED = "1"
 
 
 class PeopleLook(Look):
-    """NAME:UID:HOME:SHELL:EXPIRY:KEYS:GROUPS of every account; KEYS is the size of authorized_keys, or nothing."""
+    """NAME:UID:HOME:SHELL:EXPIRY:KEYS:GROUPS of every account; KEYS is the size of authorized_keys, or nothing.
+
+    GROUPS are supplementary. Keys behind a symlink are not the account's: it may have made the symlink itself.
+    """
 
     def command(self) -> str:
         return (
             f"echo {LOOKED}; getent passwd | while IFS=: read -r name _ uid _ _ home shell; do "
             f'[ "$uid" -ge {PEOPLE.start} ] && [ "$uid" -lt {PEOPLE.stop} ] || continue; '
             'echo "$name:$home:$shell:$(getent shadow "$name" | cut -d: -f8):'
-            '$(stat -c %s "$home/.ssh/authorized_keys" 2>/dev/null):$(id -Gn "$name")"; done; true'
+            '$([ -L "$home" ] || [ -L "$home/.ssh" ] || stat -c %s "$home/.ssh/authorized_keys" 2>/dev/null):'
+            '$(id -Gn "$name" | cut -s -d " " -f 2-)"; done; true'
         )
 
 
@@ -37,7 +42,7 @@ def locking(look: Sequence[str], admins: Collection[str]) -> tuple[list[str], li
         name, home, shell, expiry, keys, groups = line.split(":")
         if name in admins:
             back += [name] if expiry else []
-        elif (shell, expiry, keys, groups) != (NOLOGIN, LOCKED, "", name):
+        elif (shell, expiry, keys, groups) != (NOLOGIN, LOCKED, "", ""):
             strangers.append(f"{name}:{home}")
     return strangers, back
 
@@ -54,9 +59,10 @@ def strangers(admins: Collection[str], before: Sequence[PyinfraCommand]) -> Gene
     for entry in locked:
         name, home = entry.split(":")
         host.log(f"  {name}: locked, because not an admin of this host")
-        end = f'[ "$SUDO_USER" = {name} ] || pkill -KILL -u {name}; true'
+        end = f'[ "$SUDO_USER" = {name} ] || pkill -KILL -u {name}'
         usermod = f"usermod --lock --expiredate {LOCKED} --shell {NOLOGIN} --groups '' {name}"
-        yield StringCommand(f"{usermod} && rm -f {home}/.ssh/authorized_keys && {{ {end}; }}")
+        remove = f"runuser -u {name} -- rm -f {shlex.quote(f'{home}/.ssh/authorized_keys')}"
+        yield StringCommand(f"{usermod} && {{ {end}; {remove}; true; }}")
     for name in opened:
         host.log(f"  {name}: opened again")
         yield StringCommand(f"usermod --expiredate '' {name}")

@@ -1,4 +1,8 @@
-"""Kernel and network settings of every host. Pure data."""
+"""Kernel and network settings of every host. Pure data.
+
+A key with `*` is set for every interface there is, for `all`, and for `default`: those to come. An interface does not
+follow `all` in each setting, nor `default` once it is there.
+"""
 
 SYSCTL = {
     # An attacker with an account learns less about the kernel, and reaches less of it.
@@ -23,17 +27,13 @@ SYSCTL = {
     # No spoofed sources, no advice on routes from strangers, no floods.
     "net.ipv4.conf.all.rp_filter": "2",
     "net.ipv4.conf.default.rp_filter": "2",
-    "net.ipv4.conf.all.accept_redirects": "0",
-    "net.ipv4.conf.default.accept_redirects": "0",
-    "net.ipv4.conf.all.secure_redirects": "0",
-    "net.ipv4.conf.default.secure_redirects": "0",
-    "net.ipv4.conf.all.send_redirects": "0",
-    "net.ipv4.conf.default.send_redirects": "0",
+    "net.ipv4.conf.*.accept_redirects": "0",
+    "net.ipv4.conf.*.secure_redirects": "0",
+    "net.ipv4.conf.*.send_redirects": "0",
     "net.ipv4.conf.all.accept_source_route": "0",
     "net.ipv4.conf.default.accept_source_route": "0",
     "net.ipv4.conf.all.log_martians": "0",
-    "net.ipv6.conf.all.accept_redirects": "0",
-    "net.ipv6.conf.default.accept_redirects": "0",
+    "net.ipv6.conf.*.accept_redirects": "0",
     "net.ipv6.conf.all.accept_source_route": "0",
     "net.ipv6.conf.default.accept_source_route": "0",
     "net.ipv4.icmp_echo_ignore_broadcasts": "1",

@@ -52,15 +52,16 @@ class PackageLook(Look):
 
 
 class ServiceLook(Look):
-    """State of units, what they were last started with, and the files they should be started with."""
+    """State of units, what they were last started with, their probes, and the files they should be started with."""
 
-    def command(self, units: Sequence[str], patterns: Sequence[str]) -> str:
+    def command(self, units: Sequence[str], patterns: Sequence[str], probes: Sequence[str]) -> str:
         names = shlex.join(units)
+        probed = "".join(f"( {probe} ) </dev/null >/dev/null 2>&1; echo $?; " for probe in probes)
         return (
             f"echo {LOOKED}; systemctl show -p {','.join(service_plan.PROPERTIES)} -- {names}; echo; "
             f"for unit in {names}; do record=; "
             f'[ -r {service_plan.RECORDS}/"$unit" ] && read -r record < {service_plan.RECORDS}/"$unit"; '
-            'echo "$record"; done; echo; '
+            f'echo "$record"; done; {probed}echo; '
             f"find -L {' '.join(map(service_plan.unquoted, patterns))} -type f -printf '{service_plan.LOOK}' "
             "-exec sha256sum -- {} + 2>/dev/null; true"
         )

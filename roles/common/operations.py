@@ -171,7 +171,9 @@ def services(
 @operation()
 def _services(units: Sequence[Unit], before: Sequence[PyinfraCommand]) -> Commands:
     names = [unit.name for unit in units]
-    lines = host.get_fact(facts.ServiceLook, units=names, patterns=service_plan.patterns(units))
+    lines = host.get_fact(
+        facts.ServiceLook, units=names, patterns=service_plan.patterns(units), probes=service_plan.probes(units)
+    )
     if lines is None:
         return
     plan = service_plan.plan(units, *service_plan.parse(units, lines))

@@ -33,6 +33,8 @@ class Unit:
     """A change of `files` is taken up by a reload."""
     enabled: bool = True
     running: bool = True
+    probe: str = ""
+    """A command that fails when a unit that is active does not do its work; it is then reloaded or restarted."""
 
     @property
     def definition(self) -> tuple[str, ...]:
@@ -45,6 +47,8 @@ class Look:
 
     properties: Mapping[str, str]
     record: str
+    probed: bool = True
+    """The unit's probe, if it has one, went well."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,11 @@ def patterns(units: Sequence[Unit]) -> list[str]:
     return list(dict.fromkeys(pattern for unit in units for pattern in (*unit.definition, *unit.files)))
 
 
+def probes(units: Sequence[Unit]) -> list[str]:
+    """All probes that a look must run."""
+    return [unit.probe for unit in units if unit.probe]
+
+
 def unquoted(pattern: str) -> str:
     """For a shell that is to expand the pattern and nothing else."""
     return "".join(part if part in "*?[]" else shlex.quote(part) for part in re.split(r"([*?\[\]])", pattern) if part)
@@ -85,7 +94,9 @@ def parse(units: Sequence[Unit], lines: Sequence[str]) -> tuple[list[Look], dict
             key, _, value = line.partition("=")
             properties[key] = value
         states.append(properties)
-    looks = [Look(properties, next(rest, "")) for properties in states]
+    records = [next(rest, "") for _ in units]
+    probed = [not unit.probe or next(rest, "") == "0" for unit in units]
+    looks = [Look(*look) for look in zip(states, records, probed, strict=True)]
     changed: dict[str, str] = {}
     stamps: dict[str, str] = {}
     for line in rest:
@@ -141,6 +152,8 @@ def _running(unit: Unit, look: Look, record: str, stale: bool) -> tuple[str, str
         return "restart", "its unit file changed since it was started"
     if config != was_config:
         return ("reload" if unit.reload else "restart"), "its files changed since it was started"
+    if not look.probed:
+        return ("reload" if unit.reload else "restart"), f"`{unit.probe}` fails"
     return "", ""
 
 

@@ -342,12 +342,28 @@ def test_accounts_are_made_changed_and_removed(bench: Bench) -> None:
     assert "lab: not removed, because you are logged in as it" in refused.output
 
 
-def test_keys_are_not_written_through_a_symlink_that_a_user_made(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    "by_hand",
+    [
+        "rm -rf /home/eve",
+        "rm -rf /home/eve/.ssh; ln -s /root/trap /home/eve/.ssh",
+        "rm -rf /home/eve/.ssh; touch /home/eve/.ssh; chmod 500 /home/eve",
+        "rm /home/eve/.ssh/authorized_keys; mkdir -p /home/eve/.ssh/authorized_keys/x; chown -R eve: /home/eve",
+    ],
+)
+def test_keys_of_accounts_are_written_whatever_became_of_the_home_and_never_through_a_symlink(
+    bench: Bench, by_hand: str
+) -> None:
     deploy = 'accounts("people", [Account("eve", ssh_keys=("ssh-ed25519 AAAAC3NzEVE eve",))])'
     bench.good(deploy)
-    bench.host.root("rm -rf /home/eve/.ssh /root/trap; mkdir -m 700 /root/trap; ln -s /root/trap /home/eve/.ssh")
-    assert bench.run(deploy).code == 1
+    bench.host.root(f"rm -rf /root/trap; mkdir -m 700 /root/trap; {by_hand}")
+    bench.good(deploy)
     assert bench.host.root("ls -A /root/trap") == ""
+    look = "stat -c %F.%U.%G.%a /home/eve/.ssh; cat /home/eve/.ssh/authorized_keys"
+    assert bench.host.root(look) == "directory.eve.eve.700\nssh-ed25519 AAAAC3NzEVE eve\n"
+    assert bench.good(deploy).changed == []
+    bench.good('accounts("people", [Account("eve", ssh_keys=())])')
+    assert bench.host.root("ls -A /home/eve/.ssh") == ""
     bench.host.root("userdel -rf eve 2>&1", check=False)
 
 

@@ -122,6 +122,27 @@ def test_a_good_change_is_confirmed_and_stays(site: Site) -> None:
     site.must_be_settled(FIREWALL)
 
 
+def test_mail_that_is_taken_away_is_off_and_its_password_gone(site: Site) -> None:
+    declared = site.inventory.with_suffix(".toml").read_text()
+    look = "sh -c 'ls /etc/nullmailer/remotes; systemctl is-enabled nullmailer; systemctl is-active nullmailer; true'"
+    assert site.root(FIREWALL, look).split() == ["/etc/nullmailer/remotes", "enabled", "active"]
+    site.change(lambda document: document["settings"]["base"].pop("mail"))
+    site.must_be_settled(FIREWALL)
+    assert site.root(FIREWALL, look).split() == ["disabled", "inactive"]
+    site.inventory.with_suffix(".toml").write_text(declared)
+    site.must_be_settled(FIREWALL)
+
+
+def test_a_firewall_that_was_flushed_by_hand_is_set_up_again(site: Site) -> None:
+    before = site.access(FIREWALL)
+    site.root(FIREWALL, "nft flush ruleset")
+    done = site.deploy(FIREWALL)
+    assert done.ok, done.output
+    assert f"{FIREWALL}: base | access in service" in done.changed
+    assert site.access(FIREWALL) == before
+    site.must_be_settled(FIREWALL)
+
+
 def test_a_firewall_or_sshd_that_locks_the_admin_out_is_put_back_within_a_minute(site: Site) -> None:
     before = {host: site.access(host) for host in (FIREWALL, SSHD)}
     site.set(FIREWALL, ssh_sources=[ELSEWHERE])
@@ -209,11 +230,32 @@ def _killed_at(site: Site, number: int) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_what_cannot_be_put_back_is_tried_again_and_keeps_nothing_else_from_it(site: Site) -> None:
+    """A directory stands where a file goes, and a user has linked the own keys to somebody else's."""
+    rollback = "/usr/local/lib/mainstay/rollback.py"
+    site.root(SSHD, "sh -c 'echo kept >/etc/sysctl.d/stuck.conf; mkdir -p /home/x; ln -sfn ~lab/.ssh /home/x/.ssh'")
+    before = site.access(SSHD)
+    site.root(SSHD, f"python3 -I {rollback} arm")
+    site.root(SSHD, "sh -c 'rm /etc/sysctl.d/stuck.conf /etc/nftables.conf; mkdir /etc/sysctl.d/stuck.conf'")
+    failed = site.ssh(SSHD, f"sudo python3 -I {rollback} now")
+    assert failed.returncode == 1
+    assert "stuck.conf" in failed.stderr
+    assert site.access(SSHD) == before
+    assert "armed" in site.root(SSHD, "ls /var/lib/mainstay")
+    site.root(SSHD, "sh -c 'sleep 50; rmdir /etc/sysctl.d/stuck.conf'")  # the timer has been there, and failed
+    site.must_be_back(SSHD)
+    assert site.root(SSHD, "cat /etc/sysctl.d/stuck.conf") == "kept\n"
+    site.must_be_disarmed(SSHD)
+    site.root(SSHD, "rm -r /etc/sysctl.d/stuck.conf /home/x")
+    site.must_be_settled(SSHD)
+
+
 def test_a_removed_admin_is_locked_out_at_once_and_let_in_again_when_back(site: Site) -> None:
     declared = site.admins_file.read_text()
     key = site.inventory.parent.parent / "other"
     log_in = ["-o", "IdentitiesOnly=yes", "-i", str(key)]
     assert _as_other(site, log_in) == 0
+    site.root(SSHD, "sh -c 'useradd -m -g users eve; runuser -u eve -- ln -s /home/lab/.ssh /home/eve/.ssh'")
 
     site.change(lambda document: document["admins"].pop("other"), admins=True)
     done = site.deploy(SSHD)
@@ -225,8 +267,10 @@ def test_a_removed_admin_is_locked_out_at_once_and_let_in_again_when_back(site: 
     assert "may not run sudo" in site.root(SSHD, "sudo -l -U other") or "not allowed" in site.root(
         SSHD, "sudo -l -U other"
     )
+    assert site.root(SSHD, "getent passwd eve").strip().endswith("/usr/sbin/nologin")
     site.must_be_settled(SSHD)
 
+    site.root(SSHD, "userdel -r eve")
     site.admins_file.write_text(declared)
     site.must_be_settled(SSHD)
     assert _as_other(site, log_in) == 0

@@ -1,5 +1,6 @@
 """What every host is, whatever its role. Reads only."""
 
+import fnmatch
 import json
 import re
 import socket
@@ -16,7 +17,7 @@ from testinfra.host import Host
 
 from inventories.fleet import Host as Declared
 from inventories.inventory import LoadedSite, roles_of
-from roles.base import firewall
+from roles.base import firewall, mail
 from roles.base.settings import SSH_PORT, Settings
 from roles.base.strangers import NOLOGIN, PEOPLE
 from roles.base.sysctl import SYSCTL
@@ -186,11 +187,16 @@ def test_nothing_listens_that_no_role_declares(host: Host, declared: Declared) -
 
 def test_kernel_and_network_are_set_as_far_as_the_host_may(host: Host) -> None:
     """A container has its host's kernel: there only what /proc lets it write is its own to set."""
-    wanted = {key: f"/proc/sys/{key.replace('.', '/')}" for key in SYSCTL}
-    script = "for path in " + " ".join(wanted.values()) + "; do [ -w $path ] && echo $path $(cat $path); done; true"
+    wanted = {f"/proc/sys/{key.replace('.', '/')}": value for key, value in SYSCTL.items()}
+    script = "for path in " + " ".join(wanted) + "; do [ -w $path ] && echo $path $(cat $path); done; true"
     writable = dict(line.split(" ", 1) for line in host.check_output(script).splitlines())
-    assert writable == {path: SYSCTL[key] for key, path in wanted.items() if path in writable}
-    assert {path for path in wanted.values() if path.startswith("/proc/sys/net/ipv")} <= writable.keys()
+    found = {pattern: fnmatch.filter(writable, pattern) for pattern in wanted}
+    assert writable == {path: wanted[pattern] for pattern, paths in found.items() for path in paths}
+    assert all(paths for pattern, paths in found.items() if pattern.startswith("/proc/sys/net/ipv"))
+    for family in ("ipv4", "ipv6"):
+        interfaces = set(host.check_output(f"ls /proc/sys/net/{family}/conf").split())
+        paths = found[f"/proc/sys/net/{family}/conf/*/accept_redirects"]
+        assert {path.split("/")[-2] for path in paths} == interfaces
 
 
 def test_time_comes_only_from_servers_that_sign_it(host: Host, settings: Settings) -> None:
@@ -247,6 +253,8 @@ def test_names_are_resolved_without_asking_the_neighbours(host: Host) -> None:
 def test_mail_goes_to_the_smarthost_and_its_password_is_nobodys(host: Host, settings: Settings) -> None:
     if settings.mail is None:
         assert not host.service("nullmailer").is_running
+        assert not host.service("nullmailer").is_enabled
+        assert not any(host.file(path).exists for path in mail.absent_files(settings))
         return
     assert host.service("nullmailer").is_running
     assert host.check_output("stat -c '%U:%G %a' /etc/nullmailer/remotes") == "root:mail 640"

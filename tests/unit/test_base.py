@@ -1,13 +1,20 @@
 """What the base decides without a host: settings, firewall rules, who is locked, what is stale."""
 
 import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from inventories.errors import InputError
+from inventories.fleet import Fleet
+from inventories.inventory import LoadedSite
 from roles.base import firewall, mail
+from roles.base.deploy import may_log_in
 from roles.base.settings import Mail, Settings
-from roles.base.strangers import LOCKED, NOLOGIN, locking
+from roles.base.strangers import LOCKED, NOLOGIN, PeopleLook, locking
+from roles.base.tree.usr.local.lib.mainstay import rollback
 from roles.base.tree.usr.local.lib.mainstay.stale import replaced_code, unit_of
 from roles.common import Opening
 
@@ -34,6 +41,32 @@ def test_the_smarthosts_line_survives_a_password_with_blanks_and_quotes() -> Non
     ]
 
 
+def test_mail_taken_away_leaves_no_password_and_no_service() -> None:
+    settings = Settings(mail=Mail.model_validate(ADDRESSES))
+    assert mail.absent_files(settings) == ()
+    assert (mail.nullmailer(settings).enabled, mail.nullmailer(settings).running) == (True, True)
+    assert mail.REMOTES in mail.absent_files(Settings())
+    assert (mail.nullmailer(Settings()).enabled, mail.nullmailer(Settings()).running) == (False, False)
+
+
+def test_ssh_only_names_admins_and_leaves_one_of_the_role(tmp_path: Path) -> None:
+    fleet = Fleet.model_validate({"site": {"name": "x", "domain": "example.org"}, "hosts": {}})
+    site = LoadedSite(tmp_path / "x.toml", fleet)
+    site.files.mkdir()
+    for name in ("alice", "bob"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+    keys = {name: (tmp_path / f"{name}.pub").read_text().strip() for name in ("alice", "bob")}
+    tables = f"[admins.alice]\nssh_keys = ['{keys['alice']}']\n[admins.bob]\nssh_keys = ['{keys['bob']}']\n"
+    (site.files / "admins.toml").write_text(f"{tables}roles = ['web']\n")
+    assert may_log_in(site, "a", "release", Settings()) == ["alice"]
+    assert may_log_in(site, "a", "web", Settings(ssh_only=("bob",))) == ["bob"]
+    assert may_log_in(site, "a", "release", Settings(ssh_only=("alice", "bob"))) == ["alice"]
+    with pytest.raises(InputError, match=r"hosts\.a\.settings\.base\.ssh_only: bobb: no admin"):
+        may_log_in(site, "a", "web", Settings(ssh_only=("alice", "bobb")))
+    with pytest.raises(InputError, match="leaves nobody"):
+        may_log_in(site, "a", "release", Settings(ssh_only=("bob",)))
+
+
 @pytest.mark.parametrize("window", ["03:00-05:00", "23:30-00:30", "04:00-04:00"])
 def test_each_host_reboots_at_the_same_minute_of_the_window_every_time(window: str) -> None:
     settings = Settings(reboot_window=window)
@@ -47,7 +80,13 @@ def test_each_host_reboots_at_the_same_minute_of_the_window_every_time(window: s
 
 @pytest.mark.parametrize(
     "bad",
-    [{"reboot_window": "3-5"}, {"ssh_sources": ["everywhere"]}, {"ssh_sources": ["10.0.0.0/99"]}, {"time_servers": []}],
+    [
+        {"reboot_window": "3-5"},
+        {"ssh_sources": ["everywhere"]},
+        {"ssh_sources": ["10.0.0.0/99"]},
+        {"time_servers": []},
+        {"journal_days": 3651},
+    ],
 )
 def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
@@ -74,13 +113,35 @@ def test_ssh_from_one_family_closes_the_other() -> None:
 
 def test_whoever_is_no_admin_is_locked_once_and_who_comes_back_is_opened() -> None:
     look = [
-        "alice:/home/alice:/bin/bash:::alice adm",
-        "bob:/home/bob:/bin/bash::80:bob",
-        f"carol:/home/carol:{NOLOGIN}:{LOCKED}::carol",
-        f"dave:/home/dave:{NOLOGIN}:{LOCKED}:0:dave",
-        f"eve:/home/eve:{NOLOGIN}:{LOCKED}::eve",
+        "alice:/home/alice:/bin/bash:::adm",
+        "bob:/home/bob:/bin/bash::80:",
+        f"carol:/home/carol:{NOLOGIN}:{LOCKED}::",
+        f"dave:/home/dave:{NOLOGIN}:{LOCKED}:0:",
+        f"eve:/home/eve:{NOLOGIN}:{LOCKED}::",
+        f"frank:/home/frank:{NOLOGIN}:{LOCKED}::sudo",
     ]
-    assert locking(look, {"alice", "eve"}) == (["bob:/home/bob", "dave:/home/dave"], ["eve"])
+    locked = ["bob:/home/bob", "dave:/home/dave", "frank:/home/frank"]
+    assert locking(look, {"alice", "eve"}) == (locked, ["eve"])
+
+
+def test_whose_keys_and_groups_are_whose(tmp_path: Path) -> None:
+    """Keys behind a symlink are another's, and the primary group is no right that was given."""
+    for name in ("alice", "bob"):
+        (tmp_path / name / ".ssh").mkdir(parents=True)
+    (tmp_path / "alice/.ssh/authorized_keys").write_text("key\n")
+    (tmp_path / "bob/.ssh/authorized_keys").symlink_to(tmp_path / "alice/.ssh/authorized_keys")
+    (tmp_path / "carol").mkdir()
+    (tmp_path / "carol/.ssh").symlink_to(tmp_path / "alice/.ssh")
+    (tmp_path / "dave").symlink_to(tmp_path / "alice")
+    names = ("alice", "bob", "carol", "dave")
+    passwd = "".join(f"{name}:x:1000:100::{tmp_path / name}:{NOLOGIN}\n" for name in names)
+    script = f"""getent() {{ [ "$1" = shadow ] && echo "$2:*:1:::::{LOCKED}:" || printf %s '{passwd}'; }}
+id() {{ [ "$2" = alice ] && echo users adm sudo || echo users; }}
+{PeopleLook().command()}"""
+    output = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    look = PeopleLook().process(output.splitlines()) or []
+    assert [line.split(":")[5] for line in look] == ["adm sudo", "", "", ""]
+    assert [entry.split(":")[0] for entry in locking(look, {})[0]] == ["alice", "bob"]
 
 
 def test_only_mapped_code_that_is_gone_is_stale() -> None:
@@ -105,3 +166,55 @@ def test_only_mapped_code_that_is_gone_is_stale() -> None:
 )
 def test_a_process_belongs_to_the_outermost_unit_of_its_group(cgroup: str, unit: str) -> None:
     assert unit_of(cgroup) == unit
+
+
+@pytest.fixture
+def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of alice and bob, with keys; armed with what is guarded of them."""
+    homes = tmp_path / "home"
+    for name in ("alice", "bob"):
+        (homes / name / ".ssh").mkdir(parents=True)
+        (homes / name / ".ssh" / "authorized_keys").write_text(f"{name}\n")
+    monkeypatch.setattr(rollback, "GUARDED", (f"{homes}/*/.ssh/authorized_keys",))
+    monkeypatch.setattr(rollback, "ARMED", tmp_path / "armed")
+    monkeypatch.setattr(rollback, "RECORDS", tmp_path / "units")
+    for path in rollback.guarded():
+        rollback.copy(path, tmp_path / "armed" / "files" / path.relative_to("/"))
+    return homes
+
+
+def test_a_rollback_brings_back_what_was_and_removes_what_was_not(homes: Path) -> None:
+    (homes / "alice/.ssh/authorized_keys").write_text("other\n")
+    (homes / "bob/.ssh/authorized_keys").unlink()
+    (homes / "carol/.ssh").mkdir(parents=True)
+    (homes / "carol/.ssh/authorized_keys").write_text("carol\n")
+    assert rollback.put_back()
+    assert {path.parent.parent.name: path.read_text() for path in rollback.guarded()} == {
+        "alice": "alice\n",
+        "bob": "bob\n",
+    }
+
+
+def test_a_rollback_touches_nothing_through_a_symlink_of_a_user(homes: Path) -> None:
+    for name, target in (("carol", "alice"), ("dave", "alice")):
+        (homes / name).mkdir()
+        (homes / name / ".ssh").symlink_to(homes / target / ".ssh")
+    (homes / "erin").symlink_to(homes / "alice")
+    (homes / "bob/.ssh/authorized_keys").unlink()
+    (homes / "bob/.ssh").rmdir()
+    (homes / "bob/.ssh").symlink_to(homes / "alice/.ssh")
+    assert rollback.put_back()
+    assert rollback.guarded() == {homes / "alice/.ssh/authorized_keys"}
+    assert (homes / "alice/.ssh/authorized_keys").read_text() == "alice\n"
+
+
+def test_one_file_that_cannot_be_put_back_keeps_no_other_from_it(
+    homes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("alice", "bob"):
+        (homes / name / ".ssh/authorized_keys").unlink()
+        (homes / name / ".ssh/authorized_keys").mkdir()
+    (homes / "bob/.ssh/authorized_keys").rmdir()
+    assert not rollback.put_back()
+    assert (homes / "bob/.ssh/authorized_keys").read_text() == "bob\n"
+    assert "alice/.ssh" in capsys.readouterr().err

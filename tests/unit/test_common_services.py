@@ -87,6 +87,23 @@ def test_a_static_unit_needs_no_enabling() -> None:
     assert verbs(unit, Look(UP | {"ActiveState": "inactive", "UnitFileState": "static"}, "")) == ()
 
 
+def test_a_running_unit_whose_probe_fails_is_reloaded_where_it_can_be() -> None:
+    unit = Unit("nginx.service", ("/etc/nginx",), reload=True, probe="curl localhost")
+    action = service_plan.plan([unit], [Look(UP, record(), probed=False)], FILES).actions[0]
+    assert (action.verbs, action.why) == (("reload",), "`curl localhost` fails")
+    assert verbs(unit, Look(UP, record(), probed=True)) == ()
+
+
+def test_each_probe_speaks_for_its_own_unit() -> None:
+    units = [Unit("a.service", probe="cat; false"), Unit("b.service"), Unit("c.service", probe="exit 0")]
+    names = [unit.name for unit in units]
+    command = facts.ServiceLook().command(names, ["/none"], service_plan.probes(units))
+    script = f"systemctl() {{ echo ActiveState=active; echo; echo ActiveState=active; echo; echo Id=c; }}; {command}"
+    output = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    looks, files = service_plan.parse(units, facts.ServiceLook().process(output.splitlines()) or [])
+    assert ([look.probed for look in looks], looks[2].properties, files) == ([False, True, True], {"Id": "c"}, {})
+
+
 def test_what_the_shell_expands_is_what_belongs_to_the_unit(tmp_path: Path) -> None:
     """The patterns of a look are expanded by the host's shell, and matched again here."""
     for name in (
@@ -103,7 +120,7 @@ def test_what_the_shell_expands_is_what_belongs_to_the_unit(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     unit = Unit("x.service", (f"{tmp_path}/*.conf", f"{tmp_path}/dir.d", f"{tmp_path}/q[12]", f"{tmp_path}/none"))
-    command = facts.ServiceLook().command(["x.service"], service_plan.patterns([unit]))
+    command = facts.ServiceLook().command(["x.service"], service_plan.patterns([unit]), [])
     script = f"systemctl() {{ echo LoadState=not-found; }}; {command}"
     output = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
     looks, files = service_plan.parse([unit], facts.ServiceLook().process(output.splitlines()) or [])

@@ -9,8 +9,13 @@ import sys
 import zlib
 from collections.abc import Callable
 
-WRITE_KEYS = """umask 077; cd && mkdir -p .ssh && chmod 700 .ssh && cat > .ssh/.authorized_keys.new &&
+# Whatever the user has made of the own home must not be in the way of any later run.
+OWN_DIRECTORY = """umask 077; chmod u+rwx "$HOME" && cd && { [ -d .ssh ] && [ ! -L .ssh ] || rm -f .ssh; } &&
+mkdir -p .ssh && chmod 700 .ssh && rm -rf .ssh/.authorized_keys.new"""
+WRITE_KEYS = f"""{OWN_DIRECTORY} && cat > .ssh/.authorized_keys.new &&
+{{ [ -L .ssh/authorized_keys ] || [ ! -d .ssh/authorized_keys ] || rm -r .ssh/authorized_keys; }} &&
 mv -fT .ssh/.authorized_keys.new .ssh/authorized_keys"""
+REMOVE_KEYS = f"{OWN_DIRECTORY} && rm -rf .ssh/authorized_keys"
 
 
 class Failure(Exception):
@@ -53,13 +58,12 @@ def groups(name: str, names: list[str]) -> None:
 
 
 def keys(name: str, lines: list[str]) -> None:
-    home = pwd.getpwnam(name).pw_dir
-    as_user = ("runuser", "-u", name, "--")
-    if lines:
-        text = "".join(f"{line}\n" for line in lines)
-        run(*as_user, "env", f"HOME={home}", "sh", "-c", WRITE_KEYS, stdin=text)
-    else:
-        run(*as_user, "rm", "-f", f"{home}/.ssh/authorized_keys")
+    user = pwd.getpwnam(name)
+    if not os.path.lexists(user.pw_dir):
+        run("install", "-d", "-m", "0700", "-o", name, "-g", str(user.pw_gid), user.pw_dir)
+    text = "".join(f"{line}\n" for line in lines)
+    script = WRITE_KEYS if lines else REMOVE_KEYS
+    run("runuser", "-u", name, "--", "env", f"HOME={user.pw_dir}", "sh", "-c", script, stdin=text)
 
 
 def remove(name: str) -> None:

@@ -5,7 +5,8 @@
     rollback.py now      by the timer, or a later deploy: puts back, and makes the services take it up
     rollback.py boot     early at boot, before these services start: puts the files back
 
-Armed is while /var/lib/mainstay/armed exists: it survives a reboot, and a roll-back that was cut off is done again.
+Armed is while /var/lib/mainstay/armed exists: it survives a reboot, and a roll-back that was cut off, or could not put
+everything back, is done again every 45 s. What is reached through a symlink is left alone: a user may have made it.
 """
 
 import fcntl
@@ -13,6 +14,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 STATE = Path("/var/lib/mainstay")
@@ -43,8 +46,14 @@ def run(*command: str) -> int:
     return subprocess.run(command, stdin=subprocess.DEVNULL).returncode
 
 
+def linked(path: Path) -> bool:
+    """Whether a symlink is on the way: the file has another path too, maybe another user's."""
+    return any(part.is_symlink() for part in (path, *path.parents))
+
+
 def guarded() -> set[Path]:
-    return {path for pattern in GUARDED for path in Path("/").glob(pattern[1:]) if path.is_file()}
+    found = {path for pattern in GUARDED for path in Path("/").glob(pattern[1:])}
+    return {path for path in found if path.is_file() and not linked(path)}
 
 
 def network_settings() -> dict[str, str]:
@@ -60,26 +69,31 @@ def network_settings() -> dict[str, str]:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Content, mode, owner and times, complete or not at all."""
-    for parent in [*reversed(target.parents), target.parent]:
+    """Content, mode, owner and times, complete or not at all. Directories that are missing are its owner's."""
+    about = source.stat()
+    for parent in reversed(target.parents):
         if not parent.exists():
             parent.mkdir(mode=0o700)
+            os.chown(parent, about.st_uid, about.st_gid)
     fresh = target.with_name(f".{target.name}.mainstay-rollback")
     fresh.unlink(missing_ok=True)
     shutil.copy2(source, fresh)
-    about = source.stat()
     os.chown(fresh, about.st_uid, about.st_gid)
     with fresh.open("rb") as written:
         os.fsync(written.fileno())
     fresh.rename(target)
 
 
-def set_timer() -> None:
+def stop_timer() -> None:
     run("systemctl", "--quiet", "stop", f"{TIMER}.timer")
-    command = ("systemd-run", "--quiet", "--collect", f"--unit={TIMER}", f"--on-active={SECONDS}")
-    program = ("/usr/bin/python3", "-I", __file__, "now")
-    if run(*command, "--timer-property=AccuracySec=1s", *program):
-        sys.exit("the roll-back's timer cannot be set: nothing was changed")
+
+
+def set_timer(*options: str) -> bool:
+    """Fires again and again, until a roll-back that went well stops it."""
+    stop_timer()
+    command = ("systemd-run", "--quiet", "--collect", f"--unit={TIMER}", *options)
+    times = (f"--on-active={SECONDS}", f"--on-unit-inactive={SECONDS}", "--timer-property=AccuracySec=1s")
+    return not run(*command, *times, "/usr/bin/python3", "-I", __file__, "now")
 
 
 def arm() -> None:
@@ -96,18 +110,35 @@ def arm() -> None:
             sys.exit("the roll-back at boot cannot be enabled: nothing was changed")
         os.sync()
         saving.rename(ARMED)
-    set_timer()
+    if not set_timer():
+        sys.exit("the roll-back's timer cannot be set: nothing was changed")
 
 
-def put_back() -> None:
+def tried(change: Callable[[], None]) -> bool:
+    """Whether it went well: what is wrong with one file keeps no other from being put back."""
+    try:
+        change()
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return False
+    return True
+
+
+def put_back() -> bool:
+    """Whether all went well. What was there comes first, then what was not goes."""
     files = ARMED / "files"
     saved = {Path("/") / path.relative_to(files): path for path in files.rglob("*") if path.is_file()}
-    for path in guarded() - saved.keys():
-        path.unlink()
+    well = True
     for path, source in saved.items():
-        copy(source, path)
+        if linked(path.parent):
+            print(f"{path}: left alone, a symlink is on the way now", file=sys.stderr)
+        else:
+            well &= tried(partial(copy, source, path))
+    for path in guarded() - saved.keys():
+        well &= tried(partial(path.unlink, missing_ok=True))
     for unit in UNITS:  # a later deploy is to see that these do not run what is on disk
         (RECORDS / unit).unlink(missing_ok=True)
+    return well
 
 
 def put_back_network() -> None:
@@ -124,9 +155,10 @@ def put_back_network() -> None:
 
 def roll_back(*, live: bool) -> None:
     if not ARMED.exists():
+        stop_timer()
         return
     print("a change was not confirmed by a new connection: putting back sshd, firewall, network and admins")
-    put_back()
+    well = put_back()
     if live:
         put_back_network()
         run("nft", "-f", "/etc/nftables.conf")
@@ -134,9 +166,13 @@ def roll_back(*, live: bool) -> None:
         for unit in ("systemd-sysctl.service", "systemd-resolved.service", "ssh.service"):
             run("systemctl", "restart", unit)
     os.sync()
+    if not well:
+        if run("systemctl", "--quiet", "is-active", f"{TIMER}.timer"):
+            set_timer("--no-block")  # at boot, timers start later, and the boot waits for this
+        sys.exit(f"not everything could be put back: tried again in {SECONDS} s")
     shutil.rmtree(ARMED)
     if live:
-        run("systemctl", "--quiet", "stop", f"{TIMER}.timer")
+        stop_timer()
 
 
 def disarm() -> None:
@@ -146,7 +182,7 @@ def disarm() -> None:
     shutil.rmtree(done, ignore_errors=True)
     ARMED.rename(done)
     shutil.rmtree(done)
-    run("systemctl", "--quiet", "stop", f"{TIMER}.timer")
+    stop_timer()
 
 
 def main(verb: str) -> None:
