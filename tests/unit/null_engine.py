@@ -34,7 +34,7 @@ class NullEngine:
         self._note("create", machine.id)
 
     def start(self, machine: Machine) -> None:
-        self.hold.wait(10)
+        self.hold.wait(30)
         self.machines[machine.id] = machine
         self.running.add(machine.id)
         self._note("start", machine.id)

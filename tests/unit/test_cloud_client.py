@@ -211,7 +211,7 @@ def test_an_answer_that_never_comes_creates_no_second_thing(
     def answer(method: str, _path: str, _query: dict[str, str], body: Any) -> Answer:
         if method == "POST":
             provider.things.append(body)
-            ended.wait(5)
+            ended.wait(30)
             return LOST, None
         return 200, {"things": provider.things}
 

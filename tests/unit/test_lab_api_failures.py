@@ -49,7 +49,7 @@ def stored(api: Client, kind: str, item_id: str) -> Item:
 
 
 def soon(what: str, true: Any) -> None:
-    until(what, true, timeout_s=5, every_s=0.005)
+    until(what, true, timeout_s=30, every_s=0.005)
 
 
 def restarted(api: Client, engine: NullEngine) -> Cloud:
@@ -144,13 +144,13 @@ def test_a_volume_is_attached_to_one_host_however_many_ask_at_once(api: Client) 
     def wait(call: str) -> None:
         if call == "attach_disk":
             begun.set()
-            go_on.wait(5)
+            go_on.wait(30)
 
     api.engine.on = wait
     path = f"/blocks/{block}"
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(api, "POST", f"{path}/attach", {"instance_id": first, "live": True})
-        assert begun.wait(5)
+        assert begun.wait(30)
         api.engine.on = lambda call: None
         refused = api("POST", f"{path}/attach", {"instance_id": second, "live": True})
         deleted = api("DELETE", path)
@@ -223,7 +223,7 @@ def test_a_snapshot_that_failed_is_no_snapshot(api: Client) -> None:
 
 def test_a_snapshot_is_deleted_unless_it_is_being_taken(api: Client) -> None:
     host, go_on = api.instance()["id"], threading.Event()
-    api.engine.on = lambda call: [go_on.wait(5)].clear() if call == "create_snapshot" else None
+    api.engine.on = lambda call: [go_on.wait(30)].clear() if call == "create_snapshot" else None
     snapshot = api("POST", "/snapshots", {"instance_id": host})[1]["snapshot"]
     assert api("DELETE", f"/snapshots/{snapshot['id']}") == (500, {"error": LOCKED, "status": 500})
     go_on.set()
