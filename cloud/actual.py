@@ -5,10 +5,10 @@ label `SITE/HOST/VOLUME`, VPCs and firewall groups by the description `mainstay:
 changed at the provider; what the lock knows by its id stays the site's whatever is written on it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,8 +17,6 @@ from inventories.fleet import Fleet
 from inventories.lock import Lock, LockedVolume
 
 NO_ADDRESS = "0.0.0.0"  # noqa: S104  # what the provider shows until an instance has one
-
-NO_LOCK = Lock()
 
 
 class _Thing(BaseModel):
@@ -107,6 +105,9 @@ class Plan(_Thing):
     locations: tuple[str, ...] = ()
 
 
+T = TypeVar("T", Instance, Block, Network, Group)
+
+
 class Catalogue(_Thing):
     """What can be bought."""
 
@@ -160,7 +161,7 @@ def instance(item: Item) -> Instance:
     return Instance.model_validate(item | {"v6_main_ip": item.get("v6_main_ip") or networks[0].get("main_ip", "")})
 
 
-def read(client: Client, fleet: Fleet, lock: Lock = NO_LOCK) -> Actual:
+def read(client: Client, fleet: Fleet, lock: Lock) -> Actual:
     """Reads the account, in parallel: what bears the site's marks, and what the lock knows. Raises CloudError."""
     site, domain = fleet.site.name, fleet.site.domain
     lists: dict[str, Callable[[], Any]] = {
@@ -178,14 +179,14 @@ def read(client: Client, fleet: Fleet, lock: Lock = NO_LOCK) -> Actual:
     with ThreadPoolExecutor(PARALLEL) as pool:
         futures = {name: pool.submit(look) for name, look in lists.items()}
         found = {name: future.result() for name, future in futures.items()}
-        vpcs = [n for n in map(Network.model_validate, found["vpcs"]) if n.id in known or name_of(site, n.description)]
-        groups = [
-            g for g in map(Group.model_validate, found["firewalls"]) if g.id in known or name_of(site, g.description)
-        ]
-        instances = [i for i in map(instance, found["instances"]) if i.id in known or host_of(site, i)]
-        blocks = [
-            b for b in map(Block.model_validate, found["blocks"]) if b.id in known or b.label.startswith(f"{site}/")
-        ]
+
+        def ours(things: Iterable[T], marked: Callable[[T], object]) -> list[T]:
+            return [thing for thing in things if thing.id in known or marked(thing)]
+
+        vpcs = ours(map(Network.model_validate, found["vpcs"]), lambda n: name_of(site, n.description))
+        groups = ours(map(Group.model_validate, found["firewalls"]), lambda g: name_of(site, g.description))
+        instances = ours(map(instance, found["instances"]), lambda i: host_of(site, i))
+        blocks = ours(map(Block.model_validate, found["blocks"]), lambda b: b.label.startswith(f"{site}/"))
         if vpcs:
             instances = list(pool.map(lambda i: _with_vpcs(client, i), instances))
         groups = list(pool.map(lambda g: _with_rules(client, g), groups))

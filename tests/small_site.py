@@ -15,6 +15,7 @@ import requests
 from cloud import actual, provision
 from cloud.client import Client
 from inventories.inventory import load_site
+from inventories.lock import Lock
 from inventories.ssh import ssh_config
 from lab.converge import REPOSITORY, Converged, command, converge
 from lab.engine import LabConfig
@@ -52,7 +53,8 @@ class SmallSite:
         return provision.client(load_site(self.inventory))
 
     def seen(self) -> actual.Actual:
-        return actual.read(self.api, load_site(self.inventory).fleet)
+        """What bears the site's marks, whatever the lock knows."""
+        return actual.read(self.api, load_site(self.inventory).fleet, Lock())
 
     def ssh(self, *words: str) -> subprocess.CompletedProcess[str]:
         config = self.inventory.parent / "ssh_config"

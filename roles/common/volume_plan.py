@@ -25,8 +25,9 @@ LOOK = """
 for link in /dev/disk/by-id/*; do
   case $link in *-part[0-9]*) continue;; esac
   [ -b "$link" ] || continue
-  echo "id ${link##*/} $(readlink -f "$link")"
-  device=$(readlink -f "$link"); bytes=$(blockdev --getsize64 "$device")
+  device=$(readlink -f "$link")
+  echo "id ${link##*/} $device"
+  bytes=$(blockdev --getsize64 "$device")
   if found=$(blkid -p -o export "$device"); then
     value() { printf '%s\\n' "$found" | sed -n "s/^$1=//p" | tr -d '\\\\' | tr ' ' _; }
     type=$(value TYPE); label=$(value LABEL); last=$(value FSLASTBLOCK); size=$(value FSBLOCKSIZE)

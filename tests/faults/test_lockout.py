@@ -242,7 +242,11 @@ def test_what_cannot_be_put_back_is_tried_again_and_keeps_nothing_else_from_it(s
     assert "stuck.conf" in failed.stderr
     assert site.access(SSHD) == before
     assert "armed" in site.root(SSHD, "ls /var/lib/mainstay")
-    site.root(SSHD, "sh -c 'sleep 50; rmdir /etc/sysctl.d/stuck.conf'")  # the timer has been there, and failed
+    by_timer = "sudo journalctl -o cat -u mainstay-rollback-timer"
+    until(
+        "the timer's try has failed", lambda: "put back: tried" in site.ssh(SSHD, by_timer).stdout, timeout_s=WITHIN_S
+    )
+    site.root(SSHD, "rmdir /etc/sysctl.d/stuck.conf")
     site.must_be_back(SSHD)
     assert site.root(SSHD, "cat /etc/sysctl.d/stuck.conf") == "kept\n"
     site.must_be_disarmed(SSHD)
