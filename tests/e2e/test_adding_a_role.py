@@ -25,9 +25,10 @@ COPIED = ("cloud", "deploys", "inventories", "lab", "roles", "tests", "config.py
 
 @pytest.fixture(scope="module")
 def docs_lab() -> Iterator[LabConfig]:
-    lifecycle.down("docs")
-    yield lifecycle.up("docs")
-    lifecycle.down("docs")
+    name = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-docs"
+    lifecycle.down(name)
+    yield lifecycle.up(name)
+    lifecycle.down(name)
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +93,10 @@ def _changed(output: str) -> list[str]:
 
 @pytest.mark.lab
 def test_the_role_of_the_document_works_and_a_second_run_changes_nothing(commands: list[list[str]]) -> None:
-    _run(["ruff", "check", "roles/hello", "deploys/hello.py", "tests/roles/test_hello.py"])
-    _run(["ruff", "format", "--check", "roles/hello", "deploys/hello.py", "tests/roles/test_hello.py"])
+    python = ["roles/hello", "deploys/hello.py", "tests/roles/test_hello.py"]
+    _run(["ruff", "check", *python])
+    _run(["ruff", "format", "--check", *python])
+    _run(["mypy", *python])
     provision, site, suite = commands
     _run(provision, "-y")
     assert _changed(_run(site, "-y", "--json"))
