@@ -29,7 +29,7 @@ def _stop(message: str, code: int) -> typer.Exit:
 
 @app.command()
 def up(name: Name = "lab") -> None:
-    """Bring the lab up: network, API, names, package cache. Hosts come by provisioning. Needs root."""
+    """Bring the lab up, without hosts: those come by deploys/provision.py."""
     try:
         config = lifecycle.up(name)
     except (lifecycle.LabError, EngineError) as error:
@@ -41,7 +41,7 @@ def up(name: Name = "lab") -> None:
 def down(
     name: Name = "lab", every: Annotated[bool, typer.Option("--all", help="Every lab of this machine.")] = False
 ) -> None:
-    """Take the lab down with everything it ever made: hosts, volumes, networks, site files. Needs root."""
+    """Take the lab down with everything it ever made, its volumes and site files too."""
     try:
         for one in lifecycle.names() if every else [name]:
             lifecycle.down(one)

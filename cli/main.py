@@ -13,11 +13,12 @@ from inventories.errors import InputError
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="The infrastructure of a free mobile operating system: rehearsed here, then run there.",
+    help="Rehearses, tells and proves the infrastructure of a free mobile operating system. pyinfra changes its hosts.",
+    epilog="Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable.",
     pretty_exceptions_enable=False,
 )
-app.add_typer(lab.app, name="lab", help="The local cloud: hosts like the provider's, on this machine.")
-app.add_typer(secrets.app, name="secrets", help="What the repository holds encrypted.")
+app.add_typer(lab.app, name="lab", help="The local cloud: hosts like the provider's, on this machine. Needs root.")
+app.add_typer(secrets.app, name="secrets", help="What the repository holds encrypted: API keys, passwords.")
 
 
 def main() -> None:
