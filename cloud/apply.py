@@ -38,6 +38,8 @@ def alone(lock_path: Path) -> Iterator[None]:
             raise BusyError(f"{lock_path.parent}: another run provisions this site: wait for its end") from None
         yield
     finally:
+        # By name, because gevent puts off closing what is no plain file: pyinfra plans and applies in one process.
+        fcntl.flock(folder, fcntl.LOCK_UN)
         os.close(folder)
 
 

@@ -1,6 +1,9 @@
 """Provisioning makes what exists what is declared, tells what it cannot, and removes only what is named."""
 
+import contextlib
 import json
+import os
+import pty
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +33,24 @@ def test_dry_touches_nothing(small: SmallSite) -> None:
     assert "a month, without volumes and backups" in done.stderr + done.stdout
     assert not load_site(small.inventory).lock_path.exists()
     assert small.seen() == actual.Actual(catalogue=small.seen().catalogue)
+
+
+def test_an_admin_who_is_asked_and_says_yes_gets_the_site(small: SmallSite) -> None:
+    words = [word for word in command(small.inventory, "provision") if word != "-y"]
+    terminal, theirs = pty.openpty()
+    with subprocess.Popen(words, cwd=REPOSITORY, stdin=theirs, stdout=theirs, stderr=theirs) as pyinfra:
+        os.close(theirs)
+        said = b""
+        while b"enter to execute" not in said.lower():
+            said += os.read(terminal, 4096)
+        os.write(terminal, b"\n")
+        # A terminal whose last writer is gone answers EIO.
+        with contextlib.suppress(OSError):
+            while text := os.read(terminal, 4096):
+                said += text
+    os.close(terminal)
+    assert pyinfra.returncode == 0, said.decode()
+    small.must_be_whole()
 
 
 def test_an_unknown_plan_stops_before_anything_is_created(small: SmallSite) -> None:
