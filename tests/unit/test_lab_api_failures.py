@@ -4,61 +4,18 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lab.api import blocks, snapshots
-from lab.api.actions import ACTIONS
-from lab.api.cloud import LOCKED, Cloud
-from lab.api.store import Item, Store
-from lab.engine import EngineError
-from tests.unit.null_engine import NullEngine
-from tests.unit.test_lab_api import Client, serve
-from tests.waiting import until
-
-BUSY = "umount: target is busy"
+from lab.api.cloud import LOCKED
+from lab.api.store import Item
+from tests.unit.lab_api import BUSY, Client, fail, serve, stored, volume
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Client]:
     with serve(tmp_path) as client:
         yield client
-
-
-def fail(engine: NullEngine, *calls: str, error: type[Exception] = EngineError) -> None:
-    """From now on these calls fail; with no call named, none does."""
-
-    def strike(call: str) -> None:
-        if call in calls:
-            raise error(BUSY)
-
-    engine.on = strike
-
-
-def volume(api: Client) -> str:
-    status, body = api("POST", "/blocks", {"region": "ams", "size_gb": 10})
-    assert status == 202, body
-    return str(body["block"]["id"])
-
-
-def stored(api: Client, kind: str, item_id: str) -> Item:
-    item = api.cloud.store.get(kind, item_id)
-    assert item is not None
-    return item
-
-
-def soon(what: str, true: Any) -> None:
-    until(what, true, timeout_s=30, every_s=0.005)
-
-
-def restarted(api: Client, engine: NullEngine) -> Cloud:
-    """What the next process makes of the same store."""
-    cloud = Cloud(Store(api.engine.config.root / "cloud.db"), engine, ACTIONS)
-    blocks.resume(cloud)
-    snapshots.resume(cloud)
-    cloud.resume()
-    return cloud
 
 
 def test_a_busy_volume_that_cannot_be_deleted_stays_as_it_was(api: Client) -> None:
@@ -87,54 +44,6 @@ def test_a_volume_that_cannot_be_grown_keeps_its_size(api: Client) -> None:
     assert (status, BUSY in body["error"]) == (500, True)
     shown = api("GET", f"/blocks/{block}")[1]["block"]
     assert (shown["size_gb"], shown["cost"], shown["status"]) == (10, 1.0, "active")
-
-
-def test_a_host_whose_deletion_failed_is_deleted_after_a_restart(api: Client) -> None:
-    host = api.instance()["id"]
-    fail(api.engine, "destroy")
-    assert api("DELETE", f"/instances/{host}") == (204, None)
-    soon("it has failed", lambda: not stored(api, "instance", host)["_job"])
-    cloud = restarted(api, NullEngine(api.engine.config))
-    soon("it is gone", lambda: cloud.store.get("instance", host) is None)
-    cloud.close()
-
-
-def test_what_fails_at_a_restart_holds_nothing_else_up(api: Client) -> None:
-    odd, even, volumes = api.instance()["id"], api.instance()["id"], [volume(api) for _ in range(4)]
-    api.cloud.store.put("instance", stored(api, "instance", odd) | {"_boot": "normal", "_image": None})
-    for block in volumes[:2]:
-        api.cloud.store.put("block", stored(api, "block", block) | {"_deleted": True})
-    for block in volumes[2:]:
-        api.cloud.store.put("block", stored(api, "block", block) | {"status": "pending"})
-    for name in ("a", "b"):
-        api.cloud.store.put("snapshot", {"id": name, "_deleted": True, "status": "complete"})
-    engine = NullEngine(api.engine.config)
-    struck: set[str] = set()
-
-    def first_of_each(call: str) -> None:
-        if call in ("destroy_disk", "create_disk", "destroy_snapshot", "set_firewall") and call not in struck:
-            struck.add(call)
-            raise EngineError(BUSY)
-
-    engine.on = first_of_each
-    cloud = restarted(api, engine)
-    assert [block["id"] for block in cloud.store.all("block")] == [volumes[0], *volumes[2:]]
-    assert [block["status"] for block in cloud.store.all("block")[1:]] == ["pending", "active"]
-    assert [snapshot["id"] for snapshot in cloud.store.all("snapshot")] == ["a"]
-    assert "set_firewall" in struck
-    soon("the other host runs", lambda: engine.running == {even})
-    cloud.close()
-
-
-def test_a_restart_leaves_running_hosts_alone_and_never_wipes_one_made_from_a_snapshot(api: Client) -> None:
-    running, stopped = api.instance()["id"], api.instance()["id"]
-    api.cloud.store.put("instance", stored(api, "instance", stopped) | {"_image": "snapshot/s"})
-    engine = NullEngine(api.engine.config)
-    engine.running.add(running)
-    cloud = restarted(api, engine)
-    soon("the stopped one runs", lambda: stopped in engine.running)
-    assert {call[:2] for call in engine.calls if len(call) > 1} == {("start", stopped)}
-    cloud.close()
 
 
 def test_a_volume_is_attached_to_one_host_however_many_ask_at_once(api: Client) -> None:
