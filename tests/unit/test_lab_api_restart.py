@@ -21,6 +21,11 @@ def api(tmp_path: Path) -> Iterator[Client]:
         yield client
 
 
+def booted(api: Client, instance_id: str) -> None:
+    """What the metadata service notes of a host that asked for all of its metadata."""
+    api.cloud.store.put("instance", stored(api, "instance", instance_id) | {"_booted": True})
+
+
 def restarted(api: Client, engine: NullEngine) -> Cloud:
     """What the next process makes of the same store."""
     cloud = Cloud(Store(api.engine.config.root / "cloud.db"), engine, ACTIONS)
@@ -33,8 +38,7 @@ def restarted(api: Client, engine: NullEngine) -> Cloud:
 def test_what_a_crash_cut_short_is_ended_at_the_next_start(tmp_path: Path) -> None:
     with serve(tmp_path) as api:
         instance, no_metadata = api.instance(label="a")["id"], api.instance(label="b")["id"]
-        item = api.cloud.store.get("instance", instance) or {}
-        api.cloud.store.put("instance", item | {"_booted": True})
+        booted(api, instance)
         api.engine.hold.clear()
         half = api("POST", "/instances", DEBIAN | {"label": "half"})[1]["instance"]["id"]
         block = api("POST", "/blocks", {"region": "ams", "size_gb": 10})[1]["block"]["id"]
@@ -98,11 +102,29 @@ def test_what_fails_at_a_restart_holds_nothing_else_up(api: Client) -> None:
 
 
 def test_a_restart_leaves_running_hosts_alone_and_never_wipes_one_made_from_a_snapshot(api: Client) -> None:
-    running, stopped = api.instance()["id"], api.instance()["id"]
-    api.cloud.store.put("instance", stored(api, "instance", stopped) | {"_image": "snapshot/s"})
+    running, silent, stopped = (api.instance()["id"] for _ in range(3))
+    booted(api, running)
+    for host in (silent, stopped):
+        api.cloud.store.put("instance", stored(api, "instance", host) | {"_image": "snapshot/s"})
     engine = NullEngine(api.engine.config)
-    engine.running.add(running)
+    engine.running |= {running, silent}
     cloud = restarted(api, engine)
     soon("the stopped one runs", lambda: stopped in engine.running)
     assert {call[:2] for call in engine.calls if len(call) > 1} == {("start", stopped)}
+    cloud.close()
+
+
+def test_a_host_that_runs_without_its_user_data_is_stopped_before_metadata_is_served_and_boots_afresh(
+    api: Client,
+) -> None:
+    host = api.instance()["id"]
+    engine = NullEngine(api.engine.config)
+    engine.running.add(host)
+    engine.hold.clear()
+    cloud = restarted(api, engine)
+    assert ("stop", host, True) in engine.calls
+    assert host not in engine.running
+    engine.hold.set()
+    soon("it runs", lambda: host in engine.running)
+    assert ("reinstall", host, "debian-13") in engine.calls
     cloud.close()
