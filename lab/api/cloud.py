@@ -71,6 +71,8 @@ class Cloud:
         self.store, self.engine, self._actions = store, engine, actions
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="action")
         self._firewall = Lock()
+        self.volumes = Lock()
+        """Held while a volume's disk is made, grown or removed: two of these at once would leave a disk to nobody."""
 
     def find(self, kind: str, item_id: str, error: str) -> Item:
         """The item, or ApiError 404 with that text. What is being deleted is gone already."""

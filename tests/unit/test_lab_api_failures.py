@@ -9,7 +9,8 @@ import pytest
 
 from lab.api.cloud import LOCKED
 from lab.api.store import Item
-from tests.unit.lab_api import BUSY, Client, fail, serve, stored, volume
+from tests.unit.lab_api import BUSY, Client, fail, serve, soon, stored, volume
+from tests.unit.null_engine import NullEngine
 
 
 @pytest.fixture
@@ -142,3 +143,44 @@ def test_a_snapshot_is_deleted_unless_it_is_being_taken(api: Client) -> None:
     assert api("DELETE", f"/snapshots/{snapshot['id']}")[0] == 500
     fail(api.engine)
     assert api("DELETE", f"/snapshots/{snapshot['id']}") == (204, None)
+
+
+def paused(engine: NullEngine, call: str) -> tuple[threading.Event, threading.Event]:
+    """(it has begun, it may go on): the next such call of the engine waits before it does anything."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(made: str) -> None:
+        if made == call and not begun.is_set():
+            begun.set()
+            go_on.wait(30)
+
+    engine.on = wait
+    return begun, go_on
+
+
+def test_a_volume_that_is_deleted_while_it_is_made_leaves_nothing(api: Client) -> None:
+    begun, go_on = paused(api.engine, "create_disk")
+    with ThreadPoolExecutor() as pool:
+        made = pool.submit(volume, api)
+        assert begun.wait(30)
+        deleted = pool.submit(api, "DELETE", f"/blocks/{api.cloud.store.all('block')[0]['id']}")
+        soon("it is being deleted", lambda: not api("GET", "/blocks")[1]["blocks"])
+        go_on.set()
+        assert made.result()
+        assert deleted.result() == (204, None)
+    assert api.cloud.store.all("block") == []
+    assert api.engine.disks == {}
+
+
+def test_a_volume_that_is_grown_twice_at_once_has_the_last_size(api: Client) -> None:
+    path = f"/blocks/{volume(api)}"
+    begun, go_on = paused(api.engine, "resize_disk")
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(api, "PATCH", path, {"size_gb": 20})
+        assert begun.wait(30)
+        second = pool.submit(api, "PATCH", path, {"size_gb": 30})
+        soon("both are asked for", lambda: api("GET", path)[1]["block"]["size_gb"] == 30)
+        go_on.set()
+        assert (first.result(), second.result()) == ((204, None), (204, None))
+    assert list(api.engine.disks.values()) == [30]
+    assert api("GET", path)[1]["block"]["status"] == "active"
