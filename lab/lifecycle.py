@@ -235,8 +235,8 @@ def _stop_daemon(config: LabConfig) -> None:
 
 
 def _remove(root: Path) -> None:
-    """The lab's folder; last what makes it a lab (name and index, with the key that all look for beside them), so that a
-    `down` cut short can be run again."""
+    """The lab's folder; name and index last, with the key that all look for beside them, so that a `down` cut short can
+    be run again."""
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     left = [mount for mount in mounts if Path(mount).is_relative_to(root)]
     if left:

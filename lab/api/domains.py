@@ -117,7 +117,7 @@ def _checked(record: Item) -> Item:
     if not 120 <= record["ttl"] <= 604_800:
         raise ApiError(400, "Invalid TTL: 120 to 604800 seconds.")
     try:
-        names.rdata(record)
+        names.check(record)
     except (ValueError, LookupError) as error:
         raise ApiError(400, f"Invalid {record['type']} record data: {error}") from None
     return record

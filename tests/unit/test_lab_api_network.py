@@ -84,8 +84,16 @@ def test_records_that_no_server_could_answer_are_refused(api: Client) -> None:
     assert api("POST", "/domains", {"domain": "example.org"})[0] == 200
     path = "/domains/example.org/records"
     assert [r["type"] for r in api("GET", path)[1]["records"]] == ["NS", "NS"]
-    for kind, data in (("A", "::1"), ("AAAA", "192.0.2.1"), ("CAA", "letsencrypt.org"), ("SSHFP", "4 2 xyz")):
-        assert api("POST", path, {"type": kind, "name": "x", "data": data})[0] == 400
+    for kind, data in (
+        ("A", "::1"),
+        ("AAAA", "192.0.2.1"),
+        ("CAA", "letsencrypt.org"),
+        ("CAA", '300 issue "letsencrypt.org"'),
+        ("SSHFP", "4 2 xyz"),
+        ("TXT", ""),
+        ("TXT", "x" * 70_000),
+    ):
+        assert api("POST", path, {"type": kind, "name": "x", "data": data})[0] == 400, data
     assert api("POST", path, {"type": "MX", "name": "", "data": "mail.example.org"})[0] == 400
     status, body = api("POST", path, {"type": "A", "name": "www", "data": "192.0.2.1", "ttl": 300})
     assert (status, body["record"]["ttl"]) == (201, 300)
