@@ -101,5 +101,8 @@ def test_records_that_no_server_could_answer_are_refused(api: Client) -> None:
     assert api("PATCH", record, {"data": "192.0.2.1"})[1]["error"] == "Nothing to change"
     assert api("PATCH", record, {"data": "192.0.2.2"}) == (204, None)
     assert api("POST", path, {"type": "CNAME", "name": "www", "data": "x.org"})[0] == 400
+    alias = api("POST", path, {"type": "CNAME", "name": "alias", "data": "x.org"})[1]["record"]["id"]
+    for moved, name in ((f"{path}/{alias}", "www"), (record, "alias")):
+        assert api("PATCH", moved, {"name": name})[0] == 400
     assert api("DELETE", "/domains/example.org") == (204, None)
     assert api("GET", record)[0] == 404
