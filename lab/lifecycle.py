@@ -235,7 +235,8 @@ def _stop_daemon(config: LabConfig) -> None:
 
 
 def _remove(root: Path) -> None:
-    """The lab's folder; its name and index last, so that a `down` cut short can be run again."""
+    """The lab's folder; name and index last, with the key that all look for beside them, so that a `down` cut short can
+    be run again."""
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     left = [mount for mount in mounts if Path(mount).is_relative_to(root)]
     if left:
@@ -243,10 +244,11 @@ def _remove(root: Path) -> None:
     if not root.exists():
         return
     for entry in root.iterdir():
-        if entry.name == "lab.json":
+        if entry.name in ("lab.json", "api_key"):
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink()
+    (root / "lab.json").unlink(missing_ok=True)
     shutil.rmtree(root)

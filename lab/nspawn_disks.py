@@ -24,6 +24,19 @@ dd if=/dev/zero of="$1/fill.rest" bs=4k 2>/dev/null || true
 """
 FREE = 'rm -f "$1/fill" "$1/fill.rest"'
 
+# Copies a root disk while its host stands still. A host that stays frozen can neither go on nor be ended: so the trap
+# must be reached, also when who asked is gone, and reads no more of what is said here.
+COPY_FROZEN = """
+trap '' PIPE
+trap 'kill $! || true; fsfreeze -u "$1"' EXIT
+trap 'exit 1' TERM
+fsfreeze -f "$1"
+cp --sparse=always --reflink=auto "$2" "$3" &
+wait $!
+"""
+# Grows a root disk's filesystem to its file. 1: there was something to put right, and it is.
+GROW = 'e2fsck -f -p "$1" || [ $? = 1 ]; resize2fs "$1"'
+
 
 def create_root(folder: Folder, size_gb: int, image: str) -> None:
     """An empty root disk over an image."""
@@ -42,35 +55,39 @@ def copy_root(folder: Folder, snapshot: Path) -> None:
     image = (snapshot / "image").read_text()
     root_of(image)
     fresh = folder.path / "disk.new"
-    run("cp", "--sparse=always", "--reflink=auto", snapshot / "disk.img", fresh, timeout_s=COPY_TIMEOUT_S)
+    copy = ("cp", "--sparse=always", "--reflink=auto", snapshot / "disk.img", fresh)
+    run("setpriv", "--pdeathsig=KILL", *copy, timeout_s=COPY_TIMEOUT_S)
     replace(folder.path / "image", image)
     fresh.replace(folder.disk)
 
 
 def grow_root(disk: Path, size_gb: int) -> None:
-    """Disk and filesystem of a host that does not run, as the provider and growpart do for a larger plan."""
+    """Disk and filesystem of a host that does not run, as the provider and growpart do for a larger plan. The mark is
+    there until both have grown, and locked for as long as anything works on it."""
+    mark = disk.with_name("growing")
     if size_gb * GIB > disk.stat().st_size:
+        mark.touch()
         os.truncate(disk, size_gb * GIB)
-        # 1: there was something to put right, and it is
-        run("sh", "-ec", f"e2fsck -f -p '{disk}' || [ $? = 1 ]; resize2fs '{disk}'", timeout_s=COPY_TIMEOUT_S)
+    if mark.exists():
+        run("flock", mark, "sh", "-ec", GROW, "grow", disk, timeout_s=COPY_TIMEOUT_S)
+        mark.unlink()
 
 
 def snapshot(folder: Folder, target: Path) -> int:
-    """Copies a root disk, running or not, and returns what the copy takes up in bytes. The host stands still meanwhile,
-    and goes on even if this process is killed."""
+    """Copies a root disk, running or not, and returns what the copy takes up in bytes. The host stands still meanwhile.
+    If this process is killed, the copying ends and the host goes on."""
     if (target / "disk.img").exists():
         return _used(target / "disk.img")
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     pid = folder.supervisor
-    mounted = folder.path / "disk"
     fresh = target / "disk.new"
-    copy = f"cp --sparse=always --reflink=auto '{folder.disk}' '{fresh}'"
     if pid > 0:
-        script = f"trap 'fsfreeze -u {mounted}' EXIT; fsfreeze -f {mounted}; {copy}"
-        run("setsid", "nsenter", f"--mount=/proc/{pid}/ns/mnt", "sh", "-ec", script, timeout_s=COPY_TIMEOUT_S)
+        inside = ("nsenter", f"--mount=/proc/{pid}/ns/mnt", "sh", "-ec", COPY_FROZEN, "copy", folder.path / "disk")
+        run("setsid", "setpriv", "--pdeathsig=TERM", *inside, folder.disk, fresh, timeout_s=COPY_TIMEOUT_S)
     else:
-        run("sh", "-ec", copy, timeout_s=COPY_TIMEOUT_S)
+        copy = ("cp", "--sparse=always", "--reflink=auto", folder.disk, fresh)
+        run("setpriv", "--pdeathsig=KILL", *copy, timeout_s=COPY_TIMEOUT_S)
     (target / "image").write_text(folder.image)
     fresh.replace(target / "disk.img")
     return _used(target / "disk.img")
@@ -160,15 +177,21 @@ def _make_nodes(root: Path, node: str, by_id: str, number: int) -> None:
 
 
 def attach(config: LabConfig, folder: Folder, disk_id: str, serial: str) -> None:
-    disks = folder.disks
-    if disk_id not in disks:
-        taken = {disk.letter for disk in disks.values()}
+    """Raises EngineError; a disk that could not be attached does not come with the next boot either."""
+    before = folder.disks
+    if disk_id not in before:
+        taken = {disk.letter for disk in before.values()}
         free = next((letter for letter in LETTERS if letter not in taken), None)
         if free is None:
             raise EngineError(f"host {folder.path.name}: no more than {len(LETTERS)} disks can be attached")
-        folder.save_disks(disks | {disk_id: Attached(free, serial)})
-    if folder.supervisor:
-        bring_up(config, folder)
+        folder.save_disks(before | {disk_id: Attached(free, serial)})
+    try:
+        _loop(disk_file(config, disk_id))
+        if folder.supervisor:
+            bring_up(config, folder)
+    except Exception:
+        folder.save_disks(before)
+        raise
 
 
 def detach(config: LabConfig, folder: Folder, disk_id: str) -> None:

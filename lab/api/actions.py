@@ -166,6 +166,8 @@ def _several(action: str) -> Any:
 
 
 def _restore(call: Call) -> Reply:
+    """Answers without the `status` object of the provider's description: govultr takes a `status` in any answer for an
+    error's, which is a number."""
     snapshot_id = call.text("snapshot_id", "")
     if not snapshot_id:
         raise ApiError(400, "Invalid backup ID." if call.body.get("backup_id") else "snapshot_id is required")
@@ -173,8 +175,7 @@ def _restore(call: Call) -> Reply:
     if snapshot["status"] != "complete":
         raise ApiError(400, "Snapshot is not complete")
     reinstall(call, _image=f"snapshot/{snapshot_id}", os="Snapshot", os_id=catalogue.SNAPSHOT_OS)
-    status = {"restore_id": snapshot_id, "restore_type": "snapshot_id", "status": "inprogress"}
-    return Reply(202, {"status": status})
+    return Reply(202, {})
 
 
 ROUTES: Routes = (

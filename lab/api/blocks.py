@@ -52,10 +52,13 @@ def _create(call: Call) -> Reply:
 
 
 def make(cloud: Cloud, block: Item) -> None:
-    """Makes the disk of a pending block storage, or what a crash left of it."""
-    cloud.engine.create_disk(block["id"], block["size_gb"])
-    cloud.engine.resize_disk(block["id"], block["size_gb"])
-    cloud.store.amend("block", block["id"], {"status": "active"})
+    """Makes or grows the disk of a pending block storage to what is asked for by now, or what a crash left of it."""
+    with cloud.volumes:
+        now_asked = cloud.store.get("block", block["id"])
+        if now_asked and not now_asked["_deleted"]:
+            cloud.engine.create_disk(block["id"], now_asked["size_gb"])
+            cloud.engine.resize_disk(block["id"], now_asked["size_gb"])
+            cloud.store.amend("block", block["id"], {"status": "active"})
 
 
 def _forget(cloud: Cloud, block: Item) -> None:
@@ -67,11 +70,12 @@ def _forget(cloud: Cloud, block: Item) -> None:
 
 def remove(cloud: Cloud, block: Item) -> None:
     """Ends what `_delete` began."""
-    if block["attached_to_instance"]:
-        cloud.engine.detach_disk(block["attached_to_instance"], block["id"])
-        cloud.store.amend("block", block["id"], {"attached_to_instance": ""})
-    cloud.engine.destroy_disk(block["id"])
-    cloud.store.delete("block", block["id"])
+    with cloud.volumes:
+        if block["attached_to_instance"]:
+            cloud.engine.detach_disk(block["attached_to_instance"], block["id"])
+            cloud.store.amend("block", block["id"], {"attached_to_instance": ""})
+        cloud.engine.destroy_disk(block["id"])
+        cloud.store.delete("block", block["id"])
 
 
 def resume(cloud: Cloud) -> None:

@@ -71,6 +71,8 @@ class Cloud:
         self.store, self.engine, self._actions = store, engine, actions
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="action")
         self._firewall = Lock()
+        self.volumes = Lock()
+        """Held while a volume's disk is made, grown or removed: two of these at once would leave a disk to nobody."""
 
     def find(self, kind: str, item_id: str, error: str) -> Item:
         """The item, or ApiError 404 with that text. What is being deleted is gone already."""
@@ -164,16 +166,21 @@ class Cloud:
                 self._resume(item)
 
     def _resume(self, item: Item) -> None:
-        """A host that runs is adopted as it is. One that went down on its first boot may have found no metadata, hence
-        no user data: it gets a fresh disk and another first boot, unless its disk came with something on it."""
+        """A host that runs is adopted as it is, but for one that has not asked for its metadata: cloud-init gives up at
+        once where it finds none, and the host would never get its user data. Like one that went down on its first boot
+        it gets a fresh disk and another first boot, unless its disk came with something on it. Call it before the
+        metadata service answers: no host that was just given its user data may be stopped."""
         if item["_job"]:
             self.store.amend("instance", item["id"], {"_job": item["_job"] | {"again": True}})
             self.begin(item["id"])
         elif item["_deleted"]:
             self.carry_out(self.record(item, "delete", {}), wait=False)
-        elif item["power_status"] == "running" and not self.engine.status(item["id"]).running:
+        elif item["power_status"] == "running":
             fresh = not item["_booted"] and item["_boot"] == "normal" and not item["_image"].startswith("snapshot/")
-            self.act(item["id"], "reinstall" if fresh else "start")
+            if fresh:
+                self.engine.stop(item["id"], force=True)
+            if not self.engine.status(item["id"]).running:
+                self.act(item["id"], "reinstall" if fresh else "start")
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -117,9 +117,21 @@ def _checked(record: Item) -> Item:
     if not 120 <= record["ttl"] <= 604_800:
         raise ApiError(400, "Invalid TTL: 120 to 604800 seconds.")
     try:
-        names.rdata(record)
+        names.check(record)
     except (ValueError, LookupError) as error:
         raise ApiError(400, f"Invalid {record['type']} record data: {error}") from None
+    return record
+
+
+def _fitting(call: Call, record: Item) -> Item:
+    """Refuses what cannot stand beside the other records of its domain."""
+    same = ("type", "data", "priority")
+    others = _records(call, _domain(call))
+    siblings = [other for other in others if other["name"] == record["name"] and other["id"] != record["id"]]
+    if any(all(other[key] == record[key] for key in same) for other in siblings):
+        raise ApiError(400, "This record already exists.")
+    if siblings and "CNAME" in (record["type"], *(other["type"] for other in siblings)):
+        raise ApiError(400, "A CNAME cannot stand beside other records of its name.")
     return record
 
 
@@ -133,13 +145,7 @@ def _create_record(call: Call) -> Reply:
     fields = (name, call.text("data"), call.integer("ttl", 300), call.integer("priority", 0))
     with call.cloud.store.change():
         domain = _domain(call)
-        record = _checked(_record(domain["id"], kind, *fields))
-        same = ("type", "name", "data", "priority")
-        siblings = [other for other in _records(call, domain) if other["name"] == name]
-        if any(all(other[key] == record[key] for key in same) for other in siblings):
-            raise ApiError(400, "This record already exists.")
-        if siblings and "CNAME" in (kind, *(other["type"] for other in siblings)):
-            raise ApiError(400, "A CNAME cannot stand beside other records of its name.")
+        record = _fitting(call, _checked(_record(domain["id"], kind, *fields)))
         call.cloud.store.put("record", record)
     return Reply(201, {"record": public(record)})
 
@@ -162,7 +168,7 @@ def _patch_record(call: Call) -> Reply:
         }
         if changed == record:
             raise ApiError(400, "Nothing to change")
-        call.cloud.store.put("record", _checked(changed))
+        call.cloud.store.put("record", _fitting(call, _checked(changed)))
     return NO_CONTENT
 
 

@@ -12,7 +12,7 @@ and `path` (a prefix below /v2; default: every request):
 Kinds that strike hosts take `instance` (id, label or hostname):
 
 - `never_boots`, `slow_boot` (`seconds` later, 60): the next `times` creations or reinstallations (default: of any host)
-- `cut`: no network;  `full_disk`: no free block; until the fault is deleted, or the host reinstalled
+- `cut`: no network, until the fault is deleted;  `full_disk`: no free block, until then or a fresh root disk
 """
 
 import os

@@ -8,6 +8,7 @@ import logging
 import shlex
 import socket
 import socketserver
+import struct
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -23,6 +24,19 @@ log = logging.getLogger(__name__)
 
 INTERNAL = "lab.internal"
 CNAME_DEPTH = 8
+LONGEST = 4096
+"""Bytes of a record's data."""
+
+
+def check(record: Item) -> None:
+    """Raises ValueError or LookupError for a record that no answer could carry."""
+    packed = dnslib.DNSBuffer()
+    try:
+        rdata(record).pack(packed)
+    except struct.error as error:
+        raise ValueError(str(error)) from error
+    if not 0 < len(packed.data) <= LONGEST:
+        raise ValueError(f"{len(packed.data)} bytes: 1 to {LONGEST} are possible")
 
 
 def rdata(record: Item) -> Any:
@@ -39,8 +53,8 @@ def rdata(record: Item) -> Any:
             case "MX":
                 return dnslib.MX(_host(data), record["priority"])
             case "TXT":
-                text = " ".join(shlex.split(data)) if data.startswith('"') else data
-                return dnslib.TXT([text[i : i + 255].encode() for i in range(0, len(text), 255)])
+                parts = [part.encode() for part in (shlex.split(data) if data.startswith('"') else [data])]
+                return dnslib.TXT([part[i : i + 255] for part in parts for i in range(0, len(part), 255)])
             case "SRV":
                 weight, port, target = data.split()
                 return dnslib.SRV(record["priority"], int(weight), int(port), _host(target))

@@ -60,12 +60,12 @@ class NullEngine:
         self._note("set_nics", machine.id)
 
     def create_disk(self, disk_id: str, size_gb: int) -> None:
-        self.disks.setdefault(disk_id, size_gb)
         self._note("create_disk", disk_id)
+        self.disks.setdefault(disk_id, size_gb)
 
     def resize_disk(self, disk_id: str, size_gb: int) -> None:
-        self.disks[disk_id] = size_gb
         self._note("resize_disk", disk_id, size_gb)
+        self.disks[disk_id] = size_gb
 
     def destroy_disk(self, disk_id: str) -> None:
         self.disks.pop(disk_id, None)

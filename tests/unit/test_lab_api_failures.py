@@ -4,61 +4,19 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lab.api import blocks, snapshots
-from lab.api.actions import ACTIONS
-from lab.api.cloud import LOCKED, Cloud
-from lab.api.store import Item, Store
-from lab.engine import EngineError
+from lab.api.cloud import LOCKED
+from lab.api.store import Item
+from tests.unit.lab_api import BUSY, Client, fail, serve, soon, stored, volume
 from tests.unit.null_engine import NullEngine
-from tests.unit.test_lab_api import Client, serve
-from tests.waiting import until
-
-BUSY = "umount: target is busy"
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Client]:
     with serve(tmp_path) as client:
         yield client
-
-
-def fail(engine: NullEngine, *calls: str, error: type[Exception] = EngineError) -> None:
-    """From now on these calls fail; with no call named, none does."""
-
-    def strike(call: str) -> None:
-        if call in calls:
-            raise error(BUSY)
-
-    engine.on = strike
-
-
-def volume(api: Client) -> str:
-    status, body = api("POST", "/blocks", {"region": "ams", "size_gb": 10})
-    assert status == 202, body
-    return str(body["block"]["id"])
-
-
-def stored(api: Client, kind: str, item_id: str) -> Item:
-    item = api.cloud.store.get(kind, item_id)
-    assert item is not None
-    return item
-
-
-def soon(what: str, true: Any) -> None:
-    until(what, true, timeout_s=30, every_s=0.005)
-
-
-def restarted(api: Client, engine: NullEngine) -> Cloud:
-    """What the next process makes of the same store."""
-    cloud = Cloud(Store(api.engine.config.root / "cloud.db"), engine, ACTIONS)
-    blocks.resume(cloud)
-    snapshots.resume(cloud)
-    cloud.resume()
-    return cloud
 
 
 def test_a_busy_volume_that_cannot_be_deleted_stays_as_it_was(api: Client) -> None:
@@ -87,54 +45,6 @@ def test_a_volume_that_cannot_be_grown_keeps_its_size(api: Client) -> None:
     assert (status, BUSY in body["error"]) == (500, True)
     shown = api("GET", f"/blocks/{block}")[1]["block"]
     assert (shown["size_gb"], shown["cost"], shown["status"]) == (10, 1.0, "active")
-
-
-def test_a_host_whose_deletion_failed_is_deleted_after_a_restart(api: Client) -> None:
-    host = api.instance()["id"]
-    fail(api.engine, "destroy")
-    assert api("DELETE", f"/instances/{host}") == (204, None)
-    soon("it has failed", lambda: not stored(api, "instance", host)["_job"])
-    cloud = restarted(api, NullEngine(api.engine.config))
-    soon("it is gone", lambda: cloud.store.get("instance", host) is None)
-    cloud.close()
-
-
-def test_what_fails_at_a_restart_holds_nothing_else_up(api: Client) -> None:
-    odd, even, volumes = api.instance()["id"], api.instance()["id"], [volume(api) for _ in range(4)]
-    api.cloud.store.put("instance", stored(api, "instance", odd) | {"_boot": "normal", "_image": None})
-    for block in volumes[:2]:
-        api.cloud.store.put("block", stored(api, "block", block) | {"_deleted": True})
-    for block in volumes[2:]:
-        api.cloud.store.put("block", stored(api, "block", block) | {"status": "pending"})
-    for name in ("a", "b"):
-        api.cloud.store.put("snapshot", {"id": name, "_deleted": True, "status": "complete"})
-    engine = NullEngine(api.engine.config)
-    struck: set[str] = set()
-
-    def first_of_each(call: str) -> None:
-        if call in ("destroy_disk", "create_disk", "destroy_snapshot", "set_firewall") and call not in struck:
-            struck.add(call)
-            raise EngineError(BUSY)
-
-    engine.on = first_of_each
-    cloud = restarted(api, engine)
-    assert [block["id"] for block in cloud.store.all("block")] == [volumes[0], *volumes[2:]]
-    assert [block["status"] for block in cloud.store.all("block")[1:]] == ["pending", "active"]
-    assert [snapshot["id"] for snapshot in cloud.store.all("snapshot")] == ["a"]
-    assert "set_firewall" in struck
-    soon("the other host runs", lambda: engine.running == {even})
-    cloud.close()
-
-
-def test_a_restart_leaves_running_hosts_alone_and_never_wipes_one_made_from_a_snapshot(api: Client) -> None:
-    running, stopped = api.instance()["id"], api.instance()["id"]
-    api.cloud.store.put("instance", stored(api, "instance", stopped) | {"_image": "snapshot/s"})
-    engine = NullEngine(api.engine.config)
-    engine.running.add(running)
-    cloud = restarted(api, engine)
-    soon("the stopped one runs", lambda: stopped in engine.running)
-    assert {call[:2] for call in engine.calls if len(call) > 1} == {("start", stopped)}
-    cloud.close()
 
 
 def test_a_volume_is_attached_to_one_host_however_many_ask_at_once(api: Client) -> None:
@@ -233,3 +143,44 @@ def test_a_snapshot_is_deleted_unless_it_is_being_taken(api: Client) -> None:
     assert api("DELETE", f"/snapshots/{snapshot['id']}")[0] == 500
     fail(api.engine)
     assert api("DELETE", f"/snapshots/{snapshot['id']}") == (204, None)
+
+
+def paused(engine: NullEngine, call: str) -> tuple[threading.Event, threading.Event]:
+    """(it has begun, it may go on): the next such call of the engine waits before it does anything."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(made: str) -> None:
+        if made == call and not begun.is_set():
+            begun.set()
+            go_on.wait(30)
+
+    engine.on = wait
+    return begun, go_on
+
+
+def test_a_volume_that_is_deleted_while_it_is_made_leaves_nothing(api: Client) -> None:
+    begun, go_on = paused(api.engine, "create_disk")
+    with ThreadPoolExecutor() as pool:
+        made = pool.submit(volume, api)
+        assert begun.wait(30)
+        deleted = pool.submit(api, "DELETE", f"/blocks/{api.cloud.store.all('block')[0]['id']}")
+        soon("it is being deleted", lambda: not api("GET", "/blocks")[1]["blocks"])
+        go_on.set()
+        assert made.result()
+        assert deleted.result() == (204, None)
+    assert api.cloud.store.all("block") == []
+    assert api.engine.disks == {}
+
+
+def test_a_volume_that_is_grown_twice_at_once_has_the_last_size(api: Client) -> None:
+    path = f"/blocks/{volume(api)}"
+    begun, go_on = paused(api.engine, "resize_disk")
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(api, "PATCH", path, {"size_gb": 20})
+        assert begun.wait(30)
+        second = pool.submit(api, "PATCH", path, {"size_gb": 30})
+        soon("both are asked for", lambda: api("GET", path)[1]["block"]["size_gb"] == 30)
+        go_on.set()
+        assert (first.result(), second.result()) == ((204, None), (204, None))
+    assert list(api.engine.disks.values()) == [30]
+    assert api("GET", path)[1]["block"]["status"] == "active"

@@ -32,6 +32,8 @@ def ask(tmp_path: Path) -> Ask:
             ("example.org", "*", "CNAME", "example.org"),
             ("example.org", "a.b", "A", "192.0.2.4"),
             ("sub.example.org", "", "TXT", '"' + "x" * 300 + '"'),
+            ("sub.example.org", "parts", "TXT", '"v=DKIM1; p=ab" "cd"'),
+            ("sub.example.org", "umlauts", "TXT", "é" * 200),
         )
     ):
         record = {"id": str(number), "_domain": domain, "name": name, "type": kind, "data": data}
@@ -67,6 +69,8 @@ def test_the_nearest_domain_answers_and_what_it_lacks_does_not_exist(ask: Ask) -
     assert ask("x.sub.example.org", "A").header.rcode == dnslib.RCODE.NXDOMAIN
     text = ask("sub.example.org", "TXT").rr[0].rdata.data
     assert [len(part) for part in text] == [255, 45]
+    assert ask("parts.sub.example.org", "TXT").rr[0].rdata.data == [b"v=DKIM1; p=ab", b"cd"]
+    assert b"".join(ask("umlauts.sub.example.org", "TXT").rr[0].rdata.data).decode() == "é" * 200
 
 
 def test_a_domain_tells_who_is_its_authority(ask: Ask) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.api import metadata
-from tests.unit.test_lab_api import DEBIAN, Client, serve
+from tests.unit.lab_api import DEBIAN, Client, serve
 
 
 @pytest.fixture

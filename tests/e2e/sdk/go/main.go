@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/vultr/govultr/v3"
 )
@@ -78,15 +77,11 @@ func main() {
 		made = append(made, instance)
 	}
 	for _, instance := range made {
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		until("booted instance", func() bool {
 			now, _, err := cloud.Instance.Get(ctx, instance.ID)
 			must(err)
-			if now.Status == "active" && now.ServerStatus == "ok" {
-				expect(now.PowerStatus == "running" && now.InternalIP != "", "active instance", now)
-				break
-			}
-			expect(time.Now().Before(deadline), "instance after a minute", now)
-		}
+			return now.Status == "active" && now.ServerStatus == "ok" && now.PowerStatus == "running" && now.InternalIP != ""
+		})
 	}
 
 	listed, options := 0, &govultr.ListOptions{PerPage: 2, Tag: "go"}
@@ -128,14 +123,7 @@ func main() {
 	expect(record.Data == "192.0.2.2" && record.TTL == 300, "changed record", record)
 
 	must(cloud.Instance.Halt(ctx, first))
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
-		now, _, err := cloud.Instance.Get(ctx, first)
-		must(err)
-		if now.PowerStatus == "stopped" && now.ServerStatus != "locked" {
-			break
-		}
-		expect(time.Now().Before(deadline), "halted instance after a minute", now)
-	}
+	settled(ctx, cloud, first, "stopped")
 
 	must(cloud.BlockStorage.Delete(ctx, block.ID))
 	must(cloud.Domain.Delete(ctx, "go.example.org"))
@@ -145,8 +133,7 @@ func main() {
 	must(cloud.FirewallGroup.Delete(ctx, group.ID))
 	_, _, err = cloud.Instance.Get(ctx, first)
 	expect(err != nil, "deleted instance", err)
-	for deadline := time.Now().Add(time.Minute); cloud.VPC.Delete(ctx, vpc.ID) != nil; time.Sleep(200 * time.Millisecond) {
-		expect(time.Now().Before(deadline), "VPC after a minute", vpc)
-	}
+	until("VPC without instances", func() bool { return cloud.VPC.Delete(ctx, vpc.ID) == nil })
+	lives(ctx, cloud, system)
 	fmt.Println("made and unmade")
 }
