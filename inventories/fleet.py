@@ -5,7 +5,9 @@ Pure data: loading, defaults and checks that need no host and no network. Every 
 
 import posixpath
 import re
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
+from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -214,11 +216,23 @@ def problems(fleet: Fleet) -> list[str]:
             if len(volume_name) > limit:
                 label = f"the name is its {volume.filesystem} label: at most {limit} characters"
                 found.append(f"{where}.volumes.{volume_name}: {label}")
-        mounts = [volume.mount for volume in host.volumes.values()]
-        found += [f"{where}.volumes: two volumes at {m}" for m in sorted(set(mounts)) if mounts.count(m) > 1]
+        found += [f"{where}.volumes.{problem}" for problem in _overlapping_mounts(host.volumes)]
     vpcs = list(fleet.vpcs.items())
     for i, (name, vpc) in enumerate(vpcs):
         for other, other_vpc in vpcs[:i]:
             if vpc.subnet.overlaps(other_vpc.subnet):
                 found.append(f"vpcs.{name}.subnet: {vpc.subnet} overlaps {other_vpc.subnet} of VPC {other!r}")
+    return found
+
+
+def _overlapping_mounts(volumes: Mapping[str, Volume]) -> list[str]:
+    """Volumes that would hide each other, as `VOLUME.mount: problem`."""
+    found = []
+    for (a, one), (b, two) in combinations(volumes.items(), 2):
+        if one.mount == two.mount:
+            found.append(f"{b}.mount: {two.mount} is where {a!r} lies")
+        elif one.mount.startswith(f"{two.mount}/"):
+            found.append(f"{a}.mount: {one.mount} is below {two.mount}, where {b!r} lies")
+        elif two.mount.startswith(f"{one.mount}/"):
+            found.append(f"{b}.mount: {two.mount} is below {one.mount}, where {a!r} lies")
     return found

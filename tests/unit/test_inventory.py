@@ -110,7 +110,12 @@ BAD: list[tuple[str, Any, str, str]] = [
         for volumes, field, problem in (
             ({"a-name-of-17-byte": VOLUME}, "hosts.x.volumes.a-name-of-17-byte", "ext4 label: at most 16"),
             ({"a-name-of-13b": {**VOLUME, "filesystem": "xfs"}}, "hosts.x.volumes.a-name-of-13b", "xfs label: at most"),
-            ({"one": VOLUME, "two": VOLUME}, "hosts.x.volumes", "two volumes at /srv/x"),
+            ({"one": VOLUME, "two": VOLUME}, "hosts.x.volumes.two.mount", "/srv/x is where 'one' lies"),
+            (
+                {"one": VOLUME, "two": {**VOLUME, "mount": "/srv"}},
+                "hosts.x.volumes.one.mount",
+                "below /srv, where 'two'",
+            ),
         )
     ],
     ("hosts/web-1/dns", ["release-1.lab.example.org"], "hosts.web-1.dns", "the name of the host 'release-1'"),
