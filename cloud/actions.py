@@ -78,7 +78,7 @@ class RemoveFirewall(Action):
 
 @dataclass(frozen=True)
 class RuleKey:
-    """A firewall rule as the provider keeps it; two with the same key are the same rule."""
+    """A firewall rule as the provider keeps it, but for its notes: it refuses a second one with the same key."""
 
     ip_type: str
     protocol: str
@@ -104,17 +104,6 @@ class DropRule(Action):
     sign, of, how = "-", "firewall/{0.firewall}", "{0.rule}"
     firewall: str
     rule: RuleKey
-    rule_id: int
-
-
-@dataclass(frozen=True)
-class ReplaceRule(Action):
-    """For its notes: the provider changes no rule, and has no two with the same key, so it is away for a moment."""
-
-    sign, of, how = "~", "firewall/{0.firewall}", "{0.rule}, for its notes"
-    firewall: str
-    rule: RuleKey
-    notes: str
     rule_id: int
 
 

@@ -48,7 +48,7 @@ def run(work: Work, actions: Sequence[do.Action]) -> list[str]:
     """
     work.save(lambda _: plan.remembered(work.site))
     beginning = (do.CreateVpc, do.DescribeVpc, do.CreateFirewall, do.DescribeFirewall, do.CreateDomain)
-    for stage in (beginning, (do.AddRule, do.ReplaceRule), (do.DropRule,)):
+    for stage in (beginning, (do.AddRule,), (do.DropRule,)):
         failures = _each(work, _of(actions, *stage))
         if failures:
             return failures

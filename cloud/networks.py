@@ -37,7 +37,7 @@ def _create_firewall(work: Work, action: do.CreateFirewall) -> None:
     work.save(lambda lock: lock.model_copy(update={"firewalls": {**lock.firewalls, action.name: group}}))
 
 
-def _add_rule(work: Work, action: do.AddRule | do.ReplaceRule) -> None:
+def _add_rule(work: Work, action: do.AddRule) -> None:
     path = f"/firewalls/{work.lock.firewalls[action.firewall]}/rules"
     rule = vars(action.rule)
 
@@ -48,13 +48,8 @@ def _add_rule(work: Work, action: do.AddRule | do.ReplaceRule) -> None:
     work.client.ensure(path, {**rule, "notes": action.notes}, there)
 
 
-def _drop_rule(work: Work, action: do.DropRule | do.ReplaceRule) -> None:
+def _drop_rule(work: Work, action: do.DropRule) -> None:
     work.client.remove(f"/firewalls/{work.lock.firewalls[action.firewall]}/rules/{action.rule_id}")
-
-
-def _replace_rule(work: Work, action: do.ReplaceRule) -> None:
-    _drop_rule(work, action)
-    _add_rule(work, action)
 
 
 def _describe(work: Work, path: str, name: str) -> None:
@@ -93,7 +88,6 @@ STEPS: Mapping[type[do.Action], Callable[[Work, Any], None]] = {
     do.RemoveFirewall: lambda work, action: work.client.remove(f"/firewalls/{action.group_id}"),
     do.AddRule: _add_rule,
     do.DropRule: _drop_rule,
-    do.ReplaceRule: _replace_rule,
     do.CreateDomain: _create_domain,
     do.PointName: _point_name,
     do.DropRecord: lambda work, action: work.client.remove(f"/domains/{work.domain}/records/{action.record_id}"),

@@ -100,10 +100,14 @@ def test_a_stale_rule_goes_only_after_the_new_one_is_there() -> None:
     assert lines == ["+ firewall/front: tcp 80 from 0.0.0.0/0", "- firewall/front: tcp 8080 from 0.0.0.0/0"]
 
 
-def test_a_rule_with_other_notes_is_put_in_its_own_place() -> None:
+def test_a_rule_is_never_away_for_the_sake_of_its_notes() -> None:
     noted = RULE.model_copy(update={"notes": "old words"})
-    lines = made(exists=actual(firewalls=(Group(id="g1", description="mainstay:s:front", rules=(noted,)),)))
-    assert lines == ["~ firewall/front: tcp 80 from 0.0.0.0/0, for its notes"]
+    exists = actual(firewalls=(Group(id="g1", description="mainstay:s:front", rules=(noted,)),))
+    found = plan.make(Site("prod.toml", fleet(), exists, lock()))
+    assert plan.changes(found) == []
+    assert [str(action) for action in found] == [
+        "! firewall/front: tcp 80 from 0.0.0.0/0 has the notes 'old words', declared '': a rule cannot be changed"
+    ]
 
 
 @pytest.mark.parametrize(
