@@ -128,6 +128,12 @@ class Actual(_Thing):
     domain: bool = False
     records: tuple[Record, ...] = ()
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """Of what the lock could know."""
+        hosts, volumes = (i.id for i in self.instances), (b.id for b in self.blocks)
+        return frozenset((*hosts, *volumes, *(v.id for v in self.vpcs), *(g.id for g in self.firewalls)))
+
 
 def tag(site: str, name: str) -> str:
     """What marks a thing of the site."""
@@ -174,8 +180,7 @@ def read(client: Client, fleet: Fleet, lock: Lock) -> Actual:
         "firewalls": lambda: client.list("/firewalls", "firewall_groups"),
         "records": lambda: _records(client, domain),
     }
-    known = {host.instance_id for host in lock.hosts.values()} | {*lock.vpcs.values(), *lock.firewalls.values()}
-    known |= {volume.id for host in lock.hosts.values() for volume in host.volumes.values()}
+    known = lock.ids
     with ThreadPoolExecutor(PARALLEL) as pool:
         futures = {name: pool.submit(look) for name, look in lists.items()}
         found = {name: future.result() for name, future in futures.items()}
