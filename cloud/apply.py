@@ -58,8 +58,7 @@ def run(work: Work, actions: Sequence[do.Action]) -> list[str]:
         if not isinstance(action, removals):
             chains.setdefault(action.host, []).append(action)
     failures = _chains(work, list(chains.values()))
-    known = {name for name, host in work.lock.hosts.items() if host.ipv4}
-    failures += _each(work, [action for action in _of(actions, do.PointName) if action.host in known])
+    failures += _each(work, [action for action in _of(actions, do.PointName) if work.address(action.host, "A")])
     for kind in (do.DropRecord, *removals, do.RemoveVpc, do.RemoveFirewall):
         failures = failures or _each(work, _of(actions, kind))
     if not failures:

@@ -64,8 +64,7 @@ def _create_domain(work: Work, action: do.CreateDomain) -> None:
 
 
 def _point_name(work: Work, action: do.PointName) -> None:
-    host = work.lock.hosts[action.host]
-    data = host.ipv4 if action.type == "A" else host.ipv6
+    data = work.address(action.host, action.type)
     if not data:
         raise CloudError(action.thing, 0, f"{action.host} has no address for {action.type}")
     path = f"/domains/{work.domain}/records"

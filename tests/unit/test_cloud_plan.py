@@ -206,6 +206,22 @@ def test_a_name_points_to_its_hosts_and_to_nothing_else() -> None:
     assert made(exists=actual(records=(*NAMES, stray, mail))) == ["- record/www: A 203.0.113.9"]
 
 
+@pytest.mark.parametrize(
+    "old", [Lock(vpcs={"inside": "v1"}), lock(instance_id="i0", ipv4="192.0.2.9", ipv6="2001:db8::9")]
+)
+def test_a_name_points_to_where_its_host_is_whatever_the_lock_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: Lock
+) -> None:
+    exists = actual(records=())
+    work = work_on(Site("prod.toml", fleet(), exists, old), tmp_path)
+    asked: list[Change] = []
+    monkeypatch.setattr(work.client, "create", lambda path, key, body, find: asked.append(body))
+    monkeypatch.setattr("cloud.actual.read", lambda *_: exists)
+    points = [action for action in plan.make(work.site) if isinstance(action, do.PointName)]
+    assert apply.run(work, points) == []
+    assert {(body["name"], body["data"]) for body in asked} == {(record.name, record.data) for record in NAMES}
+
+
 def test_a_host_unknown_to_the_lock_is_not_trusted() -> None:
     (line,) = made(locked=Lock(vpcs={"inside": "v1"}, firewalls={"front": "g1"}))
     assert line.startswith("! host/web-1: instance i1 is not in the lock")
