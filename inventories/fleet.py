@@ -22,6 +22,7 @@ MOUNT = re.compile(r"/(srv|mnt|data|opt)(/.+)?|/(var|home)/.+")
 """Where a volume hides nothing that the system or an admin's login needs."""
 VPC_MAX_PREFIX = 29
 PORT = re.compile(r"[1-9]\d{0,4}")
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 DNS_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 
 
@@ -54,6 +55,8 @@ def _api_url(value: str) -> str:
         right = False
     if not right or re.search(r"[^!-~]", value):
         raise ValueError("must be the address of an API, like https://api.vultr.com/v2")
+    if url.scheme == "http" and url.hostname not in THIS_MACHINE:
+        raise ValueError("must begin with https, or the key could be read on its way")
     return value
 
 

@@ -88,6 +88,12 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("provider/api_url", "api.vultr.com/v2", "provider.api_url", "address of an API"),
     ("provider/api_url", "ftp://api.vultr.com/v2", "provider.api_url", "address of an API"),
     ("provider/api_url", "https:///v2", "provider.api_url", "address of an API"),
+    (
+        "provider/api_url",
+        "http://api.vultr.com/v2",
+        "provider.api_url",
+        "with https, or the key could be read on its way",
+    ),
     ("provider/api_url", "https://api.vultr.com:port/v2", "provider.api_url", "address of an API"),
     ("provider/api_url", "https://api.vultr.com/v2\n", "provider.api_url", "address of an API"),
     ("vpcs/internal/subnet", "8.8.8.0/24", "vpcs.internal.subnet", "not private"),
