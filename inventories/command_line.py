@@ -3,6 +3,7 @@
 pyinfra applies `--limit` and `--exclude` after it has read the inventory, and only warns when one matches nothing.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatch
 from itertools import takewhile
@@ -25,9 +26,18 @@ def check_folder(clone: Path) -> None:
         raise InputError("pyinfra", "", problem, f"start it in {clone}")
 
 
+def check_dry(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Of a dry run that must not look, pyinfra prints a plan without a line. Raises InputError."""
+    ours = _ours(words)
+    sure = environment.get("PYINFRA_YES") or any(re.fullmatch("--yes|-v*yv*", word) for word in ours)
+    if sure and "--dry" in ours:
+        problem = "with --yes pyinfra looks at nothing, so its empty plan means nothing"
+        raise InputError("--dry", "", problem, "leave out -y, --yes and PYINFRA_YES")
+
+
 def choices(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Each `--limit` and `--exclude` with its pattern, the next word or after `=`; what follows `--` runs on hosts."""
-    ours = list(takewhile(lambda word: word != "--", words))
+    """Each `--limit` and `--exclude` with its pattern, the next word or after `=`."""
+    ours = _ours(words)
     following = zip(ours, [*ours[1:], ""], strict=True)
     pairs = [(word, after) if word in CHOICES else word.partition("=")[::2] for word, after in following]
     return [(option, pattern) for option, pattern in pairs if option in CHOICES]
@@ -50,3 +60,8 @@ def refuse_choices(words: Sequence[str]) -> None:
     for option, pattern in choices(words):
         hint = "leave it out: what is as declared is left alone, and --dry tells what would be done"
         raise InputError(option, pattern, "provisioning works on the site as a whole", hint)
+
+
+def _ours(words: Sequence[str]) -> list[str]:
+    """Without the command that follows `--`, which runs on hosts."""
+    return list(takewhile(lambda word: word != "--", words))

@@ -173,6 +173,7 @@ def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]
     under_pyinfra = bool(words) and Path(words[0]).name == "pyinfra"
     if under_pyinfra:
         command_line.check_folder(CLONE)
+        command_line.check_dry(words, os.environ)
     if under_pyinfra and site.ssh_key:
         login.public_half(site.path, site.ssh_key)
     deploys = command_line.deploys(words)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inventories.command_line import check_choices, check_folder, deploys, refuse_choices
+from inventories.command_line import check_choices, check_dry, check_folder, deploys, refuse_choices
 from inventories.errors import InputError
 from lab.converge import REPOSITORY
 
@@ -28,6 +28,19 @@ def test_a_choice_of_hosts_is_a_name_a_pattern_or_a_group(words: list[str]) -> N
 def test_a_deploy_of_the_whole_site_takes_no_choice_of_hosts(option: str) -> None:
     with pytest.raises(InputError, match=f"{option}: web-1: provisioning works on the site as a whole"):
         refuse_choices(["pyinfra", "prod.py", "deploys/provision.py", f"{option}=web-1"])
+
+
+@pytest.mark.parametrize("words", [["--dry", "-y"], ["--yes", "--dry"], ["-vy", "--dry"]])
+def test_a_dry_run_that_would_look_at_nothing_is_refused(words: list[str]) -> None:
+    with pytest.raises(InputError, match="--dry: with --yes pyinfra looks at nothing, so its empty plan means nothing"):
+        check_dry(["pyinfra", "prod.py", "deploys/site.py", *words], {})
+
+
+def test_a_dry_run_may_not_be_told_yes_by_the_environment_either() -> None:
+    check_dry(["pyinfra", "prod.py", "deploys/site.py", "--dry", "-v"], {})
+    check_dry(["pyinfra", "prod.py", "exec", "-y", "--", "apt", "--dry"], {})
+    with pytest.raises(InputError, match="leave out -y, --yes and PYINFRA_YES"):
+        check_dry(["pyinfra", "prod.py", "deploys/site.py", "--dry"], {"PYINFRA_YES": "1"})
 
 
 def test_deploys_are_what_lies_in_their_folder() -> None:
