@@ -85,10 +85,12 @@ class RuleKey:
     port: str
     subnet: str
     subnet_size: int
+    source: str = ""
+    """A list of the provider's (`cloudflare`, a load balancer) in place of the subnet; none is ever declared."""
 
     def __str__(self) -> str:
         port = f" {self.port}" if self.port else ""
-        return f"{self.protocol}{port} from {self.subnet}/{self.subnet_size}"
+        return f"{self.protocol}{port} from {self.source or f'{self.subnet}/{self.subnet_size}'}"
 
 
 @dataclass(frozen=True)

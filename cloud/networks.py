@@ -43,7 +43,7 @@ def _add_rule(work: Work, action: do.AddRule) -> None:
 
     def there() -> bool:
         rules = work.client.list(path, "firewall_rules")
-        return any(all(known[key] == value for key, value in rule.items()) for known in rules)
+        return any(all(known.get(key, "") == value for key, value in rule.items()) for known in rules)
 
     work.client.ensure(path, {**rule, "notes": action.notes}, there)
 

@@ -90,7 +90,7 @@ def _networks(site: Site) -> Iterator[do.Action]:
 
 
 def _rules(firewall: str, wanted: Mapping[do.RuleKey, str], existing: Iterable[GroupRule]) -> Iterator[do.Action]:
-    have = {do.RuleKey(r.ip_type, r.protocol.lower(), r.port, r.subnet, r.subnet_size): r for r in existing}
+    have = {do.RuleKey(r.ip_type, r.protocol.lower(), r.port, r.subnet, r.subnet_size, r.source): r for r in existing}
     for key, notes in wanted.items():
         if key not in have:
             yield do.AddRule(firewall, key, notes)

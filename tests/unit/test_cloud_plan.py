@@ -110,6 +110,12 @@ def test_a_rule_is_never_away_for_the_sake_of_its_notes() -> None:
     ]
 
 
+def test_a_rule_for_a_named_source_is_not_the_one_for_everybody() -> None:
+    named = RULE.model_copy(update={"source": "cloudflare"})
+    lines = made(exists=actual(firewalls=(Group(id="g1", description="mainstay:s:front", rules=(named,)),)))
+    assert lines == ["+ firewall/front: tcp 80 from 0.0.0.0/0", "- firewall/front: tcp 80 from cloudflare"]
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
