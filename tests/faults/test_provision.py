@@ -1,5 +1,6 @@
 """Provisioning through every fault: afterwards exactly the declared things exist, once, and their hosts are trusted."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,9 +24,10 @@ FULL = pytest.mark.full
 @pytest.fixture(scope="module")
 def lab() -> Iterator[LabConfig]:
     """A lab apart from that of the other tests, since faults strike all sites of one."""
-    lifecycle.down("provision")
-    yield lifecycle.up("provision")
-    lifecycle.down("provision")
+    name = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-provision"
+    lifecycle.down(name)
+    yield lifecycle.up(name)
+    lifecycle.down(name)
 
 
 @pytest.fixture
