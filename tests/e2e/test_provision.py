@@ -99,6 +99,7 @@ def test_a_live_hosts_vpc_plan_and_backups_become_as_declared(small: SmallSite) 
     for switch in ("resize=host/web-1", "remove=vpc/internal"):
         done = small.provision("--data", switch)
         assert done.ok, done.output
+        assert small.ssh("true").returncode == 0
     (host,), (vpc,) = small.seen().instances, small.seen().vpcs
     assert (host.plan, host.vpcs) == ("vc2-2c-4gb", {vpc.id: private})
     assert "auto_backups" in host.features
