@@ -6,8 +6,8 @@ changed at the provider; what the lock knows by its id stays the site's whatever
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
+from multiprocessing.pool import ThreadPool
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -181,9 +181,8 @@ def read(client: Client, fleet: Fleet, lock: Lock) -> Actual:
         "records": lambda: _records(client, domain),
     }
     known = lock.ids
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        futures = {name: pool.submit(look) for name, look in lists.items()}
-        found = {name: future.result() for name, future in futures.items()}
+    with ThreadPool(PARALLEL) as pool:
+        found = dict(zip(lists, pool.map(lambda look: look(), lists.values(), chunksize=1), strict=True))
 
         def ours(things: Iterable[T], marked: Callable[[T], object]) -> list[T]:
             return [thing for thing in things if thing.id in known or marked(thing)]
@@ -193,8 +192,8 @@ def read(client: Client, fleet: Fleet, lock: Lock) -> Actual:
         instances = ours(map(instance, found["instances"]), lambda i: host_of(site, i))
         blocks = ours(map(Block.model_validate, found["blocks"]), lambda b: b.label.startswith(f"{site}/"))
         if vpcs:
-            instances = list(pool.map(lambda i: _with_vpcs(client, i), instances))
-        groups = list(pool.map(lambda g: _with_rules(client, g), groups))
+            instances = list(pool.map(lambda i: _with_vpcs(client, i), instances, chunksize=1))
+        groups = list(pool.map(lambda g: _with_rules(client, g), groups, chunksize=1))
     return Actual(
         catalogue=Catalogue(
             plans={plan["id"]: Plan.model_validate(plan) for plan in found["plans"]},

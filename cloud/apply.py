@@ -3,9 +3,9 @@
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,8 +84,9 @@ def _chains(work: Work, chains: Sequence[Sequence[do.Action]]) -> list[str]:
             work.client.report(f"{action}: done")
         return []
 
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        return [failure for failures in pool.map(run_one, chains) for failure in failures]
+    # Interrupted it lets go of its threads; the executor of concurrent.futures would wait for what they wait for.
+    with ThreadPool(PARALLEL) as pool:
+        return [failure for failures in pool.map(run_one, chains, chunksize=1) for failure in failures]
 
 
 def _of(actions: Sequence[do.Action], *kinds: type[A]) -> list[A]:
