@@ -18,7 +18,8 @@ def end_at_interrupt(state: State) -> None:
     """For config.py: Ctrl-C ends a run with 130 and without waiting.
 
     pyinfra alone ends with 0, as if all were done, and that only after whatever hosts are at. The signal finds any of
-    the greenlets running: from one of its own, gevent takes the exit to the main one.
+    the greenlets running: from one of its own, gevent takes the exit to the main one. Only one that waits at a prompt
+    lets no other run, and has to leave it first.
     """
 
     def end() -> None:
@@ -27,7 +28,12 @@ def end_at_interrupt(state: State) -> None:
             state.pool.kill(block=False)
         sys.exit(130)
 
-    signal.signal(signal.SIGINT, lambda *_: gevent.spawn(end))
+    def interrupted(*_: object) -> None:
+        gevent.spawn(end)
+        if gevent.getcurrent() is not gevent.get_hub():
+            sys.exit(130)
+
+    signal.signal(signal.SIGINT, interrupted)
 
 
 def _tell(state: State) -> None:
