@@ -7,11 +7,12 @@ from pyinfra.context import ctx_state
 
 import roles.common.op_order  # orders operations without reading sources
 import roles.common.transport  # noqa: F401  # switches Nagle off
-from inventories.outcome import tell_at_exit
+from inventories.outcome import end_at_interrupt, tell_at_exit
 
 config.SUDO = True
 config.CONNECT_TIMEOUT = 5
 config.FAIL_PERCENT = 0
 tell_at_exit(ctx_state.get())
+end_at_interrupt(ctx_state.get())
 # pyinfra prints these errors in one line: gevent need not print where in its greenlets they came up.
 Hub.NOT_ERROR = (*Hub.NOT_ERROR, PyinfraError)

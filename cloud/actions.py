@@ -78,17 +78,19 @@ class RemoveFirewall(Action):
 
 @dataclass(frozen=True)
 class RuleKey:
-    """A firewall rule as the provider keeps it; two with the same key are the same rule."""
+    """A firewall rule as the provider keeps it, but for its notes: it refuses a second one with the same key."""
 
     ip_type: str
     protocol: str
     port: str
     subnet: str
     subnet_size: int
+    source: str = ""
+    """A list of the provider's (`cloudflare`, a load balancer) in place of the subnet; none is ever declared."""
 
     def __str__(self) -> str:
         port = f" {self.port}" if self.port else ""
-        return f"{self.protocol}{port} from {self.subnet}/{self.subnet_size}"
+        return f"{self.protocol}{port} from {self.source or f'{self.subnet}/{self.subnet_size}'}"
 
 
 @dataclass(frozen=True)
@@ -104,17 +106,6 @@ class DropRule(Action):
     sign, of, how = "-", "firewall/{0.firewall}", "{0.rule}"
     firewall: str
     rule: RuleKey
-    rule_id: int
-
-
-@dataclass(frozen=True)
-class ReplaceRule(Action):
-    """For its notes: the provider changes no rule, and has no two with the same key, so it is away for a moment."""
-
-    sign, of, how = "~", "firewall/{0.firewall}", "{0.rule}, for its notes"
-    firewall: str
-    rule: RuleKey
-    notes: str
     rule_id: int
 
 

@@ -6,8 +6,8 @@ changed at the provider; what the lock knows by its id stays the site's whatever
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
+from multiprocessing.pool import ThreadPool
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -128,6 +128,12 @@ class Actual(_Thing):
     domain: bool = False
     records: tuple[Record, ...] = ()
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """Of what the lock could know."""
+        hosts, volumes = (i.id for i in self.instances), (b.id for b in self.blocks)
+        return frozenset((*hosts, *volumes, *(v.id for v in self.vpcs), *(g.id for g in self.firewalls)))
+
 
 def tag(site: str, name: str) -> str:
     """What marks a thing of the site."""
@@ -174,11 +180,9 @@ def read(client: Client, fleet: Fleet, lock: Lock) -> Actual:
         "firewalls": lambda: client.list("/firewalls", "firewall_groups"),
         "records": lambda: _records(client, domain),
     }
-    known = {host.instance_id for host in lock.hosts.values()} | {*lock.vpcs.values(), *lock.firewalls.values()}
-    known |= {volume.id for host in lock.hosts.values() for volume in host.volumes.values()}
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        futures = {name: pool.submit(look) for name, look in lists.items()}
-        found = {name: future.result() for name, future in futures.items()}
+    known = lock.ids
+    with ThreadPool(PARALLEL) as pool:
+        found = dict(zip(lists, pool.map(lambda look: look(), lists.values(), chunksize=1), strict=True))
 
         def ours(things: Iterable[T], marked: Callable[[T], object]) -> list[T]:
             return [thing for thing in things if thing.id in known or marked(thing)]
@@ -188,8 +192,8 @@ def read(client: Client, fleet: Fleet, lock: Lock) -> Actual:
         instances = ours(map(instance, found["instances"]), lambda i: host_of(site, i))
         blocks = ours(map(Block.model_validate, found["blocks"]), lambda b: b.label.startswith(f"{site}/"))
         if vpcs:
-            instances = list(pool.map(lambda i: _with_vpcs(client, i), instances))
-        groups = list(pool.map(lambda g: _with_rules(client, g), groups))
+            instances = list(pool.map(lambda i: _with_vpcs(client, i), instances, chunksize=1))
+        groups = list(pool.map(lambda g: _with_rules(client, g), groups, chunksize=1))
     return Actual(
         catalogue=Catalogue(
             plans={plan["id"]: Plan.model_validate(plan) for plan in found["plans"]},

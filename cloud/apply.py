@@ -3,9 +3,9 @@
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,7 +50,7 @@ def run(work: Work, actions: Sequence[do.Action]) -> list[str]:
     """
     work.save(lambda _: plan.remembered(work.site))
     beginning = (do.CreateVpc, do.DescribeVpc, do.CreateFirewall, do.DescribeFirewall, do.CreateDomain)
-    for stage in (beginning, (do.AddRule, do.ReplaceRule), (do.DropRule,)):
+    for stage in (beginning, (do.AddRule,), (do.DropRule,)):
         failures = _each(work, _of(actions, *stage))
         if failures:
             return failures
@@ -60,8 +60,7 @@ def run(work: Work, actions: Sequence[do.Action]) -> list[str]:
         if not isinstance(action, removals):
             chains.setdefault(action.host, []).append(action)
     failures = _chains(work, list(chains.values()))
-    known = {name for name, host in work.lock.hosts.items() if host.ipv4}
-    failures += _each(work, [action for action in _of(actions, do.PointName) if action.host in known])
+    failures += _each(work, [action for action in _of(actions, do.PointName) if work.address(action.host, "A")])
     for kind in (do.DropRecord, *removals, do.RemoveVpc, do.RemoveFirewall):
         failures = failures or _each(work, _of(actions, kind))
     if not failures:
@@ -87,8 +86,9 @@ def _chains(work: Work, chains: Sequence[Sequence[do.Action]]) -> list[str]:
             work.client.report(f"{action}: done")
         return []
 
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        return [failure for failures in pool.map(run_one, chains) for failure in failures]
+    # Interrupted it lets go of its threads; the executor of concurrent.futures would wait for what they wait for.
+    with ThreadPool(PARALLEL) as pool:
+        return [failure for failures in pool.map(run_one, chains, chunksize=1) for failure in failures]
 
 
 def _of(actions: Sequence[do.Action], *kinds: type[A]) -> list[A]:

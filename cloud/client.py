@@ -14,7 +14,7 @@ from typing import Any
 import requests
 from pyinfra.api.exceptions import PyinfraError
 from requests.adapters import HTTPAdapter
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 from vultr import Vultr
 
 Item = dict[str, Any]
@@ -23,6 +23,8 @@ Report = Callable[[str], None]
 PER_PAGE = 500
 CONNECT_S, READ_S = 5, 30
 GIVE_UP_AFTER_S = 240
+TELL_S = 5
+"""A first failure is told only when this much time will pass before the next attempt."""
 SETTLE_S = 5
 """How long a creation whose answer was lost may take to show up before it is tried again."""
 PARALLEL = 10
@@ -177,14 +179,14 @@ class Client(Vultr):
         return Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, CloudError) and repeatable(error)),
             wait=_pause,
-            stop=stop_after_delay(GIVE_UP_AFTER_S),
+            stop=stop_before_delay(GIVE_UP_AFTER_S),
             before_sleep=self._say,
             reraise=True,
         )
 
     def _say(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        if state.attempt_number > 1:
+        if state.attempt_number > 1 or state.upcoming_sleep >= TELL_S:
             self.report(f"{error}; attempt {state.attempt_number + 1} in {state.upcoming_sleep:.1f} s")
 
     def _once(self, method: str, url: str, data: Any = None, params: Item | None = None) -> Any:
@@ -204,7 +206,9 @@ class Client(Vultr):
         if answer.ok and not text:
             return body
         status = answer.status_code if not answer.ok else int(body.get("status") or 500)
-        raise CloudError(request, status, text or answer.reason, self._retry_after(answer))
+        wait_s = self._retry_after(answer)
+        asks = f"; asks to wait {wait_s:.0f} s" if wait_s else ""
+        raise CloudError(request, status, f"{text or answer.reason}{asks}", wait_s)
 
     def _wait_for_slot(self) -> None:
         """Any second sees at most requests_per_second."""
@@ -214,11 +218,12 @@ class Client(Vultr):
         time.sleep(max(0.0, slot - time.monotonic()))
 
     def _retry_after(self, answer: requests.Response) -> float:
-        """Seconds that the provider asks to wait; everyone waits them."""
+        """Seconds that the provider asks to wait; everyone waits them, unless they are more than anyone waits."""
         value = answer.headers.get("Retry-After", "")
         seconds = float(value) if value.isdigit() else 0.0
-        with self._slots:
-            self._not_before = max(self._not_before, time.monotonic() + seconds)
+        if seconds < GIVE_UP_AFTER_S:
+            with self._slots:
+                self._not_before = max(self._not_before, time.monotonic() + seconds)
         return seconds
 
 

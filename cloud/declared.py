@@ -73,7 +73,10 @@ class Site:
 
 
 def check(site: Site) -> None:
-    """Whether what is declared can be bought, what is named is there, and nothing exists twice. Raises InputError."""
+    """Whether what is declared can be bought, what is named is there, nothing exists twice, and the account is right.
+
+    Raises InputError.
+    """
     catalogue = site.actual.catalogue
     for name, host in site.fleet.hosts.items():
         where = f"hosts.{name}"
@@ -91,6 +94,9 @@ def check(site: Site) -> None:
             if thing.removeprefix("host/") not in site.fleet.hosts:
                 hint = f"declared are: {', '.join(sorted(site.fleet.hosts))}"
                 raise InputError(site.file, f"--data {switch}={thing}", "no such host is declared", hint)
+    if site.lock.ids and site.lock.ids.isdisjoint(site.actual.ids):
+        hint = "the key may be another account's; if all of it was deleted there, delete lock.json"
+        raise InputError(site.file, "provider.api_key", "nothing that lock.json knows is in this account", hint)
     marks = [(f"hosts.{site.host(i)}", i.id) for i in site.actual.instances]
     marks += [(f"volumes {volume_label(site.name, *site.volume(b))}", b.id) for b in site.actual.blocks]
     marks += [(f"vpcs.{site.network(v)}", v.id) for v in site.actual.vpcs]

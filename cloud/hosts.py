@@ -124,7 +124,12 @@ def _change(work: Work, action: do.ChangeHost) -> None:
     changes = {keys.get(field, field): body[keys.get(field, field)] for field in action.fields}
     work.client.change(f"/instances/{work.instance_id(action.host)}", **changes)
     if "plan" in action.fields:
-        _active(work, action.host)
+        found, locked = _active(work, action.host), work.lock.hosts.get(action.host)
+        if locked and locked.host_keys:
+            back = first_contact.wait_for(
+                action.host, found.ipv4, work.login, locked.host_keys, work.client.report, first_contact.BOOT_S
+            )
+            back.close()
 
 
 def _joined(work: Work, host: str) -> dict[str, str]:

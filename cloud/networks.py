@@ -37,24 +37,19 @@ def _create_firewall(work: Work, action: do.CreateFirewall) -> None:
     work.save(lambda lock: lock.model_copy(update={"firewalls": {**lock.firewalls, action.name: group}}))
 
 
-def _add_rule(work: Work, action: do.AddRule | do.ReplaceRule) -> None:
+def _add_rule(work: Work, action: do.AddRule) -> None:
     path = f"/firewalls/{work.lock.firewalls[action.firewall]}/rules"
     rule = vars(action.rule)
 
     def there() -> bool:
         rules = work.client.list(path, "firewall_rules")
-        return any(all(known[key] == value for key, value in rule.items()) for known in rules)
+        return any(all(known.get(key, "") == value for key, value in rule.items()) for known in rules)
 
     work.client.ensure(path, {**rule, "notes": action.notes}, there)
 
 
-def _drop_rule(work: Work, action: do.DropRule | do.ReplaceRule) -> None:
+def _drop_rule(work: Work, action: do.DropRule) -> None:
     work.client.remove(f"/firewalls/{work.lock.firewalls[action.firewall]}/rules/{action.rule_id}")
-
-
-def _replace_rule(work: Work, action: do.ReplaceRule) -> None:
-    _drop_rule(work, action)
-    _add_rule(work, action)
 
 
 def _describe(work: Work, path: str, name: str) -> None:
@@ -69,8 +64,7 @@ def _create_domain(work: Work, action: do.CreateDomain) -> None:
 
 
 def _point_name(work: Work, action: do.PointName) -> None:
-    host = work.lock.hosts[action.host]
-    data = host.ipv4 if action.type == "A" else host.ipv6
+    data = work.address(action.host, action.type)
     if not data:
         raise CloudError(action.thing, 0, f"{action.host} has no address for {action.type}")
     path = f"/domains/{work.domain}/records"
@@ -93,7 +87,6 @@ STEPS: Mapping[type[do.Action], Callable[[Work, Any], None]] = {
     do.RemoveFirewall: lambda work, action: work.client.remove(f"/firewalls/{action.group_id}"),
     do.AddRule: _add_rule,
     do.DropRule: _drop_rule,
-    do.ReplaceRule: _replace_rule,
     do.CreateDomain: _create_domain,
     do.PointName: _point_name,
     do.DropRecord: lambda work, action: work.client.remove(f"/domains/{work.domain}/records/{action.record_id}"),

@@ -90,12 +90,14 @@ def _networks(site: Site) -> Iterator[do.Action]:
 
 
 def _rules(firewall: str, wanted: Mapping[do.RuleKey, str], existing: Iterable[GroupRule]) -> Iterator[do.Action]:
-    have = {do.RuleKey(r.ip_type, r.protocol.lower(), r.port, r.subnet, r.subnet_size): r for r in existing}
+    have = {do.RuleKey(r.ip_type, r.protocol.lower(), r.port, r.subnet, r.subnet_size, r.source): r for r in existing}
     for key, notes in wanted.items():
         if key not in have:
             yield do.AddRule(firewall, key, notes)
         elif have[key].notes != notes:
-            yield do.ReplaceRule(firewall, key, notes, have[key].id)
+            # Dropped and added again it would be away for a moment, and whoever is only let in by it as well.
+            found = f"{key} has the notes {have[key].notes!r}, declared {notes!r}: a rule cannot be changed"
+            yield do.Drift(f"firewall/{firewall}", found)
     for key, rule in have.items():
         if key not in wanted:
             yield do.DropRule(firewall, key, rule.id)

@@ -24,7 +24,7 @@ from cloud.switches import Switches
 from cloud.work import Work
 from inventories.admins import Admin
 from inventories.errors import InputError
-from inventories.inventory import LoadedSite
+from inventories.inventory import ADMINS, LoadedSite
 from inventories.login import check_key
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red", "!": "magenta", "?": "blue"}
@@ -78,7 +78,7 @@ def check_login(site: LoadedSite) -> None:
             raise InputError(
                 site.path, f"hosts.{name}.role", problem, f"see roles and sudo in {site.files}/admins.toml"
             )
-    check_key(site)
+    check_key(site.path, site.ssh_key, site.admins.admins[site.ssh_user], site.files / ADMINS)
 
 
 def _apply(state: State, host: Host, site: LoadedSite, seen: Site, api: Client, todo: Sequence[do.Action]) -> bool:

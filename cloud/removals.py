@@ -102,7 +102,8 @@ def _may_go(site: Site, host: str) -> None:
 def _volume_may_go(site: Site, host: str, volume: str) -> None:
     thing = f"volume/{host}/{volume}"
     at = site.blocks()[host, volume].attached_to_instance
-    for name, instance in site.instances().items():
-        if instance.id == at and f"host/{name}" not in site.switches.remove:
-            hint = f"stop what uses it, then --data detach={thing}, then remove it"
-            raise InputError(site.file, f"--data remove={thing}", f"it is attached to {name}", hint)
+    names = {instance.id: name for name, instance in site.instances().items()}
+    if at and f"host/{names.get(at)}" not in site.switches.remove:
+        hint = f"stop what uses it, then --data detach={thing}, then remove it"
+        problem = f"it is attached to {names.get(at, f'instance {at}')}"
+        raise InputError(site.file, f"--data remove={thing}", problem, hint)

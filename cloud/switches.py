@@ -29,7 +29,10 @@ class Switches:
 
 
 def parse(data: Mapping[str, object], file: Path | str) -> Switches:
-    """Reads them. Raises InputError."""
+    """Reads them; pyinfra's own data (`ssh_user`, `_sudo`) may be among them. Raises InputError."""
+    for name in sorted(data.keys() - KINDS.keys()):
+        if not name.startswith(("ssh_", "_")):
+            raise InputError(file, f"--data {name}", "no such switch", f"there are: {', '.join(KINDS)}")
     given = {}
     for switch, kinds in KINDS.items():
         things = frozenset(filter(None, str(data.get(switch) or "").replace(" ", "").split(",")))

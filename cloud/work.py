@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloud import plan
+from cloud.actions import AddressType
 from cloud.client import Client
 from cloud.declared import Site
 from cloud.first_contact import Login
@@ -49,6 +51,12 @@ class Work:
             return lock.model_copy(update={"hosts": {**lock.hosts, name: host.model_copy(update=values)}})
 
         self.save(change)
+
+    def address(self, host: str, kind: AddressType) -> str:
+        """A host's; the lock says it of hosts that were made by this run. "" when there is none (yet)."""
+        locked = self.lock.hosts.get(host, LockedHost(instance_id="", ipv4=""))
+        seen = plan.address(self.site.instances().get(host), kind)
+        return seen or (locked.ipv4 if kind == "A" else locked.ipv6)
 
     def instance_id(self, host: str) -> str:
         """An existing host's, also of one that the lock does not know."""

@@ -5,14 +5,10 @@
 The other switches: cloud/switches.py.
 """
 
-from pyinfra.context import host
+from pyinfra.context import host, inventory
 
 from cloud.provision import provision
-from cloud.switches import KINDS, parse
+from cloud.switches import parse
 
 site = host.data.site
-provision(
-    name="Provision",
-    site=site,
-    switches=parse({switch: host.data.get(switch) for switch in KINDS}, site.path),
-)
+provision(name="Provision", site=site, switches=parse(inventory.override_data, site.path))

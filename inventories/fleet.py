@@ -5,7 +5,9 @@ Pure data: loading, defaults and checks that need no host and no network. Every 
 
 import posixpath
 import re
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
+from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ MOUNT = re.compile(r"/(srv|mnt|data|opt)(/.+)?|/(var|home)/.+")
 """Where a volume hides nothing that the system or an admin's login needs."""
 VPC_MAX_PREFIX = 29
 PORT = re.compile(r"[1-9]\d{0,4}")
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 DNS_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 
 
@@ -52,6 +55,8 @@ def _api_url(value: str) -> str:
         right = False
     if not right or re.search(r"[^!-~]", value):
         raise ValueError("must be the address of an API, like https://api.vultr.com/v2")
+    if url.scheme == "http" and url.hostname not in THIS_MACHINE:
+        raise ValueError("must begin with https, or the key could be read on its way")
     return value
 
 
@@ -214,11 +219,23 @@ def problems(fleet: Fleet) -> list[str]:
             if len(volume_name) > limit:
                 label = f"the name is its {volume.filesystem} label: at most {limit} characters"
                 found.append(f"{where}.volumes.{volume_name}: {label}")
-        mounts = [volume.mount for volume in host.volumes.values()]
-        found += [f"{where}.volumes: two volumes at {m}" for m in sorted(set(mounts)) if mounts.count(m) > 1]
+        found += [f"{where}.volumes.{problem}" for problem in _overlapping_mounts(host.volumes)]
     vpcs = list(fleet.vpcs.items())
     for i, (name, vpc) in enumerate(vpcs):
         for other, other_vpc in vpcs[:i]:
             if vpc.subnet.overlaps(other_vpc.subnet):
                 found.append(f"vpcs.{name}.subnet: {vpc.subnet} overlaps {other_vpc.subnet} of VPC {other!r}")
+    return found
+
+
+def _overlapping_mounts(volumes: Mapping[str, Volume]) -> list[str]:
+    """Volumes that would hide each other, as `VOLUME.mount: problem`."""
+    found = []
+    for (a, one), (b, two) in combinations(volumes.items(), 2):
+        if one.mount == two.mount:
+            found.append(f"{b}.mount: {two.mount} is where {a!r} lies")
+        elif one.mount.startswith(f"{two.mount}/"):
+            found.append(f"{a}.mount: {one.mount} is below {two.mount}, where {b!r} lies")
+        elif two.mount.startswith(f"{one.mount}/"):
+            found.append(f"{b}.mount: {two.mount} is below {one.mount}, where {a!r} lies")
     return found

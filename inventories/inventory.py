@@ -25,6 +25,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from inventories import command_line, login
 from inventories.admins import Admins, load_admins
 from inventories.errors import InputError
 from inventories.files import replace
@@ -34,6 +35,7 @@ from inventories.lock import load as load_lock
 from inventories.secrets import Secrets
 
 INVENTORIES = Path(__file__).parent
+CLONE = INVENTORIES.parent
 ADMINS = "admins.toml"
 WHOLE_SITE = frozenset({"site", "base"})
 HostData = tuple[str, dict[str, Any]]
@@ -163,15 +165,20 @@ def available() -> list[str]:
 def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]]:
     """The groups an inventory file exports, for the deploy named on pyinfra's command line.
 
-    Raises InputError (which pyinfra prints without a traceback) when the deploy's group is empty or not provisioned.
+    Raises InputError (which pyinfra prints without a traceback) when the deploy's group is empty or not provisioned, or
+    the command line names hosts that are not in it.
     """
     site = load_site(file)
     words = sys.argv if argv is None else argv
     under_pyinfra = bool(words) and Path(words[0]).name == "pyinfra"
+    if under_pyinfra:
+        command_line.check_folder(CLONE)
+        command_line.check_dry(words, os.environ)
     if under_pyinfra and site.ssh_key:
-        _check_key(site, site.ssh_key)
-    deploys = {Path(word).stem for word in words if Path(word).suffix == ".py" and Path(word).parent.name == "deploys"}
+        login.public_half(site.path, site.ssh_key)
+    deploys = command_line.deploys(words)
     if deploys == {"provision"}:
+        command_line.refuse_choices(words)
         return {"provision": [("@local", {"site": site, "_sudo": False})]}
     hosts = site.fleet.hosts
     if deploys and not deploys & WHOLE_SITE:
@@ -188,6 +195,7 @@ def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]
     for name, host in hosts.items():
         if name not in missing:
             exported.setdefault(host.role, []).append((name, _host_data(site, name, host)))
+    command_line.check_choices(words, {role: [name for name, _ in members] for role, members in exported.items()})
     return exported
 
 
@@ -207,16 +215,6 @@ def _host_data(site: LoadedSite, name: str, host: Host) -> dict[str, Any]:
     if site.ssh_key:
         data |= {"ssh_key": str(site.ssh_key), "ssh_allow_agent": False, "ssh_look_for_keys": False}
     return data
-
-
-def _check_key(site: LoadedSite, key: Path) -> None:
-    hint = "the private key to log in with, relative to the inventory's files; leave it out for the agent and ~/.ssh"
-    try:
-        text = key.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(site.path, "site.ssh_key", f"{key} cannot be read: {error}", hint) from error
-    if "PRIVATE KEY-----" not in text:
-        raise InputError(site.path, "site.ssh_key", f"{key} is not a private key", hint)
 
 
 def _is_role(name: str) -> bool:

@@ -45,6 +45,13 @@ class Lock(Typed):
     vpcs: dict[str, str] = {}
     firewalls: dict[str, str] = {}
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """Of everything that is known to exist."""
+        hosts = self.hosts.values()
+        found = {host.instance_id for host in hosts} | {volume.id for host in hosts for volume in host.volumes.values()}
+        return frozenset({*found, *self.vpcs.values(), *self.firewalls.values()} - {""})
+
 
 def load(path: Path) -> Lock:
     """Reads a lock file; a missing one is an empty lock. Raises InputError."""

@@ -10,20 +10,34 @@ import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
+from inventories.admins import Admin
 from inventories.errors import InputError
-from inventories.inventory import ADMINS, LoadedSite
 
 FIELD = "site.ssh_key"
 
 
-def check_key(site: LoadedSite) -> None:
-    """Raises InputError when no key here is one of the `ssh_keys` of the admin who logs in."""
-    found = _declared(site, site.ssh_key) if site.ssh_key else _own(site)
-    known = {" ".join(line.split()[:2]) for line in site.admins.admins[site.ssh_user].ssh_keys}
+def public_half(inventory: Path, key: Path) -> str | None:
+    """Of the private key that an inventory names, `TYPE BASE64`; None when a passphrase locks it. Raises InputError."""
+    try:
+        return _public(key)
+    except TypeError:
+        return None
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        hint = "name an ed25519 private key as ssh-keygen makes it, or leave it out for the agent and ~/.ssh"
+        raise InputError(inventory, FIELD, f"{key} cannot be loaded: {error}", hint) from error
+
+
+def check_key(inventory: Path, key: Path | None, admin: Admin, admins: Path) -> None:
+    """Raises InputError when no key here is one of the admin's `ssh_keys` in the file `admins`.
+
+    key is the one that the inventory names, if any.
+    """
+    found = _declared(inventory, key) if key else _own(inventory)
+    known = {" ".join(line.split()[:2]) for line in admin.ssh_keys}
     if not found & known:
-        what = str(site.ssh_key) if site.ssh_key else "what ssh-agent and ~/.ssh/id_ed25519 hold"
-        problem = f"{what} is none of the ssh_keys of {site.ssh_user!r}"
-        raise InputError(site.path, FIELD, problem, f"add the line of its .pub to {site.files / ADMINS}")
+        what = str(key) if key else "what ssh-agent and ~/.ssh/id_ed25519 hold"
+        problem = f"{what} is none of the ssh_keys of {admin.name!r}"
+        raise InputError(inventory, FIELD, problem, f"add the line of its .pub to {admins}")
 
 
 def agent_keys() -> set[str]:
@@ -38,25 +52,22 @@ def agent_keys() -> set[str]:
         agent.close()
 
 
-def _declared(site: LoadedSite, key: Path) -> set[str]:
-    try:
-        return {_public(key)}
-    except TypeError:
+def _declared(inventory: Path, key: Path) -> set[str]:
+    public = public_half(inventory, key)
+    if public is None:
         hint = f"add it to ssh-agent (`ssh-add {key}`) and leave ssh_key out"
-        raise InputError(site.path, FIELD, f"{key} has a passphrase, which cannot be asked for", hint) from None
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        hint = "name an ed25519 private key as ssh-keygen makes it, or leave it out for the agent and ~/.ssh"
-        raise InputError(site.path, FIELD, f"{key} cannot be loaded: {error}", hint) from error
+        raise InputError(inventory, FIELD, f"{key} has a passphrase, which cannot be asked for", hint)
+    return {public}
 
 
-def _own(site: LoadedSite) -> set[str]:
+def _own(inventory: Path) -> set[str]:
     found = agent_keys()
     try:
         found.add(_public(Path.home() / ".ssh/id_ed25519"))
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         if not found:
             problem = "no key to log in with: neither ssh-agent nor a ~/.ssh/id_ed25519 without passphrase has one"
-            raise InputError(site.path, FIELD, problem, "add yours to ssh-agent: `ssh-add`") from None
+            raise InputError(inventory, FIELD, problem, "add yours to ssh-agent: `ssh-add`") from None
     return found
 
 

@@ -1,5 +1,7 @@
 """Provisioning through every fault: afterwards exactly the declared things exist, once, and their hosts are trusted."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,9 +25,10 @@ FULL = pytest.mark.full
 @pytest.fixture(scope="module")
 def lab() -> Iterator[LabConfig]:
     """A lab apart from that of the other tests, since faults strike all sites of one."""
-    lifecycle.down("provision")
-    yield lifecycle.up("provision")
-    lifecycle.down("provision")
+    name = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-provision"
+    lifecycle.down(name)
+    yield lifecycle.up(name)
+    lifecycle.down(name)
 
 
 @pytest.fixture
@@ -98,6 +101,23 @@ def test_two_runs_at_once_make_nothing_twice(small: SmallSite) -> None:
         assert not second.ok
         assert "another run provisions this site: wait for its end" in second.output
         assert first.wait(120) == 0
+    small.must_be_whole()
+
+
+def test_an_interrupted_run_ends_at_once_and_the_next_one_finishes(small: SmallSite) -> None:
+    small.fault("slow_boot", instance="web-1", seconds=20)
+    words = command(small.inventory, "provision")
+    with subprocess.Popen(
+        words, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as run:
+        lines = iter(run.stderr or ())
+        assert any("installingbooting" in line for line in lines)
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert "interrupted: the same command resumes where this one stopped" in said
+    done = small.provision()
+    assert done.ok, done.output
     small.must_be_whole()
 
 

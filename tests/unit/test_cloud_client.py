@@ -1,6 +1,7 @@
 """The client, against a real HTTP server that answers what a test tells it to."""
 
 import json
+import re
 import socket
 import threading
 import time
@@ -117,6 +118,23 @@ def test_retry_after_is_honoured_by_every_request(provider: Provider, api: Clien
     assert first.result() == second.result() == {"ok": True}
     assert time.monotonic() - begun >= 1
     assert provider.requests[1][1] in ("/things", "/other")
+
+
+def test_a_longer_pause_than_anyone_waits_is_an_error_at_once(provider: Provider, api: Client) -> None:
+    provider.script((429, {"error": "Too many requests", "status": 429}, {"Retry-After": "3600"}))
+    for _ in range(2):
+        with pytest.raises(CloudError, match="GET /things: 429 Too many requests; asks to wait 3600 s"):
+            api.get("/things")
+    assert provider.count("GET") == 2
+
+
+def test_a_long_pause_is_told(
+    provider: Provider, api: Client, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TELL_S", 1)
+    provider.script((429, {"error": "Too many requests", "status": 429}, {"Retry-After": "1"}), (200, {"ok": True}))
+    api.get("/things")
+    assert re.fullmatch(r"GET /things: 429 Too many requests; asks to wait 1 s; attempt 2 in 1\.\d s", said[0])
 
 
 def test_a_passing_error_is_retried_until_it_passes(provider: Provider, api: Client) -> None:

@@ -100,10 +100,20 @@ def test_a_stale_rule_goes_only_after_the_new_one_is_there() -> None:
     assert lines == ["+ firewall/front: tcp 80 from 0.0.0.0/0", "- firewall/front: tcp 8080 from 0.0.0.0/0"]
 
 
-def test_a_rule_with_other_notes_is_put_in_its_own_place() -> None:
+def test_a_rule_is_never_away_for_the_sake_of_its_notes() -> None:
     noted = RULE.model_copy(update={"notes": "old words"})
-    lines = made(exists=actual(firewalls=(Group(id="g1", description="mainstay:s:front", rules=(noted,)),)))
-    assert lines == ["~ firewall/front: tcp 80 from 0.0.0.0/0, for its notes"]
+    exists = actual(firewalls=(Group(id="g1", description="mainstay:s:front", rules=(noted,)),))
+    found = plan.make(Site("prod.toml", fleet(), exists, lock()))
+    assert plan.changes(found) == []
+    assert [str(action) for action in found] == [
+        "! firewall/front: tcp 80 from 0.0.0.0/0 has the notes 'old words', declared '': a rule cannot be changed"
+    ]
+
+
+def test_a_rule_for_a_named_source_is_not_the_one_for_everybody() -> None:
+    named = RULE.model_copy(update={"source": "cloudflare"})
+    lines = made(exists=actual(firewalls=(Group(id="g1", description="mainstay:s:front", rules=(named,)),)))
+    assert lines == ["+ firewall/front: tcp 80 from 0.0.0.0/0", "- firewall/front: tcp 80 from cloudflare"]
 
 
 @pytest.mark.parametrize(
@@ -200,6 +210,22 @@ def test_a_name_points_to_its_hosts_and_to_nothing_else() -> None:
     stray = Record(id="r9", name="www", type="A", data="203.0.113.9")
     mail = Record(id="r8", name="", type="MX", data="mail.example.org")
     assert made(exists=actual(records=(*NAMES, stray, mail))) == ["- record/www: A 203.0.113.9"]
+
+
+@pytest.mark.parametrize(
+    "old", [Lock(vpcs={"inside": "v1"}), lock(instance_id="i0", ipv4="192.0.2.9", ipv6="2001:db8::9")]
+)
+def test_a_name_points_to_where_its_host_is_whatever_the_lock_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: Lock
+) -> None:
+    exists = actual(records=())
+    work = work_on(Site("prod.toml", fleet(), exists, old), tmp_path)
+    asked: list[Change] = []
+    monkeypatch.setattr(work.client, "create", lambda path, key, body, find: asked.append(body))
+    monkeypatch.setattr("cloud.actual.read", lambda *_: exists)
+    points = [action for action in plan.make(work.site) if isinstance(action, do.PointName)]
+    assert apply.run(work, points) == []
+    assert {(body["name"], body["data"]) for body in asked} == {(record.name, record.data) for record in NAMES}
 
 
 def test_a_host_unknown_to_the_lock_is_not_trusted() -> None:

@@ -15,6 +15,7 @@ from inventories.errors import InputError
 from inventories.lock import Lock
 from tests.unit.cloud_site import (
     CATALOGUE,
+    DATA,
     NAMES,
     Change,
     actual,
@@ -90,9 +91,11 @@ def test_a_protected_host_is_not_removed_even_when_named() -> None:
         made(undeclared(fleet()), actual(instances=(protected,)), remove="host/web-1,volume/web-1/data")
 
 
-def test_a_volume_in_use_is_not_removed() -> None:
-    with pytest.raises(InputError, match="attached to web-1"):
-        made(fleet(volumes={}), remove="volume/web-1/data")
+@pytest.mark.parametrize(("instance_id", "name"), [("i1", "web-1"), ("foreign", "instance foreign")])
+def test_a_volume_in_use_is_not_removed(instance_id: str, name: str) -> None:
+    used = actual(blocks=(DATA.model_copy(update={"attached_to_instance": instance_id}),))
+    with pytest.raises(InputError, match=f"attached to {name}"):
+        made(fleet(volumes={}), used, remove="volume/web-1/data")
 
 
 @pytest.mark.parametrize("thing", ["host/web-1", "volume/web-1/data", "vpc/inside", "firewall/front", "record/www"])
@@ -129,6 +132,13 @@ def test_what_the_provider_does_not_sell_is_one_clear_error(change: Change, fiel
     assert problem in str(error.value)
 
 
+def test_a_site_is_not_made_again_in_another_account() -> None:
+    with pytest.raises(
+        InputError, match=r"prod\.toml: provider\.api_key: nothing .* lock\.json knows is in this account"
+    ):
+        made(exists=Actual(catalogue=CATALOGUE))
+
+
 def test_two_things_with_one_mark_stop_everything() -> None:
     with pytest.raises(InputError, match=r"hosts\.web-1: exists more than once: i1, i2"):
         made(exists=actual(instances=(instance(), instance(id="i2"))))
@@ -156,4 +166,11 @@ def test_a_volume_is_removed_or_detached_and_not_both() -> None:
 
 
 def test_no_switch_is_no_switch() -> None:
-    assert parse({"remove": None, "unrelated": "x"}, "prod.toml") == Switches()
+    assert parse({"remove": "", "ssh_user": "alice", "_sudo": False}, "prod.toml") == Switches()
+
+
+def test_a_switch_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(
+        InputError, match=r"prod\.toml: --data remov: no such switch\n  there are: remove, detach, resize"
+    ):
+        parse({"remov": "host/web-1"}, "prod.toml")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import tomlkit
 
+from cloud.user_data import host_key
 from inventories.errors import InputError
 from inventories.inventory import groups, load_site
 from inventories.lock import Lock, LockedHost, known_hosts, load, save
@@ -26,7 +27,7 @@ def lab_config(tmp_path: Path) -> LabConfig:
     config = LabConfig("unit", 9, tmp_path / "lab")
     (config.root / "site").mkdir(parents=True)
     (config.root / "site/admins.toml").write_text(ADMINS)
-    (config.root / "site/id_ed25519").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    (config.root / "site/id_ed25519").write_text(host_key().private)
     return config
 
 
@@ -87,6 +88,12 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("provider/api_url", "api.vultr.com/v2", "provider.api_url", "address of an API"),
     ("provider/api_url", "ftp://api.vultr.com/v2", "provider.api_url", "address of an API"),
     ("provider/api_url", "https:///v2", "provider.api_url", "address of an API"),
+    (
+        "provider/api_url",
+        "http://api.vultr.com/v2",
+        "provider.api_url",
+        "with https, or the key could be read on its way",
+    ),
     ("provider/api_url", "https://api.vultr.com:port/v2", "provider.api_url", "address of an API"),
     ("provider/api_url", "https://api.vultr.com/v2\n", "provider.api_url", "address of an API"),
     ("vpcs/internal/subnet", "8.8.8.0/24", "vpcs.internal.subnet", "not private"),
@@ -110,7 +117,12 @@ BAD: list[tuple[str, Any, str, str]] = [
         for volumes, field, problem in (
             ({"a-name-of-17-byte": VOLUME}, "hosts.x.volumes.a-name-of-17-byte", "ext4 label: at most 16"),
             ({"a-name-of-13b": {**VOLUME, "filesystem": "xfs"}}, "hosts.x.volumes.a-name-of-13b", "xfs label: at most"),
-            ({"one": VOLUME, "two": VOLUME}, "hosts.x.volumes", "two volumes at /srv/x"),
+            ({"one": VOLUME, "two": VOLUME}, "hosts.x.volumes.two.mount", "/srv/x is where 'one' lies"),
+            (
+                {"one": VOLUME, "two": {**VOLUME, "mount": "/srv"}},
+                "hosts.x.volumes.one.mount",
+                "below /srv, where 'two'",
+            ),
         )
     ],
     ("hosts/web-1/dns", ["release-1.lab.example.org"], "hosts.web-1.dns", "the name of the host 'release-1'"),
@@ -210,17 +222,38 @@ def test_provisioning_connects_to_no_host(write: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"), [(None, "No such file"), (b"\xff", "can't decode"), (b"x", "not a priv")]
+    ("content", "problem"),
+    [
+        (None, "No such file"),
+        (b"\xff", "Not OpenSSH private key"),
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----\n", "Not OpenSSH private key"),
+    ],
 )
+@pytest.mark.parametrize("deploy", ["provision", "web"])
 def test_a_key_that_cannot_be_read_stops_pyinfra_before_it_connects(
-    write: Callable[..., Path], lab_config: LabConfig, content: bytes | None, problem: str
+    write: Callable[..., Path], lab_config: LabConfig, deploy: str, content: bytes | None, problem: str
 ) -> None:
     inventory, key = write(), lab_config.root / "site/id_ed25519"
     key.unlink()
     if content is not None:
         key.write_bytes(content)
-    with pytest.raises(InputError, match=rf"\.toml: site\.ssh_key: {key} .*{problem}"):
-        groups(str(inventory), ["pyinfra", str(inventory), "deploys/provision.py"])
+    with pytest.raises(InputError, match=rf"\.toml: site\.ssh_key: {key} cannot be loaded: .*{problem}"):
+        groups(str(inventory), ["pyinfra", str(inventory), f"deploys/{deploy}.py"])
+
+
+def test_provisioning_of_some_hosts_is_refused(write: Callable[..., Path]) -> None:
+    inventory = write()
+    with pytest.raises(InputError, match="--limit: web-1: provisioning works on the site as a whole"):
+        groups(str(inventory), ["pyinfra", str(inventory), "deploys/provision.py", "--limit", "web-1"])
+
+
+def test_a_limit_that_matches_no_host_of_a_deploy_is_refused(write: Callable[..., Path], lab_config: LabConfig) -> None:
+    inventory = write()
+    save(lab_config.root / "site/lock.json", Lock(hosts={"web-1": LOCKED}))
+    with pytest.raises(
+        InputError, match=r"--limit: web-2: matches no host\n  hosts of this deploy are: web-1; groups: "
+    ):
+        groups(str(inventory), ["pyinfra", str(inventory), "deploys/web.py", "--limit", "web-2"])
 
 
 def test_an_unprovisioned_host_stops_pyinfra_before_it_connects(write: Callable[..., Path]) -> None:

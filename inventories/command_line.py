@@ -1,0 +1,67 @@
+"""What pyinfra's command line says that an inventory must know: which deploys run, and on which of its hosts.
+
+pyinfra applies `--limit` and `--exclude` after it has read the inventory, and only warns when one matches nothing.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatch
+from itertools import takewhile
+from pathlib import Path
+
+from inventories.errors import InputError
+
+CHOICES = ("--limit", "--exclude")
+
+
+def deploys(words: Sequence[str]) -> set[str]:
+    """Names of the deploys: `release` for `deploys/release.py`."""
+    return {path.stem for path in map(Path, words) if path.suffix == ".py" and path.parent.name == "deploys"}
+
+
+def check_folder(clone: Path) -> None:
+    """pyinfra reads config.py where it is started, and goes without when there is none. Raises InputError."""
+    if Path.cwd() != clone:
+        problem = f"was started in {Path.cwd()}, where it does not find the settings in {clone / 'config.py'}"
+        raise InputError("pyinfra", "", problem, f"start it in {clone}")
+
+
+def check_dry(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Of a dry run that must not look, pyinfra prints a plan without a line. Raises InputError."""
+    ours = _ours(words)
+    sure = environment.get("PYINFRA_YES") or any(re.fullmatch("--yes|-v*yv*", word) for word in ours)
+    if sure and "--dry" in ours:
+        problem = "with --yes pyinfra looks at nothing, so its empty plan means nothing"
+        raise InputError("--dry", "", problem, "leave out -y, --yes and PYINFRA_YES")
+
+
+def choices(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Each `--limit` and `--exclude` with its pattern, the next word or after `=`."""
+    ours = _ours(words)
+    following = zip(ours, [*ours[1:], ""], strict=True)
+    pairs = [(word, after) if word in CHOICES else word.partition("=")[::2] for word, after in following]
+    return [(option, pattern) for option, pattern in pairs if option in CHOICES]
+
+
+def check_choices(words: Sequence[str], groups: Mapping[str, Collection[str]]) -> None:
+    """Whether each of them matches a group or a host in one; else the wrong hosts, or none, would be changed.
+
+    Raises InputError.
+    """
+    hosts = sorted({host for members in groups.values() for host in members})
+    for option, pattern in choices(words):
+        if pattern not in groups and not any(fnmatch(host, pattern) for host in hosts):
+            hint = f"hosts of this deploy are: {', '.join(hosts)}; groups: {', '.join(sorted(groups))}"
+            raise InputError(option, pattern, "matches no host", hint)
+
+
+def refuse_choices(words: Sequence[str]) -> None:
+    """For deploys that work on a site as a whole. Raises InputError."""
+    for option, pattern in choices(words):
+        hint = "leave it out: what is as declared is left alone, and --dry tells what would be done"
+        raise InputError(option, pattern, "provisioning works on the site as a whole", hint)
+
+
+def _ours(words: Sequence[str]) -> list[str]:
+    """Without the command that follows `--`, which runs on hosts."""
+    return list(takewhile(lambda word: word != "--", words))

@@ -1,0 +1,54 @@
+"""What pyinfra is told to run, and on which hosts, is what the admin meant."""
+
+from pathlib import Path
+
+import pytest
+
+from inventories.command_line import check_choices, check_dry, check_folder, deploys, refuse_choices
+from inventories.errors import InputError
+from lab.converge import REPOSITORY
+
+GROUPS = {"release": ["release-1"], "web": ["web-1", "web-2"]}
+
+
+@pytest.mark.parametrize("words", [["--limit", "wbe-1"], ["--limit=web-1", "--limit=db"], ["--exclude", "web-3"]])
+def test_a_choice_of_hosts_that_matches_none_is_refused(words: list[str]) -> None:
+    with pytest.raises(
+        InputError, match="matches no host\n  hosts of this deploy are: release-1, web-1, web-2; groups"
+    ):
+        check_choices(["pyinfra", "prod.py", "deploys/site.py", *words], GROUPS)
+
+
+@pytest.mark.parametrize("words", [["--limit", "web-*"], ["--exclude=release"], ["exec", "--", "x", "--limit", "9"]])
+def test_a_choice_of_hosts_is_a_name_a_pattern_or_a_group(words: list[str]) -> None:
+    check_choices(["pyinfra", "prod.py", *words], GROUPS)
+
+
+@pytest.mark.parametrize("option", ["--limit", "--exclude"])
+def test_a_deploy_of_the_whole_site_takes_no_choice_of_hosts(option: str) -> None:
+    with pytest.raises(InputError, match=f"{option}: web-1: provisioning works on the site as a whole"):
+        refuse_choices(["pyinfra", "prod.py", "deploys/provision.py", f"{option}=web-1"])
+
+
+@pytest.mark.parametrize("words", [["--dry", "-y"], ["--yes", "--dry"], ["-vy", "--dry"]])
+def test_a_dry_run_that_would_look_at_nothing_is_refused(words: list[str]) -> None:
+    with pytest.raises(InputError, match="--dry: with --yes pyinfra looks at nothing, so its empty plan means nothing"):
+        check_dry(["pyinfra", "prod.py", "deploys/site.py", *words], {})
+
+
+def test_a_dry_run_may_not_be_told_yes_by_the_environment_either() -> None:
+    check_dry(["pyinfra", "prod.py", "deploys/site.py", "--dry", "-v"], {})
+    check_dry(["pyinfra", "prod.py", "exec", "-y", "--", "apt", "--dry"], {})
+    with pytest.raises(InputError, match="leave out -y, --yes and PYINFRA_YES"):
+        check_dry(["pyinfra", "prod.py", "deploys/site.py", "--dry"], {"PYINFRA_YES": "1"})
+
+
+def test_deploys_are_what_lies_in_their_folder() -> None:
+    assert deploys(["pyinfra", "inventories/prod.py", "/clone/deploys/web.py", "deploys/base.py"]) == {"web", "base"}
+
+
+def test_pyinfra_without_our_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_folder(REPOSITORY)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"was started in {tmp_path}, where .*config.py\n  start it in {REPOSITORY}"):
+        check_folder(REPOSITORY)
