@@ -1,5 +1,7 @@
 """pyinfra's settings for every run of this repository."""
 
+import sys
+
 from gevent.hub import Hub
 from pyinfra import config
 from pyinfra.api.exceptions import PyinfraError
@@ -7,8 +9,10 @@ from pyinfra.context import ctx_state
 
 import roles.common.op_order  # orders operations without reading sources
 import roles.common.transport  # noqa: F401  # switches Nagle off
+from inventories.command_line import check_files
 from inventories.outcome import end_at_interrupt, tell_at_exit
 
+check_files(sys.argv)
 config.SUDO = True
 config.CONNECT_TIMEOUT = 5
 config.FAIL_PERCENT = 0

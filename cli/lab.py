@@ -22,6 +22,12 @@ Host = Annotated[str, typer.Argument(help="The host's name, as `mainstay lab sta
 FAILED, BAD_USAGE, UNREACHABLE = 1, 2, 3
 
 
+@app.callback()
+def _root() -> None:
+    if os.geteuid():
+        raise _stop("the local cloud needs root", FAILED)
+
+
 def _stop(message: str, code: int) -> typer.Exit:
     typer.secho(f"mainstay lab: {message}", fg="red", err=True)
     return typer.Exit(code)
@@ -32,6 +38,8 @@ def up(name: Name = "lab") -> None:
     """Bring the lab up, without hosts: those come by deploys/provision.py."""
     try:
         config = lifecycle.up(name)
+    except lifecycle.NameRefused as error:
+        raise _stop(str(error), BAD_USAGE) from error
     except (lifecycle.LabError, EngineError) as error:
         raise _stop(str(error), FAILED) from error
     typer.echo(f"lab {name} is up: API at {config.api_url}, site files in {config.root / 'site'}")
@@ -46,6 +54,8 @@ def down(
         for one in lifecycle.names() if every else [name]:
             lifecycle.down(one)
             typer.echo(f"lab {one} is down")
+    except lifecycle.NameRefused as error:
+        raise _stop(str(error), BAD_USAGE) from error
     except (lifecycle.LabError, EngineError) as error:
         raise _stop(str(error), FAILED) from error
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from inventories.errors import InputError
-from inventories.inventory import LoadedSite, available, load_site
+from inventories.inventory import LoadedSite, available, check_files, load_site
 
 Inventory = Annotated[
     Path | None,
@@ -19,4 +19,6 @@ def chosen(inventory: Path | None) -> LoadedSite:
     if inventory is None:
         hint = f"give --inventory or set MAINSTAY_INVENTORY to one of: {', '.join(available())}"
         raise InputError("--inventory", "", "which site? none is the default", hint)
-    return load_site(inventory)
+    site = load_site(inventory)
+    check_files(site)
+    return site

@@ -23,6 +23,8 @@ Report = Callable[[str], None]
 PER_PAGE = 500
 CONNECT_S, READ_S = 5, 30
 GIVE_UP_AFTER_S = 240
+NEVER_ANSWERED_S = 20
+"""When to give up an address that has not answered at all: it is wrong more likely than busy."""
 TELL_S = 5
 """A first failure is told only when this much time will pass before the next attempt."""
 SETTLE_S = 5
@@ -73,6 +75,7 @@ class Client(Vultr):
         self._session.mount("http", HTTPAdapter(pool_maxsize=PARALLEL))
         self._slots_taken = deque([-1.0] * requests_per_second, maxlen=requests_per_second)
         self._not_before = 0.0
+        self._answered = False
         self._slots = threading.Lock()
 
     def list(self, path: str, key: str, **query: str) -> list[Item]:
@@ -179,10 +182,13 @@ class Client(Vultr):
         return Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, CloudError) and repeatable(error)),
             wait=_pause,
-            stop=stop_before_delay(GIVE_UP_AFTER_S),
+            stop=self._enough,
             before_sleep=self._say,
             reraise=True,
         )
+
+    def _enough(self, state: RetryCallState) -> bool:
+        return stop_before_delay(GIVE_UP_AFTER_S if self._answered else NEVER_ANSWERED_S)(state)
 
     def _say(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -194,6 +200,7 @@ class Client(Vultr):
         self._wait_for_slot()
         try:
             answer = self._session.request(method, url, params=params, json=data, timeout=(CONNECT_S, READ_S))
+            self._answered = True
             body: Any = answer.json() if answer.content else None
         except requests.JSONDecodeError:
             body = {"error": answer.text[:500] or answer.reason}
@@ -201,7 +208,7 @@ class Client(Vultr):
             text = f"cannot be sent to {self.url}: {type(error).__name__}"
             raise CloudError(request, 0, text, unsent=True) from None
         except (requests.RequestException, OSError) as error:
-            raise CloudError(request, 0, f"no answer from {self.url}: {error}") from error
+            raise CloudError(request, 0, f"no answer from {self.url}: {_first_cause(error)}") from error
         text = str(body.get("error") or "") if isinstance(body, dict) else ""
         if answer.ok and not text:
             return body
@@ -225,6 +232,13 @@ class Client(Vultr):
             with self._slots:
                 self._not_before = max(self._not_before, time.monotonic() + seconds)
         return seconds
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """`Connection refused` itself, without what requests and urllib3 wrap around it."""
+    while error.__context__:
+        error = error.__context__
+    return error
 
 
 _full_jitter = wait_random_exponential(multiplier=0.25, max=15)

@@ -19,6 +19,17 @@ def deploys(words: Sequence[str]) -> set[str]:
     return {path.stem for path in map(Path, words) if path.suffix == ".py" and path.parent.name == "deploys"}
 
 
+def check_files(words: Sequence[str]) -> None:
+    """pyinfra takes an inventory that is not there for the name of a host, finds none and ends well.
+
+    Raises InputError.
+    """
+    for word in _ours(words[1:]):
+        if word.endswith(".py") and not word.startswith("-") and not Path(word).is_file():
+            there = sorted(str(path.with_suffix(".py")) for path in Path(word).parent.glob("*.toml"))
+            raise InputError(word, "", "no such file", f"inventories there: {', '.join(there) or 'none'}")
+
+
 def check_folder(clone: Path) -> None:
     """pyinfra reads config.py where it is started, and goes without when there is none. Raises InputError."""
     if Path.cwd() != clone:

@@ -158,8 +158,15 @@ def load_site(path: Path | str) -> LoadedSite:
 
 
 def available() -> list[str]:
-    """The inventories of this clone, as one passes them to `--inventory`."""
-    return sorted(f"inventories/{path.stem}.py" for path in INVENTORIES.glob("*.toml"))
+    """The inventories of this clone, as one passes them to `--inventory` where one is."""
+    return sorted(os.path.relpath(path.with_suffix(".py")) for path in INVENTORIES.glob("*.toml"))
+
+
+def check_files(site: LoadedSite) -> None:
+    """A site whose files lie apart from its inventory is one of the local cloud. Raises InputError if that is down."""
+    if Path(site.fleet.site.files).is_absolute() and not site.files.is_dir():
+        hint = "the local cloud makes it: `bin/rehearse`, or `bin/mainstay lab up`"
+        raise InputError(site.path, "site.files", f"{site.files} is not there", hint)
 
 
 def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]]:
@@ -172,6 +179,7 @@ def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]
     words = sys.argv if argv is None else argv
     under_pyinfra = bool(words) and Path(words[0]).name == "pyinfra"
     if under_pyinfra:
+        check_files(site)
         command_line.check_folder(CLONE)
         command_line.check_dry(words, os.environ)
     if under_pyinfra and site.ssh_key:
@@ -252,6 +260,8 @@ def _input_error(path: Path, error: ValidationError, prefix: str = "") -> InputE
     first, *others = error.errors()
     field = ".".join([*filter(None, [prefix]), *(str(part) for part in first["loc"] if part != "[key]")])
     problem = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        problem = "no such key"
     if not field and ": " in problem:
         field, problem = problem.split(": ", 1)
     if first["type"] not in ("missing", "extra_forbidden", "value_error") and isinstance(

@@ -36,6 +36,10 @@ class LabError(Exception):
     """The lab could not be brought up or down; says why and what to do."""
 
 
+class NameRefused(LabError):
+    """No lab can have this name."""
+
+
 def up(name: str = "lab") -> LabConfig:
     """Brings a lab up, or finds it up, and returns when its API answers. Needs root. Raises LabError, EngineError."""
     _check(name)
@@ -146,9 +150,9 @@ def answers(config: LabConfig, timeout_s: float = 2) -> bool:
 
 
 def _check(name: str) -> None:
-    """A name is a folder's too. Raises LabError."""
+    """A name is a folder's too. Raises NameRefused."""
     if not NAME.fullmatch(name):
-        raise LabError(
+        raise NameRefused(
             f"{name!r} cannot be a lab's name: lower-case letters, digits and dashes, starting with a letter"
         )
 

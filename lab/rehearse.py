@@ -42,16 +42,16 @@ class Rehearsal:
         self.verbose = verbose
 
     @contextmanager
-    def step(self, name: str) -> Iterator[Step]:
+    def step(self, name: str, told: str = "") -> Iterator[Step]:
         step = Step(name)
         self.steps.append(step)
         begun = time.monotonic()
         try:
-            with console.status(name):
+            with console.status(told or name):
                 yield step
         finally:
             step.seconds = round(time.monotonic() - begun, 1)
-            console.print(f"[bold]{name}[/bold]: {step.outcome} ({step.seconds:.1f} s)", soft_wrap=True)
+            console.print(f"[bold]{told or name}[/bold]: {step.outcome} ({step.seconds:.1f} s)", soft_wrap=True)
 
     def run(self, name: str, action: Callable[[], str]) -> None:
         """One step; action returns its outcome in a few words."""
@@ -60,13 +60,17 @@ class Rehearsal:
 
     def deploy(self, deploy: str) -> None:
         words = command(Path("inventories/lab.py"), deploy)
-        with self.step(f"pyinfra {' '.join(words[1:3])}") as step:
+        with self.step(words[2], f"pyinfra {' '.join(words[1:3])}") as step:
             done = converge(INVENTORY, deploy)
             if self.verbose or not done.ok:
                 console.print(done.output, markup=False)
             if not done.ok:
                 raise StepFailed(f"pyinfra {' '.join(words[1:])} exited {done.code}: its output is above")
-            step.outcome = f"{len(done.changed)} changes" if done.changed else "nothing to change"
+            step.outcome = _count(len(done.changed), "change") if done.changed else "nothing to change"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def rehearse(rehearsal: Rehearsal) -> None:

@@ -189,6 +189,18 @@ def test_it_gives_up_in_the_end(provider: Provider, api: Client, monkeypatch: py
         api.get("/things")
 
 
+def test_an_address_that_never_answered_is_given_up_sooner_and_told_in_few_words(
+    provider: Provider, api: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NEVER_ANSWERED_S", 0)
+    with pytest.raises(CloudError, match=r"^GET /regions: no answer from \S+: \[Errno 111\] Connection refused$"):
+        Client("http://127.0.0.1:1/v2", "key").get("/regions")
+    answers: list[Answer] = [(200, {}), (LOST, {}), (200, {"ok": True})]
+    provider.answer = lambda *_: answers.pop(0)
+    api.get("/regions")
+    assert api.get("/regions") == {"ok": True}
+
+
 def test_a_plain_post_is_not_repeated_when_it_may_have_worked(provider: Provider, api: Client) -> None:
     provider.script((LOST, None))
     with pytest.raises(CloudError, match="no answer"):

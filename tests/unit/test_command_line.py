@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inventories.command_line import check_choices, check_dry, check_folder, deploys, refuse_choices
+from inventories.command_line import check_choices, check_dry, check_files, check_folder, deploys, refuse_choices
 from inventories.errors import InputError
 from lab.converge import REPOSITORY
 
@@ -45,6 +45,14 @@ def test_a_dry_run_may_not_be_told_yes_by_the_environment_either() -> None:
 
 def test_deploys_are_what_lies_in_their_folder() -> None:
     assert deploys(["pyinfra", "inventories/prod.py", "/clone/deploys/web.py", "deploys/base.py"]) == {"web", "base"}
+
+
+def test_an_inventory_that_is_not_there_is_no_name_of_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    check_files(["pyinfra", "inventories/prod.py", "deploys/release.py", "--limit", "x", "exec", "--", "x.py"])
+    there = "inventories/lab.py, inventories/prod.py, inventories/staging.py"
+    with pytest.raises(InputError, match=f"inventories/prd.py: no such file\n  inventories there: {there}"):
+        check_files(["pyinfra", "inventories/prd.py", "deploys/release.py", "-y"])
 
 
 def test_pyinfra_without_our_settings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Names, network files and firewall rules of the nspawn engine: all that needs no host."""
 
-import subprocess
 from ipaddress import IPv4Interface, IPv6Interface, ip_network
 from pathlib import Path
 
@@ -106,16 +105,6 @@ def test_the_tables_replace_themselves_whole_and_touch_no_other() -> None:
         named = [line.split()[-2:] for line in text.replace(" {}", "").splitlines() if "table" in line]
         assert text.startswith(f"table {family} ms1 {{}}\ndelete table {family} ms1\ntable {family} ms1 {{\n")
         assert len(named) == 3
-
-
-def test_nft_takes_the_tables() -> None:
-    """Checked by nft itself where the test may open a namespace of its own; without root it can."""
-    addresses = {"10.65.0.16": (Rule("tcp", ANY4, 1, 2), Rule("gre", ANY4)), "fd6d:7300:1::10": (Rule("ah", ANY6),)}
-    ports = {"ms1-aaaaaaaa-0": (PUBLIC.mac, ["10.65.0.16", "fd6d:7300:1::10"])}
-    for rules in (firewall.firewall(CONFIG, addresses), firewall.guard(CONFIG, ports), firewall.guard(CONFIG, {})):
-        words = ["unshare", "--user", "--map-root-user", "--net", "nft", "-f", "-"]
-        done = subprocess.run(words, input=rules, text=True, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
 
 
 def test_an_image_is_named_by_all_that_decides_its_content(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What an inventory file may say, and how it answers when it says something else."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,12 @@ def lab_config(tmp_path: Path) -> LabConfig:
 @pytest.fixture
 def write(lab_config: LabConfig, tmp_path: Path) -> Callable[..., Path]:
     def with_change(change: Callable[[Any], None] = lambda _: None) -> Path:
-        return derive(lab_config, tmp_path, change)
+        def change_two(document: Any) -> None:
+            for host in document["hosts"].keys() - {"release-1", "web-1"}:
+                del document["hosts"][host]
+            change(document)
+
+        return derive(lab_config, tmp_path, change_two)
 
     return with_change
 
@@ -54,7 +60,7 @@ VOLUME = {"size_gb": 10, "mount": "/srv/x"}
 BAD: list[tuple[str, Any, str, str]] = [
     ("hosts/web-1/role", "wbe", "hosts.web-1.role", "no role 'wbe'"),
     ("hosts/web-1/plan", 3, "hosts.web-1.plan", "valid string, found 3"),
-    ("hosts/web-1/plam", "x", "hosts.web-1.plam", "not permitted"),
+    ("hosts/web-1/plam", "x", "hosts.web-1.plam", "no such key"),
     ("hosts/Web", {"role": "web", "plan": "p", "region": "ams"}, "hosts.Web", "lower-case letters"),
     ("hosts/web-1/firewall", "none", "hosts.web-1.firewall", "no firewall 'none'"),
     ("hosts/web-1/vpcs", ["other"], "hosts.web-1.vpcs", "no VPC 'other'"),
@@ -68,7 +74,7 @@ BAD: list[tuple[str, Any, str, str]] = [
         "high_perf is sold from 10 to 10000 GB, not 0",
     ),
     ("hosts/web-1/settings/release/x", 1, "hosts.web-1.settings.release", "does not have this role"),
-    ("hosts/web-1/settings/web/colour", 1, "hosts.web-1.settings.web.colour", "not permitted"),
+    ("hosts/web-1/settings/web/colour", 1, "hosts.web-1.settings.web.colour", "no such key"),
     ("settings/wbe/x", 1, "settings.wbe", "no such role"),
     ("vpcs/second", {"region": "ams", "subnet": "10.20.0.128/25"}, "vpcs.second.subnet", "overlaps 10.20.0.0/24"),
     ("firewalls/a/rules", [{"protocol": "tcp", "port": "70000"}], "firewalls.a.rules.0.port", "1 to 65535"),
@@ -189,8 +195,13 @@ def test_a_missing_inventory_lists_those_there_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["lab", "prod", "staging"])
-def test_the_inventories_of_this_repository_load(name: str) -> None:
-    assert load_site(REPOSITORY / f"inventories/{name}.py").fleet.site.name == name
+def test_the_inventories_of_this_repository_load(name: str, tmp_path: Path) -> None:
+    """Apart from the files beside them, which others may not read."""
+    toml = tomlkit.parse((REPOSITORY / f"inventories/{name}.toml").read_text()).unwrap()
+    toml["site"].pop("files", None)
+    inventory = tmp_path / f"{name}.toml"
+    inventory.write_text(tomlkit.dumps(toml))
+    assert load_site(inventory).fleet.site.name == name
 
 
 def test_groups_are_the_roles_of_provisioned_hosts_and_nothing_else(
@@ -207,6 +218,13 @@ def test_groups_are_the_roles_of_provisioned_hosts_and_nothing_else(
     assert data["ssh_hostname"] == LOCKED.ipv4
     assert data["ssh_strict_host_key_checking"] == "yes"
     assert Path(data["ssh_known_hosts_file"]).read_text() == known_hosts(load_site(inventory).lock)
+
+
+def test_a_lab_that_is_down_is_told_as_such(write: Callable[..., Path], lab_config: LabConfig) -> None:
+    inventory = write()
+    shutil.rmtree(lab_config.root / "site")
+    with pytest.raises(InputError, match=r"site\.files: .* is not there\n  the local cloud makes it: `bin/rehearse`"):
+        groups(str(inventory), ["pyinfra", str(inventory), "deploys/site.py"])
 
 
 def test_a_role_deploy_connects_to_its_own_group_only(write: Callable[..., Path], lab_config: LabConfig) -> None:
