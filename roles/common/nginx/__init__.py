@@ -22,6 +22,9 @@ CHECK = (
     "nginx -t -q -c /etc/nginx/http.conf -g 'pid /var/log/nginx.pid;'"
 )
 VALIDATE = {"/etc/nginx/*": CHECK}
+DIRECTORIES = ("/etc/nginx", "/etc/nginx/http.d")
+MODES = dict.fromkeys(DIRECTORIES, "0755")
+OWNERS = dict.fromkeys(DIRECTORIES, "root:root")
 
 
 class HttpSettings(Typed):
