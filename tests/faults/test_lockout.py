@@ -12,7 +12,7 @@ from tests.access_site import FIREWALL, SSHD, WITHIN_S, Site, access_site
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
-LAB = "rrlock"
+LAB = "lockout"
 ELSEWHERE = "192.0.2.0/24"
 MESSAGE = "no way in for a new connection"
 ROLLBACK = "/usr/local/lib/mainstay/rollback.py"
