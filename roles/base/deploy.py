@@ -28,14 +28,16 @@ PACKAGES = (
     "systemd-resolved",
     "unattended-upgrades",
 )
+PROGRAMS = "/usr/local/lib/mainstay"
+"""Run by root: nobody else may put files there."""
 READERS = ("adm", "systemd-journal")
 """Groups that read logs without sudo."""
 
 ACCESS_UNITS = (
-    Unit("nftables.service", ("/etc/nftables.conf",), reload=True, probe="nft list chain inet mainstay input"),
-    Unit("systemd-sysctl.service", ("/etc/sysctl.d/*.conf",)),
+    Unit("nftables.service", ("/etc/nftables.conf",), reload=True, probe=firewall.PROBE),
+    Unit("systemd-sysctl.service", ("/etc/sysctl.d/*.conf",), probe=sysctl.probe()),
     Unit("systemd-resolved.service", ("/etc/systemd/resolved.conf.d/*",)),
-    Unit("ssh.service", ("/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/*"), reload=True),
+    Unit("ssh.service", ("/etc/ssh/sshd_config",), reload=True),
 )
 UNITS = (
     Unit("mainstay-rollback.service", running=False),
@@ -83,8 +85,8 @@ def base() -> None:
         settings.model_dump() | {"reboot_at": settings.reboot_at(name)},
         generated=mail_files(site, settings),
         absent=absent_files(settings),
-        modes={REMOTES: "0640"},
-        owners={REMOTES: "root:mail"},
+        modes={REMOTES: "0640", PROGRAMS: "0755"},
+        owners={REMOTES: "root:mail", PROGRAMS: "root:root"},
         secret=(REMOTES,),
         validate={"/etc/chrony/*": "chronyd -p -f /etc/chrony/chrony.conf"},
     )
@@ -107,10 +109,10 @@ def base() -> None:
             },
             generated={sysctl.FILE: sysctl.text()},
             absent=("/etc/sudoers.d/90-cloud-init-users",),
-            modes={"/etc/sudoers.d/*": "0440", "/etc/nftables.conf": "0755"},
+            modes={"/etc/sudoers": "0440", "/etc/nftables.conf": "0755"},
             validate={
                 "/etc/ssh/*": "sshd -t",
-                "/etc/sudoers.d/*": "visudo -c",
+                "/etc/sudoers": "visudo -c",
                 "/etc/nftables.conf": "nft -c -f /etc/nftables.conf",
             },
             before=ARM,

@@ -8,6 +8,9 @@ from roles.base.settings import Settings
 from roles.common import Listen, Opening
 
 ANY = {"ip": "0.0.0.0/0", "ip6": "::/0"}
+PROBE = 'test "$(nft -st list ruleset)" = "$(unshare --net sh -c "nft -f /etc/nftables.conf && nft -st list ruleset")"'
+"""Fails when the host's rules are others than those of the file, loaded where they concern nobody; without counters
+(-s) and what sets hold (-t)."""
 SETS = {"ip": "ssh_new4", "ip6": "ssh_new6"}
 
 

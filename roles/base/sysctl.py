@@ -1,4 +1,4 @@
-"""Kernel and network settings of every host. Pure data.
+"""Kernel and network settings of every host. Pure.
 
 A key with `*` is set for every interface there is, for `all`, and for `default`: those to come. An interface does not
 follow `all` in each setting, nor `default` once it is there.
@@ -47,3 +47,12 @@ FILE = "/etc/sysctl.d/90-mainstay.conf"
 def text() -> str:
     """The file; a key that this kernel does not have, or a container may not set, is passed over (`-`)."""
     return "".join(f"-{key} = {value}\n" for key, value in SYSCTL.items())
+
+
+def probe() -> str:
+    """A command that fails when a setting which the host may write has another value than the file's."""
+    paths: dict[str, list[str]] = {}
+    for key, value in SYSCTL.items():
+        paths.setdefault(value, []).append(key.replace(".", "/"))
+    looks = (f"find {' '.join(keys)} -writable -exec grep -Lx {value} {{}} +" for value, keys in paths.items())
+    return f"cd /proc/sys && ! {{ {'; '.join(looks)}; }} | grep -q ."

@@ -62,8 +62,8 @@ class ServiceLook(Look):
             f"for unit in {names}; do record=; "
             f'[ -r {service_plan.RECORDS}/"$unit" ] && read -r record < {service_plan.RECORDS}/"$unit"; '
             f'echo "$record"; done; {probed}echo; '
-            f"find -L {' '.join(map(service_plan.unquoted, patterns))} -type f -printf '{service_plan.LOOK}' "
-            "-exec sha256sum -- {} + 2>/dev/null; true"
+            f"find -L {' '.join(map(service_plan.unquoted, patterns))} -type d -printf '{service_plan.LOOK}' "
+            f"-o -type f -printf '{service_plan.LOOK}' -exec sha256sum -- {{}} + 2>/dev/null; true"
         )
 
 

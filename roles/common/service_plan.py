@@ -2,7 +2,8 @@
 
 A record, kept on the host for each unit, is a digest of its definition (unit file and drop-ins in /etc/systemd/system)
 and one of its other files. Both cover the time of the last change of the inode too: a file that was edited by hand,
-taken up by the service and then put back has its old content, but the service has not.
+taken up by the service and then put back has its old content, but the service has not. So do directories, for files
+that came and went.
 """
 
 import hashlib
@@ -83,7 +84,10 @@ def unquoted(pattern: str) -> str:
 
 
 def parse(units: Sequence[Unit], lines: Sequence[str]) -> tuple[list[Look], dict[str, str]]:
-    """What a look says: a Look for each unit in order, and a stamp of content and change time for each file."""
+    """What a look says: a Look for each unit in order, and a stamp of content and change time for each file.
+
+    A directory's stamp is its change time: it tells of files that came and went.
+    """
     rest = iter(lines)
     states = []
     for _ in units:
@@ -105,7 +109,7 @@ def parse(units: Sequence[Unit], lines: Sequence[str]) -> tuple[list[Look], dict
             changed[path] = time
         elif len(line) > 66:
             stamps[line[66:]] = line[:64]
-    return looks, {path: f"{digest} {changed.get(path, '')}" for path, digest in stamps.items()}
+    return looks, {path: f"{stamps.get(path, '')} {time}" for path, time in changed.items()}
 
 
 def plan(units: Sequence[Unit], looks: Sequence[Look], files: Mapping[str, str]) -> Plan:
@@ -128,7 +132,7 @@ def plan(units: Sequence[Unit], looks: Sequence[Look], files: Mapping[str, str])
 
 def _enabling(unit: Unit, state: str) -> tuple[list[str], list[str]]:
     if unit.enabled and state in ("masked", "masked-runtime"):
-        return ["unmask", "enable"], ["masked"]
+        return ["unmask", "unmask --runtime", "enable"], ["masked"]
     if unit.enabled and state not in ENABLED:
         return ["enable"], ["not enabled"]
     if not unit.enabled and state in ("enabled", "enabled-runtime", "linked", "linked-runtime"):
@@ -153,7 +157,7 @@ def _running(unit: Unit, look: Look, record: str, stale: bool) -> tuple[str, str
     if config != was_config:
         return ("reload" if unit.reload else "restart"), "its files changed since it was started"
     if not look.probed:
-        return ("reload" if unit.reload else "restart"), f"`{unit.probe}` fails"
+        return ("reload" if unit.reload else "restart"), "its probe fails"
     return "", ""
 
 

@@ -19,7 +19,7 @@ GROWABLE_BYTES = 2**26
 """Less unused space at the end of a disk than this is alignment, not growth."""
 
 # Lines of fields: `id NAME DEVICE`, `disk DEVICE BYTES blank|unsigned|TYPE LABEL FS_BYTES`,
-# `mount PATH DEVICE OWNER FS_BYTES`, `unit NAME SHA256 ENABLED`, `begun LABEL ID`.
+# `mount PATH DEVICE OWNER FS_BYTES rw|ro`, `unit NAME SHA256 ENABLED`, `begun LABEL ID`.
 # blank: no signature and only zeros in the first 16 MiB; `-`: none.
 LOOK = """
 for link in /dev/disk/by-id/*; do
@@ -40,10 +40,13 @@ for link in /dev/disk/by-id/*; do
   else echo "disk $device $bytes unsigned - 0"; fi
 done | sort -u
 for path in PATHS; do
-  source=$(findmnt -n -o SOURCE --mountpoint "$path") || continue
+  read -r source options <<END
+$(findmnt -n -o SOURCE,OPTIONS --mountpoint "$path" | tail -n 1)
+END
+  case $source in "") continue;; /*) source=$(readlink -f "$source");; esac
   # XFS writes its superblock late: ask the running one for its size
   size=$(xfs_info "$path" 2>/dev/null | sed -n 's/^data .*bsize=\\([0-9]*\\) *blocks=\\([0-9]*\\),.*/\\1 * \\2/p')
-  echo "mount $path $(readlink -f "$source") $(stat -c %U "$path") $((${size:-0}))"
+  echo "mount $path $source $(stat -c %U "$path") $((${size:-0})) ${options%%,*}"
 done
 for unit in UNITS; do
   sum=$(sha256sum "/etc/systemd/system/$unit" 2>/dev/null) || continue
@@ -71,11 +74,12 @@ class Disk:
 
 @dataclass(frozen=True)
 class Mounted:
-    """What is mounted; filesystem_size is 0 where the disk's own word for it is good."""
+    """What is mounted last; filesystem_size is 0 where the disk's own word for it is good."""
 
     device: str
     owner: str
     filesystem_size: int = 0
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def parse(lines: Iterable[str]) -> Seen:
     return Seen(
         tuple(Disk(r[1], int(r[2]), r[3], r[4], int(r[5])) for r in rows if r[0] == "disk"),
         {r[1]: r[2] for r in rows if r[0] == "id"},
-        {r[1]: Mounted(r[2], r[3], int(r[4])) for r in rows if r[0] == "mount"},
+        {r[1]: Mounted(r[2], r[3], int(r[4]), r[5] == "ro") for r in rows if r[0] == "mount"},
         {r[1]: (r[2], r[3]) for r in rows if r[0] == "unit"},
         {r[1]: r[2] for r in rows if r[0] == "begun"},
     )
@@ -191,6 +195,11 @@ def _mount(name: str, volume: Volume, disk: Disk, seen: Seen) -> Iterator[str]:
     mounted = seen.mounts.get(volume.mount)
     if mounted and mounted.device != disk.device:
         raise VolumeError(f"volume {name}: {volume.mount} has {mounted.device} mounted, not {disk.device}")
+    if mounted and mounted.read_only:
+        raise VolumeError(
+            f"volume {name}: {volume.mount} is read-only: by hand, or because the kernel met an error in it "
+            f"(journalctl -k). When it is sound: mount -o remount,rw {volume.mount}"
+        )
     text, file = unit(name, volume), unit_name(volume.mount)
     digest, enabled = seen.units.get(file, ("", ""))
     if digest != hashlib.sha256(text.encode()).hexdigest():

@@ -28,7 +28,8 @@ def release() -> None:
         settings.model_dump(),
         generated=nginx.files(settings, volume, METHODS, DOT_DIRECTORIES),
         directories=(f"{volume.mount}/public",),
-        owners={f"{volume.mount}/public": "release:release"},
+        modes=nginx.MODES | {volume.mount: "0755", f"{volume.mount}/public": "0755"},
+        owners=nginx.OWNERS | {f"{volume.mount}/public": "release:release"},
         validate=nginx.VALIDATE,
     )
     services("services", nginx.UNITS)

@@ -28,7 +28,8 @@ def web() -> None:
         settings.model_dump() | {"redirects": settings.places()},
         generated=nginx.files(settings, volume, METHODS, DOT_DIRECTORIES),
         directories=(f"{volume.mount}/public",),
-        owners={f"{volume.mount}/public": "web:web"},
+        modes=nginx.MODES | {volume.mount: "0755", f"{volume.mount}/public": "0755"},
+        owners=nginx.OWNERS | {f"{volume.mount}/public": "web:web"},
         validate=nginx.VALIDATE,
     )
     services("services", nginx.UNITS)

@@ -2,115 +2,25 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-import tomlkit
 
-from cloud import provision
 from inventories.inventory import load_site
-from inventories.ssh import ssh_config
-from lab import lifecycle
-from lab.converge import REPOSITORY, Converged, command, converge
-from lab.sites import derive
+from lab.converge import REPOSITORY, command
+from tests.access_site import FIREWALL, SSHD, WITHIN_S, Site, access_site
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 LAB = "lockout"
-FIREWALL, SSHD = "firewall-1", "sshd-1"
-WITHIN_S = 60
 ELSEWHERE = "192.0.2.0/24"
 MESSAGE = "no way in for a new connection"
-
-
-@dataclass
-class Site:
-    """Two hosts with nothing but the base."""
-
-    inventory: Path
-
-    @property
-    def admins_file(self) -> Path:
-        return load_site(self.inventory).files / "admins.toml"
-
-    def change(self, edit: Callable[[Any], None], *, admins: bool = False) -> None:
-        path = self.admins_file if admins else self.inventory.with_suffix(".toml")
-        document = tomlkit.parse(path.read_text())
-        edit(document)
-        path.write_text(tomlkit.dumps(document))
-
-    def set(self, host: str, **settings: Any) -> None:
-        """The host's own settings of the base, these and no others."""
-        self.change(lambda document: document["hosts"][host].update(settings={"base": settings}))
-
-    def deploy(self, *hosts: str) -> Converged:
-        return converge(self.inventory, "base", *(("--limit", ",".join(hosts)) if hosts else ()))
-
-    def ssh(self, host: str, *words: str, user: str = "") -> subprocess.CompletedProcess[str]:
-        """A new connection each time."""
-        config = self.inventory.parent / "ssh_config"
-        config.write_text(ssh_config(load_site(self.inventory)))
-        options = ["-F", str(config), *(("-l", user) if user else ())]
-        return subprocess.run(["ssh", *options, host, *words], capture_output=True, text=True, check=False)
-
-    def root(self, host: str, words: str) -> str:
-        done = self.ssh(host, f"sudo {words}")
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def access(self, host: str) -> str:
-        """What decides who gets in: firewall (without counters), sshd, keys, accounts."""
-        return self.root(
-            host,
-            "sh -c 'nft -s list chain inet mainstay input; sshd -T; cat /home/*/.ssh/authorized_keys; getent shadow'",
-        )
-
-    def must_be_back(self, host: str) -> None:
-        """There is a way in, and the roll-back has ended: until then it restarts what a connection needs."""
-        done = "sudo test ! -e /var/lib/mainstay/armed"
-        until(f"a way into {host}", lambda: not self.ssh(host, done).returncode, timeout_s=WITHIN_S, every_s=1)
-
-    def must_be_disarmed(self, host: str) -> None:
-        left = self.root(
-            host, "sh -c 'ls -d /var/lib/mainstay/armed; systemctl is-active mainstay-rollback-timer.timer; true'"
-        )
-        assert left.strip() == "inactive"
-
-    def must_be_settled(self, *hosts: str) -> None:
-        """A deploy of what is declared now is fine, and the one after it finds nothing to do."""
-        again = self.deploy(*hosts)
-        assert again.ok, again.output
-        assert self.deploy(*hosts).changed == ()
-        for host in hosts:
-            self.must_be_disarmed(host)
+ROLLBACK = "/usr/local/lib/mainstay/rollback.py"
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    lifecycle.down(LAB)
-    config = lifecycle.up(LAB)
-
-    def change(document: Any) -> None:
-        web = document["hosts"].pop("web-1").unwrap() | {"dns": [], "volumes": {}, "role": "base"}
-        del document["hosts"]["release-1"]
-        for name in (FIREWALL, SSHD):
-            document["hosts"][name] = dict(web)
-
-    site = Site(derive(config, config.root / "inventory", change))
-    key = config.root / "other"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "other", "-f", key], check=True)
-    site.change(
-        lambda document: document["admins"].update(other={"ssh_keys": [key.with_suffix(".pub").read_text().strip()]}),
-        admins=True,
-    )
-    for deploy in ("provision", "base"):
-        done = converge(site.inventory, deploy)
-        assert done.ok, done.output
-    yield site
-    lifecycle.down(LAB)
+    yield from access_site(LAB)
 
 
 def test_a_good_change_is_confirmed_and_stays(site: Site) -> None:
@@ -133,14 +43,36 @@ def test_mail_that_is_taken_away_is_off_and_its_password_gone(site: Site) -> Non
     site.must_be_settled(FIREWALL)
 
 
-def test_a_firewall_that_was_flushed_by_hand_is_set_up_again(site: Site) -> None:
+@pytest.mark.parametrize(
+    "by_hand",
+    [
+        "nft flush ruleset",
+        "nft insert rule inet mainstay input tcp dport 9 accept",
+        "sysctl -w net.ipv4.tcp_syncookies=0",
+        "sh -c 'sed -i s/^PermitRootLogin.no/PermitRootLogin=yes/ /etc/ssh/sshd_config; systemctl reload ssh'",
+        "sh -c 'echo nobody ALL=NOPASSWD: ALL >>/etc/sudoers'",
+    ],
+)
+def test_what_was_changed_by_hand_is_as_declared_again(site: Site, by_hand: str) -> None:
     before = site.access(FIREWALL)
-    site.root(FIREWALL, "nft flush ruleset")
-    done = site.deploy(FIREWALL)
-    assert done.ok, done.output
-    assert f"{FIREWALL}: base | access in service" in done.changed
-    assert site.access(FIREWALL) == before
+    site.root(FIREWALL, by_hand)
+    assert site.access(FIREWALL) != before
     site.must_be_settled(FIREWALL)
+    assert site.access(FIREWALL) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("/etc/ssh/sshd_config.d/00-a.conf", "PermitRootLogin yes"),
+        ("/etc/sudoers.d/a", "nobody ALL=NOPASSWD: ALL"),
+    ],
+)
+def test_a_file_left_beside_the_declared_ones_lets_nobody_in(site: Site, path: str, line: str) -> None:
+    before = site.access(FIREWALL)
+    site.root(FIREWALL, f"sh -c 'echo {line} >{path}; systemctl reload ssh'")
+    assert site.access(FIREWALL) == before
+    site.root(FIREWALL, f"rm {path}")
 
 
 def test_a_firewall_or_sshd_that_locks_the_admin_out_is_put_back_within_a_minute(site: Site) -> None:
@@ -199,9 +131,7 @@ def test_a_deploy_killed_before_it_was_confirmed_is_undone_by_the_host(site: Sit
 def test_a_host_that_loses_power_before_it_was_confirmed_comes_up_as_it_was(site: Site) -> None:
     before = site.access(FIREWALL)
     _locked_out_and_killed(site, FIREWALL)
-    loaded = load_site(site.inventory)
-    client = provision.client(loaded)
-    client.ensure(f"/instances/{loaded.lock.hosts[FIREWALL].instance_id}/reboot", {}, done=lambda: False)
+    site.reboot(FIREWALL)
     site.must_be_back(FIREWALL)
     assert site.access(FIREWALL) == before
     site.set(FIREWALL)
@@ -230,27 +160,65 @@ def _killed_at(site: Site, number: int) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_cannot_be_put_back_is_tried_again_and_keeps_nothing_else_from_it(site: Site) -> None:
-    """A directory stands where a file goes, and a user has linked the own keys to somebody else's."""
-    rollback = "/usr/local/lib/mainstay/rollback.py"
-    site.root(SSHD, "sh -c 'echo kept >/etc/sysctl.d/stuck.conf; mkdir -p /home/x; ln -sfn ~lab/.ssh /home/x/.ssh'")
+OBSTACLE = "/etc/sysctl.d/stuck.conf"
+"""While something is mounted on it, no file can be renamed over it."""
+
+
+def _armed_with_an_obstacle(site: Site) -> str:
+    """What decides who gets in, before it is armed and the firewall's file goes."""
     before = site.access(SSHD)
-    site.root(SSHD, f"python3 -I {rollback} arm")
-    site.root(SSHD, "sh -c 'rm /etc/sysctl.d/stuck.conf /etc/nftables.conf; mkdir /etc/sysctl.d/stuck.conf'")
-    failed = site.ssh(SSHD, f"sudo python3 -I {rollback} now")
-    assert failed.returncode == 1
-    assert "stuck.conf" in failed.stderr
-    assert site.access(SSHD) == before
+    site.root(SSHD, f"sh -c 'echo \\# kept >{OBSTACLE}; python3 -I {ROLLBACK} arm; rm /etc/nftables.conf'")
+    return before
+
+
+def _is_tried_until_the_obstacle_is_gone(site: Site, unit: str) -> None:
+    log = f"sudo journalctl -b -o cat -u {unit}"
+    until(f"{unit} has failed", lambda: "put back: tried" in site.ssh(SSHD, log).stdout, timeout_s=WITHIN_S)
     assert "armed" in site.root(SSHD, "ls /var/lib/mainstay")
-    by_timer = "sudo journalctl -o cat -u mainstay-rollback-timer"
-    until(
-        "the timer's try has failed", lambda: "put back: tried" in site.ssh(SSHD, by_timer).stdout, timeout_s=WITHIN_S
-    )
-    site.root(SSHD, "rmdir /etc/sysctl.d/stuck.conf")
+    site.root(SSHD, f"umount {OBSTACLE}")
     site.must_be_back(SSHD)
-    assert site.root(SSHD, "cat /etc/sysctl.d/stuck.conf") == "kept\n"
+    assert site.root(SSHD, f"cat {OBSTACLE}") == "# kept\n"
     site.must_be_disarmed(SSHD)
-    site.root(SSHD, "rm -r /etc/sysctl.d/stuck.conf /home/x")
+    site.root(SSHD, f"rm {OBSTACLE}")
+    site.must_be_settled(SSHD)
+
+
+def test_what_cannot_be_put_back_is_tried_again_and_keeps_nothing_else_from_it(site: Site) -> None:
+    """A user has linked the own keys to somebody else's."""
+    site.root(SSHD, "sh -c 'mkdir -p /home/x; ln -sfn ~lab/.ssh /home/x/.ssh'")
+    before = _armed_with_an_obstacle(site)
+    site.root(SSHD, f"mount --bind /dev/null {OBSTACLE}")
+    failed = site.ssh(SSHD, f"sudo python3 -I {ROLLBACK} now")
+    assert failed.returncode == 1
+    assert OBSTACLE in failed.stderr
+    assert site.access(SSHD) == before
+    _is_tried_until_the_obstacle_is_gone(site, "mainstay-rollback-timer")
+    site.root(SSHD, "rm -r /home/x")
+
+
+@pytest.mark.full
+def test_what_cannot_be_put_back_at_boot_is_tried_again_when_the_host_is_up(site: Site) -> None:
+    before = _armed_with_an_obstacle(site)
+    drop_in = "/etc/systemd/system/mainstay-rollback.service.d"
+    start = f"[Service]\\nExecStartPre=mount --bind /dev/null {OBSTACLE}\\n"
+    site.root(SSHD, f"sh -c 'mkdir {drop_in}; printf \"{start}\" >{drop_in}/obstacle.conf'")
+    site.reboot(SSHD)
+    until("a way in", lambda: not site.ssh(SSHD, f"mountpoint {OBSTACLE}").returncode, timeout_s=WITHIN_S)
+    assert site.access(SSHD) == before
+    site.root(SSHD, f"rm -r {drop_in}")
+    _is_tried_until_the_obstacle_is_gone(site, "mainstay-rollback")
+
+
+def test_a_user_cannot_keep_a_host_armed(site: Site) -> None:
+    site.root(
+        SSHD, "sh -c 'useradd -m eve; install -d -o eve ~eve/.ssh; install -o eve /dev/null ~eve/.ssh/authorized_keys'"
+    )
+    in_the_way = "cd; rm .ssh/authorized_keys; mkdir -p .ssh/authorized_keys/x; chmod 500 .ssh; chmod 300 ."
+    site.root(SSHD, f"sh -c 'python3 -I {ROLLBACK} arm; runuser -u eve -- env HOME=/home/eve sh -c \"{in_the_way}\"'")
+    site.root(SSHD, f"python3 -I {ROLLBACK} now")
+    site.must_be_disarmed(SSHD)
+    assert site.root(SSHD, "stat -c %F.%U /home/eve/.ssh/authorized_keys").strip() == "regular empty file.eve"
+    site.root(SSHD, "userdel -r eve")
     site.must_be_settled(SSHD)
 
 

@@ -46,10 +46,10 @@ class Release:
     def disk(self, volume: str) -> str:
         return f"/dev/disk/by-id/{self.site.lock.hosts[HOST].volumes[volume].disk}"
 
-    def status(self) -> int:
-        """Of a phone's first request; 0 when nobody answers."""
+    def status(self, path: str = METADATA) -> int:
+        """By default of a phone's first request; 0 when nobody answers."""
         try:
-            return requests.get(f"http://{self.site.lock.hosts[HOST].ipv4}{METADATA}", timeout=5).status_code
+            return requests.get(f"http://{self.site.lock.hosts[HOST].ipv4}{path}", timeout=5).status_code
         except requests.ConnectionError:
             return 0
 
@@ -90,6 +90,14 @@ def test_of_two_volumes_of_one_size_each_is_its_own(release: Release) -> None:
     for volume, kind in (("content", "xfs"), ("spare", "btrfs")):
         mounted = release.root(f"findmnt -nro SOURCE,FSTYPE /srv/{'release' if volume == 'content' else volume}")
         assert mounted.split() == [release.root(f"readlink -f {release.disk(volume)}").strip(), kind]
+
+
+def test_the_archives_owner_can_link_within_it_and_to_nothing_else(release: Release) -> None:
+    links = {"inside-stable": "panther-stable", "outside-stable": "/etc/passwd"}
+    for name, target in links.items():
+        release.root(f"cd /srv/release/public/ota/panther; ln -s {target} {name}; chown -h release {name}")
+    assert [release.status(f"/ota/panther/{name}") for name in links] == [200, 404]
+    release.root(f"cd /srv/release/public/ota/panther; rm {' '.join(links)}")
 
 
 def test_an_archive_survives_its_host_and_belongs_to_the_new_ones_user(release: Release) -> None:

@@ -52,3 +52,9 @@ def clients(site: LoadedSite, host_name: str) -> dict[str, Client]:
 def body_size(answer: requests.Response) -> int:
     """Bytes as they came over the wire."""
     return len(answer.raw.read(decode_content=False))
+
+
+def fields(answer: requests.Response) -> dict[str, list[str]]:
+    """Values of each header field as they came, by its name in lower case: `headers` joins those said twice."""
+    raw = answer.raw.headers
+    return {name.lower(): raw.getlist(name) for name in raw}

@@ -1,5 +1,6 @@
 """What the base decides without a host: settings, firewall rules, who is locked, what is stale."""
 
+import errno
 import shlex
 import subprocess
 from pathlib import Path
@@ -179,7 +180,7 @@ def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(rollback, "ARMED", tmp_path / "armed")
     monkeypatch.setattr(rollback, "RECORDS", tmp_path / "units")
     for path in rollback.guarded():
-        rollback.copy(path, tmp_path / "armed" / "files" / path.relative_to("/"))
+        rollback.save(path, tmp_path / "armed" / "files" / path.relative_to("/"))
     return homes
 
 
@@ -208,13 +209,36 @@ def test_a_rollback_touches_nothing_through_a_symlink_of_a_user(homes: Path) -> 
     assert (homes / "alice/.ssh/authorized_keys").read_text() == "alice\n"
 
 
+@pytest.mark.parametrize(
+    "by_hand",
+    [
+        "rm .ssh/authorized_keys; mkdir -p .ssh/authorized_keys/x",
+        "rm -r .ssh; touch .ssh",
+        "mkdir -p .ssh/.authorized_keys.mainstay-rollback/x; rm .ssh/authorized_keys",
+        "rm .ssh/authorized_keys; chmod 500 .ssh; chmod 300 .",
+        "rm -r .ssh; chmod 500 .",
+    ],
+)
+def test_whatever_users_make_of_their_homes_a_rollback_brings_the_keys_back(homes: Path, by_hand: str) -> None:
+    keys = homes / "alice/.ssh/authorized_keys"
+    subprocess.run(["sh", "-c", by_hand], cwd=homes / "alice", check=True)
+    assert rollback.put_back()
+    assert keys.read_text() == "alice\n"
+    assert [path.name for path in keys.parent.iterdir()] == ["authorized_keys"]
+
+
 def test_one_file_that_cannot_be_put_back_keeps_no_other_from_it(
-    homes: Path, capsys: pytest.CaptureFixture[str]
+    homes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("alice", "bob"):
-        (homes / name / ".ssh/authorized_keys").unlink()
-        (homes / name / ".ssh/authorized_keys").mkdir()
-    (homes / "bob/.ssh/authorized_keys").rmdir()
+    restore = rollback.restore
+
+    def full_for_alice(source: Path, target: Path) -> None:
+        if "alice" in target.parts:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        restore(source, target)
+
+    monkeypatch.setattr(rollback, "restore", full_for_alice)
+    (homes / "bob/.ssh/authorized_keys").unlink()
     assert not rollback.put_back()
     assert (homes / "bob/.ssh/authorized_keys").read_text() == "bob\n"
     assert "alice/.ssh" in capsys.readouterr().err

@@ -71,7 +71,9 @@ def test_without_a_record_a_running_unit_is_restarted() -> None:
 def test_a_unit_that_does_not_run_is_started_and_enabled() -> None:
     off = UP | {"ActiveState": "inactive", "UnitFileState": "disabled"}
     assert verbs(NGINX, Look(off, record())) == ("enable", "restart")
-    assert verbs(NGINX, Look(off | {"UnitFileState": "masked"}, "")) == ("unmask", "enable", "restart")
+    for state in ("masked", "masked-runtime"):
+        off["UnitFileState"] = state
+        assert verbs(NGINX, Look(off, "")) == ("unmask", "unmask --runtime", "enable", "restart")
 
 
 def test_a_unit_that_must_not_run_is_stopped_disabled_and_forgotten() -> None:
@@ -90,7 +92,7 @@ def test_a_static_unit_needs_no_enabling() -> None:
 def test_a_running_unit_whose_probe_fails_is_reloaded_where_it_can_be() -> None:
     unit = Unit("nginx.service", ("/etc/nginx",), reload=True, probe="curl localhost")
     action = service_plan.plan([unit], [Look(UP, record(), probed=False)], FILES).actions[0]
-    assert (action.verbs, action.why) == (("reload",), "`curl localhost` fails")
+    assert (action.verbs, action.why) == (("reload",), "its probe fails")
     assert verbs(unit, Look(UP, record(), probed=True)) == ()
 
 
@@ -122,18 +124,23 @@ def test_what_the_shell_expands_is_what_belongs_to_the_unit(tmp_path: Path) -> N
     unit = Unit("x.service", (f"{tmp_path}/*.conf", f"{tmp_path}/dir.d", f"{tmp_path}/q[12]", f"{tmp_path}/none"))
     command = facts.ServiceLook().command(["x.service"], service_plan.patterns([unit]), [])
     script = f"systemctl() {{ echo LoadState=not-found; }}; {command}"
-    output = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
-    looks, files = service_plan.parse([unit], facts.ServiceLook().process(output.splitlines()) or [])
-    assert looks == [Look({"LoadState": "not-found"}, "")]
-    names = {"a.conf", "with space.conf", "dir.d/deep/er", "q1", "q2"}
+
+    def look() -> dict[str, str]:
+        output = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+        looks, files = service_plan.parse([unit], facts.ServiceLook().process(output.splitlines()) or [])
+        assert looks == [Look({"LoadState": "not-found"}, "")]
+        return files
+
+    files = look()
+    names = {"a.conf", "with space.conf", "dir.d", "dir.d/deep", "dir.d/deep/er", "q1", "q2"}
     assert {Path(path).relative_to(tmp_path).as_posix() for path in files} == names
     everything = record(unit, files)
     (tmp_path / "a.conf").chmod(0o600)
-    output = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
-    assert (
-        record(unit, service_plan.parse([unit], facts.ServiceLook().process(output.splitlines()) or [])[1])
-        != everything
-    )
+    assert record(unit, look()) != everything
+    before = look()
+    (tmp_path / "dir.d/guest").touch()
+    (tmp_path / "dir.d/guest").unlink()
+    assert record(unit, look()) != record(unit, before)
     for path in files:
         assert record(unit, files | {path: "changed"}) != everything, path
     assert record(unit, files | {f"{tmp_path}/q3": "x", f"{tmp_path}/.hidden.conf": "x"}) == everything

@@ -99,6 +99,12 @@ def test_a_resized_disk_grows_its_filesystem_and_nothing_else() -> None:
     assert commands(grown).splitlines() == ["resize2fs /dev/vdb && sync -f /srv/release"]
 
 
+def test_a_volume_that_became_read_only_is_reported_and_left_alone() -> None:
+    mounts = {"/srv/release": Mounted("/dev/vdb", "release", read_only=True)}
+    with pytest.raises(VolumeError, match="/srv/release is read-only"):
+        commands(Seen((OURS,), ATTACHED, mounts, IN_SERVICE.units))
+
+
 def test_a_mounted_xfs_is_asked_itself_how_large_it_is() -> None:
     mounts = {"/srv/release": Mounted("/dev/vdb", "release", 20 * GIB)}
     grown = Seen((Disk("/dev/vdb", 20 * GIB, "ext4", "content", 10 * GIB),), ATTACHED, mounts, IN_SERVICE.units)
@@ -112,7 +118,7 @@ def test_the_mount_point_changes_owner_last() -> None:
 
 def test_what_the_host_says_is_read() -> None:
     lines = "id virtio-ams-1 /dev/vdb\nid virtio-ams-2 /dev/vdc\n"
-    lines += "disk /dev/vdb 10737418240 ext4 content 10737418240\nmount /srv/release /dev/vdb release 0\n"
+    lines += "disk /dev/vdb 10737418240 ext4 content 10737418240\nmount /srv/release /dev/vdb release 0 rw\n"
     lines += f"unit srv-release.mount {DIGEST} enabled\n"
     assert parse(lines.splitlines()) == IN_SERVICE
     assert parse(["begun content virtio-ams-1"]) == Seen(begun={"content": "virtio-ams-1"})

@@ -12,7 +12,7 @@ from roles.common import Listen, Opening, Unit
 from roles.common.volume_plan import unit_name
 
 TREE = Path(__file__).parent / "tree"
-PACKAGES: dict[str, str | None] = {"nginx": None, "logrotate": None}
+PACKAGES: dict[str, str | None] = dict.fromkeys(("nginx", "libnginx-mod-http-headers-more-filter", "logrotate"))
 OPENINGS = (Opening(protocol="tcp", port=80),)
 LISTENS = (Listen(protocol="tcp", port=80),)
 UNITS = (Unit("nginx.service", files=("/etc/nginx",), reload=True),)
@@ -22,6 +22,9 @@ CHECK = (
     "nginx -t -q -c /etc/nginx/http.conf -g 'pid /var/log/nginx.pid;'"
 )
 VALIDATE = {"/etc/nginx/*": CHECK}
+DIRECTORIES = ("/etc/nginx", "/etc/nginx/http.d")
+MODES = dict.fromkeys(DIRECTORIES, "0755")
+OWNERS = dict.fromkeys(DIRECTORIES, "root:root")
 
 
 class HttpSettings(Typed):

@@ -40,7 +40,7 @@ def act(unit: str, verbs: list[str], record: str) -> str:
     if not record:
         (RECORDS / unit).unlink(missing_ok=True)
     for verb in verbs:
-        status, text = said("systemctl", "--no-ask-password", verb, unit)
+        status, text = said("systemctl", "--no-ask-password", *verb.split(), unit)
         if status:
             return text or f"systemctl {verb} ends with {status}"
     return ""

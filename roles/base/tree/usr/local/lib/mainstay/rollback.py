@@ -1,12 +1,13 @@
 """Puts back who may reach this host and how, unless a new connection confirms a change in time.
 
-    rollback.py arm      before a change: saves the files below, and sets a timer that puts them back
+    rollback.py arm      before a change: saves the files below, and starts a timer that puts them back
     rollback.py disarm   through a new connection: forgets what was saved. Fails if it was put back already
     rollback.py now      by the timer, or a later deploy: puts back, and makes the services take it up
     rollback.py boot     early at boot, before these services start: puts the files back
 
 Armed is while /var/lib/mainstay/armed exists: it survives a reboot, and a roll-back that was cut off, or could not put
-everything back, is done again every 45 s. What is reached through a symlink is left alone: a user may have made it.
+everything back, is done again every 45 s. What is reached through a symlink is left alone, since a user may have made
+it; anything else that stands in a file's place goes.
 """
 
 import fcntl
@@ -14,15 +15,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 STATE = Path("/var/lib/mainstay")
 ARMED = STATE / "armed"
 RECORDS = STATE / "units"
-TIMER = "mainstay-rollback-timer"
-SECONDS = 45
+TIMER = "mainstay-rollback-timer.timer"
 GUARDED = (
     "/etc/ssh/sshd_config",
     "/etc/ssh/sshd_config.d/*",
@@ -39,6 +40,7 @@ GUARDED = (
     "/home/*/.ssh/authorized_keys",
 )
 UNITS = ("nftables.service", "systemd-sysctl.service", "systemd-resolved.service", "ssh.service")
+HOMES = Path("/home")
 NETWORK = Path("/proc/sys/net")
 
 
@@ -68,32 +70,74 @@ def network_settings() -> dict[str, str]:
     return found
 
 
-def copy(source: Path, target: Path) -> None:
-    """Content, mode, owner and times, complete or not at all. Directories that are missing are its owner's."""
+def save(source: Path, target: Path) -> None:
+    """Content, mode, owner and times."""
     about = source.stat()
-    for parent in reversed(target.parents):
-        if not parent.exists():
-            parent.mkdir(mode=0o700)
-            os.chown(parent, about.st_uid, about.st_gid)
-    fresh = target.with_name(f".{target.name}.mainstay-rollback")
-    fresh.unlink(missing_ok=True)
-    shutil.copy2(source, fresh)
-    os.chown(fresh, about.st_uid, about.st_gid)
-    with fresh.open("rb") as written:
-        os.fsync(written.fileno())
-    fresh.rename(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source, target)
+    os.chown(target, about.st_uid, about.st_gid)
+
+
+@contextmanager
+def rights_of(about: os.stat_result) -> Iterator[None]:
+    """What is done in a home is done as its owner: a link that is made there meanwhile leads root nowhere."""
+    before = os.geteuid(), os.getegid()
+    os.setegid(about.st_gid)
+    os.seteuid(about.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(before[0])
+        os.setegid(before[1])
+
+
+def clear(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def make_way(parent: Path) -> None:
+    """A directory that may be written to, whatever its owner has made of it."""
+    if not parent.is_dir():
+        clear(parent)
+        parent.mkdir(mode=0o700)
+    about = parent.stat()
+    if about.st_uid == os.geteuid() and about.st_mode & 0o700 != 0o700:
+        parent.chmod(about.st_mode | 0o700)
+
+
+def restore(source: Path, target: Path) -> None:
+    """What `save` saved, complete or not at all. What stands in the way goes; directories that are missing are made."""
+    about, content = source.stat(), source.read_bytes()
+    home = Path(*target.parts[:3])
+    if home.parent == HOMES and not home.exists():
+        home.mkdir(mode=0o700)
+        os.chown(home, about.st_uid, about.st_gid)
+    with rights_of(about):
+        for parent in reversed(target.parents):
+            make_way(parent)
+        fresh = target.with_name(f".{target.name}.mainstay-rollback")
+        clear(fresh)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fchmod(out.fileno(), about.st_mode & 0o7777)
+            os.utime(out.fileno(), ns=(about.st_atime_ns, about.st_mtime_ns))
+            os.fsync(out.fileno())
+        if target.is_dir():
+            clear(target)
+        fresh.rename(target)
+
+
+def remove(path: Path) -> None:
+    with rights_of(path.parent.stat()):
+        path.unlink(missing_ok=True)
 
 
 def stop_timer() -> None:
-    run("systemctl", "--quiet", "stop", f"{TIMER}.timer")
-
-
-def set_timer(*options: str) -> bool:
-    """Fires again and again, until a roll-back that went well stops it."""
-    stop_timer()
-    command = ("systemd-run", "--quiet", "--collect", f"--unit={TIMER}", *options)
-    times = (f"--on-active={SECONDS}", f"--on-unit-inactive={SECONDS}", "--timer-property=AccuracySec=1s")
-    return not run(*command, *times, "/usr/bin/python3", "-I", __file__, "now")
+    run("systemctl", "--quiet", "stop", TIMER)
 
 
 def arm() -> None:
@@ -103,14 +147,14 @@ def arm() -> None:
         shutil.rmtree(saving, ignore_errors=True)
         (saving / "files").mkdir(parents=True, mode=0o700)
         for path in guarded():
-            copy(path, saving / "files" / path.relative_to("/"))
+            save(path, saving / "files" / path.relative_to("/"))
         lines = [f"{path}={value}\n" for path, value in network_settings().items()]
         (saving / "network").write_text("".join(lines))
         if run("systemctl", "--quiet", "enable", "mainstay-rollback.service"):
             sys.exit("the roll-back at boot cannot be enabled: nothing was changed")
         os.sync()
         saving.rename(ARMED)
-    if not set_timer():
+    if run("systemctl", "--quiet", "restart", TIMER):
         sys.exit("the roll-back's timer cannot be set: nothing was changed")
 
 
@@ -133,9 +177,9 @@ def put_back() -> bool:
         if linked(path.parent):
             print(f"{path}: left alone, a symlink is on the way now", file=sys.stderr)
         else:
-            well &= tried(partial(copy, source, path))
+            well &= tried(partial(restore, source, path))
     for path in guarded() - saved.keys():
-        well &= tried(partial(path.unlink, missing_ok=True))
+        well &= tried(partial(remove, path))
     for unit in UNITS:  # a later deploy is to see that these do not run what is on disk
         (RECORDS / unit).unlink(missing_ok=True)
     return well
@@ -167,11 +211,12 @@ def roll_back(*, live: bool) -> None:
             run("systemctl", "restart", unit)
     os.sync()
     if not well:
-        if run("systemctl", "--quiet", "is-active", f"{TIMER}.timer"):
-            set_timer("--no-block")  # at boot, timers start later, and the boot waits for this
-        sys.exit(f"not everything could be put back: tried again in {SECONDS} s")
+        # At boot the timer starts later than this, which the boot waits for.
+        run("systemctl", "--quiet", "--no-block", "start", TIMER)
+        sys.exit("not everything could be put back: tried again in less than a minute")
     shutil.rmtree(ARMED)
     if live:
+        run("systemctl", "--quiet", "reset-failed", "mainstay-rollback.service")
         stop_timer()
 
 
@@ -187,6 +232,7 @@ def disarm() -> None:
 
 def main(verb: str) -> None:
     os.umask(0o077)
+    os.setgroups([])
     STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
     with Path("/run/mainstay-rollback.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
