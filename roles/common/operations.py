@@ -5,6 +5,7 @@ at the host, a pure module compares, and one program on the host makes all diffe
 """
 
 import base64
+from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from difflib import unified_diff
 from pathlib import Path
@@ -21,6 +22,10 @@ from roles.common.program import program
 from roles.common.service_plan import Unit
 
 Commands = Generator[PyinfraCommand, None, None]
+
+
+_files_to_come: defaultdict[str, set[str]] = defaultdict(set)
+"""By host, what the trees of this run will change, while pyinfra plans: services follow from it."""
 
 
 class Refuse(PyinfraCommand):
@@ -125,6 +130,8 @@ def _tree(wanted: tree_plan.Wanted, before: Sequence[PyinfraCommand]) -> Command
         yield Refuse(plan.conflicts)
         return
     _tell((change.path, change.why) for change in plan.changes)
+    if not state.is_executing:
+        _files_to_come[host.name].update(change.path for change in plan.changes)
     if state.config.DIFF or state.print_noop_info:
         _show_differences(plan)
     if plan.changes:
@@ -176,7 +183,10 @@ def _services(units: Sequence[Unit], before: Sequence[PyinfraCommand]) -> Comman
     )
     if lines is None:
         return
-    plan = service_plan.plan(units, *service_plan.parse(units, lines))
+    looks, files = service_plan.parse(units, lines)
+    if not state.is_executing:
+        files |= dict.fromkeys(_files_to_come[host.name], "to come")
+    plan = service_plan.plan(units, looks, files)
     _tell((action.unit, f"{' and '.join(action.verbs)}, because {action.why}") for action in plan.actions)
     if plan.actions or plan.daemon_reload:
         yield from before

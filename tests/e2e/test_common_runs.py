@@ -56,6 +56,15 @@ def test_a_dry_run_tells_what_would_change_and_changes_nothing(served: Bench) ->
     assert "Change" not in re.sub("Changes?:?", "", served.good(NGINX, "--dry").output.partition("Detected")[0])
 
 
+def test_a_dry_run_tells_what_follows_from_what_it_would_change(served: Bench) -> None:
+    served.file("/etc/systemd/system/nginx.service.d/later.conf", "[Service]\nLimitNOFILE=4322\n")
+    assert "nginx.service: restart, because its unit file changed" in served.good(NGINX, "--dry").output
+    (served.folder / "tree/etc/systemd/system/nginx.service.d/later.conf").unlink()
+    dry = served.good(NGINX.replace('"one"', '"two"'), "--dry")
+    assert "nginx.service: reload, because its files changed" in dry.output
+    assert served.host.ssh(ASK) == "one\n"
+
+
 def test_a_missing_variable_stops_the_run_before_any_host_is_touched(served: Bench) -> None:
     served.file("/etc/second.conf.j2", "{{ word }}\n{{ colour }}\n")
     stopped = served.run('packages("x", {"no-such-package": None})\n' + NGINX)
