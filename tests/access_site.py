@@ -41,7 +41,7 @@ class Site:
         self.change(lambda document: document["hosts"][host].update(settings={"base": settings}))
 
     def deploy(self, *hosts: str) -> Converged:
-        return converge(self.inventory, "base", *(("--limit", ",".join(hosts)) if hosts else ()))
+        return converge(self.inventory, "base", *(f"--limit={host}" for host in hosts))
 
     def ssh(self, host: str, *words: str, user: str = "") -> subprocess.CompletedProcess[str]:
         """A new connection each time."""

@@ -11,7 +11,7 @@ from tests.bare_host import BareHost
 from tests.e2e.primitives import ASK, NGINX, SITE, Bench
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bare(lab: LabConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareHost]:
     folder = tmp_path_factory.mktemp("common")
     (host,) = bare_host.create(lab, ["common"], folder)
