@@ -1,0 +1,304 @@
+"""restic by its command line: typed results, progress, and exit codes judged before any summary.
+
+Stands by itself: the standard library of Python 3.11 on Linux, and restic 0.16 to 0.19.
+
+    repository = Repository("rest:https://alice:secret@vault:8000/alice/", password="...", cache=Path("/var/cache/a"))
+    restic = Restic(repository)
+    done = restic.backup(Path("/srv/data"), host="alice", tags=["data"], progress=lambda p: print(f"{p.fraction:.0%}"))
+    print(done.snapshot, done.unread)
+
+Facts of restic relied on here: https://restic.readthedocs.io/en/stable/075_scripting.html, and what the versions
+really answer: before 0.17 every failure exits 1; 0.18 exits 1 when interrupted and 0 when a removal was refused, which
+it lists as done; summaries of failed runs can be wrong; standard error mixes JSON and text.
+"""
+
+import functools
+import re
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from backup.restic_process import Hear, Message, Repository, ResticError, Run, failure, in_memory, in_memory_path, run
+
+INCOMPLETE = 3
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: fraction from 0 to 1, bytes, seconds left (None: not known yet)."""
+
+    fraction: float
+    files: int
+    files_total: int
+    bytes: int
+    bytes_total: int
+    seconds_left: int | None
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A source that restic could not read."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A backup that ended. snapshot is "" when nothing had changed and none was asked for; sizes in bytes."""
+
+    snapshot: str
+    files: int
+    files_new: int
+    files_changed: int
+    bytes: int
+    bytes_added: int
+    unread: tuple[Unread, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot as the repository lists it. files and bytes are None where restic did not note them (before 0.17)."""
+
+    id: str
+    time: datetime
+    host: str
+    tags: tuple[str, ...]
+    paths: tuple[str, ...]
+    tree: str
+    original: str
+    """The id that it was copied from; its own where it was not copied."""
+    files: int | None
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found: errors in restic's words, ids of packs that are damaged or missing."""
+
+    errors: tuple[str, ...]
+    packs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A path that is not as in the snapshot: 'restored' is missing, 'updated' differs, 'deleted' is not in it."""
+
+    path: str
+    action: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A file of a snapshot that needs a certain pack."""
+
+    snapshot: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Restic:
+    """restic on one repository. lock_wait_s: how long to wait for another run's lock."""
+
+    repository: Repository
+    program: str = "restic"
+    lock_wait_s: int = 300
+
+    @functools.cached_property
+    def version(self) -> tuple[int, int, int]:
+        """The version of the program, as (0, 18, 0)."""
+        said = subprocess.run([self.program, "version"], capture_output=True, text=True, check=True).stdout
+        major, minor, patch = (int(part) for part in said.split()[1].split("-")[0].split("."))
+        return major, minor, patch
+
+    def init(self, chunks_like: Repository | None = None) -> None:
+        """Makes the repository. chunks_like: the one it will be copied from or to, so that equal data stays equal."""
+        self._run("init", *(["--copy-chunker-params"] if chunks_like else []), source=chunks_like)
+
+    def backup(
+        self,
+        root: Path,
+        paths: Sequence[str] = (".",),
+        *,
+        host: str,
+        tags: Sequence[str],
+        exclude: Sequence[str] = (),
+        skip_unchanged: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Backup:
+        """Saves paths below root. Files that could not be read are in the result; the snapshot is there all the same.
+
+        The snapshot's paths begin at root, whatever root is called: one of a moved or mounted tree is comparable.
+        skip_unchanged needs restic 0.17.
+        """
+        options = [
+            *(f"--exclude={pattern}" for pattern in exclude),
+            *(["--skip-if-unchanged"] if skip_unchanged else []),
+        ]
+        return self._backup([*options, "--", *paths], host, tags, progress, root)
+
+    def backup_command(self, command: Sequence[str], filename: str, *, host: str, tags: Sequence[str]) -> Backup:
+        """Saves what a command prints as one file. No snapshot comes of a command that fails. Needs restic 0.17."""
+        options = [f"--stdin-filename={filename}", "--stdin-from-command"]
+        return self._backup([*options, "--", *command], host, tags, None, Path("/"))
+
+    def _backup(
+        self,
+        arguments: list[str],
+        host: str,
+        tags: Sequence[str],
+        progress: Callable[[Progress], None] | None,
+        root: Path,
+    ) -> Backup:
+        known = ["--host", host, *(f"--tag={tag}" for tag in tags), "--group-by=host,tags"]
+        done = self._run("backup", *known, *arguments, hear=_follow(progress), cwd=root, allowed=(0, INCOMPLETE))
+        summary = done.summary()
+        unread = [
+            Unread(error.get("item", ""), error.get("error", {}).get("message") or "not readable")
+            for error in done.errors
+            if error.get("during") == "archival"
+        ]
+        if not summary:
+            raise ResticError("backup", done.code, "ended without a summary: " + "\n".join(done.words))
+        return Backup(
+            snapshot=summary.get("snapshot_id", ""),
+            files=summary["total_files_processed"],
+            files_new=summary["files_new"],
+            files_changed=summary["files_changed"],
+            bytes=summary["total_bytes_processed"],
+            bytes_added=_number(summary, "data_added_packed", "data_added"),
+            unread=tuple(unread),
+        )
+
+    def snapshots(self) -> list[Snapshot]:
+        """All snapshots, oldest first."""
+        listed = self._run("snapshots").messages[0] or []
+        return sorted(map(_snapshot, listed), key=lambda snapshot: snapshot.time)
+
+    def restore(
+        self,
+        snapshot: str,
+        target: Path,
+        *,
+        include: Sequence[str] = (),
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Message:
+        """Puts a snapshot (or the paths of it that match) below target; returns restic's summary."""
+        wanted = [f"--include={pattern}" for pattern in include]
+        return self._run("restore", snapshot, "--target", str(target), *wanted, hear=_follow(progress)).summary()
+
+    def compare(self, snapshot: str, root: Path) -> list[Difference]:
+        """What below root is not as in the snapshot, by content: reads all of root, and no data from the repository.
+
+        Of folders and links only the missing ones are told, since restic lists all of them. Needs restic 0.17.
+        """
+        options = ["--dry-run", "-vv", "--overwrite=always", "--delete", "--target", str(root)]
+        found: list[Difference] = []
+
+        def note(message: Message) -> None:
+            path = root / message["item"].removeprefix(str(root)).lstrip("/")
+            listed_anyhow = message["action"] == "restored" and (path.is_symlink() or path.is_dir())
+            if message["action"] != "unchanged" and not listed_anyhow:
+                found.append(Difference(f"/{path.relative_to(root)}", message["action"]))
+
+        self._run("restore", snapshot, *options, hear={"verbose_status": note})
+        return found
+
+    def check(self, part: tuple[int, int] | None = None) -> Check:
+        """Checks structure and indexes and, of t equal parts of all packs, reads the n-th: part=(n, t)."""
+        options = ["--read-data-subset={}/{}".format(*part)] if part else []
+        done = self._run("check", *options, allowed=(0, 1))
+        if done.code and not any("repository contains errors" in line for line in done.words):
+            raise failure(self.repository, "check", done)
+        errors = [message.get("message", "").strip() for message in done.errors] + done.words
+        if not done.code:
+            return Check((), ())
+        packs = re.findall(r"(?:\bpack |\bwant )([0-9a-f]{64})", "\n".join(errors))
+        return Check(tuple(filter(None, errors)), tuple(dict.fromkeys(packs)))
+
+    def hits(self, packs: Iterable[str]) -> list[Hit]:
+        """The files of all snapshots that need any of these packs."""
+        found = self._run("find", "--pack", *packs).messages
+        return [Hit(hit["snapshot"], hit["path"]) for hits in found for hit in hits or []]
+
+    def size(self) -> int:
+        """Bytes that the data of all snapshots takes in the repository."""
+        return int(self._run("stats", "--mode=raw-data").messages[0]["total_size"])
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Removes snapshots, and looks whether they are gone: a refusal may come with exit code 0."""
+        self._run("forget", *ids)
+        left = {snapshot.id for snapshot in self.snapshots()} & set(ids)
+        if left:
+            raise ResticError("forget", 0, f"not removed, though said to be: {', '.join(sorted(left))}")
+
+    def prune(self) -> None:
+        """Removes data that no snapshot needs."""
+        self._run("prune")
+
+    def unlock(self) -> None:
+        """Removes locks whose owner is gone, never others."""
+        self._run("unlock")
+
+    def copy(self, source: Repository, ids: Sequence[str] = ()) -> None:
+        """Copies snapshots (all, unless ids are given) from another repository; those already here are left out."""
+        self._run("copy", *ids, source=source)
+
+    def keys(self) -> dict[str, bool]:
+        """Ids of the keys, each with whether it is the one in use."""
+        return {key["id"]: key["current"] for key in self._run("key", "list").messages[0]}
+
+    def add_key(self, password: str) -> None:
+        """Lets a second password open the repository."""
+        with in_memory(password) as file:
+            self._run("key", "add", "--new-password-file", in_memory_path(file), files=[file])
+
+    def remove_key(self, key: str) -> None:
+        """Takes a password away, by its key's id."""
+        self._run("key", "remove", key)
+
+    def _run(self, command: str, *arguments: str, **how: Any) -> Run:
+        waiting = f"--retry-lock={self.lock_wait_s}s"
+        return run(self.program, self.repository, command, waiting, *arguments, **how)
+
+
+def _follow(progress: Callable[[Progress], None] | None) -> Hear:
+    if progress is None:
+        return {}
+
+    def tell(message: Message) -> None:
+        progress(
+            Progress(
+                fraction=min(message.get("percent_done", 0.0), 1.0),
+                files=_number(message, "files_done", "files_restored"),
+                files_total=message.get("total_files", 0),
+                bytes=_number(message, "bytes_done", "bytes_restored"),
+                bytes_total=message.get("total_bytes", 0),
+                seconds_left=message.get("seconds_remaining"),
+            )
+        )
+
+    return {"status": tell}
+
+
+def _number(message: Message, *names: str) -> int:
+    """The first of these that the message has; restic leaves out what is nought."""
+    return int(next((message[name] for name in names if name in message), 0))
+
+
+def _snapshot(listed: Message) -> Snapshot:
+    summary = listed.get("summary", {})
+    return Snapshot(
+        id=listed["id"],
+        time=datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", listed["time"])),
+        host=listed["hostname"],
+        tags=tuple(listed.get("tags") or ()),
+        paths=tuple(listed["paths"]),
+        tree=listed["tree"],
+        original=str(listed.get("original", listed["id"])),
+        files=summary.get("total_files_processed"),
+        bytes=summary.get("total_bytes_processed"),
+    )

@@ -1,0 +1,233 @@
+"""One run of restic: what it is given without anybody seeing it, what it says, and how it is ended.
+
+Address and passwords reach restic through unnamed files in memory: no argument, environment variable or file on disk
+holds them. The environment is built from nothing, as RESTIC_* variables left in it would be obeyed. A run that is
+broken off (an exception in a callback, KeyboardInterrupt) interrupts restic and waits for it, because killing it leaves
+a lock.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, Any
+
+Message = dict[str, Any]
+INTERRUPT_S = 60
+"""How long an interrupted restic may take to remove its lock and end before it is killed."""
+
+
+class ResticError(Exception):
+    """restic failed. command is its name, code its exit code, text its own words without secrets."""
+
+    def __init__(self, command: str, code: int, text: str) -> None:
+        self.command, self.code, self.text = command, code, text
+        super().__init__(f"restic {command}: {text} (exit code {code})")
+
+
+class NoRepository(ResticError):
+    """The address answers, and there is no repository."""
+
+
+class Locked(ResticError):
+    """Another run holds a lock; `unlock` removes those whose owner is gone."""
+
+
+class WrongPassword(ResticError):
+    """No key of the repository opens with this password."""
+
+
+class Interrupted(ResticError):
+    """restic was interrupted from outside."""
+
+
+MEANINGS: dict[int, type[ResticError]] = {10: NoRepository, 11: Locked, 12: WrongPassword, 130: Interrupted}
+WORDS: list[tuple[str, type[ResticError]]] = [
+    ("<config/> does not exist", NoRepository),
+    ("config: no such file or directory", NoRepository),
+    ("repository is already locked", Locked),
+    ("wrong password or no key found", WrongPassword),
+    ("signal interrupt received", Interrupted),
+]
+"""What exit code 1 means by restic's words: versions before 0.17 know no other code, 0.18 none for interruption."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Where backups lie. environment holds a backend's own variables (AWS_ACCESS_KEY_ID); one cache per repository."""
+
+    url: str = field(repr=False)
+    password: str = field(repr=False)
+    cache: Path
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca: Path | None = None
+
+    def without_secrets(self, text: str) -> str:
+        """A text in which no password of this repository stands."""
+        login = re.search(r"//[^/@:]*:([^/@]*)@", self.url)
+        for secret in filter(None, (self.password, login and login[1], *self.environment.values())):
+            text = text.replace(secret, "***")
+        return text
+
+
+@dataclass
+class Run:
+    """What a run said: JSON of standard output, errors and words of standard error."""
+
+    code: int = 0
+    messages: list[Any] = field(default_factory=list)
+    errors: list[Message] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    def summary(self) -> Message:
+        return next((m for m in reversed(self.messages) if m.get("message_type") == "summary"), {})
+
+
+Hear = Mapping[str, Callable[[Message], None]]
+"""What to do with messages, by their message_type; all others are collected."""
+
+
+def run(
+    program: str,
+    repository: Repository,
+    command: str,
+    *arguments: str,
+    source: Repository | None = None,
+    files: Sequence[int] = (),
+    cwd: Path = Path("/"),
+    hear: Hear | None = None,
+    allowed: Sequence[int] = (0,),
+) -> Run:
+    """Runs `restic COMMAND --json` to its end.
+
+    source is the repository of --from-repo; files are descriptors that restic inherits. Raises ResticError, by its
+    meaning, for an exit code that is not allowed.
+    """
+    repository.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        environment = _environment(repository)
+        held = list(files)
+        for prefix, place in (("", repository), ("FROM_", source)):
+            if place:
+                for name, text in (("REPOSITORY", place.url), ("PASSWORD", place.password)):
+                    file = stack.enter_context(in_memory(text))
+                    environment |= {**place.environment, f"RESTIC_{prefix}{name}_FILE": in_memory_path(file)}
+                    held.append(file)
+        ca = [f"--cacert={ca}" for ca in {repository.ca, source and source.ca} if ca]
+        process = subprocess.Popen(
+            [program, command, "--json", *ca, *arguments],
+            env=environment,
+            pass_fds=held,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+        )
+        done = _listen(process, hear or {})
+    if done.code not in allowed:
+        raise failure(repository, command, done)
+    return done
+
+
+def failure(repository: Repository, command: str, done: Run) -> ResticError:
+    """The error that a run ended with, by its exit code or, where that says nothing, by restic's words."""
+    text = "\n".join(done.words).removeprefix("Fatal: ").strip() or "no word of what went wrong"
+    by_words = next((kind for words, kind in WORDS if words in text), ResticError)
+    kind = by_words if done.code == 1 else MEANINGS.get(done.code, ResticError)
+    return kind(command, done.code, repository.without_secrets(text))
+
+
+@contextlib.contextmanager
+def in_memory(text: str) -> Iterator[int]:
+    """A file that exists only in memory, as a descriptor for in_memory_path; every opening reads it from its start."""
+    file = os.memfd_create("restic")
+    try:
+        os.write(file, text.encode())
+        yield file
+    finally:
+        os.close(file)
+
+
+def in_memory_path(file: int) -> str:
+    """Where a child that inherited the descriptor finds the file."""
+    return f"/proc/self/fd/{file}"
+
+
+def _environment(repository: Repository) -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": os.environ.get("HOME", "/"),
+        "RESTIC_CACHE_DIR": str(repository.cache),
+        "RESTIC_PROGRESS_FPS": "2",
+    }
+
+
+def _listen(process: "subprocess.Popen[bytes]", hear: Hear) -> Run:
+    """Hears a run out. Threads read both pipes, so that restic can always write, also while it is interrupted."""
+    done = Run()
+    lines: SimpleQueue[bytes | None] = SimpleQueue()
+    assert process.stdout
+    assert process.stderr
+    readers = [
+        threading.Thread(target=_pass_on, args=(process.stdout, lines), daemon=True),
+        threading.Thread(target=_note, args=(process.stderr, done), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        while (line := lines.get()) is not None:
+            message = _parsed(line)
+            kind = message.get("message_type", "") if isinstance(message, dict) else ""
+            if kind in hear:
+                hear[kind](message)
+            elif message is not None and kind not in ("status", "verbose_status"):
+                done.messages.append(message)
+    except BaseException:
+        _interrupt(process)
+        raise
+    finally:
+        done.code = process.wait()
+        for reader in readers:
+            reader.join()
+    return done
+
+
+def _pass_on(pipe: IO[bytes], lines: "SimpleQueue[bytes | None]") -> None:
+    for line in pipe:
+        lines.put(line)
+    lines.put(None)
+
+
+def _note(pipe: IO[bytes], done: Run) -> None:
+    for line in pipe:
+        message = _parsed(line)
+        if not isinstance(message, dict):
+            done.words.append(line.decode(errors="replace").strip())
+        elif message.get("message_type") == "error":
+            done.errors.append(message)
+        else:
+            done.words.append(message.get("message", "").strip())
+
+
+def _parsed(line: bytes) -> Any:
+    """The JSON of a line; None where it is none (restic before 0.18 tells progress of some commands as text)."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _interrupt(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(INTERRUPT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -1,0 +1,300 @@
+"""The wrapper of restic against restic itself, in every version it promises to work with."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from backup.restic import Difference, Progress, Restic
+from backup.restic_process import Interrupted, Locked, NoRepository, Repository, ResticError, WrongPassword
+from tests.restics import USED, VERSIONS, restic
+from tests.waiting import until
+
+SINCE_017 = tuple(version for version in VERSIONS if version >= "0.17")
+PASSWORD = "correct horse"
+
+
+@pytest.fixture(autouse=True)
+def what_a_shell_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESTIC_REPOSITORY", "/nowhere")
+    monkeypatch.setenv("RESTIC_PASSWORD", "ambient")
+    monkeypatch.setenv("RESTIC_COMPRESSION", "nonsense")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    root = tmp_path / "source"
+    (root / "folder").mkdir(parents=True)
+    (root / "folder/small").write_text("small")
+    (root / "link").symlink_to("folder/small")
+    (root / "large").write_bytes(os.urandom(3_000_000))
+    return root
+
+
+@pytest.fixture
+def unmade(tmp_path: Path, request: pytest.FixtureRequest) -> Restic:
+    repository = Repository(str(tmp_path / "repository"), PASSWORD, cache=tmp_path / "cache")
+    return Restic(repository, restic(request.param), lock_wait_s=0)
+
+
+@pytest.fixture
+def made(unmade: Restic) -> Restic:
+    unmade.init()
+    return unmade
+
+
+def save(made: Restic, source: Path) -> str:
+    return made.backup(source, host="alice", tags=["data"]).snapshot
+
+
+def a_pack_of(made: Restic) -> Path:
+    packs = [path for path in Path(made.repository.url, "data").rglob("*") if path.is_file()]
+    return max(packs, key=lambda path: path.stat().st_size)
+
+
+def every(*versions: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("unmade", versions, indirect=True)
+
+
+@every(*VERSIONS)
+def test_what_was_saved_is_listed_and_comes_back(made: Restic, source: Path, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    done = made.backup(source, host="alice", tags=["data", "more"], progress=told.append)
+    assert (done.files, done.bytes, done.unread) == (2, 3_000_005, ())
+    assert done.bytes_added > 3_000_000
+    assert all(0 <= progress.fraction <= 1 for progress in told)
+    [snapshot] = made.snapshots()
+    assert (snapshot.id, snapshot.host, snapshot.tags) == (done.snapshot, "alice", ("data", "more"))
+    assert snapshot.original == snapshot.id
+    summary = made.restore(done.snapshot, tmp_path / "back")
+    assert summary["bytes_restored"] == 3_000_005
+    assert (tmp_path / "back/large").read_bytes() == (source / "large").read_bytes()
+    assert (tmp_path / "back/link").readlink() == Path("folder/small")
+    made.restore(done.snapshot, tmp_path / "one", include=["/folder/small"])
+    assert [path.name for path in (tmp_path / "one").rglob("*") if path.is_file()] == ["small"]
+
+
+@every(*VERSIONS)
+def test_a_moved_tree_is_known_again(made: Restic, source: Path) -> None:
+    save(made, source)
+    moved = source.rename(source.with_name("moved"))
+    again = made.backup(moved, host="alice", tags=["data"])
+    assert (again.files_new, again.files_changed) == (0, 0)
+
+
+@every(*VERSIONS)
+def test_failures_are_told_by_their_meaning(unmade: Restic, tmp_path: Path) -> None:
+    with pytest.raises(NoRepository):
+        unmade.snapshots()
+    unmade.init()
+    with pytest.raises(ResticError, match="already"):
+        unmade.init()
+    wrong = replace(unmade, repository=replace(unmade.repository, password="wrong", cache=tmp_path / "other"))
+    with pytest.raises(WrongPassword):
+        wrong.snapshots()
+
+
+class Refusing(BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.send_error(401)
+
+    do_GET = do_HEAD  # noqa: N815
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@every(*VERSIONS)
+def test_a_refused_credential_is_not_a_missing_repository(unmade: Restic) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"rest:http://alice:secret@127.0.0.1:{server.server_port}/"
+        refused = replace(unmade, repository=replace(unmade.repository, url=url))
+        with pytest.raises(ResticError, match="401") as failed:
+            refused.snapshots()
+        server.shutdown()
+    assert not isinstance(failed.value, NoRepository)
+
+
+@every(*VERSIONS)
+def test_damage_is_found_and_named(made: Restic, source: Path) -> None:
+    snapshot = save(made, source)
+    assert made.check((1, 1)).errors == ()
+    pack = a_pack_of(made)
+    content = bytearray(pack.read_bytes())
+    content[1000] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(content)
+    assert made.check().errors == ()
+    damaged = made.check((1, 1))
+    assert damaged.errors
+    assert damaged.packs == (pack.name,)
+    assert {(hit.snapshot, hit.path) for hit in made.hits(damaged.packs)} >= {(snapshot, "/large")}
+    pack.unlink()
+    assert made.check().packs == (pack.name,)
+
+
+@every(*VERSIONS)
+def test_a_check_that_cannot_run_is_no_finding(made: Restic, tmp_path: Path) -> None:
+    wrong = replace(made, repository=replace(made.repository, password="wrong", cache=tmp_path / "other"))
+    with pytest.raises(WrongPassword):
+        wrong.check()
+
+
+@every(*VERSIONS)
+def test_what_cannot_be_read_is_named_and_the_rest_saved(made: Restic) -> None:
+    # Root may read all files; what it cannot read is the start of a process' memory.
+    done = made.backup(Path("/proc/self"), ["mem", "status"], host="alice", tags=["proc"])
+    assert done.snapshot
+    assert [unread.path.rpartition("/")[2] for unread in done.unread] == ["mem"]
+
+
+@every(*VERSIONS)
+def test_breaking_off_leaves_no_lock_and_no_process(made: Restic, source: Path) -> None:
+    (source / "huge").write_bytes(os.urandom(200_000_000))
+
+    def break_off(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made.backup(source, host="alice", tags=["data"], progress=break_off)
+    assert not list(Path(made.repository.url, "locks").iterdir())
+    assert made.snapshots() == []
+
+
+@every(*VERSIONS)
+def test_an_interruption_from_outside_is_told_apart(made: Restic, source: Path) -> None:
+    (source / "huge").write_bytes(os.urandom(200_000_000))
+
+    def interrupt(progress: Progress) -> None:
+        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            os.kill(int(child), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        made.backup(source, host="alice", tags=["data"], progress=interrupt)
+
+
+@every(*VERSIONS)
+def test_a_lock_is_told_and_a_stale_one_removed(made: Restic, source: Path) -> None:
+    save(made, source)
+    with a_run_that_is_killed(made, source), pytest.raises(Locked):
+        made.prune()
+    made.unlock()
+    made.prune()
+
+
+@contextmanager
+def a_run_that_is_killed(made: Restic, source: Path) -> Iterator[None]:
+    (source / "huge").write_bytes(os.urandom(200_000_000))
+    (source.parent / "url").write_text(made.repository.url)
+    (source.parent / "password").write_text(made.repository.password)
+    files = ["--repository-file", source.parent / "url", "--password-file", source.parent / "password"]
+    run = subprocess.Popen([made.program, "backup", "-q", *files, "--limit-upload=100", "--no-cache", source], env={})
+    until("the run takes its lock", lambda: list(Path(made.repository.url, "locks").iterdir()))
+    yield
+    run.kill()
+    run.wait()
+
+
+@every(*VERSIONS)
+def test_a_second_copy_knows_what_it_was_copied_from(made: Restic, source: Path, tmp_path: Path) -> None:
+    snapshot = save(made, source)
+    second = replace(made, repository=Repository(str(tmp_path / "second"), "other", cache=tmp_path / "second-cache"))
+    second.init(made.repository)
+    second.copy(made.repository)
+    second.copy(made.repository, [snapshot])
+    [copied] = second.snapshots()
+    assert copied.original == snapshot
+    assert second.check((1, 1)).errors == ()
+
+
+@every(*VERSIONS)
+def test_a_password_is_replaced(made: Restic) -> None:
+    made.add_key("new")
+    [old] = [key for key, current in made.keys().items() if current]
+    new = replace(made, repository=replace(made.repository, password="new"))
+    new.remove_key(old)
+    assert list(new.keys().values()) == [True]
+    with pytest.raises(WrongPassword):
+        made.keys()
+
+
+@every(USED)
+def test_forgetting_looks_whether_it_happened(made: Restic, source: Path) -> None:
+    first, second = save(made, source), save(made, source)
+    made.forget([first])
+    assert [snapshot.id for snapshot in made.snapshots()] == [second]
+    snapshots = Path(made.repository.url, "snapshots")
+    subprocess.run(["chattr", "+i", snapshots / second], check=True)
+    try:
+        with pytest.raises(ResticError, match="not removed"):
+            made.forget([second])
+    finally:
+        subprocess.run(["chattr", "-i", snapshots / second], check=True)
+
+
+@every(*SINCE_017)
+def test_unchanged_data_needs_no_snapshot(made: Restic, source: Path) -> None:
+    save(made, source)
+    assert made.backup(source, host="alice", tags=["data"], skip_unchanged=True).snapshot == ""
+    assert len(made.snapshots()) == 1
+
+
+@every(*SINCE_017)
+def test_a_commands_output_is_saved_unless_it_fails(made: Restic, tmp_path: Path) -> None:
+    done = made.backup_command(["sh", "-c", "echo dump; sleep 0.1"], "dump.sql", host="alice", tags=["dump"])
+    made.restore(done.snapshot, tmp_path / "back")
+    assert (tmp_path / "back/dump.sql").read_text() == "dump\n"
+    with pytest.raises(ResticError, match="exit status 3"):
+        made.backup_command(["sh", "-c", "echo half; exit 3"], "dump.sql", host="alice", tags=["dump"])
+    assert len(made.snapshots()) == 1
+
+
+@every(*SINCE_017)
+def test_a_source_is_compared_by_content(made: Restic, source: Path) -> None:
+    snapshot = save(made, source)
+    assert made.compare(snapshot, source) == []
+    large = source / "large"
+    times = large.stat()
+    content = bytearray(large.read_bytes())
+    content[77] ^= 1
+    large.write_bytes(content)
+    os.utime(large, ns=(times.st_atime_ns, times.st_mtime_ns))
+    (source / "folder/small").unlink()
+    (source / "link").unlink()
+    (source / "extra").write_text("extra")
+    assert set(made.compare(snapshot, source)) == {
+        Difference("/large", "updated"),
+        Difference("/folder/small", "restored"),
+        Difference("/link", "restored"),
+        Difference("/extra", "deleted"),
+    }
+
+
+@every(USED)
+def test_no_secret_is_seen_by_others(made: Restic, source: Path) -> None:
+    (source / "huge").write_bytes(os.urandom(100_000_000))
+    seen: list[bytes] = []
+
+    def look(progress: Progress) -> None:
+        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            seen.append(Path(f"/proc/{child}/cmdline").read_bytes() + Path(f"/proc/{child}/environ").read_bytes())
+
+    made.backup(source, host="alice", tags=["data"], progress=look)
+    assert seen
+    assert all(PASSWORD.encode() not in text and b"RESTIC_" in text for text in seen)
+
+
+@every(USED)
+def test_errors_hold_no_password(unmade: Restic) -> None:
+    login = replace(unmade.repository, url="rest:http://alice:top%20secret@[::bad/", password=PASSWORD)
+    with pytest.raises(ResticError) as failed:
+        replace(unmade, repository=login).snapshots()
+    assert "top%20secret" not in str(failed.value)
+    assert PASSWORD not in repr(replace(unmade, repository=login))

@@ -1,0 +1,35 @@
+"""restic in the versions that the wrapper promises to work with, built from source once for this machine."""
+
+import fcntl
+import shutil
+from pathlib import Path
+
+from tests.go import go, module, run
+
+CACHE = Path.home() / ".cache/mainstay/restic"
+VERSIONS = ("0.16.5", "0.17.3", "0.18.0", "0.19.1")
+USED = "0.18.0"
+"""Debian 13's."""
+
+
+def restic(version: str = USED) -> str:
+    """The path of that version's program."""
+    program = CACHE / version
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "building").open("w") as building:
+        fcntl.flock(building, fcntl.LOCK_EX)
+        if not program.exists():
+            _build(version, program)
+    return str(program)
+
+
+def _build(version: str, program: Path) -> None:
+    compiler = go()
+    source = CACHE / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(module(compiler, f"github.com/restic/restic@v{version}"), source)
+    run("chmod", "-R", "u+w", source, cwd=CACHE)
+    fresh = program.with_suffix(".fresh")
+    run(compiler, "build", "-mod=mod", "-o", fresh, "./cmd/restic", cwd=source, GOTOOLCHAIN="local")
+    fresh.rename(program)
+    shutil.rmtree(source)
