@@ -91,6 +91,7 @@ def _fleet(hosts: int) -> Callable[[Any], None]:
 
     def change(document: Any) -> None:
         originals = {role: document["hosts"].pop(f"{role}-1") for role in ROLES}
+        del document["hosts"]["vault-1"]
         for number in range(hosts):
             role = ROLES[number % len(ROLES)]
             document["hosts"][f"{role}-{number // len(ROLES) + 1}"] = originals[role].unwrap()

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cli import lab, secrets
+from cli import backup, lab, secrets
 from inventories.errors import InputError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable.",
     pretty_exceptions_enable=False,
 )
+app.add_typer(backup.app, name="backup", help="What is saved, where, and whether it can be trusted.")
 app.add_typer(lab.app, name="lab", help="The local cloud: hosts like the provider's, on this machine. Needs root.")
 app.add_typer(secrets.app, name="secrets", help="What the repository holds encrypted: API keys, passwords.")
 

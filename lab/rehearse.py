@@ -12,8 +12,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from backup import custody
 from inventories.errors import InputError
-from inventories.inventory import load_site
+from inventories.inventory import LoadedSite, load_site
 from lab import fetch, lifecycle, load
 from lab.converge import REPOSITORY, command, converge
 
@@ -69,6 +70,12 @@ class Rehearsal:
             step.outcome = _count(len(done.changed), "change") if done.changed else "nothing to change"
 
 
+def backup_keys(site: LoadedSite) -> str:
+    """As `mainstay backup keys` makes them; says how many were missing."""
+    made = custody.make(site)
+    return f"{_count(len(made), 'key')} made" if made else "nothing is missing"
+
+
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
@@ -77,6 +84,7 @@ def rehearse(rehearsal: Rehearsal) -> None:
     """All steps in order. Raises what the first failing one raises."""
     try:
         rehearsal.run("local cloud up", lambda: f"API at {lifecycle.up('lab').api_url}")
+        rehearsal.run("keys of the backups", lambda: backup_keys(load_site(INVENTORY)))
         rehearsal.deploy("provision")
         rehearsal.deploy("site")
         site = load_site(INVENTORY)

@@ -96,7 +96,8 @@ def access_site(lab: str) -> Iterator[Site]:
 
     def change(document: Any) -> None:
         web = document["hosts"].pop("web-1").unwrap() | {"dns": [], "volumes": {}, "role": "base"}
-        del document["hosts"]["release-1"]
+        for other in ("release-1", "vault-1"):
+            del document["hosts"][other]
         for name in (FIREWALL, SSHD):
             document["hosts"][name] = dict(web)
 

@@ -100,7 +100,8 @@ def small_site(lab: LabConfig, folder: Path) -> Iterator[SmallSite]:
 
     def change(document: Any) -> None:
         document["site"].update({"name": name, "domain": f"{name}.example.org", "files": str(folder / "site")})
-        del document["hosts"]["release-1"]
+        for other in ("release-1", "vault-1"):
+            del document["hosts"][other]
         document["hosts"]["web-1"]["dns"] = [f"www.{name}.example.org"]
         document["vpcs"]["internal"]["subnet"] = f"10.30.{name.removeprefix('small-')}.0/24"
         document["firewalls"]["public-web"]["rules"] = [

@@ -105,7 +105,10 @@ def base() -> None:
                 "sudoers": [admin.name for admin in admins if admin.sudo],
                 "ssh_port": SSH_PORT,
                 "ssh": firewall.ssh(settings),
-                "openings": firewall.rules(firewall.openings_of(roles_of(host.data.declared))),
+                "openings": firewall.rules(
+                    firewall.openings_of(roles_of(host.data.declared)),
+                    [str(vpc.subnet) for vpc in site.fleet.vpcs.values()],
+                ),
             },
             generated={sysctl.FILE: sysctl.text()},
             absent=("/etc/sudoers.d/90-cloud-init-users",),

@@ -39,7 +39,8 @@ echo == listening; sudo ss -tulnH | awk '{print $1, $5}' | sed 's/10\.[0-9.]*\|f
 def _release_hosts(suffixes: Iterable[object]) -> Callable[[Any], None]:
     def change(document: Any) -> None:
         release = document["hosts"].pop("release-1").unwrap()
-        del document["hosts"]["web-1"]
+        for other in ("web-1", "vault-1"):
+            del document["hosts"][other]
         for suffix in suffixes:
             document["hosts"][f"release-{suffix}"] = {**release, "dns": []}
 

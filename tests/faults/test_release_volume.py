@@ -63,7 +63,8 @@ class Release:
 
 def only_release(document: Any) -> None:
     """With production's filesystem, the rehearsal's is ext4; and a second volume, of the same size."""
-    del document["hosts"]["web-1"]
+    for other in ("web-1", "vault-1"):
+        del document["hosts"][other]
     del document["settings"]["web"]
     content = document["hosts"][HOST].pop("volumes").unwrap()["content"] | {"filesystem": "xfs"}
     spare = content | {"mount": "/srv/spare", "filesystem": "btrfs"}

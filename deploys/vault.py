@@ -1,0 +1,7 @@
+"""The vault: the base of every host, and the backup server."""
+
+from roles.base.deploy import base
+from roles.vault.deploy import vault
+
+base()
+vault()

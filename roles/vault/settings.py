@@ -1,0 +1,30 @@
+"""What can be set for the vault, in `[settings.vault]` or a host's own `settings.vault`."""
+
+from pydantic import Field
+
+from inventories.fleet import Name, Typed
+from roles.common import Listen, Opening
+
+APPEND, CONTROL, ADMIN = "append", "control", "admin"
+"""The listeners: hosts, which add; the control side, which adds and sees all; admins, who may delete."""
+PORTS = {APPEND: 8000, CONTROL: 8001, ADMIN: 8002}
+LOOPBACK = "127.0.0.1"
+OPENINGS = (
+    Opening(protocol="tcp", port=PORTS[APPEND]),
+    Opening(protocol="tcp", port=PORTS[CONTROL], private=True),
+)
+LISTENS = (
+    Listen(protocol="tcp", port=PORTS[APPEND]),
+    Listen(protocol="tcp", port=PORTS[CONTROL]),
+    Listen(protocol="tcp", port=PORTS[ADMIN], address=LOOPBACK),
+)
+
+
+class Settings(Typed):
+    """The vault."""
+
+    volume: Name = "repositories"
+    """The host's volume that holds the repositories; ext4, which keeps room for admins."""
+    quota_percent: int = Field(default=85, ge=1, le=90)
+    """Share of the volume that hosts and control side may fill. The rest is for admins: pruning writes before it
+    removes."""

@@ -1,0 +1,279 @@
+"""The keys of the backups: which there are, that they are made once, and what a deploy says when one is missing."""
+
+import re
+import ssl
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from socket import create_connection, create_server
+
+import bcrypt
+import pytest
+from pydantic import SecretStr
+from pyrage import x25519
+from typer.testing import CliRunner, Result
+
+from backup import custody
+from cli.backup import app
+from inventories import identities
+from inventories.editing import Plain, apply
+from inventories.errors import InputError
+from inventories.inventory import LoadedSite, load_site
+from inventories.secrets import Secrets
+from roles.vault.deploy import data_volume, options
+from roles.vault.settings import Settings
+from roles.vault.users import htpasswd, users
+from tests.unit.test_inventory import KEY
+
+SITE = """
+[site]
+name = "site"
+domain = "example.org"
+[hosts.vault-1]
+role = "vault"
+plan = "p"
+region = "ams"
+dns = ["vault.example.org", "backup.example.org"]
+volumes.repositories = { size_gb = 100, mount = "/srv/vault" }
+"""
+HOST = '[hosts.{name}]\nrole = "{role}"\nplan = "p"\nregion = "ams"\n'
+HOSTS = HOST.format(name="web-1", role="web") + HOST.format(name="bare-1", role="base")
+NAMES = ["vault_tls_key", "vault_control", "vault_admin", "vault_web_1", "backup_web_1_web"]
+
+
+class Keys:
+    """A site, and `mainstay backup keys` on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.inventory = folder / "site.toml"
+        self.files = folder / "site"
+
+    def declare(self, text: str) -> None:
+        self.inventory.write_text(text)
+
+    @property
+    def site(self) -> LoadedSite:
+        return load_site(self.inventory)
+
+    def make(self) -> Result:
+        return CliRunner().invoke(app, ["keys", "--inventory", str(self.inventory)])
+
+    def values(self) -> dict[str, str]:
+        secrets = self.site.secrets
+        return {name: secrets[name].get_secret_value() for name in secrets}
+
+    def set(self, name: str, value: str | None) -> None:
+        secrets, readers = self.site.secrets, self.site.admins.recipients()
+        apply(secrets.path, secrets.entries, {name: Plain(value) if value else None}, readers)
+
+    @property
+    def certificate(self) -> Path:
+        return self.files / custody.CERTIFICATE
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
+    """Without any secret yet; alice is its admin and runs the tests."""
+    made = Keys(tmp_path)
+    made.files.mkdir()
+    identity = x25519.Identity.generate()
+    (tmp_path / "alice.txt").write_text(f"{identity}\n")
+    recipient = f'age_recipients = ["{identity.to_public()}"]\n'
+    (made.files / "admins.toml").write_text(f'[admins.alice]\nssh_keys = ["{KEY} a"]\n{recipient}')
+    monkeypatch.setenv(identities.VARIABLE, str(tmp_path / "alice.txt"))
+    made.declare(SITE + HOSTS)
+    return made
+
+
+def test_what_is_missing_is_made_and_only_named(keys: Keys) -> None:
+    done = keys.make()
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines() == [f"{name}: made" for name in (*NAMES, "vault.pem")]
+    values = keys.values()
+    assert sorted(values) == sorted(NAMES)
+    assert not [name for name, value in values.items() if value in done.output]
+    passwords = [values[name] for name in NAMES[1:]]
+    assert all(re.fullmatch(r"[\w-]{43}", password) for password in passwords)
+    assert len(set(passwords)) == len(passwords)
+    assert not custody.make(keys.site)
+    custody.check(keys.site)
+
+
+def test_what_is_there_stays_byte_for_byte(keys: Keys) -> None:
+    keys.make()
+    before = [path.read_bytes() for path in (keys.site.secrets.path, keys.certificate)]
+    done = keys.make()
+    assert (done.exit_code, done.output) == (0, "nothing is missing\n")
+    assert [path.read_bytes() for path in (keys.site.secrets.path, keys.certificate)] == before
+    old = keys.values()
+    keys.declare(SITE + HOSTS + HOST.format(name="web-2", role="web"))
+    assert keys.make().output.splitlines() == ["vault_web_2: made", "backup_web_2_web: made"]
+    assert old.items() < keys.values().items()
+    assert keys.certificate.read_bytes() == before[1]
+
+
+def test_a_lost_certificate_is_made_anew_of_the_same_key(keys: Keys) -> None:
+    keys.make()
+    key = keys.values()[custody.TLS_KEY]
+    keys.certificate.unlink()
+    assert keys.make().output == "vault.pem: made\n"
+    assert custody.check(keys.site) == (keys.certificate.read_text(), key)
+
+
+def test_a_certificate_whose_key_is_lost_is_not_replaced_unasked(keys: Keys) -> None:
+    keys.make()
+    keys.set(custody.TLS_KEY, None)
+    before = keys.certificate.read_bytes()
+    with pytest.raises(InputError, match=r"vault_tls_key: is missing, and .*vault\.pem is of that key"):
+        custody.make(keys.site)
+    assert keys.certificate.read_bytes() == before
+    assert custody.TLS_KEY not in keys.site.secrets
+
+
+@pytest.mark.parametrize("name", [*NAMES, "vault.pem"])
+def test_a_deploy_that_lacks_one_names_the_command(keys: Keys, name: str) -> None:
+    keys.make()
+    if name == "vault.pem":
+        keys.certificate.unlink()
+    else:
+        keys.set(name, None)
+    with pytest.raises(InputError, match=rf"{re.escape(name)}.*\n.*mainstay backup keys --inventory .*site\.py"):
+        custody.check(keys.site)
+
+
+def test_a_certificate_that_does_not_fit_is_refused(keys: Keys) -> None:
+    keys.make()
+    text, key = custody.check(keys.site)
+    names, now = ("vault.example.org",), datetime.now(UTC)
+    assert not list(custody.problems(text, key, names, now))
+    assert list(custody.problems(text, custody.new_key(), names, now)) == [
+        "it is not of the key in the secret vault_tls_key"
+    ]
+    assert list(custody.problems(text, key, ("other.example.org",), now)) == ["it is not for other.example.org"]
+    late = now + timedelta(days=custody.VALID_DAYS - custody.RENEW_DAYS)
+    assert "it is valid only until" in next(custody.problems(text, key, names, late))
+    assert "not PEM" in next(custody.problems("nonsense", key, names, now))
+    keys.declare(keys.inventory.read_text().replace('"vault.example.org"', '"safe.example.org"'))
+    with pytest.raises(InputError, match=r"vault\.pem: it is not for safe\.example\.org\n  remove it"):
+        custody.check(keys.site)
+
+
+@pytest.mark.parametrize(
+    ("site", "problem"),
+    [
+        (SITE.partition("[hosts")[0] + HOSTS, "no vault"),
+        (SITE + HOST.format(name="vault-2", role="vault"), "more than one vault: vault-1, vault-2"),
+        (
+            SITE.replace('dns = ["vault.example.org", "backup.example.org"]', ""),
+            "hosts.vault-1.dns: the vault has no name",
+        ),
+        (
+            SITE + HOST.format(name="control", role="web"),
+            "'vault_control' would be that of the control side and host control",
+        ),
+        (
+            SITE + HOST.format(name="admin", role="web"),
+            "'vault_admin' would be that of the vault's admins and host admin",
+        ),
+    ],
+)
+def test_a_fleet_that_cannot_be_saved_is_refused(keys: Keys, site: str, problem: str) -> None:
+    keys.declare(site)
+    with pytest.raises(InputError, match=re.escape(problem)):
+        custody.make(keys.site)
+    assert not keys.site.secrets.path.exists()
+
+
+def test_only_roles_with_data_are_saved(keys: Keys) -> None:
+    assert [str(data) for data in custody.data_sets(keys.site.fleet)] == ["web-1:web"]
+    assert custody.clients(keys.site.fleet) == ("web-1",)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """The port of a server with the vault's certificate, and that."""
+    key = custody.new_key()
+    certificate, key_file = tmp_path / "vault.pem", tmp_path / "key"
+    certificate.write_text(custody.self_signed(key, ("vault.example.org",)))
+    key_file.write_text(key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key_file)
+    with create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                try:
+                    context.wrap_socket(connection, server_side=True).close()
+                except OSError:
+                    connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listening.getsockname()[1], certificate
+        listening.shutdown(2)
+
+
+@pytest.mark.parametrize(
+    ("name", "good"), [("vault.example.org", True), ("localhost", True), ("127.0.0.1", True), ("example.org", False)]
+)
+def test_the_certificate_is_that_of_the_vault_and_of_a_forwarding_to_it(
+    server: tuple[int, Path], name: str, good: bool
+) -> None:
+    port, certificate = server
+    context = ssl.create_default_context(cafile=certificate)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    with create_connection(("127.0.0.1", port)) as connection:
+        if good:
+            context.wrap_socket(connection, server_hostname=name).close()
+        else:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                context.wrap_socket(connection, server_hostname=name)
+
+
+def test_users_are_the_same_in_every_run_and_differ_by_place(keys: Keys) -> None:
+    keys.make()
+    found = users(keys.site)
+    assert users(keys.site) == found
+    entered = {listener: [line.split(":")[0] for line in text.splitlines()] for listener, text in found.items()}
+    assert entered == {"append": ["web-1"], "control": ["control"], "admin": ["admin"]}
+    hashed = found["append"].strip().partition(":")[2].encode()
+    assert bcrypt.checkpw(keys.values()["vault_web_1"].encode(), hashed)
+    assert not bcrypt.checkpw(keys.values()["vault_admin"].encode(), hashed)
+    salts = {htpasswd(place, {user: SecretStr("x")}).split("$")[3][:22] for place in "ab" for user in ("one", "two")}
+    assert len(salts) == 4
+
+
+def test_a_password_that_bcrypt_would_cut_is_refused(keys: Keys) -> None:
+    keys.make()
+    keys.set("vault_web_1", "x" * 73)
+    with pytest.raises(InputError, match="vault_web_1: is longer than 72 bytes"):
+        users(keys.site)
+
+
+def test_the_quota_leaves_room_on_the_volume(keys: Keys) -> None:
+    volume = data_volume(keys.site, "vault-1", Settings())
+    said = options(Settings(), volume)
+    assert f"--max-size {85 * 2**30}\n" in said["append"]
+    assert f"--max-size {85 * 2**30}\n" in said["control"]
+    assert "max-size" not in said["admin"]
+    assert [listener for listener, text in said.items() if "--append-only" in text] == ["append", "control"]
+
+
+@pytest.mark.parametrize("filesystem", ["", "xfs"])
+def test_a_vault_needs_a_volume_that_keeps_room(keys: Keys, filesystem: str) -> None:
+    declared = 'volumes.repositories = { size_gb = 100, mount = "/srv/vault" }'
+    assert declared in SITE
+    other = declared.replace(" }", f', filesystem = "{filesystem}" }}') if filesystem else ""
+    keys.declare(SITE.replace(declared, other))
+    with pytest.raises(InputError, match=r"hosts\.vault-1\.volumes: .*\n.*ext4 keeps room"):
+        data_volume(keys.site, "vault-1", Settings())
+
+
+def test_secrets_are_encrypted_to_all_admins(keys: Keys) -> None:
+    keys.make()
+    secrets = Secrets(keys.site.secrets.path)
+    assert {reader.split()[0] for entry in secrets.entries.values() for reader in entry.readers} == {"alice"}
