@@ -17,6 +17,7 @@ from roles.vault.users import users
 OWNER = "vault"
 RESERVED_PERCENT = 5
 """What no file of hosts may take, however it is counted: of ext4's blocks, for the admins' listener and root."""
+VERIFY = "systemd-analyze verify vault@append.service vault@admin.service vault-recount.timer"
 UNITS = (
     *(
         Unit(
@@ -60,7 +61,7 @@ def vault() -> None:
         modes={volume.mount: "0755", repositories: "0700", "/etc/vault": "0750", "/etc/vault/*": "0640"},
         owners={repositories: f"{OWNER}:{OWNER}", "/etc/vault": f"root:{OWNER}", "/etc/vault/*": f"root:{OWNER}"},
         secret=("/etc/vault/*.htpasswd", "/etc/vault/vault.key"),
-        validate={"/etc/systemd/system/vault*": "systemd-analyze verify vault@append vault@admin vault-recount.timer"},
+        validate={"/etc/systemd/system/vault*": VERIFY},
     )
     services("services", UNITS)
 
