@@ -13,6 +13,7 @@ it lists as done; summaries of failed runs can be wrong; standard error mixes JS
 """
 
 import functools
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
@@ -190,16 +191,18 @@ class Restic:
         wanted = [f"--include={pattern}" for pattern in include]
         return self._run("restore", snapshot, "--target", str(target), *wanted, hear=_follow(progress)).summary()
 
-    def compare(self, snapshot: str, root: Path) -> list[Difference]:
+    def compare(self, snapshot: str, root: Path, exclude: Sequence[str] = ()) -> list[Difference]:
         """What below root is not as in the snapshot, by content: reads all of root, and no data from the repository.
 
-        Of folders and links only the missing ones are told, since restic lists all of them. Needs restic 0.17.
+        exclude: restic's patterns for paths in the snapshot. Of folders and links only the missing ones are told, since
+        restic lists all of them. Needs restic 0.17.
         """
         options = ["--dry-run", "-vv", "--overwrite=always", "--delete", "--target", str(root)]
+        options += [f"--exclude={pattern}" for pattern in exclude]
         found: list[Difference] = []
 
         def note(message: Message) -> None:
-            path = root / message["item"].removeprefix(str(root)).lstrip("/")
+            path = _as_it_is(root, message["item"].removeprefix(str(root)).lstrip("/"))
             listed_anyhow = message["action"] == "restored" and (path.is_symlink() or path.is_dir())
             if message["action"] != "unchanged" and not listed_anyhow:
                 found.append(Difference(f"/{path.relative_to(root)}", message["action"]))
@@ -282,6 +285,15 @@ def _follow(progress: Callable[[Progress], None] | None) -> Hear:
         )
 
     return {"status": tell}
+
+
+def _as_it_is(root: Path, told: str) -> Path:
+    """The path below root that restic tells: bytes that are not UTF-8 are told as U+FFFD, each as one."""
+    path = root
+    for part in filter(None, told.split("/")):
+        there = os.listdir(path) if "\ufffd" in part and path.is_dir() else []
+        path /= next((name for name in there if re.sub("[\udc80-\udcff]", "\ufffd", name) == part), part)
+    return path
 
 
 def _number(message: Message, *names: str) -> int:
