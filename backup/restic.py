@@ -13,8 +13,8 @@ it lists as done; summaries of failed runs can be wrong; standard error mixes JS
 """
 
 import functools
-import os
 import re
+import stat
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -194,8 +194,8 @@ class Restic:
     def compare(self, snapshot: str, root: Path, exclude: Sequence[str] = ()) -> list[Difference]:
         """What below root is not as in the snapshot, by content: reads all of root, and no data from the repository.
 
-        exclude: restic's patterns for paths in the snapshot. Of folders and links only the missing ones are told, since
-        restic lists all of them. Needs restic 0.17.
+        exclude: restic's patterns for paths in the snapshot. Of folders, links and special files only the missing ones
+        are told, since restic lists all of them. Needs restic 0.17.
         """
         options = ["--dry-run", "-vv", "--overwrite=always", "--delete", "--target", str(root)]
         options += [f"--exclude={pattern}" for pattern in exclude]
@@ -203,8 +203,7 @@ class Restic:
 
         def note(message: Message) -> None:
             path = _as_it_is(root, message["item"].removeprefix(str(root)).lstrip("/"))
-            listed_anyhow = message["action"] == "restored" and (path.is_symlink() or path.is_dir())
-            if message["action"] != "unchanged" and not listed_anyhow:
+            if message["action"] != "unchanged" and not (message["action"] == "restored" and _listed_anyhow(path)):
                 found.append(Difference(f"/{path.relative_to(root)}", message["action"]))
 
         self._run("restore", snapshot, *options, hear={"verbose_status": note})
@@ -291,9 +290,18 @@ def _as_it_is(root: Path, told: str) -> Path:
     """The path below root that restic tells: bytes that are not UTF-8 are told as U+FFFD, each as one."""
     path = root
     for part in filter(None, told.split("/")):
-        there = os.listdir(path) if "\ufffd" in part and path.is_dir() else []
+        there = [entry.name for entry in path.iterdir()] if "\ufffd" in part and path.is_dir() else []
         path /= next((name for name in there if re.sub("[\udc80-\udcff]", "\ufffd", name) == part), part)
     return path
+
+
+def _listed_anyhow(path: Path) -> bool:
+    """Whether it is there and of a kind that restic would always make anew: anything but a file of one name."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(found.st_mode) or found.st_nlink > 1
 
 
 def _number(message: Message, *names: str) -> int:

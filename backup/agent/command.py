@@ -60,6 +60,8 @@ def _do(asked: argparse.Namespace, agent: str) -> int:
         for line in ledger.lines(job.state.ledger, asked.after):
             sys.stdout.buffer.write(line + b"\n")
         return OK
+    if asked.command == "check":
+        return OK
     telling = Telling(asked.json)
     if asked.command == "settle":
         with job.state.locked():
@@ -92,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", "a backup now"),
         ("verify", "compare the data with the newest snapshot"),
         ("restore", "put a snapshot into a folder"),
+        ("check", "look whether a plan file is right, and do nothing"),
         ("settle", "put back what a killed run left (the unit does it by itself)"),
         ("ledger", "print what was done, as JSON lines"),
     ):
@@ -99,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("plan", metavar="PLAN")
         if name == "ledger":
             one.add_argument("--after", type=_count, default=0, metavar="SEQ", help="only lines beyond this one")
-        else:
+        elif name != "check":
             one.add_argument("--json", action="store_true", help="one JSON object a line")
         if name == "restore":
             one.add_argument("--to", type=Path, required=True, metavar="DIR", help="empty, or not there yet")
