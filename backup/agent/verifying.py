@@ -15,6 +15,8 @@ from backup.ledger import Entry
 from backup.restic import Difference, Snapshot
 
 NAMED_AT_MOST = 10
+SLACK_S = 1
+"""The ledger counts whole seconds, and the kernel's clock for change times is a few milliseconds behind."""
 INTERNAL = (f"/{btrfs.PREFIX}*", f"/{refs.MANIFEST}")
 
 
@@ -80,6 +82,6 @@ def unexplained(root: Path, differences: Iterable[Difference], since: datetime) 
 
 def _changed(path: Path, since: datetime) -> bool:
     try:
-        return path.lstat().st_ctime >= int(since.timestamp())
+        return path.lstat().st_ctime >= int(since.timestamp()) - SLACK_S
     except FileNotFoundError:
         return True

@@ -53,7 +53,7 @@ def volume(tmp_path: Path) -> Iterator[Path]:
 
 
 def snapshots_in(volume: Path) -> list[str]:
-    words = ["btrfs", "subvolume", "list", volume]
+    words = ["btrfs", "subvolume", "list", str(volume)]
     lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     return [line.split(" path ")[1] for line in lines]
 
