@@ -14,6 +14,7 @@ it lists as done; summaries of failed runs can be wrong; standard error mixes JS
 
 import functools
 import re
+import stat
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -190,18 +191,19 @@ class Restic:
         wanted = [f"--include={pattern}" for pattern in include]
         return self._run("restore", snapshot, "--target", str(target), *wanted, hear=_follow(progress)).summary()
 
-    def compare(self, snapshot: str, root: Path) -> list[Difference]:
+    def compare(self, snapshot: str, root: Path, exclude: Sequence[str] = ()) -> list[Difference]:
         """What below root is not as in the snapshot, by content: reads all of root, and no data from the repository.
 
-        Of folders and links only the missing ones are told, since restic lists all of them. Needs restic 0.17.
+        exclude: restic's patterns for paths in the snapshot. Of folders, links and special files only the missing ones
+        are told, since restic lists all of them. Needs restic 0.17.
         """
         options = ["--dry-run", "-vv", "--overwrite=always", "--delete", "--target", str(root)]
+        options += [f"--exclude={pattern}" for pattern in exclude]
         found: list[Difference] = []
 
         def note(message: Message) -> None:
-            path = root / message["item"].removeprefix(str(root)).lstrip("/")
-            listed_anyhow = message["action"] == "restored" and (path.is_symlink() or path.is_dir())
-            if message["action"] != "unchanged" and not listed_anyhow:
+            path = _as_it_is(root, message["item"].removeprefix(str(root)).lstrip("/"))
+            if message["action"] != "unchanged" and not (message["action"] == "restored" and _listed_anyhow(path)):
                 found.append(Difference(f"/{path.relative_to(root)}", message["action"]))
 
         self._run("restore", snapshot, *options, hear={"verbose_status": note})
@@ -282,6 +284,24 @@ def _follow(progress: Callable[[Progress], None] | None) -> Hear:
         )
 
     return {"status": tell}
+
+
+def _as_it_is(root: Path, told: str) -> Path:
+    """The path below root that restic tells: bytes that are not UTF-8 are told as U+FFFD, each as one."""
+    path = root
+    for part in filter(None, told.split("/")):
+        there = [entry.name for entry in path.iterdir()] if "\ufffd" in part and path.is_dir() else []
+        path /= next((name for name in there if re.sub("[\udc80-\udcff]", "\ufffd", name) == part), part)
+    return path
+
+
+def _listed_anyhow(path: Path) -> bool:
+    """Whether it is there and of a kind that restic would always make anew: anything but a file of one name."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(found.st_mode) or found.st_nlink > 1
 
 
 def _number(message: Message, *names: str) -> int:

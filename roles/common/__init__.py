@@ -3,7 +3,7 @@
 from roles.common.account_plan import Account
 from roles.common.operations import accounts, packages, services, tree
 from roles.common.ports import Listen, Opening
-from roles.common.recovery import Recovery
+from roles.common.recovery import Keep, Recovery
 from roles.common.service_plan import Unit
 
-__all__ = ["Account", "Listen", "Opening", "Recovery", "Unit", "accounts", "packages", "services", "tree"]
+__all__ = ["Account", "Keep", "Listen", "Opening", "Recovery", "Unit", "accounts", "packages", "services", "tree"]

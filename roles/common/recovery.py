@@ -1,30 +1,69 @@
-"""What of a role is saved and how it is made consistent: the constant RECOVERY of its recovery.py."""
+"""What of a role is saved, how, and how long it is kept: the constant RECOVERY of its recovery.py."""
 
-from typing import Literal, Self
+from pathlib import PurePosixPath
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from inventories.fleet import Typed
+
+PERIOD_HOURS = {"hourly": 1, "daily": 24}
+
+
+def _below(value: str) -> str:
+    path = PurePosixPath(value)
+    if not value or path.is_absolute() or str(path) != value or ".." in path.parts:
+        raise ValueError(f"must be a plain path below root, not {value!r}")
+    return value
+
+
+Below = Annotated[str, AfterValidator(_below)]
+Words = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Keep(Typed):
+    """How many snapshots are kept, whatever the clock says: the last ones, and one a day, week and month."""
+
+    last: int = Field(default=24, ge=1)
+    daily: int = Field(default=14, ge=0)
+    weekly: int = Field(default=8, ge=0)
+    monthly: int = Field(default=12, ge=0)
 
 
 class Recovery(Typed):
     """What a backup plan and a drill need to know of a role; one without data says `Recovery(consistency="none")`."""
 
-    paths: tuple[str, ...] = ()
-    """Absolute paths on the host."""
-    excludes: tuple[str, ...] = ()
-    """Patterns below them that can be made again."""
-    consistency: Literal["files", "btrfs-snapshot", "none"]
-    """files: each file is consistent by itself; btrfs-snapshot: all of one instant; none: there is nothing to save."""
-    rpo_hours: int = Field(default=24, ge=1)
-    """Oldest that a restored copy may be."""
+    root: str = ""
+    """One folder that all of it lies below, absolute: `/srv/release`."""
+    paths: tuple[Below, ...] = Field(default=(".",), min_length=1)
+    """Below root; "." is all of it."""
+    exclude: tuple[str, ...] = ()
+    """restic's patterns of what can be made again: with a leading slash from root on, else anywhere below it."""
+    consistency: Literal["none", "files", "btrfs", "refs", "command"]
+    """none: there is nothing to save. files: each file is consistent by itself. btrfs: all of one instant, by a
+    snapshot. refs: git repositories where no snapshot can be taken. command: what a command prints."""
+    command: tuple[str, ...] = ()
+    """For `command`: a program and its arguments; its output is saved as PLAN.out."""
+    before: tuple[Words, ...] = ()
+    """Commands run before it."""
+    after: tuple[Words, ...] = ()
+    """Commands run after it, whatever happened."""
+    every: Literal["hourly", "daily"] = "daily"
+    """How often a backup starts."""
+    rpo_hours: int = Field(default=30, ge=1, le=24 * 366)
+    """How old the newest good one may be."""
+    keep: Keep = Keep()
     checks: tuple[str, ...] = ()
     """Test functions of the role's suite that prove a restored one works."""
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        if (self.consistency == "none") != (not self.paths):
-            raise ValueError("paths and consistency must both say that there is data, or both that there is none")
-        if relative := [path for path in self.paths if not path.startswith("/")]:
-            raise ValueError(f"paths must be absolute: {', '.join(relative)}")
+        if (self.consistency == "none") != (not self.root):
+            raise ValueError("root and consistency must both say that there is data, or both that there is none")
+        if self.root and (not self.root.startswith("/") or _below(self.root[1:]) == "."):
+            raise ValueError(f"root must be an absolute folder, not {self.root!r}")
+        if (self.consistency == "command") != bool(self.command):
+            raise ValueError("command goes with the consistency 'command', and only with it")
+        if self.rpo_hours <= PERIOD_HOURS[self.every]:
+            raise ValueError(f"a backup that starts {self.every} cannot promise {self.rpo_hours} h: a run takes time")
         return self

@@ -1,10 +1,12 @@
-"""What of this role is saved."""
+"""What of this role is saved: releases, which never change once they are published, and their metadata."""
 
 from roles.common import Recovery
 
 RECOVERY = Recovery(
-    paths=("/srv/release/public",),
+    root="/srv/release",
+    paths=("public",),
     consistency="files",
-    rpo_hours=24,
+    every="hourly",
+    rpo_hours=6,
     checks=("test_a_download_resumes_anywhere", "test_checksums_are_plain_text_in_the_normal_form"),
 )

@@ -277,6 +277,26 @@ def test_a_source_is_compared_by_content(made: Restic, source: Path) -> None:
     }
 
 
+@every(*SINCE_017)
+def test_awkward_names_and_kinds_are_compared_too(made: Restic, source: Path) -> None:
+    folder = source / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff\xfe")).write_text("old")
+    (folder / "same").hardlink_to(source / "folder/small")
+    os.mkfifo(folder / "pipe")
+    snapshot = save(made, source)
+    assert made.compare(snapshot, source) == []
+    (folder / os.fsdecode(b"\xff\xfe")).write_text("new")
+    assert made.compare(snapshot, source) == [Difference(os.fsdecode(b"/caf\xe9/\xff\xfe"), "updated")]
+
+
+@every(*SINCE_017)
+def test_what_was_not_saved_is_not_compared(made: Restic, source: Path) -> None:
+    snapshot = made.backup(source, host="alice", tags=["data"], exclude=[f"{source}/folder"]).snapshot
+    assert made.compare(snapshot, source, exclude=["/folder"]) == []
+    assert Difference("/folder", "deleted") in made.compare(snapshot, source)
+
+
 @every(USED)
 def test_no_secret_is_seen_by_others(made: Restic, source: Path) -> None:
     (source / "huge").write_bytes(os.urandom(100_000_000))

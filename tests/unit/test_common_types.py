@@ -1,6 +1,7 @@
 """What roles say of themselves: openings, listeners, recovery."""
 
 import socket
+from typing import Any
 
 import paramiko
 import pyinfra
@@ -25,13 +26,32 @@ def test_openings_and_listeners_are_checked() -> None:
 
 
 def test_a_role_either_has_data_or_says_that_it_has_none() -> None:
-    assert Recovery(consistency="none").paths == ()
-    assert Recovery(consistency="files", paths=("/srv",)).rpo_hours == 24
-    for bad in ({"consistency": "files"}, {"consistency": "none", "paths": ("/srv",)}):
+    assert Recovery(consistency="none").root == ""
+    good = Recovery(consistency="files", root="/srv/x")
+    assert (good.paths, good.every, good.rpo_hours, good.keep.daily) == ((".",), "daily", 30, 14)
+    for bad in ({"consistency": "files"}, {"consistency": "none", "root": "/srv"}):
         with pytest.raises(ValidationError):
             Recovery.model_validate(bad)
-    with pytest.raises(ValidationError, match="must be absolute: srv"):
-        Recovery(consistency="files", paths=("srv",))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"root": "srv"}, "root must be an absolute folder"),
+        ({"root": "/"}, "plain path below root"),
+        ({"root": "/srv/../etc"}, "plain path below root"),
+        ({"paths": ("/srv",)}, "plain path below root"),
+        ({"paths": ()}, "at least 1"),
+        ({"command": ("pg_dump",)}, "only with it"),
+        ({"consistency": "command"}, "only with it"),
+        ({"before": ((),)}, "at least 1"),
+        ({"every": "daily", "rpo_hours": 24}, "cannot promise 24 h"),
+        ({"keep": {"last": 0}}, "greater than or equal to 1"),
+    ],
+)
+def test_what_a_role_says_of_its_data_must_be_possible(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        Recovery.model_validate({"consistency": "files", "root": "/srv/x"} | change)
 
 
 def test_nagle_is_off_on_every_ssh_connection() -> None:

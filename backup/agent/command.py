@@ -1,0 +1,128 @@
+"""The command `backup.pyz`: arguments in, exit codes out.
+
+Exit codes: 0 ok, 1 failed, 2 bad input, 3 incomplete (saved, some files unread), 4 another run is at it,
+130 interrupted.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backup import ledger
+from backup.agent import consistency, interrupts
+from backup.agent import plan as plans
+from backup.agent.attempt import BAD_INPUT, BUSY, CODES, EXPECTED, FAILED, INTERRUPTED, OK, BadInput, Job
+from backup.agent.plan import PlanError
+from backup.agent.restoring import restore
+from backup.agent.saving import save
+from backup.agent.state import Busy, State
+from backup.agent.status import lines, status
+from backup.agent.telling import Telling
+from backup.agent.verifying import verify
+
+PLANS = Path("/etc/mainstay/backup")
+STATE = Path("/var/lib/mainstay/backup")
+
+
+def main(agent: str, words: Sequence[str] | None = None) -> int:
+    """Does what the command line says. agent is this program's version."""
+    asked = _parser().parse_args(words)
+    interrupts.listen()
+    try:
+        return _do(asked, agent)
+    except (PlanError, BadInput) as error:
+        return _said(BAD_INPUT, str(error))
+    except Busy:
+        return _said(BUSY, f"{asked.plan}: another run is at it")
+    except KeyboardInterrupt:
+        return _said(INTERRUPTED, "interrupted")
+    except EXPECTED as error:
+        return _said(FAILED, str(error))
+
+
+def _said(code: int, text: str) -> int:
+    print(f"backup: {text}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+    return code
+
+
+def _do(asked: argparse.Namespace, agent: str) -> int:
+    if asked.command == "status":
+        told = status(asked.plans, asked.state, datetime.now(UTC))
+        _print(json.dumps(told, indent=2) if asked.json else "\n".join(lines(told)) or "no plans on this host")
+        return OK
+    plan = plans.load(asked.plans, asked.plan)
+    job = Job.of(plan, State(asked.state / plan.name), agent)
+    if asked.command == "ledger":
+        for line in ledger.lines(job.state.ledger, asked.after):
+            sys.stdout.buffer.write(line + b"\n")
+        return OK
+    if asked.command == "check":
+        return OK
+    telling = Telling(asked.json)
+    if asked.command == "settle":
+        with job.state.locked():
+            for left in consistency.settle(plan, job.state):
+                telling.note(left)
+        return OK
+    if asked.command == "run":
+        entry = save(job, telling.progress, telling.note)
+    elif asked.command == "verify":
+        entry = verify(job)
+    else:
+        entry, notes = restore(job, asked.to, asked.snapshot, asked.include, telling.progress)
+        for text in notes:
+            telling.note(text)
+    telling.end(entry)
+    return CODES[entry.outcome]
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    epilog = (__doc__ or "").partition("\n\n")[2]
+    parser = argparse.ArgumentParser("backup.pyz", description="Saves this host's data.", epilog=epilog)
+    parser.add_argument("--plans", type=Path, default=PLANS, help=f"folder of the plans (default {PLANS})")
+    parser.add_argument("--state", type=Path, default=STATE, help=f"folder of ledgers and caches (default {STATE})")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("run", "a backup now"),
+        ("verify", "compare the data with the newest snapshot"),
+        ("restore", "put a snapshot into a folder"),
+        ("check", "look whether a plan file is right, and do nothing"),
+        ("settle", "put back what a killed run left (the unit does it by itself)"),
+        ("ledger", "print what was done, as JSON lines"),
+    ):
+        one = commands.add_parser(name, help=text)
+        one.add_argument("plan", metavar="PLAN")
+        if name == "ledger":
+            one.add_argument("--after", type=_count, default=0, metavar="SEQ", help="only lines beyond this one")
+        elif name != "check":
+            one.add_argument("--json", action="store_true", help="one JSON object a line")
+        if name == "restore":
+            one.add_argument("--to", type=Path, required=True, metavar="DIR", help="empty, or not there yet")
+            one.add_argument("--snapshot", default="", metavar="ID", help="default: the newest")
+            one.add_argument("--include", action="append", default=[], metavar="PATH", help="only this; repeatable")
+    one = commands.add_parser("status", help="all plans of this host")
+    one.add_argument("--json", action="store_true")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a line's number")
+    return int(text)
+
+
+def end(code: int) -> None:
+    """Ends the process, also when nobody reads its output any more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

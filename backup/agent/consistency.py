@@ -1,0 +1,138 @@
+"""What restic is to read, so that all of it is of one instant; and everything put back afterwards, whatever happened.
+
+A run that was killed leaves a mark (state.due) or a snapshot: `settle` puts back what it left.
+"""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from backup.agent import btrfs, interrupts, refs
+from backup.agent.plan import Plan
+from backup.agent.state import State
+
+SAID_AT_MOST = 500
+"""Bytes of a failed step's last words that are told."""
+
+
+class StepFailed(Exception):
+    """A command of the plan's before or after failed, or its data is not there."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """restic's arguments: the folder, the paths below it, patterns for absolute paths."""
+
+    root: Path
+    paths: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+
+@contextmanager
+def source(plan: Plan, state: State) -> Iterator[Source]:
+    """The data while it may be read. Raises StepFailed, SnapshotError, RefsError."""
+    with _around(plan, state):
+        root, paths = Path(plan.root), plan.paths
+        if plan.consistency != "command":
+            _are_there(root, paths)
+        if plan.consistency == "btrfs":
+            with _snapshot(plan) as frozen:
+                yield Source(frozen, paths, anchored((*plan.exclude, f"/{btrfs.PREFIX}*"), frozen))
+            return
+        if plan.consistency == "refs":
+            refs.write(root, paths)
+            paths = paths if "." in paths else (*paths, refs.MANIFEST)
+        yield Source(root, paths, anchored(plan.exclude, root))
+
+
+def settle(plan: Plan, state: State) -> list[str]:
+    """Puts back what a killed run left, and says what. The plan's lock is held. Raises as `source`."""
+    done = []
+    with interrupts.held():
+        if plan.consistency == "btrfs" and btrfs.remove(Path(plan.root), plan.name):
+            done.append("removed the snapshot of an earlier run")
+        if state.due.exists():
+            _after(plan, state)
+            done.append("ran the commands that an earlier run was to run after it")
+    return done
+
+
+def anchored(patterns: Sequence[str], root: Path) -> tuple[str, ...]:
+    """Patterns below root, as patterns of absolute paths: restic would match others with root's own path too."""
+    found = []
+    for pattern in patterns:
+        no, rest = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
+        middle = "" if rest.startswith("/") else "/**/"
+        found.append(f"{no}{str(root).rstrip('/')}{middle}{rest}")
+    return tuple(found)
+
+
+def _are_there(root: Path, paths: Sequence[str]) -> None:
+    for path in paths:
+        if not os.path.lexists(root / path):
+            raise StepFailed(f"{root / path}: is not there: is its volume mounted?")
+
+
+@contextmanager
+def _around(plan: Plan, state: State) -> Iterator[None]:
+    if not plan.before and not plan.after:
+        yield
+        return
+    state.due.touch(mode=0o600)
+    try:
+        for words in plan.before:
+            _step("before", words)
+        yield
+    finally:
+        with interrupts.held():
+            _after(plan, state)
+
+
+def _after(plan: Plan, state: State) -> None:
+    """All of them, even if one fails; the mark stays until all went well."""
+    failed = []
+    for words in plan.after:
+        try:
+            _step("after", words)
+        except StepFailed as error:
+            failed.append(str(error))
+    if failed:
+        raise StepFailed("; ".join(failed))
+    state.due.unlink(missing_ok=True)
+
+
+def _step(kind: str, words: Sequence[str]) -> None:
+    """Output goes to a file, as what a step starts may keep it open; a terminal's Ctrl-C is the agent's to hear."""
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, process_group=0
+            )
+        except OSError as error:
+            raise StepFailed(f"{kind}: {words[0]}: {error.strerror}") from None
+        try:
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        if code:
+            said.seek(max(0, said.tell() - SAID_AT_MOST))
+            text = said.read(SAID_AT_MOST).decode(errors="replace").strip()
+            raise StepFailed(f"{kind}: {words[0]}: exit code {code}: {text}")
+
+
+@contextmanager
+def _snapshot(plan: Plan) -> Iterator[Path]:
+    root = Path(plan.root)
+    try:
+        with interrupts.held():
+            frozen = btrfs.take(root, plan.name, plan.paths, plan.exclude)
+        yield frozen
+    finally:
+        with interrupts.held():
+            btrfs.remove(root, plan.name)

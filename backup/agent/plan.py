@@ -1,0 +1,193 @@
+"""A plan: what of this host is saved, how, and where to. Read from /etc/mainstay/backup/NAME.json.
+
+Nothing of a plan is believed before all of it is right: it is run by root.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+HOST = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}")
+ROOT = re.compile(r"(/[\w.+@-]+)+|/", re.ASCII)
+CONSISTENCIES = ("files", "btrfs", "refs", "command")
+"""See backup/agent/README.md."""
+LARGEST = 1 << 20
+"""Bytes of a plan file."""
+
+
+class PlanError(Exception):
+    """A plan file that cannot be meant. Names file, key and problem."""
+
+    def __init__(self, file: Path, key: str, problem: str) -> None:
+        self.file, self.key, self.problem = file, key, problem
+        super().__init__(": ".join(filter(None, (str(file), key, problem))))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One data set of this host."""
+
+    name: str
+    host: str
+    url: str = field(repr=False)
+    password: str = field(repr=False)
+    ca: str
+    """File with the certificate of the repository's server; empty for one that the system knows."""
+    root: str
+    paths: tuple[str, ...]
+    """Below root; "." is all of it."""
+    exclude: tuple[str, ...]
+    """restic's patterns: with a leading slash from root on, else anywhere below it."""
+    consistency: str
+    command: tuple[str, ...]
+    before: tuple[tuple[str, ...], ...]
+    after: tuple[tuple[str, ...], ...]
+    rpo_hours: int
+
+
+def load(folder: Path, name: str) -> Plan:
+    """Reads a plan. Raises PlanError."""
+    file = folder / f"{name}.json"
+    if not NAME.fullmatch(name):
+        raise PlanError(folder, "", f"{name!r} is not a plan's name")
+    try:
+        if file.stat().st_mode & 0o077:
+            raise PlanError(file, "", "others may read or change it, and it holds a password: chmod 600")
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise PlanError(file, "", f"no such plan; there are: {', '.join(names(folder)) or 'none'}") from None
+    except OSError as error:
+        raise PlanError(file, "", f"cannot be read: {error.strerror}") from None
+    plan = parse(file, content)
+    if plan.name != name:
+        raise PlanError(file, "name", f"is {plan.name!r}, and the file's name says {name!r}")
+    return plan
+
+
+def names(folder: Path) -> list[str]:
+    """Of all plans of this host."""
+    return sorted(file.stem for file in folder.glob("*.json"))
+
+
+def parse(file: Path, content: bytes) -> Plan:
+    """The plan in a file's content. Raises PlanError."""
+    if len(content) > LARGEST:
+        raise PlanError(file, "", f"is larger than {LARGEST} bytes")
+    try:
+        found = json.loads(content.decode(), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise PlanError(file, "", f"is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise PlanError(file, "", "is not a JSON object")
+    wanted = [one.name for one in fields(Plan)]
+    for key in sorted(found.keys() - set(wanted)):
+        raise PlanError(file, ascii(key), "no such key")
+    for key in wanted:
+        if key not in found:
+            raise PlanError(file, key, "is missing")
+    values = {}
+    for key in wanted:
+        try:
+            values[key] = READERS[key](found[key])
+        except ValueError as error:
+            raise PlanError(file, key, str(error)) from None
+    plan = Plan(**values)
+    if (plan.consistency == "command") != bool(plan.command):
+        raise PlanError(file, "command", "goes with the consistency 'command', and only with it")
+    return plan
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, found {type(value).__name__}")
+    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
+        raise ValueError("holds a control character or half of one")
+    return value
+
+
+def _some(value: Any) -> str:
+    if not _text(value):
+        raise ValueError("is empty")
+    return str(value)
+
+
+def _like(pattern: re.Pattern[str], example: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if not pattern.fullmatch(_text(value)):
+            raise ValueError(f"must be like {example}, found {value!r}")
+        return str(value)
+
+    return read
+
+
+def _absolute(value: Any) -> str:
+    if not ROOT.fullmatch(_text(value)) or value != str(PurePosixPath(value)) or ".." in PurePosixPath(value).parts:
+        raise ValueError(f"must be a plain absolute path, found {value!r}")
+    return str(value)
+
+
+def _below(value: Any) -> str:
+    path = PurePosixPath(_some(value))
+    if path.is_absolute() or str(path) != value or ".." in path.parts:
+        raise ValueError(f"must be a plain path below root, found {value!r}")
+    return str(value)
+
+
+def _pattern(value: Any) -> str:
+    if ".." in _some(value).split("/") or value in ("/", "!"):
+        raise ValueError(f"must be a pattern below root, found {value!r}")
+    return str(value)
+
+
+def _list(read: Callable[[Any], Any], *, least: int = 0) -> Callable[[Any], tuple[Any, ...]]:
+    def read_all(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"must be a list, found {type(value).__name__}")
+        if len(value) < least:
+            raise ValueError("is empty")
+        return tuple(map(read, value))
+
+    return read_all
+
+
+def _consistency(value: Any) -> str:
+    if value not in CONSISTENCIES:
+        raise ValueError(f"must be one of {', '.join(CONSISTENCIES)}, found {_text(value)!r}")
+    return str(value)
+
+
+def _hours(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= 24 * 366:
+        raise ValueError("must be a whole number of hours, from 1 to a year")
+    return value
+
+
+_words = _list(_text)
+_commands = _list(_list(_text, least=1))
+READERS: dict[str, Callable[[Any], Any]] = {
+    "name": _like(NAME, "release"),
+    "host": _like(HOST, "release-1"),
+    "url": _some,
+    "password": _some,
+    "ca": lambda value: value and _absolute(value) if isinstance(value, str) else _text(value),
+    "root": _absolute,
+    "paths": _list(_below, least=1),
+    "exclude": _list(_pattern),
+    "consistency": _consistency,
+    "command": _words,
+    "before": _commands,
+    "after": _commands,
+    "rpo_hours": _hours,
+}

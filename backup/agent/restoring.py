@@ -1,0 +1,70 @@
+"""`restore`: a snapshot, or a part of one, in a folder of its own. Never over what is there."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from backup.agent import refs
+from backup.agent.attempt import BadInput, Found, Job, Refused
+from backup.agent.saving import Tell
+from backup.ledger import Entry
+
+SNAPSHOT = re.compile(r"[0-9a-f]{8,64}")
+
+
+def restore(
+    job: Job, target: Path, snapshot: str = "", include: Sequence[str] = (), tell: Tell | None = None
+) -> tuple[Entry, list[str]]:
+    """Restores the newest snapshot, unless another is named; returns the ledger's entry, and what to be told besides.
+
+    include: paths below the plan's root (or absolute ones in it), restic's patterns allowed. Raises BadInput.
+    """
+    if snapshot and not SNAPSHOT.fullmatch(snapshot):
+        raise BadInput(f"--snapshot {snapshot}: must be at least 8 hexadecimal digits of a snapshot's id")
+    wanted = [below(path, job.plan.root) for path in include]
+    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+        raise BadInput(f"--to {target}: must be an empty folder, or not be there")
+    notes: list[str] = []
+    return job.attempt("restore", lambda found: _restore(job, found, target, snapshot, wanted, tell, notes)), notes
+
+
+def below(path: str, root: str) -> str:
+    """A path as it is in the snapshot. Raises BadInput."""
+    pure = PurePosixPath(path)
+    if not path or ".." in pure.parts:
+        raise BadInput(f"--include {path!r}: must be a path below {root}")
+    if pure.is_absolute() and pure.is_relative_to(root):
+        pure = pure.relative_to(root)
+    return f"/{str(pure).lstrip('/')}"
+
+
+def _restore(
+    job: Job, found: Found, target: Path, snapshot: str, wanted: list[str], tell: Tell | None, notes: list[str]
+) -> None:
+    found["snapshot"] = chosen = _chosen(job, snapshot)
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with_refs = job.plan.consistency == "refs"
+    include = [*wanted, f"/{refs.MANIFEST}"] if wanted and with_refs else wanted
+    summary = job.restic.restore(chosen, target, include=include, progress=tell)
+    found |= {"files": summary.get("files_restored", 0), "bytes": summary.get("bytes_restored", 0)}
+    if with_refs:
+        count, unknown = refs.install(target)
+        notes.append(f"{count} repositories have the refs of when the backup began")
+        notes += [f"{path}: was made while the backup ran: look at it with git fsck" for path in unknown]
+    if wanted and not any(target.iterdir()):
+        raise Refused(f"snapshot {chosen[:8]} holds nothing at {', '.join(wanted)}")
+
+
+def _chosen(job: Job, snapshot: str) -> str:
+    """The whole id. The ledger knows those that this host made; the repository is asked for others."""
+    if not snapshot and (newest := job.state.newest()):
+        return newest.snapshot
+    known = [one.snapshot for one in job.state.entries() if one.kind == "backup"]
+    found = [one for one in known if snapshot and one.startswith(snapshot)]
+    if not found:
+        found = [one.id for one in job.restic.snapshots() if one.id.startswith(snapshot)]
+    if not snapshot and found:
+        return found[-1]
+    if len(set(found)) != 1:
+        raise Refused(f"{len(set(found))} snapshots in the repository are {snapshot or 'there'}")
+    return found[0]

@@ -1,0 +1,86 @@
+"""`run`: a backup now. One call of restic where nothing is amiss, as each costs half a second for the password."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+from backup.agent import consistency
+from backup.agent.attempt import Found, Job, Refused
+from backup.agent.consistency import Source
+from backup.ledger import Entry
+from backup.restic import Backup, Progress, Restic, Unread
+from backup.restic_process import Locked, NoRepository
+
+SHORT_WAIT_S = 10
+"""For another's lock, before locks whose owner is gone are removed."""
+Tell = Callable[[Progress], None]
+
+
+def save(job: Job, tell: Tell | None = None, note: Callable[[str], None] = lambda _: None) -> Entry:
+    """Makes a backup and returns the ledger's entry. Raises Busy when another run is at it."""
+    with job.state.locked():
+        return job.attempt("backup", lambda found: _save(job, found, tell, note))
+
+
+def _save(job: Job, found: Found, tell: Tell | None, note: Callable[[str], None]) -> None:
+    for left in consistency.settle(job.plan, job.state):
+        note(left)
+    left_a_lock = job.state.running_mark.exists()
+    job.state.running_mark.touch(mode=0o600)
+    with consistency.source(job.plan, job.state) as source:
+        if left_a_lock:
+            note("an earlier run did not end well: removing the lock that it may have left")
+            _unlock(job.restic)
+        saved = _patiently(job, source, tell, note)
+        unread = [one for one in saved.unread if not _vanished(one)]
+        found |= {
+            "outcome": "incomplete" if unread else "ok",
+            "snapshot": saved.snapshot,
+            "files": saved.files,
+            "bytes": saved.bytes,
+            "bytes_added": saved.bytes_added,
+            "unread": tuple((one.path, one.why) for one in unread),
+            "unread_count": len(unread),
+        }
+        job.state.running_mark.unlink()
+
+
+def _unlock(restic: Restic) -> None:
+    try:
+        restic.unlock()
+    except NoRepository:
+        """Said again, and judged, by the backup that follows."""
+
+
+def _patiently(job: Job, source: Source, tell: Tell | None, note: Callable[[str], None]) -> Backup:
+    """The backup, with what may stand in its way: no repository yet, a lock whose owner is gone."""
+    restic = replace(job.restic, lock_wait_s=min(SHORT_WAIT_S, job.restic.lock_wait_s))
+    try:
+        return _backup(job, restic, source, tell)
+    except NoRepository:
+        if good := job.state.newest():
+            raise Refused(
+                f"the repository is gone: there is none any more, and {good.start:%Y-%m-%d %H:%M} UTC saw snapshot "
+                f"{good.snapshot[:8]} saved to it. Nothing was made anew: find out why, then restore the repository "
+                "from the second copy"
+            ) from None
+        note("making the repository")
+        restic.init()
+    except Locked:
+        note("the repository is locked: removing locks whose owner is gone, and waiting for others")
+        restic.unlock()
+    return _backup(job, job.restic, source, tell)
+
+
+def _backup(job: Job, restic: Restic, source: Source, tell: Tell | None) -> Backup:
+    plan = job.plan
+    if plan.consistency == "command":
+        return restic.backup_command(plan.command, f"{plan.name}.out", host=plan.host, tags=[plan.name])
+    return restic.backup(
+        source.root, source.paths, host=plan.host, tags=[plan.name], exclude=source.exclude, progress=tell
+    )
+
+
+def _vanished(unread: Unread) -> bool:
+    """Whether it was deleted while the backup ran, and so was not to be saved."""
+    return "no such file" in unread.why and not os.path.lexists(unread.path)

@@ -1,0 +1,43 @@
+"""The agent as one file that Python runs: the same bytes for the same sources, whoever builds it and when."""
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SHARED = ("__init__.py", "ledger.py", "restic.py", "restic_process.py")
+START = """\
+from backup.agent.command import end, main
+
+end(main({version!r}))
+"""
+FIRST_DAY = (1980, 1, 1, 0, 0, 0)
+
+
+def sources() -> dict[str, bytes]:
+    """What it is made of, by its name in the archive."""
+    files = [*(HERE / name for name in SHARED), *sorted((HERE / "agent").glob("*.py"))]
+    return {f"backup/{file.relative_to(HERE)}": file.read_bytes() for file in files}
+
+
+def version() -> str:
+    """Of the sources: the first 12 digits of their hash."""
+    total = hashlib.sha256()
+    for name, content in sorted(sources().items()):
+        total.update(f"{name}\0{len(content)}\0".encode() + content)
+    return total.hexdigest()[:12]
+
+
+def zipapp() -> bytes:
+    """The archive. Stored without compression, whose output depends on zlib's version."""
+    files = {"__main__.py": START.format(version=version()).encode()} | sources()
+    out = io.BytesIO()
+    out.write(b"#!/usr/bin/python3 -I\n")
+    with zipfile.ZipFile(out, "a", zipfile.ZIP_STORED) as archive:
+        for name, content in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, FIRST_DAY)
+            entry.create_system = 3
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, content)
+    return out.getvalue()

@@ -1,0 +1,55 @@
+"""The backup agent: what runs on a host to save the data of its roles. Called by the deploys of roles with data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from backup.zipapp import zipapp
+from roles.agent import plans
+from roles.agent.plans import CERTIFICATE, FOLDER, UNITS, Planned
+from roles.common import Unit, packages, services, tree
+
+PROGRAM = "/usr/local/lib/mainstay/backup.pyz"
+STATE = "/var/lib/mainstay/backup"
+PACKAGES: dict[str, str | None] = {"python3": "3.11", "restic": "0.17"}
+
+
+@deploy("agent")
+def agent() -> None:
+    """Schedules the backups of this host's roles; does nothing where the fleet has no vault, or the host no data."""
+    site = host.data.site
+    if plans.vault(site) and (planned := plans.planned(site, host.data.host_name)):
+        install(planned, plans.certificate(site))
+
+
+def install(planned: Sequence[Planned], certificate: bytes) -> None:
+    """The agent with these plans."""
+    needed = dict(PACKAGES)
+    if any(one.recovery.consistency == "btrfs" for one in planned):
+        needed["btrfs-progs"] = None
+    packages("packages", needed)
+    generated: dict[str, str | bytes] = {PROGRAM: zipapp(), CERTIFICATE: certificate}
+    for one in planned:
+        generated[f"{FOLDER}/{one.name}.json"] = plans.plan_file(one)
+        generated |= plans.unit_files(one)
+    tree(
+        "files",
+        Path(__file__).parent / "tree",
+        generated=generated,
+        directories=(STATE,),
+        modes={FOLDER: "0700", f"{FOLDER}/*": "0600", STATE: "0700"},
+        secret=(f"{FOLDER}/*.json",),
+        validate={f"{FOLDER}/{one.name}.json": f"python3 -I {PROGRAM} check {one.name}" for one in planned},
+    )
+    services("timers", [unit for one in planned for unit in _timers(one)])
+
+
+def _timers(one: Planned) -> list[Unit]:
+    """Restarted when what they start has changed too: systemd would keep the old definition. No run is broken off."""
+    found = []
+    for kind in ("mainstay-backup", "mainstay-backup-verify"):
+        service = (f"{UNITS}/{kind}@.service", f"{UNITS}/{kind}@{one.name}.service.d")
+        found.append(Unit(f"{kind}@{one.name}.timer", files=service))
+    return found

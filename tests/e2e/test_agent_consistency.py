@@ -1,0 +1,223 @@
+"""What the agent saves is of one instant, and what it does for that is put back, whatever happened."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.agents import Agent
+from tests.waiting import until
+
+WRITER = "i=0; while :; do i=$((i+1)); echo $i >a.new; mv a.new a; echo $i >b.new; mv b.new b; done"
+PUSHER = """
+i=0
+while :; do
+  i=$((i+1)); n=$((i%REPOSITORIES))
+  git -C work commit -q --allow-empty -m $i && git -C work push -q ../source/$n.git HEAD:refs/heads/b$i HEAD:main
+  echo $i >>pushed
+done
+"""
+REPOSITORIES = 12
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Agent:
+    return Agent(tmp_path / "agent")
+
+
+@contextmanager
+def at_work(script: str, cwd: Path) -> Iterator[None]:
+    process = subprocess.Popen(["sh", "-c", script], cwd=cwd, process_group=0)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """A btrfs of its own."""
+    image, mount = tmp_path / "image", tmp_path / "volume"
+    mount.mkdir()
+    with image.open("wb") as disk:
+        disk.truncate(300_000_000)
+    subprocess.run(["mkfs.btrfs", "-q", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, mount], check=True)
+    yield mount
+    subprocess.run(["umount", mount], check=True)
+
+
+def snapshots_in(volume: Path) -> list[str]:
+    words = ["btrfs", "subvolume", "list", str(volume)]
+    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line.split(" path ")[1] for line in lines]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("place", [".", "site", "folder/site"])
+def test_btrfs_all_is_of_one_instant_and_nothing_is_left(
+    agent: Agent, volume: Path, tmp_path: Path, place: str
+) -> None:
+    """b is never ahead of a, nor more than one behind, at any instant; large lies between them in restic's order."""
+    root = volume / place
+    if place == "site":
+        subprocess.run(["btrfs", "-q", "subvolume", "create", root], check=True)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "aa-large").write_bytes(os.urandom(30_000_000))
+    before = snapshots_in(volume)
+    agent.plan(root, consistency="btrfs")
+    with at_work(WRITER, root):
+        until("both files", (root / "b").exists)
+        agent("run", "data")
+        agent("run", "data")
+    assert snapshots_in(volume) == before
+    agent("verify", "data")
+    agent("restore", "data", "--to", str(tmp_path / "back"))
+    first, second = (int((tmp_path / "back" / name).read_text()) for name in "ab")
+    assert first - second in (0, 1)
+    assert not list((tmp_path / "back").glob(".mainstay*"))
+
+
+@pytest.mark.lab
+def test_btrfs_a_killed_run_leaves_a_snapshot_and_the_next_removes_it(agent: Agent, volume: Path) -> None:
+    (volume / "large").write_bytes(os.urandom(100_000_000))
+    agent.plan(volume, consistency="btrfs")
+    snapshot = volume / ".mainstay-snapshot-data"
+    run = agent.begin("run", "data")
+    until("the snapshot", snapshot.exists)
+    run.kill()
+    run.wait()
+    assert snapshot.exists()
+    agent("settle", "data")
+    assert snapshots_in(volume) == []
+    subprocess.run(["btrfs", "-q", "subvolume", "snapshot", "-r", volume, snapshot], check=True)
+    assert "removed the snapshot of an earlier run" in agent("run", "data")
+    assert snapshots_in(volume) == []
+    run = agent.begin("run", "data")
+    until("the snapshot", snapshot.exists)
+    run.send_signal(signal.SIGINT)
+    assert run.wait() == 130
+    assert snapshots_in(volume) == []
+    assert agent.last.outcome == "interrupted"
+
+
+@pytest.mark.lab
+def test_btrfs_what_a_snapshot_would_leave_out_is_told(agent: Agent, volume: Path, tmp_path: Path) -> None:
+    (volume / "data").mkdir()
+    nested = volume / "data/nested"
+    subprocess.run(["btrfs", "-q", "subvolume", "create", nested], check=True)
+    agent.plan(volume, consistency="btrfs")
+    assert f"{nested}: a file system or subvolume of its own" in agent("run", "data", code=1)
+    agent.plan(volume, consistency="btrfs", exclude=["/data/nested"])
+    agent("run", "data")
+    (tmp_path / "plain").mkdir()
+    agent.plan(tmp_path / "plain", consistency="btrfs")
+    assert "is not on btrfs" in agent("run", "data", code=1)
+
+
+def git(*words: str | Path) -> str:
+    identity = ["-c", "user.name=Alice", "-c", "user.email=alice@example.org"]
+    return subprocess.run(["git", *identity, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_refs_repositories_that_are_pushed_to_come_back_whole(agent: Agent, tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    root.mkdir()
+    for number in range(REPOSITORIES):
+        git("init", "-q", "--bare", "-b", "main", root / f"{number}.git")
+        (root / f"{number}.git/a-large-file").write_bytes(os.urandom(2_000_000))
+    work = tmp_path / "work"
+    git("init", "-q", "-b", "main", work)
+    for key, value in (("user.name", "Alice"), ("user.email", "alice@example.org")):
+        git("-C", work, "config", key, value)
+    agent.plan(root, consistency="refs")
+    pushed = tmp_path / "pushed"
+    with at_work(PUSHER.replace("REPOSITORIES", str(REPOSITORIES)), tmp_path):
+        until("pushes", lambda: pushed.exists() and len(pushed.read_text().split()) > 2 * REPOSITORIES)
+        for _ in range(3):
+            acknowledged = len(pushed.read_text().split())
+            agent("run", "data")
+    back = tmp_path / "back"
+    said = agent("restore", "data", "--to", str(back))
+    assert f"{REPOSITORIES} repositories have the refs" in said
+    found = set()
+    for number in range(REPOSITORIES):
+        repository = back / f"{number}.git"
+        git("-C", repository, "fsck", "--strict", "--no-dangling")
+        git("-C", repository, "rev-list", "--objects", "--all", "--quiet")
+        found |= set(git("-C", repository, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/b*").split())
+        git("-C", work, "push", "-q", repository, "HEAD:refs/heads/pushed-to-the-restored")
+    assert found >= {f"b{number}" for number in range(1, acknowledged + 1)}
+    assert not list(back.glob(".mainstay*"))
+    agent("restore", "data", "--to", str(tmp_path / "one"), "--include", "3.git")
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["3.git"]
+    git("-C", tmp_path / "one/3.git", "fsck", "--strict")
+
+
+def test_a_commands_output_is_saved_and_a_failed_ones_is_not(agent: Agent, tmp_path: Path) -> None:
+    agent.plan(tmp_path, consistency="command", command=["sh", "-c", "echo a dump"])
+    agent("run", "data")
+    agent("verify", "data")
+    agent("restore", "data", "--to", str(tmp_path / "back"))
+    assert (tmp_path / "back/data.out").read_text() == "a dump\n"
+    agent.plan(tmp_path, consistency="command", command=["sh", "-c", "echo half; exit 3"])
+    assert "exit status 3" in agent("run", "data", code=1)
+    assert agent.last.snapshot == ""
+    assert len(agent.restic.snapshots()) == 1
+    agent.plan(tmp_path, consistency="command", command=["true"])
+    agent("run", "data")
+    assert "what the command said is empty" in agent("verify", "data", code=1)
+
+
+def steps(tmp_path: Path, *, before: str = "", after: str = "") -> dict[str, list[list[str]]]:
+    """A service that is stopped before and started after."""
+    down = tmp_path / "down"
+    return {
+        "before": [["touch", str(down)], ["sh", "-c", f"true; {before}"]],
+        "after": [["sh", "-c", f"true; {after}"], ["rm", str(down)]],
+    }
+
+
+def test_what_runs_after_runs_whatever_happened(agent: Agent, tmp_path: Path) -> None:
+    root, down = tmp_path / "source", tmp_path / "down"
+    root.mkdir()
+    (root / "large").write_bytes(os.urandom(100_000_000))
+    agent.plan(root, **steps(tmp_path))
+    agent("run", "data")
+    assert not down.exists()
+    agent.plan(root, **steps(tmp_path, before="echo not ready; exit 7"))
+    assert "before: sh: exit code 7: not ready" in agent("run", "data", code=1)
+    assert not down.exists()
+    agent.plan(root, **steps(tmp_path, after="exit 9"))
+    assert "after: sh: exit code 9" in agent("run", "data", code=1)
+    assert not down.exists()
+    assert agent.last.snapshot
+    agent.plan(root, password="wrong", **steps(tmp_path))
+    agent("run", "data", code=1)
+    assert not down.exists()
+    agent.plan(root, **steps(tmp_path, before="exec sleep 600"))
+    run = agent.begin("run", "data")
+    until("it is down", down.exists)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait() == 130
+    assert not down.exists()
+
+
+def test_what_a_killed_run_was_to_run_after_it_is_run_by_the_next(agent: Agent, tmp_path: Path) -> None:
+    root, down = tmp_path / "source", tmp_path / "down"
+    root.mkdir()
+    agent.plan(root, **steps(tmp_path, before="exec sleep 600"))
+    for word in ("settle", "run"):
+        run = agent.begin("run", "data")
+        until("it is down", down.exists)
+        run.kill()
+        run.wait()
+        agent.plan(root, **steps(tmp_path))
+        assert "ran the commands that an earlier run was to run" in agent(word, "data")
+        assert not down.exists()
+        agent.plan(root, **steps(tmp_path, before="exec sleep 600"))

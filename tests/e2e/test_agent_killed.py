@@ -1,0 +1,125 @@
+"""Runs that are killed, that meet, and locks that nobody holds any more: the next run is good."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from backup.restic import Restic
+from tests.agents import Agent
+from tests.restics import restic
+from tests.waiting import until
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Agent:
+    """With a first backup, and more to save next than a run does at once."""
+    made = Agent(tmp_path / "agent")
+    root = tmp_path / "source"
+    root.mkdir()
+    (root / "small").write_text("small")
+    made.plan(root)
+    made("run", "data")
+    (root / "large").write_bytes(os.urandom(300_000_000))
+    return made
+
+
+def locks(agent: Agent) -> list[Path]:
+    return list((agent.repository / "locks").iterdir())
+
+
+def child_of(process: int) -> int:
+    """restic, once it holds its lock."""
+    return int(Path(f"/proc/{process}/task/{process}/children").read_text().split()[-1])
+
+
+def in_the_middle(agent: Agent) -> "tuple[subprocess.Popen[bytes], int]":
+    """A run whose restic writes data."""
+    before = set((agent.repository / "data").rglob("*"))
+    run = agent.begin("run", "data", "--json")
+    until("new packs", lambda: set((agent.repository / "data").rglob("*")) - before, every_s=0.01)
+    return run, child_of(run.pid)
+
+
+def good(agent: Agent, tmp_path: Path) -> str:
+    """The next run is good, and what it saved is whole."""
+    said = agent("run", "data")
+    assert agent.last.outcome == "ok"
+    assert not agent.restic.check((1, 1)).errors
+    agent("restore", "data", "--to", str(tmp_path / "back"))
+    subprocess.run(["diff", "-r", tmp_path / "source", tmp_path / "back"], check=True)
+    assert locks(agent) == []
+    return said
+
+
+def test_restic_is_killed(agent: Agent, tmp_path: Path) -> None:
+    run, child = in_the_middle(agent)
+    os.kill(child, signal.SIGKILL)
+    assert run.wait() == 1
+    assert agent.last.outcome == "failed"
+    assert "killed by signal 9" in agent.last.error
+    assert len(locks(agent)) == 1
+    assert "an earlier run did not end well" in good(agent, tmp_path)
+
+
+def test_the_agent_is_killed_and_restic_with_it(agent: Agent, tmp_path: Path) -> None:
+    run, child = in_the_middle(agent)
+    run.kill()
+    run.wait()
+    os.kill(child, signal.SIGKILL)
+    assert agent.last.outcome == "started"
+    good(agent, tmp_path)
+
+
+def test_the_agent_alone_is_killed(agent: Agent, tmp_path: Path) -> None:
+    """restic ends by itself, when it finds that nobody listens: a systemd unit would have killed it too."""
+    run, child = in_the_middle(agent)
+    run.kill()
+    run.wait()
+    run.stdout and run.stdout.close()
+    until("restic ended", lambda: not Path(f"/proc/{child}/exe").exists())
+    good(agent, tmp_path)
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGINT]])
+def test_an_interrupted_run_leaves_no_lock(agent: Agent, tmp_path: Path, signals: list[signal.Signals]) -> None:
+    run, _ = in_the_middle(agent)
+    for number in signals:
+        run.send_signal(number)
+    assert run.wait() == 130
+    assert locks(agent) == []
+    assert agent.last.outcome == "interrupted"
+    assert agent.last.snapshot == ""
+    good(agent, tmp_path)
+
+
+def test_of_two_runs_at_once_one_is_refused(agent: Agent) -> None:
+    run, _ = in_the_middle(agent)
+    assert '"running": true' in agent("status", "--json")
+    assert "another run is at it" in agent("run", "data", code=4)
+    assert run.wait() == 0
+    assert [entry.outcome for entry in agent.entries()] == ["started", "ok"] * 2
+
+
+def test_whoever_listens_may_go_away(agent: Agent) -> None:
+    run = agent.begin("run", "data", "--json")
+    assert run.stdout
+    run.stdout.close()
+    assert run.wait() == 0
+    assert agent.last.outcome == "ok"
+
+
+def test_a_lock_whose_owner_is_gone_is_removed(agent: Agent, tmp_path: Path) -> None:
+    """An exclusive one, as whoever prunes holds it."""
+    reader = Restic(agent.restic.repository, restic())
+    words = ["check", "--read-data", "--limit-download=50", "--no-cache"]
+    secrets = tmp_path / "password"
+    secrets.write_text(reader.repository.password)
+    place = ["--repo", reader.repository.url, "--password-file", str(secrets)]
+    check = subprocess.Popen([restic(), *words, *place], stdout=subprocess.DEVNULL)
+    until("its lock", lambda: locks(agent), every_s=0.01)
+    check.kill()
+    check.wait()
+    assert "removing locks whose owner is gone" in good(agent, tmp_path)

@@ -1,0 +1,115 @@
+"""From roles, fleet and secrets to a host's plans and timers."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from backup.agent.plan import parse
+from inventories.errors import InputError
+from inventories.fleet import Fleet
+from inventories.inventory import LoadedSite
+from inventories.secrets import Secrets
+from roles.agent import plans
+from roles.agent.plans import Planned
+from roles.common import Recovery
+
+HOST = {"plan": "small", "region": "ams"}
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", path], check=True)
+    return path
+
+
+def site(tmp_path: Path, key: Path, values: dict[str, str], **hosts: Any) -> LoadedSite:
+    fleet = Fleet.model_validate(
+        {
+            "site": {"name": "s", "domain": "example.org", "ssh_key": str(key)},
+            "hosts": {"release-1": HOST | {"role": "release"}} | hosts,
+        }
+    )
+    files = tmp_path / "s"
+    files.mkdir(exist_ok=True)
+    if values:
+        Secrets.create(files / "secrets.age", {"alice": [key.with_suffix(".pub").read_text().strip()]}, values)
+    return LoadedSite(tmp_path / "s.toml", fleet)
+
+
+VAULT = HOST | {"role": "vault", "dns": ["vault.example.org", "other.example.org"]}
+VALUES = {"vault_release_1": "a/b:c", "backup_release_1_release": 'quote " me'}
+
+
+def test_a_hosts_plan_is_its_roles_and_is_read_by_the_agent(tmp_path: Path, key: Path) -> None:
+    loaded = site(tmp_path, key, VALUES, **{"vault-1": VAULT})
+    [planned] = plans.planned(loaded, "release-1")
+    assert "quote" not in repr(planned)
+    plan = parse(Path("x"), plans.plan_file(planned).encode())
+    assert plan.url == "rest:https://release-1:a%2Fb%3Ac@vault.example.org:8000/release-1/release/"
+    assert (plan.name, plan.host, plan.password) == ("release", "release-1", 'quote " me')
+    assert (plan.root, plan.paths, plan.ca) == ("/srv/release", ("public",), "/etc/mainstay/backup/vault.pem")
+
+
+def test_without_vault_or_data_there_is_nothing_to_schedule(tmp_path: Path, key: Path) -> None:
+    assert plans.vault(site(tmp_path, key, {})) == ""
+    loaded = site(tmp_path, key, {}, **{"bare-1": HOST | {"role": "base"}, "vault-1": VAULT})
+    assert plans.vault(loaded) == "vault.example.org"
+    assert plans.planned(loaded, "bare-1") == []
+
+
+@pytest.mark.parametrize("missing", VALUES)
+def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path: Path, key: Path, missing: str) -> None:
+    values = {name: value for name, value in VALUES.items() if name != missing}
+    loaded = site(tmp_path, key, values, **{"vault-1": VAULT})
+    with pytest.raises(InputError, match=rf"{missing}: no such secret\n.*mainstay backup keys --inventory .*s\.py`"):
+        plans.planned(loaded, "release-1")
+    with pytest.raises(InputError, match="certificate cannot be read"):
+        plans.certificate(loaded)
+
+
+@pytest.mark.parametrize("vaults", [{"v-1": VAULT, "v-2": VAULT}, {"v-1": VAULT | {"dns": []}}])
+def test_there_is_one_vault_and_it_has_a_name(tmp_path: Path, key: Path, vaults: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="hosts"):
+        plans.vault(site(tmp_path, key, {}, **vaults))
+
+
+def units(**recovery: Any) -> dict[str, str]:
+    made = Recovery.model_validate({"root": "/srv/x"} | recovery)
+    planned = Planned("x", "h", SecretStr("u"), SecretStr("p"), "", made)
+    return {Path(path).name: text for path, text in plans.unit_files(planned).items() if path.endswith(".timer")} | {
+        Path(path).parent.name: text for path, text in plans.unit_files(planned).items() if path.endswith(".conf")
+    }
+
+
+def test_a_unit_may_do_what_its_plan_needs_and_no_more() -> None:
+    files = units(consistency="files")["mainstay-backup@x.service.d"]
+    assert "RequiresMountsFor=/srv/x" in files
+    assert "Capability" not in files
+    assert "ReadWritePaths" not in files
+    btrfs = units(consistency="btrfs")["mainstay-backup@x.service.d"]
+    assert "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_SYS_ADMIN\n" in btrfs
+    assert "ReadWritePaths=/srv/x\n" in btrfs
+    assert "CAP_SETUID" in units(consistency="command", command=("x",))["mainstay-backup@x.service.d"]
+    assert "Capability" not in units(consistency="btrfs")["mainstay-backup-verify@x.service.d"]
+
+
+def test_timers_run_as_often_as_is_said_and_catch_up() -> None:
+    hourly = units(consistency="files", every="hourly")
+    assert (
+        "OnCalendar=hourly\nRandomizedDelaySec=30min\nFixedRandomDelay=yes\nPersistent=yes\n"
+        in hourly["mainstay-backup@x.timer"]
+    )
+    assert "OnCalendar=*-*-* 00:00:00\n" in units(consistency="files")["mainstay-backup@x.timer"]
+    assert "OnCalendar=Sat" in hourly["mainstay-backup-verify@x.timer"]
+
+
+def test_every_role_with_data_has_a_plan_that_the_agent_reads() -> None:
+    for role in ("release", "web"):
+        [(name, recovery)] = plans.saved("h", ("base", role)).items()
+        planned = Planned(name, "h", SecretStr("u"), SecretStr("p"), "", recovery)
+        assert json.loads(plans.plan_file(planned))["root"] == parse(Path("x"), plans.plan_file(planned).encode()).root

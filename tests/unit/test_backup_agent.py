@@ -1,0 +1,214 @@
+"""The agent's logic that needs no restic, and the file it is shipped as."""
+
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from backup import zipapp
+from backup.agent import interrupts, refs
+from backup.agent.attempt import BadInput
+from backup.agent.consistency import anchored
+from backup.agent.restoring import below
+from backup.agent.state import Busy, State
+from backup.agent.status import judged
+from backup.agent.telling import size
+from backup.agent.verifying import unexplained
+from backup.ledger import Entry
+from backup.restic import Difference
+from tests.waiting import until
+
+NOW = datetime(2026, 11, 25, 20, tzinfo=UTC)
+A, B, C = (digit * 40 for digit in "abc")
+
+
+def test_the_same_sources_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first = zipapp.zipapp()
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    copy = tmp_path / "backup"
+    copy.mkdir()
+    for name, content in reversed(zipapp.sources().items()):
+        target = tmp_path / name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(content)
+        os.utime(target, (10**9, 10**9))
+    monkeypatch.setattr(zipapp, "HERE", copy)
+    assert zipapp.zipapp() == first
+    (copy / "ledger.py").write_text("changed")
+    assert zipapp.zipapp() != first
+    assert zipapp.version() not in first.decode(errors="replace")
+
+
+def test_the_file_runs_alone_and_imports_nothing_but_the_standard_library(tmp_path: Path) -> None:
+    file = tmp_path / "backup.pyz"
+    file.write_bytes(zipapp.zipapp())
+    assert zipfile.ZipFile(file).testzip() is None
+    words = [sys.executable, "-I", "-S", str(file)]
+    done = subprocess.run([*words, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "Exit codes: 0 ok, 1 failed" in done.stdout
+    nobody = subprocess.run(
+        [*words, "--plans", str(tmp_path), "run", "x"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert nobody.returncode == 2
+    assert "no such plan; there are: none" in nobody.stderr
+
+
+def test_patterns_are_anchored_below_the_root() -> None:
+    root = Path("/srv/x")
+    assert anchored(["*.tmp", "/cache", "!keep", "!/a", "a/b"], root) == (
+        "/srv/x/**/*.tmp",
+        "/srv/x/cache",
+        "!/srv/x/**/keep",
+        "!/srv/x/a",
+        "/srv/x/**/a/b",
+    )
+    assert anchored(["/a"], Path("/")) == ("/a",)
+
+
+def test_an_include_is_below_the_root() -> None:
+    assert below("a/b", "/srv/x") == below("/srv/x/a/b", "/srv/x") == below("/a/b", "/srv/x") == "/a/b"
+    for bad in ("", "../a", "/srv/x/../y"):
+        with pytest.raises(BadInput):
+            below(bad, "/srv/x")
+
+
+def test_only_a_change_since_explains_a_difference(tmp_path: Path) -> None:
+    for name in ("old", "folder/old", "moved/old"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    found = [
+        Difference("/old", "updated"),
+        Difference("/folder/old", "deleted"),
+        Difference("/gone", "restored"),
+        Difference("/gone-folder/gone", "restored"),
+        Difference("/vanished", "updated"),
+    ]
+    changed = datetime.now(UTC)
+    assert unexplained(tmp_path, found, changed - timedelta(hours=1)) == []
+    left = unexplained(tmp_path, found, changed + timedelta(hours=1))
+    assert {one.path for one in left} == {"/old", "/folder/old", "/gone", "/gone-folder/gone"}
+
+
+def test_what_is_in_a_folder_that_came_since_is_explained(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "old").write_text("old")
+    found = [Difference("/moved/old", "deleted"), Difference("/moved", "deleted")]
+    since = datetime.fromtimestamp((folder / "old").stat().st_ctime // 1 + 2, UTC)
+    assert unexplained(tmp_path, [Difference("/folder/old", "deleted")], since)
+    until("a later time, which cannot be set", lambda: datetime.now(UTC) > since)
+    folder.rename(tmp_path / "moved")
+    assert unexplained(tmp_path, found, since) == []
+
+
+def test_refs_are_read_as_git_has_them_and_installed_as_packed(tmp_path: Path) -> None:
+    bare = tmp_path / "a.git"
+    for folder in ("objects", "refs/heads/deep", "refs/tags", "refs/remotes/origin", "logs"):
+        (bare / folder).mkdir(parents=True)
+    (bare / "HEAD").write_text("ref: refs/heads/main\n")
+    latin = os.fsdecode(b"refs/heads/caf\xe9")
+    (bare / "packed-refs").write_bytes(
+        f"# pack-refs with: peeled\n{A} refs/heads/main\n{A} refs/tags/1\n^{B}\n".encode()
+    )
+    (bare / "refs/heads/main").write_text(f"{B}\n")
+    (bare / "refs/heads/deep/one").write_text(f"{C}\n")
+    (bare / "refs/heads/main.lock").write_text(f"{C}\n")
+    (bare / "refs/heads/empty").write_text("")
+    (bare / latin).write_text(f"{C}\n")
+    (bare / "refs/remotes/origin/HEAD").write_text("ref: refs/remotes/origin/main\n")
+    expected = {
+        "refs/heads/main": B,
+        "refs/tags/1": A,
+        "refs/heads/deep/one": C,
+        latin: C,
+        "refs/remotes/origin/HEAD": "ref: refs/remotes/origin/main",
+    }
+    assert refs.refs(bare) == expected
+    assert refs.write(tmp_path, ["."]) == 1
+    (bare / "refs/heads/newer").write_text(f"{C}\n")
+    (bare / "HEAD").write_text("ref: refs/heads/newer\n")
+    (bare / "packed-refs.lock").touch()
+    (tmp_path / "b.git/objects").mkdir(parents=True)
+    (tmp_path / "b.git/refs").mkdir()
+    (tmp_path / "b.git/HEAD").write_text("ref: refs/heads/main\n")
+    assert refs.install(tmp_path) == (1, ["b.git"])
+    assert refs.refs(bare) == expected
+    assert (bare / "HEAD").read_text() == "ref: refs/heads/main\n"
+    assert not (bare / "refs/heads/main").exists()
+    assert not (bare / "packed-refs.lock").exists()
+    assert not (tmp_path / refs.MANIFEST).exists()
+
+
+def test_refs_that_cannot_be_saved_or_believed_are_refused(tmp_path: Path) -> None:
+    bare = tmp_path / "a.git"
+    for folder in ("objects", "refs", "reftable"):
+        (bare / folder).mkdir(parents=True)
+    (bare / "HEAD").write_text("ref: refs/heads/.invalid\n")
+    with pytest.raises(refs.RefsError, match="reftable"):
+        refs.write(tmp_path, ["."])
+    with pytest.raises(refs.RefsError, match="no manifest"):
+        refs.install(tmp_path)
+    (bare / "reftable").rmdir()
+    manifest = '{"repositories": {"a.git": {"head": "", "refs": {"refs/../../../x": "ref: y"}}}}'
+    (tmp_path / refs.MANIFEST).write_text(manifest)
+    with pytest.raises(refs.RefsError, match="is not a ref"):
+        refs.install(tmp_path)
+
+
+def entry(hours_ago: float, outcome: str, kind: str = "backup") -> Entry:
+    start = NOW - timedelta(hours=hours_ago)
+    return Entry(host="h", plan="p", kind=kind, start=start, outcome=outcome, snapshot="5" * 64)
+
+
+def test_a_plan_is_late_by_its_last_good_backup() -> None:
+    assert judged([], 24, NOW)["late"]
+    assert not judged([entry(23, "ok"), entry(1, "failed"), entry(0.5, "ok", "verify")], 24, NOW)["late"]
+    told = judged([entry(25, "ok"), entry(1, "incomplete")], 24, NOW)
+    assert (told["late"], told["age_hours"]) == (True, 25)
+    assert told["last"]["backup"]["outcome"] == "incomplete"
+
+
+def test_a_lock_is_one_runs_at_a_time(tmp_path: Path) -> None:
+    state = State(tmp_path / "state")
+    assert not state.running()
+    with state.locked():
+        assert state.running()
+        with pytest.raises(Busy), state.locked(patience_s=0):
+            """Not reached."""
+    assert not state.running()
+
+
+HELD = """
+import os, signal
+from backup.agent import interrupts
+interrupts.listen()
+try:
+    with interrupts.held():
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+        print("held")
+except KeyboardInterrupt:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("interrupted once")
+"""
+
+
+def test_an_interrupt_waits_for_what_is_held_and_comes_once() -> None:
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["held", "interrupted once", ""]
+    assert signal.SIGINT in interrupts.SIGNALS
+
+
+def test_sizes_are_for_people() -> None:
+    assert [size(count) for count in (0, 999, 1500, 2 * 10**9, 10**15)] == [
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "2.0 GB",
+        "1000.0 TB",
+    ]

@@ -1,0 +1,170 @@
+"""Plan files: what is believed and what is refused, whatever stands in them."""
+
+import json
+import random
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backup.agent.plan import LARGEST, PlanError, load, parse
+
+FILE = Path("/etc/mainstay/backup/release.json")
+GOOD: dict[str, Any] = {
+    "name": "release",
+    "host": "release-1",
+    "url": "rest:https://release-1:secret@vault.example.org:8000/release-1/release/",
+    "password": "correct horse",
+    "ca": "/etc/mainstay/backup/vault.pem",
+    "root": "/srv/release",
+    "paths": ["public"],
+    "exclude": ["*.tmp", "/public/cache", "!keep.tmp"],
+    "consistency": "files",
+    "command": [],
+    "before": [["systemctl", "stop", "x"]],
+    "after": [["systemctl", "start", "x"]],
+    "rpo_hours": 24,
+}
+BAD: list[tuple[str, Any]] = [
+    ("name", "Release"),
+    ("name", "../x"),
+    ("name", None),
+    ("host", "a/b"),
+    ("host", "-o"),
+    ("url", ""),
+    ("url", 5),
+    ("password", ""),
+    ("password", "a\nb"),
+    ("password", "\ud800"),
+    ("ca", None),
+    ("ca", "vault.pem"),
+    ("root", "srv"),
+    ("root", "/srv/../etc"),
+    ("root", "/srv/"),
+    ("root", "/srv/*"),
+    ("root", ""),
+    ("paths", []),
+    ("paths", "public"),
+    ("paths", ["/etc"]),
+    ("paths", ["../etc"]),
+    ("paths", ["a/"]),
+    ("paths", [""]),
+    ("paths", ["a\0b"]),
+    ("exclude", [""]),
+    ("exclude", ["/"]),
+    ("exclude", ["a/../b"]),
+    ("exclude", {}),
+    ("consistency", "none"),
+    ("consistency", []),
+    ("consistency", "command"),
+    ("command", ["pg_dump"]),
+    ("command", [["pg_dump"]]),
+    ("before", ["touch x"]),
+    ("before", [[]]),
+    ("after", None),
+    ("rpo_hours", 0),
+    ("rpo_hours", True),
+    ("rpo_hours", 24.0),
+    ("rpo_hours", "24"),
+    ("rpo_hours", 10**400),
+]
+
+
+def content(**change: Any) -> bytes:
+    return json.dumps(GOOD | change).encode()
+
+
+def test_a_plan_is_read_and_shows_no_secret() -> None:
+    plan = parse(FILE, content())
+    assert (plan.name, plan.paths, plan.before) == ("release", ("public",), (("systemctl", "stop", "x"),))
+    assert "secret" not in repr(plan)
+    assert "horse" not in repr(plan)
+    assert parse(FILE, content(ca="")).ca == ""
+    assert parse(FILE, content(consistency="command", command=["pg_dump", ""])).command == ("pg_dump", "")
+
+
+@pytest.mark.parametrize(("key", "value"), BAD)
+def test_what_cannot_be_meant_is_refused_by_file_and_key(key: str, value: Any) -> None:
+    with pytest.raises(PlanError) as refused:
+        parse(FILE, content(**{key: value}))
+    assert str(refused.value).startswith(f"{FILE}: ")
+    assert refused.value.key == ("command" if value in ("command", ["pg_dump"]) else key)
+    assert "horse" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", GOOD)
+def test_every_key_must_be_there_and_no_other(key: str) -> None:
+    with pytest.raises(PlanError, match=f"{key}: is missing"):
+        parse(FILE, json.dumps({name: value for name, value in GOOD.items() if name != key}).encode())
+    with pytest.raises(PlanError, match=f"'{key}s?_': no such key"):
+        parse(FILE, content(**{f"{key}_": 1}))
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"name": "a", "name": "b"}', b"9" * 5000]
+)
+def test_what_is_no_json_object_is_refused(text: bytes) -> None:
+    with pytest.raises(PlanError, match=str(FILE)):
+        parse(FILE, text)
+    with pytest.raises(PlanError, match="larger than"):
+        parse(FILE, b" " * (LARGEST + 1))
+
+
+def test_a_plan_that_was_damaged_anyhow_is_a_plan_or_refused() -> None:
+    """Seeded, so that a failure can be seen again."""
+    dice = random.Random(20261125)
+    values: list[Any] = [
+        None,
+        True,
+        0,
+        -1,
+        1e300,
+        "",
+        "x" * 9000,
+        "\0",
+        "\ud800",
+        [],
+        [[]],
+        [[""]],
+        {},
+        {"a": {}},
+        [None],
+        "../..",
+    ]
+    for _ in range(5000):
+        if dice.random() < 0.5:
+            key = dice.choice([*GOOD, "", "\ud800", "x"])
+            damaged = content(**{key: dice.choice(values)})
+        else:
+            raw = bytearray(content())
+            for _ in range(dice.randint(1, 8)):
+                at = dice.randrange(len(raw))
+                raw[at : at + dice.randint(0, 3)] = dice.choice(
+                    [bytes([dice.randrange(256)]), dice.choice(string.punctuation).encode(), b""]
+                )
+            damaged = bytes(raw)
+        try:
+            plan = parse(FILE, damaged)
+        except PlanError as refused:
+            str(refused).encode()
+        else:
+            assert plan.root.startswith("/")
+            assert ".." not in plan.root
+
+
+def test_a_file_that_others_may_read_or_that_has_another_name_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "web.json"
+    file.write_bytes(content())
+    file.chmod(0o640)
+    with pytest.raises(PlanError, match="chmod 600"):
+        load(tmp_path, "web")
+    file.chmod(0o600)
+    with pytest.raises(PlanError, match="name: is 'release'"):
+        load(tmp_path, "web")
+    file.rename(tmp_path / "release.json")
+    assert load(tmp_path, "release").host == "release-1"
+    with pytest.raises(PlanError, match="there are: release"):
+        load(tmp_path, "web")
+    with pytest.raises(PlanError, match="is not a plan's name"):
+        load(tmp_path, "../release")
