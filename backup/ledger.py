@@ -1,0 +1,321 @@
+"""What happened to a data set, one JSON line an attempt, each with the hash of the line before.
+
+Standard library of Python 3.11 only: the agent on the hosts and the control side share it. A host appends to its own
+ledger; the control side collects the lines as they are (`merge`) and keeps a ledger of what it did itself. Line N has
+the sequence number N, so that a line that went missing is seen, and lines can be asked for by number.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+KINDS = ("backup", "verify", "restore", "check", "copy", "retain", "collect")
+"""The first three are a host's; the others the control side's."""
+OUTCOMES = ("started", "ok", "incomplete", "failed", "interrupted", "damaged")
+"""started: written before the work: a killed run leaves a trace. damaged: a check that ended, and found errors."""
+UNREAD_AT_MOST = 100
+
+
+class LedgerError(Exception):
+    """A ledger that is not what was written to it; line counts from 1 (0: the ledger as a whole)."""
+
+    def __init__(self, where: Path | str, line: int, problem: str) -> None:
+        self.line, self.problem = line, problem
+        super().__init__(f"{where}: line {line}: {problem}" if line else f"{where}: {problem}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line. Times are UTC, to the second; sizes in bytes. seq and after are given by `append`."""
+
+    host: str
+    plan: str
+    kind: str
+    start: datetime
+    end: datetime | None = None
+    """None while it runs."""
+    outcome: str
+    snapshot: str = ""
+    files: int = 0
+    bytes: int = 0
+    bytes_added: int = 0
+    unread: tuple[tuple[str, str], ...] = ()
+    """Paths that could not be read, each with why; `append` keeps the first 100."""
+    unread_count: int = 0
+    error: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    seq: int = 0
+    after: str = ""
+
+    # Only in the control side's own entries; a line has those that are not empty.
+    store: str = ""
+    """Which repository it was about: vault, or copy for the second one."""
+    part: tuple[int, int] | None = None
+    """check: n of t, as `restic check --read-data-subset=n/t` read it."""
+    ids: tuple[str, ...] = ()
+    """retain: the snapshots to be removed, in its started entry too. copy: those copied."""
+    upto: int = 0
+    """collect: the number of the host's newest line that was there by then."""
+    head: str = ""
+    """collect: the hash of that line."""
+
+    @property
+    def written(self) -> datetime:
+        """When the writer says that it wrote this."""
+        return self.end or self.start
+
+
+ONLY_CONTROL = ("store", "part", "ids", "upto", "head")
+NAMES = frozenset(one.name for one in fields(Entry))
+NUMBERS = ("seq", "files", "bytes", "bytes_added", "unread_count", "upto")
+WORDS = ("host", "plan", "kind", "outcome", "snapshot", "error", "after", "store", "head")
+
+
+def digest(line: bytes) -> str:
+    """What the next line's `after` must say."""
+    return hashlib.sha256(line).hexdigest()
+
+
+def render(entry: Entry) -> bytes:
+    """The line of an entry, without its end. Names that are not UTF-8 survive (as JSON escapes of lone surrogates)."""
+    content = asdict(entry)
+    for name in ONLY_CONTROL:
+        if not content[name]:
+            del content[name]
+    content["start"], content["end"] = _said(entry.start), _said(entry.end) if entry.end else ""
+    return json.dumps(content, sort_keys=True).encode("ascii")
+
+
+def parse(line: bytes) -> Entry:
+    """The entry of a line; keys that a newer version added are passed over. Raises ValueError saying what is wrong."""
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError("is not JSON") from None
+    if not isinstance(content, dict):
+        raise ValueError("is not a JSON object")
+    known = {name: value for name, value in content.items() if name in NAMES}
+    if missing := NAMES - known.keys() - set(ONLY_CONTROL):
+        raise ValueError(f"lacks {', '.join(sorted(missing))}")
+    for name in NUMBERS:
+        if type(known.get(name, 0)) is not int or known.get(name, 0) < 0:
+            raise ValueError(f"{name} is not a number")
+    for name in WORDS:
+        if not isinstance(known.get(name, ""), str):
+            raise ValueError(f"{name} is not text")
+    if known["kind"] not in KINDS or known["outcome"] not in OUTCOMES:
+        raise ValueError(f"kind {known['kind']!r} or outcome {known['outcome']!r} is unknown")
+    try:
+        known["start"] = _time(known["start"])
+        known["end"] = None if known["end"] == "" else _time(known["end"])
+        known["unread"] = tuple((str(path), str(why)) for path, why in known["unread"])
+        known["versions"] = {str(name): str(version) for name, version in known["versions"].items()}
+        known["ids"] = tuple(str(one) for one in known.get("ids", ()))
+        if "part" in known:
+            n, t = (int(number) for number in known["part"])
+            known["part"] = (n, t)
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError(f"has a value of another type: {error}") from None
+    return Entry(**known)
+
+
+def append(path: Path, entry: Entry, tell: Callable[[str], None] = lambda said: print(said, file=sys.stderr)) -> Entry:
+    """Adds an entry, on disk when this returns, and returns it with its place. Makes the file (0600) and its folder.
+
+    A last line that a killed writer left without its end is given its end if it is whole, else moved to PATH.torn;
+    either is told. Raises LedgerError if the last line is damaged otherwise, OSError if nothing could be written.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as handle:
+        _mend(path, handle, tell)
+        size = os.fstat(handle).st_size
+        last = _last_line(handle, size)
+        try:
+            seq = parse(last).seq if last else 0
+        except ValueError as error:
+            raise LedgerError(path, 0, f"its last line {error}: nothing can be added") from None
+        unread = tuple(entry.unread)[:UNREAD_AT_MOST]
+        count = max(entry.unread_count, len(entry.unread))
+        placed = replace(entry, seq=seq + 1, after=digest(last) if last else "", unread=unread, unread_count=count)
+        line = render(placed)
+        parse(line)
+        _add(handle, size, line + b"\n")
+        if not size:
+            _sync_folder(path.parent)
+    return parse(line)
+
+
+def lines(path: Path, after: int = 0) -> list[bytes]:
+    """The whole lines beyond number `after`; none if there is no ledger yet."""
+    try:
+        with _locked(path, os.O_RDONLY, fcntl.LOCK_SH) as handle:
+            content = b"".join(_chunks(handle))
+    except FileNotFoundError:
+        return []
+    return content.split(b"\n")[:-1][after:]
+
+
+def read(path: Path, after: int = 0) -> list[Entry]:
+    """The entries beyond number `after`, the chain not looked at. Raises LedgerError for a line that is none."""
+    found = []
+    for number, line in enumerate(lines(path, after), after + 1):
+        try:
+            found.append(parse(line))
+        except ValueError as error:
+            raise LedgerError(path, number, str(error)) from None
+    return found
+
+
+def check(path: Path) -> list[Entry]:
+    """All entries, if each continues the one before. Raises LedgerError with the first line that does not."""
+    return chain(path, lines(path))
+
+
+def chain(where: Path | str, found: Sequence[bytes], last: bytes = b"") -> list[Entry]:
+    """The entries of lines that follow on `last` (empty: they begin a ledger). LedgerError names the first bad one."""
+    seq = parse(last).seq if last else 0
+    entries = []
+    for line in found:
+        seq += 1
+        try:
+            entry = parse(line)
+        except ValueError as error:
+            raise LedgerError(where, seq, str(error)) from None
+        if entry.seq != seq:
+            raise LedgerError(where, seq, f"has number {entry.seq}: lines are missing or out of order")
+        if entry.after != (digest(last) if last else ""):
+            raise LedgerError(where, seq, "does not continue the line before it: one of the two was changed")
+        entries.append(entry)
+        last = line
+    return entries
+
+
+def merge(copy: Path, reported: Sequence[bytes], host: str, plan: str) -> list[Entry]:
+    """Adds to the collected copy what a host reports of its ledger, and returns the new entries.
+
+    Reported is to begin at the newest line collected, as proof that it is still there (so ask for those after the last
+    but one), or before. Raises LedgerError, and adds nothing, if anything is missing, was changed, or speaks of
+    another data set.
+    """
+    copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(copy, os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as handle:
+        content = b"".join(_chunks(handle))
+        had = content.split(b"\n")[:-1]
+        # A half line here is the trace of a killed merge: the host still has it.
+        whole = sum(map(len, had)) + len(had)
+        where = f"{host}:{plan}"
+        if had and not reported:
+            raise LedgerError(where, len(had), "is missing: the host's ledger has become shorter")
+        first = 1
+        if reported:
+            try:
+                first = parse(reported[0]).seq
+            except ValueError as error:
+                raise LedgerError(where, 0, f"the first line reported {error}") from None
+        if first > max(len(had), 1):
+            raise LedgerError(where, first - 1, "was not reported: it must be there for what follows to be believed")
+        known = had[first - 1 :]
+        for number, (ours, theirs) in enumerate(zip(known, reported, strict=False), first):
+            if ours != theirs:
+                raise LedgerError(where, number, "is not what was collected before: history was rewritten")
+        if len(reported) < len(known):
+            raise LedgerError(where, first + len(reported), "is missing: the host's ledger has become shorter")
+        fresh = list(reported[len(known) :])
+        entries = chain(where, fresh, had[-1] if had else b"")
+        for entry in entries:
+            if (entry.host, entry.plan) != (host, plan):
+                raise LedgerError(where, entry.seq, f"speaks of {entry.host}:{entry.plan}")
+        os.ftruncate(handle, whole)
+        if fresh:
+            _add(handle, whole, b"\n".join(fresh) + b"\n")
+            _sync_folder(copy.parent)
+    return entries
+
+
+@contextmanager
+def _locked(path: Path, flags: int, lock: int) -> Iterator[int]:
+    handle = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, lock)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _chunks(handle: int) -> Iterator[bytes]:
+    offset = 0
+    while chunk := os.pread(handle, 1 << 20, offset):
+        offset += len(chunk)
+        yield chunk
+
+
+def _last_line(handle: int, size: int, step: int = 8192) -> bytes:
+    """The last line without its end, read from behind; empty if there is none."""
+    tail = b""
+    offset = size
+    while offset:
+        offset = max(0, offset - step)
+        tail = os.pread(handle, min(step, size - offset - len(tail)), offset) + tail
+        _, end, line = tail[:-1].rpartition(b"\n")
+        if end:
+            return line
+    return tail[:-1]
+
+
+def _mend(path: Path, handle: int, tell: Callable[[str], None]) -> None:
+    """Takes care of a last line without its end."""
+    size = os.fstat(handle).st_size
+    if not size or os.pread(handle, 1, size - 1) == b"\n":
+        return
+    *whole, torn = b"".join(_chunks(handle)).split(b"\n")
+    try:
+        chain(path, [torn], whole[-1] if whole else b"")
+    except (LedgerError, ValueError):
+        aside = path.with_name(f"{path.name}.torn")
+        with _locked(aside, os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as other:
+            _add(other, os.fstat(other).st_size, torn + b"\n")
+        os.ftruncate(handle, size - len(torn))
+        os.fsync(handle)
+        tell(f"{path}: a killed run left half a line; it was moved to {aside}")
+    else:
+        _add(handle, size, b"\n")
+        tell(f"{path}: a killed run left its last line without an end; the line was whole and is kept")
+
+
+def _add(handle: int, size: int, content: bytes) -> None:
+    """Writes all of it to the end of the file and the disk, or leaves the file as it was."""
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(handle, left) :]
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, size)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _said(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _time(said: Any) -> datetime:
+    time = datetime.fromisoformat(said)
+    if time.tzinfo is None:
+        raise ValueError(f"{said} has no time zone")
+    return time.astimezone(UTC)
