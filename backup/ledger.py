@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-KINDS = ("backup", "verify", "restore", "check", "copy", "retain", "collect")
+KINDS = ("backup", "verify", "restore", "check", "copy", "retain", "collect", "accept")
 """The first three are a host's; the others the control side's."""
 OUTCOMES = ("started", "ok", "incomplete", "failed", "interrupted", "damaged")
 """started: written before the work: a killed run leaves a trace. damaged: a check that ended, and found errors."""
@@ -61,7 +61,8 @@ class Entry:
     part: tuple[int, int] | None = None
     """check: n of t, as `restic check --read-data-subset=n/t` read it."""
     ids: tuple[str, ...] = ()
-    """retain: the snapshots to be removed, in its started entry too. copy: those copied."""
+    """retain: the snapshots to be removed, in its started entry too. copy: those copied. accept: those that an admin
+    looked at and vouches for as they are, there or not."""
     upto: int = 0
     """collect: the number of the host's newest line that was there by then."""
     head: str = ""
