@@ -75,6 +75,20 @@ def due(done: Sequence[Entry], store: str, since: datetime, now: datetime, parts
     return [*urgent, *(part for part in damaged if part not in urgent)]
 
 
+def damage(done: Sequence[Entry], store: str, since: datetime, now: datetime) -> str:
+    """The damage that checks found in a store and that no later check of the same found mended, in words; or empty."""
+    checks = [one for one in done if one.kind == "check" and one.store == store and one.outcome in ("ok", "damaged")]
+    parts = coverage(done, store, since, now).damaged
+    if parts:
+        error = next((one.error for one in reversed(checks) if one.part in parts), "")
+        said = "damage was found in part " + ", ".join("{}/{}".format(*part) for part in parts)
+    elif checks and checks[-1].outcome == "damaged":
+        error, said = checks[-1].error, "damage was found in the structure"
+    else:
+        return ""
+    return f"{said}: {error}" if error else said
+
+
 def first_good(backups: Iterable[Entry]) -> datetime | None:
     """Since when a data set has had packs, by its host's entries; None: there is no backup yet."""
     return min((one.start for one in backups if one.kind == "backup" and one.snapshot), default=None)

@@ -44,9 +44,9 @@ class Comparison:
     there: dict[str, Snapshot]
     """By the id in the ledger, what is listed: that very snapshot, or what was copied from it."""
     backups: tuple[Dated, ...]
-    """All backups with a snapshot, oldest first, those removed by retention left out."""
+    """All backups with a snapshot, in the ledger's order."""
     gone: tuple[Entry, ...]
-    """Those of them that are not listed and that nobody removed or vouched for."""
+    """Those of them that are not listed, and that retention did not remove nor an admin vouch for."""
     odd: tuple[Odd, ...]
     """Back-dated, from the future, or in no ledger."""
     unfinished: tuple[Snapshot, ...]
@@ -56,7 +56,8 @@ class Comparison:
 
     def good(self) -> list[Dated]:
         """The complete backups that are there, oldest first."""
-        return [one for one in self.backups if one.entry.outcome == "ok" and one.entry.snapshot in self.there]
+        there = [one for one in self.backups if one.entry.outcome == "ok" and one.entry.snapshot in self.there]
+        return sorted(there, key=lambda one: one.time)
 
 
 def compare(
@@ -100,7 +101,7 @@ def compare(
             pending.append(snapshot)
         else:
             odd.append(Odd(snapshot.id, f"is dated {_said(snapshot.time)}, and no ledger knows of it", False))
-    return Comparison(there, kept, tuple(gone), tuple(odd), tuple(unfinished), tuple(pending))
+    return Comparison(there, tuple(backups), tuple(gone), tuple(odd), tuple(unfinished), tuple(pending))
 
 
 def dated(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> list[Dated]:
