@@ -66,7 +66,7 @@ def compare(
     """Holds a data set's ledger and what the control side did to a store against what that store lists."""
     removed = settled_ids(control, "retain", store)
     vouched = settled_ids(control, "accept")
-    backups = dated(ledger, control, now)
+    backups = dated_backups(ledger, control, now)
     by_id = {one.id: one for one in listed}
     by_original = {one.original: one for one in reversed(listed)}
     there: dict[str, Snapshot] = {}
@@ -81,11 +81,11 @@ def compare(
         if one.wrong and one.entry.snapshot not in vouched
     ]
     told = {one.id for one in odd}
+    dates = there.keys() - told - vouched
     odd += [
         different
         for one in kept
-        if one.entry.snapshot in there.keys() - told - vouched
-        and (different := _another_date(one.entry, there[one.entry.snapshot]))
+        if one.entry.snapshot in dates and (different := _another_date(one.entry, there[one.entry.snapshot]))
     ]
     known = {one.id for one in there.values()}
     unfinished, pending = [], []
@@ -104,7 +104,7 @@ def compare(
     return Comparison(there, tuple(backups), tuple(gone), tuple(odd), tuple(unfinished), tuple(pending))
 
 
-def dated(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> list[Dated]:
+def dated_backups(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> list[Dated]:
     """The backups with a snapshot, each with the time that it can have been made at."""
     collections = _collections(control)
     numbers = [one.upto for one in collections]
@@ -137,10 +137,11 @@ def _collections(control: Sequence[Entry]) -> list[Entry]:
 
 
 def _another_date(entry: Entry, snapshot: Snapshot) -> Odd | None:
-    says = f"is dated {_said(snapshot.time)}, but its backup ran from {_said(entry.start)} to {_said(entry.written)}"
-    if snapshot.time < entry.start - SKEW:
-        return Odd(entry.snapshot, says, False)
-    return Odd(entry.snapshot, says, True) if snapshot.time > entry.written + SKEW else None
+    early = snapshot.time < entry.start - SKEW
+    if not early and snapshot.time <= entry.written + SKEW:
+        return None
+    why = f"is dated {_said(snapshot.time)}, but its backup ran from {_said(entry.start)} to {_said(entry.written)}"
+    return Odd(entry.snapshot, why, not early)
 
 
 def _of_a_killed_run(snapshot: Snapshot, ledger: Sequence[Entry]) -> bool:
