@@ -76,6 +76,7 @@ class Entry:
 
 ONLY_CONTROL = ("store", "part", "ids", "upto", "head")
 NAMES = frozenset(one.name for one in fields(Entry))
+NEEDED = NAMES - set(ONLY_CONTROL)
 NUMBERS = ("seq", "files", "bytes", "bytes_added", "unread_count", "upto")
 WORDS = ("host", "plan", "kind", "outcome", "snapshot", "error", "after", "store", "head")
 
@@ -103,14 +104,14 @@ def parse(line: bytes) -> Entry:
         raise ValueError("is not JSON") from None
     if not isinstance(content, dict):
         raise ValueError("is not a JSON object")
-    known = {name: value for name, value in content.items() if name in NAMES}
-    if missing := NAMES - known.keys() - set(ONLY_CONTROL):
-        raise ValueError(f"lacks {', '.join(sorted(missing))}")
+    if not content.keys() >= NEEDED:
+        raise ValueError(f"lacks {', '.join(sorted(NEEDED - content.keys()))}")
+    known = content if content.keys() <= NAMES else {name: content[name] for name in NAMES & content.keys()}
     for name in NUMBERS:
         if type(known.get(name, 0)) is not int or known.get(name, 0) < 0:
             raise ValueError(f"{name} is not a number")
     for name in WORDS:
-        if not isinstance(known.get(name, ""), str):
+        if type(known.get(name, "")) is not str:
             raise ValueError(f"{name} is not text")
     if known["kind"] not in KINDS or known["outcome"] not in OUTCOMES:
         raise ValueError(f"kind {known['kind']!r} or outcome {known['outcome']!r} is unknown")
@@ -119,7 +120,8 @@ def parse(line: bytes) -> Entry:
         known["end"] = None if known["end"] == "" else _time(known["end"])
         known["unread"] = tuple((str(path), str(why)) for path, why in known["unread"])
         known["versions"] = {str(name): str(version) for name, version in known["versions"].items()}
-        known["ids"] = tuple(str(one) for one in known.get("ids", ()))
+        if "ids" in known:
+            known["ids"] = tuple(str(one) for one in known["ids"])
         if "part" in known:
             n, t = (int(number) for number in known["part"])
             known["part"] = (n, t)
@@ -319,4 +321,4 @@ def _time(said: Any) -> datetime:
     time = datetime.fromisoformat(said)
     if time.tzinfo is None:
         raise ValueError(f"{said} has no time zone")
-    return time.astimezone(UTC)
+    return time if time.tzinfo is UTC else time.astimezone(UTC)
