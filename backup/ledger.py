@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-KINDS = ("backup", "verify", "restore", "check", "copy", "retain", "collect")
+KINDS = ("backup", "verify", "restore", "check", "copy", "retain", "collect", "accept")
 """The first three are a host's; the others the control side's."""
 OUTCOMES = ("started", "ok", "incomplete", "failed", "interrupted", "damaged")
 """started: written before the work: a killed run leaves a trace. damaged: a check that ended, and found errors."""
@@ -61,7 +61,8 @@ class Entry:
     part: tuple[int, int] | None = None
     """check: n of t, as `restic check --read-data-subset=n/t` read it."""
     ids: tuple[str, ...] = ()
-    """retain: the snapshots to be removed, in its started entry too. copy: those copied."""
+    """retain: the snapshots to be removed, in its started entry too. copy: those copied. accept: those that an admin
+    looked at and vouches for as they are, there or not."""
     upto: int = 0
     """collect: the number of the host's newest line that was there by then."""
     head: str = ""
@@ -75,6 +76,7 @@ class Entry:
 
 ONLY_CONTROL = ("store", "part", "ids", "upto", "head")
 NAMES = frozenset(one.name for one in fields(Entry))
+NEEDED = NAMES - set(ONLY_CONTROL)
 NUMBERS = ("seq", "files", "bytes", "bytes_added", "unread_count", "upto")
 WORDS = ("host", "plan", "kind", "outcome", "snapshot", "error", "after", "store", "head")
 
@@ -102,14 +104,14 @@ def parse(line: bytes) -> Entry:
         raise ValueError("is not JSON") from None
     if not isinstance(content, dict):
         raise ValueError("is not a JSON object")
-    known = {name: value for name, value in content.items() if name in NAMES}
-    if missing := NAMES - known.keys() - set(ONLY_CONTROL):
-        raise ValueError(f"lacks {', '.join(sorted(missing))}")
+    if not content.keys() >= NEEDED:
+        raise ValueError(f"lacks {', '.join(sorted(NEEDED - content.keys()))}")
+    known = content if content.keys() <= NAMES else {name: content[name] for name in NAMES & content.keys()}
     for name in NUMBERS:
         if type(known.get(name, 0)) is not int or known.get(name, 0) < 0:
             raise ValueError(f"{name} is not a number")
     for name in WORDS:
-        if not isinstance(known.get(name, ""), str):
+        if type(known.get(name, "")) is not str:
             raise ValueError(f"{name} is not text")
     if known["kind"] not in KINDS or known["outcome"] not in OUTCOMES:
         raise ValueError(f"kind {known['kind']!r} or outcome {known['outcome']!r} is unknown")
@@ -118,7 +120,8 @@ def parse(line: bytes) -> Entry:
         known["end"] = None if known["end"] == "" else _time(known["end"])
         known["unread"] = tuple((str(path), str(why)) for path, why in known["unread"])
         known["versions"] = {str(name): str(version) for name, version in known["versions"].items()}
-        known["ids"] = tuple(str(one) for one in known.get("ids", ()))
+        if "ids" in known:
+            known["ids"] = tuple(str(one) for one in known["ids"])
         if "part" in known:
             n, t = (int(number) for number in known["part"])
             known["part"] = (n, t)
@@ -318,4 +321,4 @@ def _time(said: Any) -> datetime:
     time = datetime.fromisoformat(said)
     if time.tzinfo is None:
         raise ValueError(f"{said} has no time zone")
-    return time.astimezone(UTC)
+    return time if time.tzinfo is UTC else time.astimezone(UTC)

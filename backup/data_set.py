@@ -1,0 +1,88 @@
+"""A data set as the control side knows it, and what can be wrong with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Literal
+
+from backup.ledger import Entry
+from backup.restic import Snapshot
+
+
+class Kind(Enum):
+    """What can be found, the worst first: the word for it, the exit code, whether it endangers data now."""
+
+    DISPUTED = ("ledger disputed", 10, True)
+    GONE = ("snapshot gone", 11, True)
+    DAMAGED = ("damaged", 12, True)
+    NEVER = ("never ran", 13, True)
+    LATE = ("late", 14, True)
+    FAILED = ("failed", 15, True)
+    BACK_DATED = ("back-dated", 16, True)
+    FUTURE = ("from the future", 17, True)
+    UNLISTED = ("not to be listed", 18, True)
+    INCOMPLETE = ("incomplete", 20, False)
+    HALVED = ("size halved", 21, False)
+    TOO_LONG = ("running too long", 22, False)
+    MISSED = ("missed a run", 23, False)
+    UNVERIFIED = ("verification overdue", 24, False)
+    COPY_BEHIND = ("copy behind", 25, False)
+    SILENT = ("host silent", 26, False)
+    UNRETAINED = ("retention overdue", 27, False)
+
+    def __init__(self, word: str, exit_code: int, critical: bool) -> None:
+        self.word, self.exit_code = word, exit_code
+        self.severity: Literal["critical", "warning"] = "critical" if critical else "warning"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the control side knows of a host's plan."""
+
+    host: str
+    name: str
+    every: Literal["hourly", "daily"]
+    rpo_hours: int
+
+    @property
+    def data_set(self) -> str:
+        """HOST:PLAN, as commands name it."""
+        return f"{self.host}:{self.name}"
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """All that is known of a data set."""
+
+    plan: Plan
+    ledger: Sequence[Entry]
+    """Collected from its host."""
+    control: Sequence[Entry]
+    """What the control side did to it."""
+    heard: datetime | None
+    """When its host last answered; None: never."""
+    vault: Sequence[Snapshot] | None
+    """What the vault lists; None: it could not be asked."""
+    copy: Sequence[Snapshot] | None = None
+    """What the second copy lists."""
+    has_copy: bool = True
+    """A second copy is declared."""
+    disputed: str = ""
+    """What a host reported that contradicts the collected ledger."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a data set: what happened, and what to do."""
+
+    kind: Kind
+    host: str
+    plan: str
+    what: str
+    to_do: str
+
+    @property
+    def data_set(self) -> str:
+        """HOST:PLAN."""
+        return f"{self.host}:{self.plan}"

@@ -1,0 +1,160 @@
+"""The snapshots that must exist, by the ledgers, against those that a repository lists.
+
+Hosts may lie about time, by a wrong clock or on purpose. What holds is the order of their ledger's lines and when the
+control side first had them (its `collect` entries): a line was written between two collections.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from backup.ledger import Entry
+from backup.restic import Snapshot
+
+SKEW = timedelta(minutes=10)
+"""How far clocks may be apart."""
+
+
+@dataclass(frozen=True)
+class Dated:
+    """A backup with a snapshot, by its ledger. time: its start, or what it can have been if it says otherwise."""
+
+    entry: Entry
+    time: datetime
+    wrong: str
+    """Why its times cannot be true; empty if they can."""
+    future: bool
+    """It claims to be later than it can be (else: earlier)."""
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A snapshot, listed or recorded, whose date cannot be true."""
+
+    id: str
+    why: str
+    future: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What of the ledger is there, what is not, and what is there besides. Snapshots go by the ledger's ids."""
+
+    there: dict[str, Snapshot]
+    """By the id in the ledger, what is listed: that very snapshot, or what was copied from it."""
+    backups: tuple[Dated, ...]
+    """All backups with a snapshot, in the ledger's order."""
+    gone: tuple[Entry, ...]
+    """Those of them that are not listed, and that retention did not remove nor an admin vouch for."""
+    odd: tuple[Odd, ...]
+    """Back-dated, from the future, or in no ledger."""
+    unfinished: tuple[Snapshot, ...]
+    """Listed, made by a run that was killed before it could write its end."""
+    pending: tuple[Snapshot, ...]
+    """Listed, and so new that its line may not have been collected."""
+
+    def good(self) -> list[Dated]:
+        """The complete backups that are there, oldest first."""
+        there = [one for one in self.backups if one.entry.outcome == "ok" and one.entry.snapshot in self.there]
+        return sorted(there, key=lambda one: one.time)
+
+
+def compare(
+    ledger: Sequence[Entry], control: Sequence[Entry], listed: Sequence[Snapshot], now: datetime, store: str = "vault"
+) -> Comparison:
+    """Holds a data set's ledger and what the control side did to a store against what that store lists."""
+    removed = settled_ids(control, "retain", store)
+    vouched = settled_ids(control, "accept")
+    backups = dated_backups(ledger, control, now)
+    by_id = {one.id: one for one in listed}
+    by_original = {one.original: one for one in reversed(listed)}
+    there: dict[str, Snapshot] = {}
+    for one in backups:
+        if found := by_id.get(one.entry.snapshot) or by_original.get(one.entry.snapshot):
+            there[one.entry.snapshot] = found
+    kept = tuple(one for one in backups if one.entry.snapshot not in removed)
+    gone = [one.entry for one in kept if one.entry.snapshot not in there.keys() | vouched]
+    odd = [
+        Odd(one.entry.snapshot, one.wrong, one.future)
+        for one in kept
+        if one.wrong and one.entry.snapshot not in vouched
+    ]
+    told = {one.id for one in odd}
+    dates = there.keys() - told - vouched
+    odd += [
+        different
+        for one in kept
+        if one.entry.snapshot in dates and (different := _another_date(one.entry, there[one.entry.snapshot]))
+    ]
+    known = {one.id for one in there.values()}
+    unfinished, pending = [], []
+    collected = max((one.written for one in (*ledger[-1:], *_collections(control)[-1:])), default=None)
+    for snapshot in listed:
+        if snapshot.id in known or {snapshot.id, snapshot.original} & vouched:
+            continue
+        if snapshot.time > now + SKEW:
+            odd.append(Odd(snapshot.id, f"is dated {_said(snapshot.time)}, which is yet to come", True))
+        elif _of_a_killed_run(snapshot, ledger):
+            unfinished.append(snapshot)
+        elif collected is None or snapshot.time > collected - SKEW:
+            pending.append(snapshot)
+        else:
+            odd.append(Odd(snapshot.id, f"is dated {_said(snapshot.time)}, and no ledger knows of it", False))
+    return Comparison(there, tuple(backups), tuple(gone), tuple(odd), tuple(unfinished), tuple(pending))
+
+
+def dated_backups(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> list[Dated]:
+    """The backups with a snapshot, each with the time that it can have been made at."""
+    collections = _collections(control)
+    numbers = [one.upto for one in collections]
+    found = []
+    earliest: datetime | None = None
+    for entry in ledger:
+        first = bisect_left(numbers, entry.seq)
+        latest = collections[first].start if first < len(collections) else now
+        if first and (earliest is None or collections[first - 1].start > earliest):
+            earliest = collections[first - 1].start
+        wrong, future, time = "", False, entry.start
+        if max(entry.start, entry.written) > latest + SKEW:
+            wrong, future, time = f"claims {_said(entry.written)}, but was there by {_said(latest)}", True, latest
+        elif earliest and entry.written < earliest - SKEW:
+            wrong, time = f"claims {_said(entry.written)}, but was written after {_said(earliest)}", earliest
+        elif earliest is None or entry.written > earliest:
+            earliest = entry.written
+        if entry.kind == "backup" and entry.snapshot:
+            found.append(Dated(entry, time, wrong, future))
+    return found
+
+
+def settled_ids(control: Sequence[Entry], kind: str, store: str = "") -> set[str]:
+    """The snapshots that entries of a kind name, of one store or of all. A started removal may have removed already."""
+    return {one for entry in control if entry.kind == kind and store in ("", entry.store) for one in entry.ids}
+
+
+def _collections(control: Sequence[Entry]) -> list[Entry]:
+    return [entry for entry in control if entry.kind == "collect"]
+
+
+def _another_date(entry: Entry, snapshot: Snapshot) -> Odd | None:
+    early = snapshot.time < entry.start - SKEW
+    if not early and snapshot.time <= entry.written + SKEW:
+        return None
+    why = f"is dated {_said(snapshot.time)}, but its backup ran from {_said(entry.start)} to {_said(entry.written)}"
+    return Odd(entry.snapshot, why, not early)
+
+
+def _of_a_killed_run(snapshot: Snapshot, ledger: Sequence[Entry]) -> bool:
+    """Whether it was made after a start that was followed by no end with a snapshot, and before what came next."""
+    runs = [entry for entry in ledger if entry.kind == "backup"]
+    for index, entry in enumerate(runs):
+        if entry.outcome != "started" or snapshot.time < entry.start - SKEW:
+            continue
+        after = runs[index + 1] if index + 1 < len(runs) else None
+        if after is None or (not after.snapshot and snapshot.time <= after.written + SKEW):
+            return True
+    return False
+
+
+def _said(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M}"

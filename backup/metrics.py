@@ -1,0 +1,65 @@
+"""What status found, as a file for the textfile collector of Prometheus' node exporter; backup/alerts has the rules."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from backup.data_set import Kind
+from backup.status import Row
+from inventories.files import replace
+
+HELP = {
+    "mainstay_backup_status_time_seconds": "When the control side last looked at all data sets (Unix time).",
+    "mainstay_backup_last_good_time_seconds": "When the newest complete backup in the vault began (0: there is none).",
+    "mainstay_backup_rpo_seconds": "How old the newest complete backup may be.",
+    "mainstay_backup_size_bytes": "How much the newest complete backup holds.",
+    "mainstay_backup_files": "How many files the newest complete backup holds.",
+    "mainstay_backup_snapshots": "How many snapshots the vault lists.",
+    "mainstay_backup_read_ratio": "Share of the vault's packs that were read back within 30 days.",
+    "mainstay_backup_oldest_unread_time_seconds": "Since when the pack that waits longest was not read back.",
+    "mainstay_backup_copy_time_seconds": "When the newest backup in the second copy was made.",
+    "mainstay_backup_finding": "1 while a data set has this finding.",
+}
+
+
+def render(rows: Sequence[Row], now: datetime) -> str:
+    """The file's text. What is not known has no sample, a finding that is not there is 0."""
+    samples: dict[str, list[str]] = {name: [] for name in HELP}
+    for name, labels, value in _samples(rows, now):
+        shown = ",".join(f'{label}="{_escaped(word)}"' for label, word in labels.items())
+        samples[name].append(f"{name}{{{shown}}} {value:.15g}" if shown else f"{name} {value:.15g}")
+    lines = []
+    for name, said in HELP.items():
+        lines += [f"# HELP {name} {said}", f"# TYPE {name} gauge", *samples[name]]
+    return "\n".join(lines) + "\n"
+
+
+def write(path: Path, rows: Sequence[Row], now: datetime) -> None:
+    """Puts the file where the node exporter reads it, whole or not at all."""
+    replace(path, render(rows, now), 0o644)
+
+
+def _samples(rows: Sequence[Row], now: datetime) -> Iterator[tuple[str, dict[str, str], float]]:
+    yield "mainstay_backup_status_time_seconds", {}, now.timestamp()
+    for row in rows:
+        labels = {"host": row.plan.host, "plan": row.plan.name}
+        last = row.last_good
+        yield "mainstay_backup_last_good_time_seconds", labels, last.start.timestamp() if last else 0
+        yield "mainstay_backup_rpo_seconds", labels, row.plan.rpo_hours * 3600
+        if last:
+            yield "mainstay_backup_size_bytes", labels, last.bytes
+            yield "mainstay_backup_files", labels, last.files
+        if row.snapshots is not None:
+            yield "mainstay_backup_snapshots", labels, row.snapshots
+        if row.coverage:
+            yield "mainstay_backup_read_ratio", labels, row.coverage.share
+            yield "mainstay_backup_oldest_unread_time_seconds", labels, row.coverage.oldest.timestamp()
+        if row.newest_copy:
+            yield "mainstay_backup_copy_time_seconds", labels, row.newest_copy.timestamp()
+        found = {one.kind for one in row.findings}
+        for kind in Kind:
+            yield "mainstay_backup_finding", labels | {"finding": kind.word, "severity": kind.severity}, kind in found
+
+
+def _escaped(word: str) -> str:
+    return word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

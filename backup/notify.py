@@ -1,0 +1,238 @@
+"""Tells people when something begins to be wrong and when it ends, and nothing in between.
+
+Each channel has its own memory of what it was told: one that could not be reached is told at the next look. A message
+may come twice (a kill between sending and noting it), never not at all.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from backup.data_set import Finding
+from backup.status import clean
+from inventories.files import replace
+
+TIMEOUT_S = 10
+MAIL_TIMEOUT_S = 60
+PING_BODY_AT_MOST = 10_000
+"""Bytes that any server of healthchecks keeps of a ping."""
+
+Known = dict[str, dict[str, str]]
+"""Findings that a channel was told of, by a key, as `_facts` says them."""
+
+
+class NotTold(Exception):
+    """A channel did not take a message. Addresses are secrets: only the host is named."""
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Where to tell; an empty one is left out."""
+
+    webhook: str = ""
+    """A URL that takes a POST of JSON."""
+    mail: str = ""
+    """An address that the local sendmail delivers to."""
+    site: str = "mainstay"
+    """What the site is called, in subjects."""
+    sendmail: str = "/usr/sbin/sendmail"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What has begun to be wrong since a channel was last told, and what has ended."""
+
+    began: tuple[dict[str, str], ...]
+    ended: tuple[dict[str, str], ...]
+    left: int
+    """How many findings there are now."""
+
+    def __bool__(self) -> bool:
+        return bool(self.began or self.ended)
+
+    @property
+    def subject(self) -> str:
+        """A line."""
+        first, *more = self.began or self.ended
+        word = "" if self.began else "over: "
+        return f"{word}{first['data_set']}: {first['kind']}" + (f" and {len(more)} more" if more else "")
+
+    @property
+    def text(self) -> str:
+        """All of it, for people."""
+        lines = [f"{one['kind']}: {one['data_set']}: {one['what']}\n  {one['to_do']}" for one in self.began]
+        lines += [f"over: {one['kind']}: {one['data_set']}, since {one['since']}" for one in self.ended]
+        lines.append(f"{self.left} findings in all: mainstay backup status" if self.left else "All is well again.")
+        return "\n".join(lines) + "\n"
+
+
+def tell(found: Sequence[Finding], channels: Channels, state: Path, now: datetime) -> list[str]:
+    """Tells each channel what changed since it was last told. Returns what could not be told, and why."""
+    problems = []
+    with _alone(state):
+        told = _read(state)
+        for name, send in _senders(channels, now):
+            before = told.get(name, {})
+            current = _facts(found, before, now)
+            change = changes(before, current)
+            if not change:
+                continue
+            try:
+                send(change)
+            except NotTold as error:
+                problems.append(f"{name}: {error}; it is told at the next look")
+                continue
+            told[name] = current
+            replace(state, json.dumps(told, sort_keys=True, indent=1) + "\n", 0o600)
+    return problems
+
+
+def changes(before: Known, current: Known) -> Change:
+    """What is new, the worst first as it was found, and what is no more."""
+    return Change(
+        began=tuple(facts for key, facts in current.items() if key not in before),
+        ended=tuple(facts for key, facts in before.items() if key not in current),
+        left=len(current),
+    )
+
+
+def ping(url: str, signal: Literal["start", "ok", "fail"], words: str = "") -> None:
+    """Tells a dead man's switch (healthchecks: URL/start, URL, URL/fail) that work began, ended well or failed."""
+    address = urlsplit(url)
+    path = address.path.rstrip("/") + {"start": "/start", "ok": "", "fail": "/fail"}[signal]
+    body = words.encode("utf-8", "backslashreplace")[:PING_BODY_AT_MOST]
+    _post(urlunsplit(address._replace(path=path)), data=body)
+
+
+@contextmanager
+def watched(url: str, problem: Callable[[str], None]) -> Iterator[None]:
+    """Has work watched by a dead man's switch (none if url is empty). That it cannot be reached stops no work."""
+
+    def say(signal: Literal["start", "ok", "fail"], words: str = "") -> None:
+        try:
+            ping(url, signal, words)
+        except NotTold as error:
+            problem(f"dead man's switch: {error}")
+
+    if not url:
+        yield
+        return
+    say("start")
+    try:
+        yield
+    except BaseException as error:
+        say("fail", clean(str(error)) or type(error).__name__)
+        raise
+    say("ok")
+
+
+def _senders(channels: Channels, now: datetime) -> list[tuple[str, Callable[[Change], None]]]:
+    senders: list[tuple[str, Callable[[Change], None]]] = []
+    if channels.webhook:
+        senders.append(("webhook", lambda change: _post(channels.webhook, json=_payload(change, channels, now))))
+    if channels.mail:
+        senders.append(("mail", lambda change: _mail(change, channels)))
+    return senders
+
+
+def _payload(change: Change, channels: Channels, now: datetime) -> dict[str, Any]:
+    """`text` is what chat servers show; the rest is for programs."""
+    return {
+        "site": channels.site,
+        "time": now.isoformat(),
+        "state": "failing" if change.left else "ok",
+        "began": list(change.began),
+        "ended": list(change.ended),
+        "text": f"{channels.site}: {change.text}",
+    }
+
+
+def _mail(change: Change, channels: Channels) -> None:
+    message = EmailMessage()
+    message["To"] = channels.mail
+    message["Subject"] = f"[{channels.site}] {change.subject}"
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(change.text)
+    command = [channels.sendmail, "-i", "-t"]
+    try:
+        done = subprocess.run(
+            command, input=message.as_bytes(), capture_output=True, timeout=MAIL_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotTold(f"{channels.sendmail}: {type(error).__name__}") from None
+    if done.returncode:
+        said = clean(done.stderr.decode("utf-8", "backslashreplace").strip())
+        raise NotTold(f"{channels.sendmail} exited {done.returncode}: {said}")
+
+
+def _post(url: str, **content: Any) -> None:
+    """POSTs, again after a passing failure. A redirection is an error: it would leave the content behind."""
+    retry = Retry(
+        total=2,
+        backoff_factor=0.5,
+        status_forcelist=(429, 500, 502, 503, 504),
+        allowed_methods=None,
+        respect_retry_after_header=False,
+        raise_on_status=False,
+    )
+    host = urlsplit(url).hostname
+    try:
+        with requests.Session() as session:
+            session.mount(f"{urlsplit(url).scheme}://", HTTPAdapter(max_retries=retry))
+            answer = session.post(url, timeout=TIMEOUT_S, allow_redirects=False, **content)
+    except requests.RequestException as error:
+        raise NotTold(f"{host} did not answer ({type(error).__name__})") from None
+    if not answer.ok or answer.is_redirect:
+        raise NotTold(f"{host} answered {answer.status_code}")
+
+
+def _facts(found: Sequence[Finding], before: Known, now: datetime) -> Known:
+    facts: Known = {}
+    for one in found:
+        key = f"{one.data_set} {one.kind.word}"
+        facts.setdefault(
+            key,
+            {
+                "data_set": clean(one.data_set),
+                "kind": one.kind.word,
+                "severity": one.kind.severity,
+                "what": clean(one.what),
+                "to_do": clean(one.to_do),
+                "since": before.get(key, {}).get("since", now.isoformat(timespec="seconds")),
+            },
+        )
+    return facts
+
+
+def _read(state: Path) -> dict[str, Known]:
+    """What was told; nothing, if that is not known: then all is told again."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        told = json.loads(state.read_text())
+        if isinstance(told, dict) and all(isinstance(known, dict) for known in told.values()):
+            return told
+    return {}
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    state.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(state.with_name(f"{state.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

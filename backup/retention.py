@@ -1,0 +1,208 @@
+"""Which snapshots to keep, why, and when nothing may be removed at all. Pure: it removes nothing itself.
+
+The clock has no part in the choice: days, weeks and months are counted by the backups that there are. A plan that keeps
+seven daily ones keeps seven, however long ago the last was made.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from backup.coverage import damage
+from backup.expected import Comparison, Dated, compare
+from backup.ledger import Entry
+from backup.restic import Snapshot
+
+MAX_SHARE = 0.9
+"""Of all snapshots of a data set, the most that one run may remove, unless an admin says otherwise."""
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How many snapshots a plan declares to be kept: the last ones, and the last of each of so many days and so on."""
+
+    last: int
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+
+    def __post_init__(self) -> None:
+        if self.last < 1 or min(self.daily, self.weekly, self.monthly) < 0:
+            raise ValueError("keep: last must be 1 or more, the others 0 or more")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A listed snapshot, and what is to become of it."""
+
+    id: str
+    """As the repository lists it."""
+    recorded: str
+    """As the ledger knows it; empty if it does not."""
+    time: datetime
+    keep: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What a run would do. It may only be done if nothing is refused."""
+
+    data_set: str
+    verdicts: tuple[Verdict, ...]
+    """Every listed snapshot, oldest first."""
+    refused: tuple[str, ...]
+    """Why nothing may be removed, each with what to do."""
+
+    @property
+    def removals(self) -> list[Verdict]:
+        """The snapshots to remove; none if the run is refused."""
+        return [] if self.refused else [one for one in self.verdicts if not one.keep]
+
+    def dry(self) -> str:
+        """What would be done and why, a line a snapshot."""
+        keeps = sum(one.keep for one in self.verdicts)
+        does = "would keep" if self.refused else "keeps"
+        lines = [f"{self.data_set}: {does} {keeps} of {len(self.verdicts)} snapshots"]
+        for one in self.verdicts:
+            lines.append(f"  {'keep  ' if one.keep else 'remove'}  {one.id[:8]}  {one.time:%Y-%m-%d %H:%M}  {one.why}")
+        lines += [f"  refused: {why}" for why in self.refused]
+        return "\n".join(lines)
+
+
+def retention(
+    host: str,
+    plan: str,
+    keep: Keep,
+    ledger: Sequence[Entry],
+    control: Sequence[Entry],
+    listed: Sequence[Snapshot],
+    now: datetime,
+    *,
+    store: str = "vault",
+    disputed: str = "",
+    max_share: float = MAX_SHARE,
+) -> Retention:
+    """What retention does to a data set in one store. disputed: why its ledger is not to be believed, if so."""
+    found = compare(ledger, control, listed, now, store)
+    reasons = chosen([one for one in found.backups if one.entry.snapshot in found.there], keep)
+    verdicts = _verdicts(found, reasons, listed)
+    refused = _refusals(f"{host}:{plan}", found, control, now, store)
+    if disputed:
+        refused.insert(0, f"the host's ledger is disputed: {disputed}. Settle that first; see the findings of status.")
+    removals = sum(not one.keep for one in verdicts)
+    if removals > max_share * len(verdicts):
+        refused.append(
+            f"{removals} of {len(verdicts)} snapshots would go, more than {max_share:.0%}. "
+            "Look at each with --dry; if it is right, allow a larger share for this run."
+        )
+    return Retention(f"{host}:{plan}", tuple(verdicts), tuple(refused))
+
+
+def chosen(backups: Sequence[Dated], keep: Keep) -> dict[str, list[str]]:
+    """The backups to keep, by the ledger's ids, each with its reasons.
+
+    A complete backup stands for its day, week or month rather than a later incomplete one. Incomplete ones count for no
+    `last`, and stay while no complete one is newer.
+    """
+    order = sorted(backups, key=lambda one: (one.time, one.entry.seq), reverse=True)
+    reasons: dict[str, list[str]] = {}
+    complete = [one for one in order if one.entry.outcome == "ok"]
+    for number, one in enumerate(complete[: keep.last], 1):
+        reasons.setdefault(one.entry.snapshot, []).append("the last" if number == 1 else f"last {number}")
+    for one in order:
+        if one.entry.outcome == "ok":
+            break
+        reasons.setdefault(one.entry.snapshot, []).append("incomplete, and no complete one is newer")
+    for word, count, period in (
+        ("daily", keep.daily, _day),
+        ("weekly", keep.weekly, _week),
+        ("monthly", keep.monthly, _month),
+    ):
+        for number, one in enumerate(_newest_of_each(order, period)[:count], 1):
+            reasons.setdefault(one.entry.snapshot, []).append(f"{word} {number}")
+    return reasons
+
+
+def _newest_of_each(order: Sequence[Dated], period: Callable[[datetime], str]) -> list[Dated]:
+    """Of each period, newest first, its newest complete backup, or its newest if none is."""
+    found: dict[str, Dated] = {}
+    for one in order:
+        name = period(one.time)
+        if name not in found or (found[name].entry.outcome != "ok" and one.entry.outcome == "ok"):
+            found[name] = one
+    return list(found.values())
+
+
+def _day(time: datetime) -> str:
+    return f"{time:%Y-%m-%d}"
+
+
+def _week(time: datetime) -> str:
+    return f"{time:%G-%V}"
+
+
+def _month(time: datetime) -> str:
+    return f"{time:%Y-%m}"
+
+
+def _verdicts(found: Comparison, reasons: dict[str, list[str]], listed: Sequence[Snapshot]) -> list[Verdict]:
+    recorded = {snapshot.id: identity for identity, snapshot in found.there.items()}
+    times = {one.entry.snapshot: one.time for one in found.backups}
+    unfinished = {one.id for one in found.unfinished}
+    good = found.good()
+    newest = max((one.time for one in good), default=None)
+    verdicts = []
+    for one in listed:
+        known = recorded.get(one.id, "")
+        time = times.get(known, one.time)
+        if why := reasons.get(known):
+            keep, words = True, ", ".join(why)
+        elif known in times:
+            keep, words = False, "none of those that the plan keeps"
+        elif one.id in unfinished and newest and one.time < newest:
+            keep, words = False, "made by a run that was killed; a later backup is complete"
+        elif one.id in unfinished:
+            keep, words = True, "made by a run that was killed, and no complete one is newer"
+        else:
+            keep, words = True, "not in the ledger"
+        verdicts.append(Verdict(one.id, known, time, keep, words))
+    return sorted(verdicts, key=lambda verdict: (verdict.time, verdict.id))
+
+
+def _refusals(data_set: str, found: Comparison, control: Sequence[Entry], now: datetime, store: str) -> list[str]:
+    refused = []
+    if found.gone:
+        refused.append(
+            f"{_named([one.snapshot for one in found.gone])} must be there and {_be(found.gone)} not. "
+            f"Find out who removed what (`mainstay backup status`), then have them accepted by an admin."
+        )
+    for future, word in ((False, "back-dated"), (True, "from the future")):
+        if odd := [one for one in found.odd if one.future is future]:
+            refused.append(
+                f"{_named([one.id for one in odd])} {_be(odd)} {word}: {odd[0].why}. "
+                "Look at the host's clock and who was on it, then have them accepted by an admin."
+            )
+    good = found.good()
+    if not good:
+        refused.append(f"no complete backup is there. Run `mainstay backup run {data_set}`.")
+        return refused
+    newest = good[-1].entry
+    checks = [entry for entry in control if entry.kind == "check" and entry.store == store and entry.start <= now]
+    if not any(entry.outcome == "ok" and entry.start >= newest.written for entry in checks):
+        refused.append(f"the newest, {newest.snapshot[:8]}, is not verified. Run `mainstay backup verify {data_set}`.")
+    if found_damage := damage(control, store, good[0].time, now):
+        refused.append(
+            f"{found_damage}, and that is not yet mended. "
+            f"Follow the runbook 'verification failed', then run `mainstay backup verify {data_set}`."
+        )
+    return refused
+
+
+def _named(ids: Collection[str]) -> str:
+    shown = ", ".join(one[:8] for one in list(ids)[:5])
+    return f"{shown} and {len(ids) - 5} more" if len(ids) > 5 else shown
+
+
+def _be(things: Sequence[object]) -> str:
+    return "is" if len(things) == 1 else "are"

@@ -1,0 +1,235 @@
+"""What makes a data set be not as it should be, each with words on what happened and what to do. Pure."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from backup.coverage import WITHIN, coverage, damage
+from backup.data_set import DataSet, Kind, Plan
+from backup.expected import Comparison, Dated, settled_ids
+from backup.ledger import Entry
+
+INTERVALS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1)}
+GRACE = timedelta(hours=1)
+"""What jitter, a reboot or a deploy may add to an interval."""
+SILENT_AFTER = timedelta(hours=3)
+"""Hosts are asked for their ledger every hour."""
+COMPARED_WITHIN = timedelta(days=8)
+"""The source is compared with its newest snapshot every week."""
+RETAINED_WITHIN = timedelta(days=35)
+"""Retention is run by an admin every month."""
+COPIED_WITHIN = timedelta(hours=26)
+"""Backups are copied once a day."""
+HALVED_WITHIN = timedelta(days=7)
+"""A size is compared with the largest of that time before."""
+
+
+Told = Iterator[tuple[Kind, str, str]]
+"""What is wrong, what happened, what to do."""
+
+
+def of_the_host(one: DataSet, runs: Sequence[Entry], good: Sequence[Dated], now: datetime) -> Told:
+    """Whether its backups ran, in time and to their end."""
+    plan = one.plan
+    look = f"On {plan.host}: `journalctl -u mainstay-backup@{plan.name}`."
+    again = f"`mainstay backup run {plan.data_set}`"
+    if one.disputed:
+        yield (
+            Kind.DISPUTED,
+            f"the host's ledger contradicts what was collected from it: {one.disputed}",
+            "If the host was installed anew, give it its collected ledger back; if not, treat it as compromised. "
+            "Runbook 'host compromised'.",
+        )
+    if one.heard is None:
+        yield Kind.SILENT, "never answered", "Deploy its role; see whether it is up and reachable by SSH."
+    elif now - one.heard > SILENT_AFTER:
+        yield Kind.SILENT, f"last answered {ago(one.heard, now)}", "See whether it is up and reachable by SSH."
+    if not runs:
+        yield Kind.NEVER, "no backup was ever begun", f"Deploy its role, then {again}."
+        return
+    if not good and now - runs[0].start > timedelta(hours=plan.rpo_hours):
+        yield (
+            Kind.LATE,
+            f"no complete backup, {ago(runs[0].start, now)} after the first attempt",
+            f"{look} Then {again}.",
+        )
+    elif good and now - good[-1].time > timedelta(hours=plan.rpo_hours):
+        what = f"the newest complete backup is of {ago(good[-1].time, now)}, allowed are {plan.rpo_hours} h"
+        yield Kind.LATE, what, f"{look} Then {again}."
+    elif now - runs[-1].start > 2 * INTERVALS[plan.every] + GRACE:
+        what = f"runs {plan.every}, and the last began {ago(runs[-1].start, now)}"
+        yield Kind.MISSED, what, f"On {plan.host}: `systemctl status mainstay-backup@{plan.name}.timer`."
+    yield from _of_the_last_run(one, runs, good, now, look, again)
+
+
+def _of_the_last_run(
+    one: DataSet, runs: Sequence[Entry], good: Sequence[Dated], now: datetime, look: str, again: str
+) -> Told:
+    last = runs[-1]
+    if last.outcome == "started":
+        longest = max((run.entry.written - run.entry.start for run in good[-5:]), default=None)
+        limit = timedelta(hours=one.plan.rpo_hours)
+        if longest is not None:
+            limit = min(limit, GRACE + 5 * longest)
+        if now - last.start > limit:
+            usually = f", the longest of late took {span(longest)}" if longest is not None else ""
+            yield Kind.TOO_LONG, f"began {ago(last.start, now)} and has not ended{usually}", f"{look} Was it killed?"
+        if len(runs) == 1:
+            return
+        last = runs[-2]
+    if last.outcome == "started":
+        yield Kind.FAILED, f"the run of {ago(last.start, now)} was killed: it left no end", f"{look} Then {again}."
+    elif last.outcome in ("failed", "interrupted"):
+        why = f": {last.error}" if last.error else ""
+        yield Kind.FAILED, f"the run of {ago(last.start, now)} {_outcome(last)}{why}", f"{look} Then {again}."
+    elif last.outcome == "incomplete":
+        shown = "; ".join(f"{path}: {why}" for path, why in last.unread[:3]) or last.error
+        yield (
+            Kind.INCOMPLETE,
+            f"{last.unread_count} files could not be read: {shown}",
+            "Make them readable or exclude them in the role's recovery.py. The rest is saved.",
+        )
+
+
+def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
+    """Whether the vault lists what it must, and nothing else."""
+    if found is None:
+        yield (
+            Kind.UNLISTED,
+            "the vault could not be asked for its snapshots",
+            "See whether it is up, its disk and its certificate; if it is lost, runbook 'vault lost'.",
+        )
+        return
+    if found.gone:
+        yield (
+            Kind.GONE,
+            f"{len(found.gone)} snapshots are no longer in the vault: {named(e.snapshot for e in found.gone)}",
+            "Find out who could delete there. `mainstay backup restore` finds what the second copy has of them.",
+        )
+    for kind, odd in (
+        (Kind.BACK_DATED, [odd for odd in found.odd if not odd.future]),
+        (Kind.FUTURE, [odd for odd in found.odd if odd.future]),
+    ):
+        if odd:
+            yield (
+                kind,
+                f"{named(snapshot.id for snapshot in odd)}: {odd[0].why}",
+                f"Look at the clock of {one.plan.host} (`timedatectl`) and who was on it; an admin may accept them.",
+            )
+
+
+def of_sizes(plan: Plan, good: Sequence[Dated]) -> Told:
+    """Whether the newest complete backup suddenly holds less than half."""
+    if not good:
+        return
+    newest = good[-1].entry
+    before = [one.entry for one in good[:-1] if good[-1].time - one.time <= HALVED_WITHIN or one is good[-2]]
+    for word, now_is, was in (
+        ("bytes", newest.bytes, max((run.bytes for run in before), default=0)),
+        ("files", newest.files, max((run.files for run in before), default=0)),
+    ):
+        if now_is * 2 < was:
+            yield (
+                Kind.HALVED,
+                f"{now_is:,} {word}, after {was:,} within {HALVED_WITHIN.days} days before",
+                f"See what is missing on {plan.host}. If it was meant, this ends by itself.",
+            )
+            return
+
+
+def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
+    """Whether it was read back, compared and thinned out in time."""
+    verify = f"`mainstay backup verify {one.plan.data_set}`"
+    for store, where in (("vault", "the vault"), ("copy", "the second copy")):
+        if store == "copy" and not one.has_copy:
+            continue
+        if found := damage(one.control, store, since, now):
+            yield Kind.DAMAGED, f"{where}: {found}", f"Runbook 'verification failed', then {verify}."
+        read = coverage(one.control, store, since, now)
+        if read.overdue:
+            what = f"{where}: part {read.part[0]}/{read.part[1]} was not read for {span(now - read.oldest)}"
+            yield (
+                Kind.UNVERIFIED,
+                f"{what}, allowed are {WITHIN.days} days",
+                f"{verify}; is the control host's timer on?",
+            )
+    compared = [entry for entry in one.ledger if entry.kind == "verify" and entry.outcome != "interrupted"]
+    if compared and compared[-1].outcome not in ("ok", "started"):
+        yield (
+            Kind.DAMAGED,
+            f"the source is not as in its newest snapshot: {compared[-1].error or compared[-1].outcome}",
+            f"On {one.plan.host}: `journalctl -u mainstay-backup-verify@{one.plan.name}`, then {verify}.",
+        )
+    newest = max((entry.start for entry in compared if entry.outcome == "ok"), default=None)
+    if now - (newest or since) > COMPARED_WITHIN:
+        last = f"last {ago(newest, now)}" if newest else "never"
+        yield (
+            Kind.UNVERIFIED,
+            f"the source was compared with its snapshot {last}, allowed are {COMPARED_WITHIN.days} days",
+            f"On {one.plan.host}: `systemctl status mainstay-backup-verify@{one.plan.name}.timer`.",
+        )
+    retained = [
+        entry.start for entry in one.control if (entry.kind, entry.store, entry.outcome) == ("retain", "vault", "ok")
+    ]
+    if now - max(retained, default=since) > RETAINED_WITHIN:
+        last = f"last run {ago(max(retained), now)}" if retained else "never run"
+        yield (
+            Kind.UNRETAINED,
+            f"retention was {last}, allowed are {RETAINED_WITHIN.days} days",
+            f"An admin: `mainstay backup retain {one.plan.data_set} --dry`, then without.",
+        )
+
+
+def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, now: datetime) -> Told:
+    """Whether the second copy has what it must."""
+    again = f"`mainstay backup copy {one.plan.data_set}`"
+    if copied is None:
+        if good:
+            yield Kind.COPY_BEHIND, "the second copy could not be asked for its snapshots", f"{again} says why."
+        return
+    removed = settled_ids(one.control, "retain", "copy") | settled_ids(one.control, "accept")
+    once = {one for entry in one.control if entry.kind == "copy" and entry.outcome == "ok" for one in entry.ids}
+    if gone := once - removed - copied.there.keys():
+        yield (
+            Kind.GONE,
+            f"{len(gone)} snapshots are no longer in the second copy: {named(sorted(gone))}",
+            f"Find out who could delete there, then {again}.",
+        )
+    have = [dated.time for dated in good if dated.entry.snapshot in copied.there]
+    if missing := [
+        dated for dated in good if now - dated.time > COPIED_WITHIN and (not have or dated.time > max(have))
+    ]:
+        last = f"the newest there is of {ago(max(have), now)}" if have else "it has none"
+        yield (
+            Kind.COPY_BEHIND,
+            f"{len(missing)} of the complete backups {_be(missing)} not in the second copy; {last}",
+            f"{again}.",
+        )
+
+
+def named(ids: Iterator[str] | Sequence[str]) -> str:
+    """Snapshots in short, the first five."""
+    all_of_them = list(ids)
+    more = f" and {len(all_of_them) - 5} more" if len(all_of_them) > 5 else ""
+    return ", ".join(one[:8] for one in all_of_them[:5]) + more
+
+
+def ago(time: datetime, now: datetime) -> str:
+    """How long ago, as people say it."""
+    return f"{span(now - time)} ago" if time <= now else f"in {span(time - now)}"
+
+
+def span(length: timedelta) -> str:
+    """A length of time in its largest fitting unit."""
+    seconds = length.total_seconds()
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _be(things: Sequence[object]) -> str:
+    return "is" if len(things) == 1 else "are"
+
+
+def _outcome(entry: Entry) -> str:
+    return "was interrupted" if entry.outcome == "interrupted" else "failed"

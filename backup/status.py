@@ -1,0 +1,171 @@
+"""How all data sets are: plans, ledgers, repositories and the clock compared; as a table and as JSON.
+
+A finding lasts as long as what it tells of: it is there again at each look until it is mended.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from backup.coverage import Coverage, coverage, first_good
+from backup.data_set import DataSet, Finding, Kind, Plan
+from backup.expected import compare, dated_backups
+from backup.ledger import Entry
+from backup.rules import INTERVALS, ago, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
+
+
+@dataclass(frozen=True)
+class Row:
+    """A data set at a glance. Sizes in bytes; None: there is none, or it is not known."""
+
+    plan: Plan
+    last_good: Entry | None
+    """The newest complete backup that is in the vault (or, if that could not be asked, recorded)."""
+    next_due: datetime | None
+    running_since: datetime | None
+    coverage: Coverage | None
+    snapshots: int | None
+    newest_copy: datetime | None
+    """When the newest backup that is in the second copy was made."""
+    findings: tuple[Finding, ...]
+    """The worst first."""
+
+
+def status(data_sets: Sequence[DataSet], now: datetime) -> list[Row]:
+    """All data sets, in the order given."""
+    return [_row(one, now) for one in data_sets]
+
+
+def findings(rows: Sequence[Row]) -> list[Finding]:
+    """All that is wrong, the worst first."""
+    order = list(Kind)
+    return sorted((one for row in rows for one in row.findings), key=lambda one: order.index(one.kind))
+
+
+def exit_code(rows: Sequence[Row]) -> int:
+    """The worst finding's; 0 if there is none."""
+    return next((one.kind.exit_code for one in findings(rows)), 0)
+
+
+def _row(one: DataSet, now: datetime) -> Row:
+    runs = [entry for entry in one.ledger if entry.kind == "backup"]
+    since = first_good(runs)
+    found = compare(one.ledger, one.control, one.vault, now) if one.vault is not None else None
+    if found:
+        good = found.good()
+    else:
+        good = [dated for dated in dated_backups(one.ledger, one.control, now) if dated.entry.outcome == "ok"]
+    copied = compare(one.ledger, one.control, one.copy, now, "copy") if one.copy is not None else None
+    newest_copy = max((dated.time for dated in copied.good()), default=None) if copied else None
+    told = [
+        *of_the_host(one, runs, good, now),
+        *of_the_vault(one, found),
+        *of_sizes(one.plan, good),
+        *(of_checks(one, since, now) if since else ()),
+        *(of_the_copy(one, good, copied, now) if one.has_copy else ()),
+    ]
+    order = list(Kind)
+    return Row(
+        plan=one.plan,
+        last_good=good[-1].entry if good else None,
+        next_due=runs[-1].start + INTERVALS[one.plan.every] if runs else None,
+        running_since=runs[-1].start if runs and runs[-1].outcome == "started" else None,
+        coverage=coverage(one.control, "vault", since, now) if since else None,
+        snapshots=len(one.vault) if one.vault is not None else None,
+        newest_copy=newest_copy,
+        findings=tuple(
+            Finding(kind, one.plan.host, one.plan.name, what, to_do)
+            for kind, what, to_do in sorted(told, key=lambda finding: order.index(finding[0]))
+        ),
+    )
+
+
+def as_table(rows: Sequence[Row], now: datetime) -> Table:
+    """For people: a line a data set, its worst finding beside it."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("data set", "last good", "next", "size", "read back", "copy", "state"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        worst = row.findings[0] if row.findings else None
+        state = "[green]ok[/]"
+        if worst:
+            colour = "red" if worst.kind.severity == "critical" else "yellow"
+            words = ", ".join(dict.fromkeys(one.kind.word for one in row.findings))
+            state = f"[{colour}]{words}[/]"
+        table.add_row(
+            escape(clean(row.plan.data_set)),
+            ago(row.last_good.start, now) if row.last_good else "never",
+            "running" if row.running_since else ago(row.next_due, now) if row.next_due else "-",
+            size(row.last_good.bytes) if row.last_good else "-",
+            f"{row.coverage.share:.0%}" if row.coverage else "-",
+            ago(row.newest_copy, now) if row.newest_copy else "-",
+            state,
+        )
+    return table
+
+
+def as_text(rows: Sequence[Row]) -> str:
+    """The findings in plain words (no markup), the worst first, each with what to do."""
+    return "\n".join(
+        f"{one.kind.word}: {clean(one.data_set)}: {clean(one.what)}\n  {clean(one.to_do)}" for one in findings(rows)
+    )
+
+
+def as_json(rows: Sequence[Row], now: datetime) -> dict[str, Any]:
+    """For programs: all that the table shows, exact; times in ISO 8601, sizes in bytes."""
+    return {
+        "time": now.isoformat(),
+        "exit_code": exit_code(rows),
+        "data_sets": [
+            {
+                "host": row.plan.host,
+                "plan": row.plan.name,
+                "every": row.plan.every,
+                "rpo_hours": row.plan.rpo_hours,
+                "last_good": _iso(row.last_good.start) if row.last_good else None,
+                "snapshot": row.last_good.snapshot if row.last_good else None,
+                "bytes": row.last_good.bytes if row.last_good else None,
+                "files": row.last_good.files if row.last_good else None,
+                "next_due": _iso(row.next_due),
+                "running_since": _iso(row.running_since),
+                "snapshots": row.snapshots,
+                "read_back": row.coverage.share if row.coverage else None,
+                "oldest_unread": _iso(row.coverage.oldest) if row.coverage else None,
+                "newest_copy": _iso(row.newest_copy),
+                "findings": [
+                    {
+                        "kind": one.kind.word,
+                        "severity": one.kind.severity,
+                        "exit_code": one.kind.exit_code,
+                        "what": one.what,
+                        "to_do": one.to_do,
+                    }
+                    for one in row.findings
+                ],
+            }
+            for row in rows
+        ],
+    }
+
+
+def clean(said: str) -> str:
+    """Words that may come from a host, without what would steer a terminal."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in said)
+
+
+def size(number: int) -> str:
+    """Bytes in their largest fitting unit."""
+    amount = float(number)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def _iso(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None

@@ -1,0 +1,119 @@
+"""What must exist against what is listed: nothing that is gone, back-dated, ahead of time or slipped in goes unseen."""
+
+from dataclasses import replace
+
+from backup.expected import Comparison, compare
+from backup.ledger import Entry
+from backup.restic import Snapshot
+from tests.unit.ledgers import at, control, entry, failed, hours, identity, snapshot, started
+
+
+def numbered(*entries: Entry) -> list[Entry]:
+    return [replace(one, seq=number) for number, one in enumerate(entries, 1)]
+
+
+def collect(hour: float, upto: int) -> Entry:
+    return control(hour, "collect", took=0, upto=upto)
+
+
+def compared(ledger: list[Entry], listed: list[Snapshot], *done: Entry, now: float = 100) -> Comparison:
+    return compare(numbered(*ledger), done, listed, at(now))
+
+
+def odd(found: Comparison) -> list[tuple[str, bool]]:
+    return [(one.id, one.future) for one in found.odd]
+
+
+def test_all_as_it_should_be() -> None:
+    found = compared([started(0), entry(0), failed(1), entry(2)], [snapshot(0), snapshot(2)], collect(3, 4))
+    assert (found.gone, found.odd, found.unfinished, found.pending) == ((), (), (), ())
+    assert [one.time for one in found.good()] == [at(0), at(2)]
+
+
+def test_what_is_not_listed_is_gone() -> None:
+    found = compared([entry(0), entry(1, outcome="incomplete"), entry(2)], [snapshot(2)])
+    assert [one.snapshot for one in found.gone] == [identity(0), identity(1)]
+
+
+def test_what_retention_removed_or_began_to_remove_may_be_gone() -> None:
+    for outcome in ("ok", "started", "failed"):
+        done = control(5, "retain", ids=(identity(0),), outcome=outcome)
+        assert compared([entry(0)], [], done).gone == ()
+    elsewhere = control(5, "retain", ids=(identity(0),), store="copy")
+    assert len(compared([entry(0)], [], elsewhere).gone) == 1
+
+
+def test_what_an_admin_vouched_for_is_told_no_more() -> None:
+    vouched = control(5, "accept", ids=(identity(0), identity(1), identity(2)))
+    ledger = [entry(0), entry(1, start=at(99), end=at(99))]
+    found = compared(ledger, [snapshot(1), snapshot(2)], collect(2, 2), vouched)
+    assert (found.gone, found.odd) == ((), ())
+
+
+def test_a_copy_of_a_copy_still_is_what_it_was_copied_from() -> None:
+    found = compared([entry(0)], [snapshot(0, id="c" * 64, original=identity(0))])
+    assert found.gone == ()
+    assert found.there[identity(0)].id == "c" * 64
+
+
+def test_a_snapshot_that_claims_to_be_another_is_not_taken_for_it() -> None:
+    forged = snapshot(-500, id="c" * 64, original=identity(0))
+    found = compared([entry(0), entry(1)], [forged, snapshot(0), snapshot(1)], collect(2, 2))
+    assert found.there[identity(0)].id == identity(0)
+    assert odd(found) == [("c" * 64, False)]
+
+
+def test_a_back_dated_snapshot_is_seen_with_or_without_a_line() -> None:
+    slipped_in = snapshot(-500)
+    found = compared([entry(0), entry(1)], [slipped_in, snapshot(0), snapshot(1)], collect(2, 2))
+    assert odd(found) == [(identity(-500), False)]
+    assert "no ledger knows" in found.odd[0].why
+    other_date = snapshot(1, time=at(-500))
+    found = compared([entry(0), entry(1)], [snapshot(0), other_date], collect(2, 2))
+    assert odd(found) == [(identity(1), False)]
+    line = entry(-500)
+    found = compared([entry(0), line], [slipped_in, snapshot(0)], collect(1, 1), collect(2, 2))
+    assert odd(found) == [(identity(-500), False)]
+    assert found.backups[1].time == at(1)
+
+
+def test_a_clock_that_went_back_is_seen_without_any_collection() -> None:
+    found = compared([entry(10), entry(5)], [snapshot(10), snapshot(5)])
+    assert odd(found) == [(identity(5), False)]
+
+
+def test_a_snapshot_from_the_future_is_seen_with_or_without_a_line() -> None:
+    found = compared([entry(0)], [snapshot(0), snapshot(200)])
+    assert odd(found) == [(identity(200), True)]
+    found = compared([entry(200)], [snapshot(200)])
+    assert odd(found) == [(identity(200), True)]
+    assert found.backups[0].time == at(100)
+    later = compared([entry(200), entry(50)], [snapshot(200), snapshot(50)], collect(3, 1), collect(51, 2), now=300)
+    assert odd(later) == [(identity(200), True)]
+    assert [one.time for one in later.backups] == [at(3), at(50)]
+
+
+def test_clocks_may_differ_a_little() -> None:
+    ledger = [entry(0), entry(1)]
+    done = (collect(0.05, 1), collect(1.2, 2))
+    near = [snapshot(0, time=at(0) - hours(0.1)), snapshot(1, time=at(1) + hours(0.2))]
+    assert compared(ledger, near, *done).odd == ()
+
+
+def test_a_long_run_that_was_under_way_at_a_collection_is_not_back_dated() -> None:
+    found = compared([started(0), entry(0, took=30)], [snapshot(0)], collect(10, 1), collect(31, 2))
+    assert found.odd == ()
+
+
+def test_a_snapshot_of_a_killed_run_is_known_by_its_start() -> None:
+    for after in ([], [started(1)], [started(0.5), failed(0.5)], [failed(0)]):
+        ledger = [started(-1), entry(-1), started(0), *after, started(5), entry(5)]
+        found = compared(ledger, [snapshot(-1), snapshot(0), snapshot(5)], collect(6, 9))
+        assert [one.id for one in found.unfinished] == [identity(0)]
+        assert found.odd == ()
+
+
+def test_a_snapshot_newer_than_the_collected_ledger_is_waited_for() -> None:
+    found = compared([entry(0)], [snapshot(0), snapshot(5)], collect(1, 1))
+    assert ([one.id for one in found.pending], found.odd) == ([identity(5)], ())
+    assert [one.id for one in compared([], [snapshot(5)]).pending] == [identity(5)]

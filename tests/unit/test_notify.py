@@ -1,0 +1,257 @@
+"""People are told of what begins and what ends, once; a channel that is down is told later."""
+
+import json
+import threading
+from collections.abc import Iterator
+from email import message_from_bytes
+from email.policy import default
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from backup import notify
+from backup.data_set import Finding, Kind
+from backup.notify import Channels, NotTold, ping, tell, watched
+from tests.unit.ledgers import at
+
+GONE = Finding(Kind.GONE, "release-1", "release", "1 snapshots are no longer in the vault: abc", "Find out who.")
+LATE = Finding(Kind.LATE, "web-1", "web", "the newest complete backup is of 2 days ago", "Run it.")
+
+
+class Server(ThreadingHTTPServer):
+    """Remembers what was POSTed, and answers with the next of `answers`, or 200."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, bytes]] = []
+        self.answers: list[int] = []
+        super().__init__(("127.0.0.1", 0), Answer)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def messages(self) -> list[dict[str, object]]:
+        return [json.loads(body) for _, body in self.got]
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        self.server.got.append((self.path, self.rfile.read(int(self.headers["Content-Length"] or 0))))
+        code = self.server.answers.pop(0) if self.server.answers else 200
+        self.send_response(code)
+        if 300 <= code < 400:
+            self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state/told.json"
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Path:
+    return tmp_path / "outbox"
+
+
+@pytest.fixture
+def channels(server: Server, tmp_path: Path, outbox: Path) -> Channels:
+    """A webhook, and a sendmail that puts what it is given into a folder, with its arguments."""
+    outbox.mkdir()
+    program = tmp_path / "sendmail"
+    program.write_text(
+        f"#!/bin/sh\n[ -e {outbox}/down ] && {{ echo no smarthost >&2; exit 75; }}\nn=$(ls {outbox} | wc -l)\n"
+        f'echo "$@" > {outbox}/$n.arguments; cat > {outbox}/$n.mail\n'
+    )
+    program.chmod(0o755)
+    return Channels(f"{server.url}/hook/secret", "ops@example.org", "prod", str(program))
+
+
+def mails(outbox: Path) -> list[tuple[str, str]]:
+    """Subjects and texts, in order."""
+    found = []
+    for path in sorted(outbox.glob("*.mail"), key=lambda path: int(path.stem)):
+        message = message_from_bytes(path.read_bytes(), policy=default)
+        body = message.get_body()
+        assert body
+        found.append((str(message["Subject"]), body.get_content()))
+    return found
+
+
+def test_only_what_begins_and_what_ends_is_told(server: Server, channels: Channels, state: Path, outbox: Path) -> None:
+    for hour, found in enumerate([[], [], [GONE], [GONE], [GONE, LATE], [LATE], [LATE], [], []]):
+        assert tell(found, channels, state, at(hour)) == []
+    began_ended = [(message["began"], message["ended"]) for message in server.messages()]
+    told = [([one["kind"] for one in began], [one["kind"] for one in ended]) for began, ended in began_ended]  # type: ignore[attr-defined]
+    assert told == [
+        (["snapshot gone"], []),
+        (["late"], []),
+        ([], ["snapshot gone"]),
+        ([], ["late"]),
+    ]
+    assert [message["state"] for message in server.messages()] == ["failing", "failing", "failing", "ok"]
+    assert [subject for subject, _ in mails(outbox)] == [
+        "[prod] release-1:release: snapshot gone",
+        "[prod] web-1:web: late",
+        "[prod] over: release-1:release: snapshot gone",
+        "[prod] over: web-1:web: late",
+    ]
+    texts = [text for _, text in mails(outbox)]
+    assert "Find out who." in texts[0]
+    assert "since 2026-11-25T14:00:00+00:00" in texts[2]
+    assert texts[3].endswith("All is well again.\n")
+    assert (outbox / "0.arguments").read_text() == "-i -t\n"
+
+
+def test_the_message_says_what_and_what_to_do(server: Server, channels: Channels, state: Path) -> None:
+    tell([GONE], channels, state, at(0))
+    [(path, body)] = server.got
+    assert path == "/hook/secret"
+    message = json.loads(body)
+    assert message["began"] == [
+        {
+            "data_set": "release-1:release",
+            "kind": "snapshot gone",
+            "severity": "critical",
+            "what": GONE.what,
+            "to_do": GONE.to_do,
+            "since": "2026-11-25T12:00:00+00:00",
+        }
+    ]
+    assert message["text"].startswith("prod: snapshot gone: release-1:release: 1 snapshots")
+    assert (message["site"], message["time"]) == ("prod", "2026-11-25T12:00:00+00:00")
+
+
+def test_other_words_about_the_same_are_no_news(server: Server, channels: Channels, state: Path) -> None:
+    for hour, days in enumerate((2, 3)):
+        tell([Finding(Kind.LATE, "web-1", "web", f"of {days} days ago", "Run it.")], channels, state, at(hour))
+    assert len(server.got) == 1
+
+
+def test_a_channel_that_is_down_is_told_later_and_the_other_at_once(
+    server: Server, channels: Channels, state: Path, outbox: Path
+) -> None:
+    server.answers = [404]
+    [problem] = tell([GONE], channels, state, at(0))
+    assert problem == "webhook: 127.0.0.1 answered 404; it is told at the next look"
+    assert len(mails(outbox)) == 1
+    assert tell([GONE], channels, state, at(1)) == []
+    assert len(mails(outbox)) == 1
+    assert [len(message["began"]) for message in server.messages()] == [1, 1]  # type: ignore[arg-type]
+    (outbox / "down").touch()
+    [problem] = tell([], channels, state, at(2))
+    assert problem.startswith("mail: ")
+    assert "exited 75: no smarthost" in problem
+    (outbox / "down").unlink()
+    assert tell([], channels, state, at(3)) == []
+    assert [subject for subject, _ in mails(outbox)][-1] == "[prod] over: release-1:release: snapshot gone"
+
+
+def test_a_passing_failure_is_tried_again(server: Server, channels: Channels, state: Path) -> None:
+    server.answers = [503, 429]
+    assert tell([GONE], channels, state, at(0)) == []
+    assert len(server.got) == 3
+
+
+def test_a_redirection_is_not_taken_for_delivery(server: Server, channels: Channels, state: Path) -> None:
+    server.answers = [302]
+    assert "answered 302" in tell([GONE], channels, state, at(0))[0]
+    assert [path for path, _ in server.got] == ["/hook/secret"]
+
+
+def test_a_secret_address_is_in_no_problem(channels: Channels, state: Path, server: Server) -> None:
+    server.shutdown()
+    server.server_close()
+    [problem] = tell([GONE], channels, state, at(0))
+    assert "127.0.0.1 did not answer" in problem
+    assert "secret" not in problem
+
+
+def test_a_sendmail_that_is_not_there_is_told(state: Path) -> None:
+    assert tell([GONE], Channels(mail="ops@example.org", sendmail="/nowhere"), state, at(0)) == [
+        "mail: /nowhere: FileNotFoundError; it is told at the next look"
+    ]
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"webhook": 1}'])
+def test_a_damaged_memory_tells_all_again(server: Server, channels: Channels, state: Path, damaged: str) -> None:
+    tell([GONE], channels, state, at(0))
+    state.write_text(damaged)
+    assert tell([GONE], channels, state, at(1)) == []
+    assert len(server.got) == 2
+    tell([GONE], channels, state, at(2))
+    assert len(server.got) == 2
+
+
+def test_a_kill_after_sending_may_tell_twice_but_never_not_at_all(
+    server: Server, channels: Channels, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notify, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tell([GONE], channels, state, at(0))
+    monkeypatch.undo()
+    tell([GONE], channels, state, at(1))
+    assert len(server.got) == 2
+    assert state.stat().st_mode & 0o777 == 0o600
+
+
+def test_words_of_a_host_make_no_header(channels: Channels, state: Path, outbox: Path) -> None:
+    evil = Finding(Kind.FAILED, "release-1\nBcc: all@example.org", "x", "\udce9\n.\n", "")
+    assert tell([evil], channels, state, at(0)) == []
+    [(subject, text)] = mails(outbox)
+    assert subject == "[prod] release-1\\nBcc: all@example.org:x: failed"
+    assert "\\udce9\\n.\\n" in text
+
+
+def test_no_channel_no_word(state: Path) -> None:
+    assert tell([GONE], Channels(), state, at(0)) == []
+    assert not state.exists()
+
+
+@pytest.mark.parametrize(("end", "path"), [("", "/ping/1"), ("/", "/ping/1"), ("?create=1", "/ping/1")])
+def test_pings_are_those_of_healthchecks(server: Server, end: str, path: str) -> None:
+    query = end if end.startswith("?") else ""
+    for signal in ("start", "ok", "fail"):
+        ping(f"{server.url}/ping/1{end}", signal, "x" * 20_000)
+    assert [where for where, _ in server.got] == [f"{path}/start{query}", f"{path}{query}", f"{path}/fail{query}"]
+    assert {len(body) for _, body in server.got} == {10_000}
+
+
+def test_a_ping_that_is_not_taken_is_an_error(server: Server) -> None:
+    server.answers = [404]
+    with pytest.raises(NotTold, match=r"127\.0\.0\.1 answered 404"):
+        ping(f"{server.url}/secret", "ok")
+
+
+def test_work_is_watched_from_start_to_end(server: Server) -> None:
+    problems: list[str] = []
+    with watched(f"{server.url}/p", problems.append):
+        assert [path for path, _ in server.got] == ["/p/start"]
+    with pytest.raises(ValueError, match="broken"), watched(f"{server.url}/p", problems.append):
+        raise ValueError("broken")
+    assert server.got == [("/p/start", b""), ("/p", b""), ("/p/start", b""), ("/p/fail", b"broken")]
+    server.answers = [404, 404]
+    with watched(f"{server.url}/p", problems.append):
+        pass
+    assert problems == ["dead man's switch: 127.0.0.1 answered 404"] * 2
+    with watched("", problems.append):
+        pass
+    assert len(server.got) == 6

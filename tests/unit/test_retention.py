@@ -1,0 +1,231 @@
+"""Retention keeps what a plan declares, whatever clocks say, and removes nothing when anything is amiss."""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from backup.expected import Dated
+from backup.ledger import Entry
+from backup.restic import Snapshot
+from backup.retention import Keep, Retention, chosen, retention
+from tests.unit.ledgers import NOON, at, control, entry, identity, snapshot, started
+
+KEEP = Keep(last=3, daily=7, weekly=4, monthly=6)
+DAYS = [24.0 * day for day in range(100)]
+
+
+def run(
+    days: list[float] = DAYS, keep: Keep = KEEP, *, listed: list[Snapshot] | None = None, now: float = 2400, **more: Any
+) -> Retention:
+    """On a ledger of good backups at these hours, the newest of them verified."""
+    ledger = more.pop("ledger", [entry(hour) for hour in days])
+    done = more.pop("control", [control(2390, "check", part=(1, 20))])
+    there = [snapshot(hour) for hour in days] if listed is None else listed
+    return retention("release-1", "release", keep, ledger, done, there, at(now), **more)
+
+
+def kept(found: Retention) -> list[str]:
+    return [one.recorded for one in found.verdicts if one.keep]
+
+
+def as_dated(ledger: list[Entry]) -> list[Dated]:
+    return [Dated(one, one.start, "", False) for one in ledger]
+
+
+def test_days_weeks_and_months_are_kept_as_the_plan_declares() -> None:
+    found = run()
+    assert found.refused == ()
+    days = sorted({(NOON + timedelta(hours=hour)).date() for hour in DAYS}, reverse=True)
+    weeks = list({day.isocalendar()[:2]: day for day in reversed(days)}.values())[::-1][:4]
+    months = list({(day.year, day.month): day for day in reversed(days)}.values())[::-1][:6]
+    wanted = {*days[:7], *weeks, *months}
+    assert {one.time.date() for one in found.verdicts if one.keep} == wanted
+    assert len(found.removals) == len(DAYS) - len(wanted)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_kept_holds_what_was_declared_for_any_history(seed: int) -> None:
+    chance = random.Random(seed)
+    hours = sorted(chance.sample(range(3000), chance.randint(1, 150)))
+    keep = Keep(chance.randint(1, 4), chance.randint(0, 8), chance.randint(0, 5), chance.randint(0, 13))
+    ledger = [entry(hour, outcome=chance.choice(["ok", "ok", "incomplete"])) for hour in hours]
+    reasons = chosen(as_dated(ledger), keep)
+    ok = [one for one in ledger if one.outcome == "ok"]
+    assert {one.snapshot for one in ok[-keep.last :]} <= reasons.keys()
+    for count, period in ((keep.daily, "%Y-%m-%d"), (keep.weekly, "%G-%V"), (keep.monthly, "%Y-%m")):
+        names = {f"{one.start:{period}}" for one in ledger if one.snapshot in reasons}
+        assert set(sorted({f"{one.start:{period}}" for one in ledger})[-count:] if count else []) <= names
+    again = chosen(as_dated([one for one in ledger if one.snapshot in reasons]), keep)
+    assert again.keys() == reasons.keys()
+    assert len(reasons) <= keep.last + keep.daily + keep.weekly + keep.monthly + sum(
+        one.outcome != "ok" for one in ledger
+    )
+
+
+def test_an_incomplete_backup_pushes_out_no_complete_one() -> None:
+    ledger = [
+        entry(0),
+        entry(1, outcome="incomplete"),
+        entry(1.5),
+        entry(2, outcome="incomplete"),
+        entry(30, outcome="incomplete"),
+        entry(31, outcome="incomplete"),
+    ]
+    reasons = chosen(as_dated(ledger), Keep(last=1, daily=2))
+    assert reasons == {
+        identity(1.5): ["the last", "daily 2"],
+        identity(2): ["incomplete, and no complete one is newer"],
+        identity(30): ["incomplete, and no complete one is newer"],
+        identity(31): ["incomplete, and no complete one is newer", "daily 1"],
+    }
+
+
+def test_the_clock_decides_nothing() -> None:
+    soon = run(now=2400)
+    years_later = run(now=99_999, control=[control(99_990, "check")])
+    assert kept(soon) == kept(years_later)
+    assert years_later.refused == ()
+
+
+def test_a_missing_snapshot_stops_it() -> None:
+    found = run(listed=[snapshot(hour) for hour in DAYS if hour != 240])
+    assert found.removals == []
+    assert f"{identity(240)[:8]} must be there and is not" in found.refused[0]
+    assert "accepted by an admin" in found.refused[0]
+    vouched = [control(2395, "accept", ids=(identity(240),)), control(2390, "check")]
+    assert run(listed=[snapshot(hour) for hour in DAYS if hour != 240], control=vouched).refused == ()
+
+
+def test_what_was_removed_before_is_not_missed() -> None:
+    first = run()
+    left = [one for one in (snapshot(hour) for hour in DAYS) if one.id in kept(first)]
+    done = [control(2390, "check"), control(2391, "retain", ids=tuple(one.recorded for one in first.removals))]
+    again = run(listed=left, control=done)
+    assert (again.refused, again.removals) == ((), [])
+
+
+def test_a_run_that_was_cut_short_is_finished_by_the_next() -> None:
+    first = run()
+    ids = tuple(one.recorded for one in first.removals)
+    done = [control(2390, "check"), control(2391, "retain", outcome="started", ids=ids)]
+    left = [one for one in (snapshot(hour) for hour in DAYS) if one.id not in ids[:40]]
+    again = run(listed=left, control=done)
+    assert [one.recorded for one in again.removals] == list(ids[40:])
+    larger = run(listed=left, control=done, keep=Keep(last=100))
+    assert larger.removals == []
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (snapshot(-5000), "is back-dated"),
+        (snapshot(5000), "is from the future"),
+    ],
+)
+def test_a_date_that_cannot_be_true_stops_it(odd: Snapshot, words: str) -> None:
+    done = [control(2389, "collect", upto=100), control(2390, "check")]
+    ledger = [entry(hour) for hour in DAYS]
+    found = run(ledger=ledger, listed=[odd, *map(snapshot, DAYS)], control=done)
+    assert found.removals == []
+    assert words in found.refused[0]
+
+
+def test_snapshots_dated_ahead_push_nothing_out() -> None:
+    """Ten that claim to be of next year, once accepted, count as of the day they were first seen."""
+    ahead = [9000.0 + 24 * day for day in range(10)]
+    ledger = [entry(hour) for hour in DAYS] + [entry(hour) for hour in ahead]
+    ledger = [Entry(**(vars(one) | {"seq": number})) for number, one in enumerate(ledger, 1)]
+    done = [control(2388, "collect", upto=100), control(2389, "collect", upto=110), control(2390, "check")]
+    listed = [*map(snapshot, DAYS), *map(snapshot, ahead)]
+    refused = run(ledger=ledger, listed=listed, control=done)
+    assert "from the future" in refused.refused[0]
+    vouched = control(2391, "accept", ids=tuple(map(identity, ahead)))
+    allowed = run(ledger=ledger, listed=listed, control=[*done, vouched], keep=Keep(last=1, daily=7), now=9999)
+    assert "is not verified" in allowed.refused[0]
+    assert {one.time.date() for one in allowed.verdicts if one.keep and one.time < at(2388)} == {
+        at(hour).date() for hour in DAYS[-6:]
+    }
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        [],
+        [control(2390, "check", outcome="failed")],
+        [control(2390, "check", outcome="started")],
+        [control(2390, "check", store="copy")],
+        [control(2376, "check")],
+        [control(2500, "check")],
+    ],
+)
+def test_a_newest_snapshot_that_is_not_verified_stops_it(done: list[Entry]) -> None:
+    found = run(control=done)
+    assert found.removals == []
+    assert found.refused == (
+        f"the newest, {identity(2376)[:8]}, is not verified. Run `mainstay backup verify release-1:release`.",
+    )
+
+
+@pytest.mark.parametrize("part", [(3, 20), None])
+def test_damage_that_is_not_mended_stops_it(part: tuple[int, int] | None) -> None:
+    good, damaged = control(2389, "check"), control(2390, "check", part=part, outcome="damaged", error="pack abc")
+    found = run(control=[good, damaged])
+    assert found.removals == []
+    assert "damage was found" in found.refused[0]
+    assert "pack abc" in found.refused[0]
+    assert run(control=[good, damaged, control(2391, "check", part=part)]).refused == ()
+
+
+def test_removing_more_than_a_share_stops_it() -> None:
+    found = run(keep=Keep(last=1))
+    assert found.removals == []
+    assert "99 of 100 snapshots would go, more than 90%" in found.refused[0]
+    assert len(run(keep=Keep(last=1), max_share=0.99).removals) == 99
+
+
+def test_a_disputed_ledger_stops_it() -> None:
+    found = run(disputed="line 3: history was rewritten")
+    assert found.removals == []
+    assert "line 3: history was rewritten" in found.refused[0]
+
+
+def test_no_complete_backup_stops_it() -> None:
+    found = run(ledger=[entry(0, outcome="incomplete")], listed=[snapshot(0)])
+    assert "no complete backup is there" in found.refused[0]
+    assert "no complete backup is there" in run([]).refused[0]
+
+
+def test_what_no_ledger_knows_is_never_removed() -> None:
+    pending = snapshot(2399)
+    found = run(listed=[*map(snapshot, DAYS), pending])
+    assert found.refused == ()
+    assert next(one for one in found.verdicts if one.id == pending.id).why == "not in the ledger"
+    assert pending.id not in {one.id for one in found.removals}
+
+
+def test_the_remains_of_a_killed_run_go_once_a_later_one_is_complete() -> None:
+    ledger = [entry(0), started(1), started(2), entry(2)]
+    listed = [snapshot(0), snapshot(1), snapshot(2)]
+    done = [control(3, "check")]
+    assert [one.id for one in run(ledger=ledger, listed=listed, control=done, now=4).removals] == [identity(1)]
+    found = run(ledger=ledger[:2], listed=listed[:2], control=done, now=4)
+    assert found.removals == []
+
+
+def test_a_dry_run_says_why_for_each_snapshot() -> None:
+    text = run([0.0, 24.0, 48.0], Keep(last=1, monthly=1)).dry().splitlines()
+    assert text == [
+        "release-1:release: keeps 1 of 3 snapshots",
+        f"  remove  {identity(0)[:8]}  2026-11-25 12:00  none of those that the plan keeps",
+        f"  remove  {identity(24)[:8]}  2026-11-26 12:00  none of those that the plan keeps",
+        f"  keep    {identity(48)[:8]}  2026-11-27 12:00  the last, monthly 1",
+    ]
+    assert "would keep" in run(disputed="line 3").dry()
+
+
+def test_a_plan_that_keeps_nothing_is_refused() -> None:
+    for numbers in ((0, 7, 0, 0), (1, -1, 0, 0)):
+        with pytest.raises(ValueError, match="keep: last must be 1 or more"):
+            Keep(*numbers)
