@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,8 +26,7 @@ LAB = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-vault"
 VAULT, ROOTED, VICTIM = "vault-1", "web-1", "release-1"
 OWN, OTHER = f"/{ROOTED}/web", f"/{VICTIM}/release"
 REPOSITORIES = "/srv/vault/repositories"
-QUOTA_PERCENT = 1
-QUOTA = 10 * 2**30 * QUOTA_PERCENT // 100
+QUOTA_PERCENT = 50
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Vault:
         return converge(self.inventory, name)
 
     def ssh(self, host: str, command: str, stdin: bytes = b"") -> str:
-        words = ["ssh", "-F", str(self.folder / "ssh_config"), host, "sudo", "sh", "-ec", f"'{command}'"]
+        words = ["ssh", "-F", str(self.folder / "ssh_config"), host, "sudo", "sh", "-ec", shlex.quote(command)]
         done = subprocess.run(words, input=stdin, capture_output=True, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout.decode()}{done.stderr.decode()}"
         return done.stdout.decode()

@@ -14,10 +14,15 @@ from roles.common.volume_plan import unit_name
 from roles.vault.settings import ADMIN, APPEND, CONTROL, LOOPBACK, PORTS, Settings
 from roles.vault.users import users
 
-OWNER = "vault"
-RESERVED_PERCENT = 5
-"""What no file of hosts may take, however it is counted: of ext4's blocks, for the admins' listener and root."""
-VERIFY = "systemd-analyze verify vault@append.service vault@admin.service vault-recount.timer"
+OWNER, ROOM = "vault", "vault-room"
+"""Whose the repositories are; whose group may write where the quota ends."""
+OPTIONS = {
+    APPEND: f"OPTIONS=--listen :{PORTS[APPEND]} --append-only --private-repos\n",
+    CONTROL: f"OPTIONS=--listen :{PORTS[CONTROL]} --append-only\n",
+    ADMIN: f"OPTIONS=--listen {LOOPBACK}:{PORTS[ADMIN]}\n",
+}
+"""What is special about each listener, as its environment file."""
+VERIFY = "systemd-analyze verify vault@append.service vault@admin.service"
 UNITS = (
     *(
         Unit(
@@ -26,7 +31,6 @@ UNITS = (
         )
         for listener in PORTS
     ),
-    Unit("vault-recount.timer", ("/etc/systemd/system/vault-recount.service",)),
     Unit("restic-rest-server.service", enabled=False, running=False),
 )
 
@@ -42,7 +46,7 @@ def vault() -> None:
     repositories = f"{volume.mount}/repositories"
 
     packages("packages", {"restic-rest-server": "0.13"} | volumes.packages(declared))
-    accounts("owner of the repositories", [Account(OWNER, system=True)])
+    accounts("owner of the repositories", [Account(OWNER, system=True), Account(ROOM, system=True)])
     volumes.volumes("volumes", declared, host.data.locked.volumes, owners={settings.volume: OWNER})
     tree(
         "files",
@@ -52,9 +56,10 @@ def vault() -> None:
             "mount": volume.mount,
             "mount_unit": unit_name(volume.mount),
             "repositories": repositories,
-            "reserved_percent": RESERVED_PERCENT,
+            "reserved_percent": 100 - settings.quota_percent,
+            "room": ROOM,
         },
-        generated={f"/etc/vault/{listener}.options": text for listener, text in options(settings, volume).items()}
+        generated={f"/etc/vault/{listener}.options": text for listener, text in OPTIONS.items()}
         | {f"/etc/vault/{listener}.htpasswd": text for listener, text in users(site).items()}
         | {"/etc/vault/vault.pem": certificate, "/etc/vault/vault.key": key},
         directories=(repositories,),
@@ -74,14 +79,3 @@ def data_volume(site: LoadedSite, name: str, settings: Settings) -> Volume:
         hint = f"declare volumes.{settings.volume} = {{ size_gb = ..., mount = ... }}: ext4 keeps room for admins"
         raise InputError(site.path, f"hosts.{name}.volumes", problem, hint)
     return volume
-
-
-def options(settings: Settings, volume: Volume) -> dict[str, str]:
-    """What is special about each listener, as its environment file."""
-    quota = volume.size_gb * 2**30 * settings.quota_percent // 100
-    words = {
-        APPEND: f"--listen :{PORTS[APPEND]} --append-only --private-repos --max-size {quota}",
-        CONTROL: f"--listen :{PORTS[CONTROL]} --append-only --max-size {quota}",
-        ADMIN: f"--listen {LOOPBACK}:{PORTS[ADMIN]}",
-    }
-    return {listener: f"OPTIONS={text}\n" for listener, text in words.items()}

@@ -25,6 +25,6 @@ class Settings(Typed):
 
     volume: Name = "repositories"
     """The host's volume that holds the repositories; ext4, which keeps room for admins."""
-    quota_percent: int = Field(default=85, ge=1, le=90)
+    quota_percent: int = Field(default=90, ge=50, le=98)
     """Share of the volume that hosts and control side may fill. The rest is for admins: pruning writes before it
     removes."""

@@ -12,21 +12,25 @@ from inventories.fleet import Volume
 from inventories.inventory import LoadedSite
 from inventories.ssh import ssh_config
 from roles.common.volume_plan import unit_name
-from roles.vault.deploy import RESERVED_PERCENT, data_volume
+from roles.vault.deploy import ROOM, data_volume
 from roles.vault.settings import ADMIN, APPEND, CONTROL, PORTS, Settings
 from tests.vault_client import Listener, forwarded, listens
 
 pytestmark = pytest.mark.lab
 EXPOSURE_AT_MOST = 2.5
 """Of 10; `systemd-analyze security`."""
-CAP_SYS_RESOURCE = 1 << 24
 
 
 @pytest.fixture(scope="session")
-def volume(loaded_site: LoadedSite, host_name: str) -> Volume:
+def settings(loaded_site: LoadedSite, host_name: str) -> Settings:
     found = loaded_site.settings(host_name)["vault"]
     assert isinstance(found, Settings)
-    return data_volume(loaded_site, host_name, found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def volume(loaded_site: LoadedSite, host_name: str, settings: Settings) -> Volume:
+    return data_volume(loaded_site, host_name, settings)
 
 
 @pytest.fixture(scope="session", params=["IPv4", "IPv6"])
@@ -104,17 +108,20 @@ def test_each_listener_lets_in_its_own_users_and_no_others(
         assert client.ask("GET", config_path).status == 401
 
 
+def main_pid(host: Host, listener: str) -> str:
+    return str(host.check_output(f"systemctl show -p MainPID --value vault@{listener}.service"))
+
+
 @pytest.mark.parametrize("listener", PORTS)
 def test_listeners_are_confined(host: Host, volume: Volume, listener: str) -> None:
     unit = f"vault@{listener}.service"
     said = host.check_output(f"systemd-analyze security --no-pager {unit} | tail -1")
     assert float(said.split(":")[1].split()[0]) <= EXPOSURE_AT_MOST, said
-    shown = host.check_output(f"systemctl show -p MainPID -p BindsTo {unit}")
-    assert unit_name(volume.mount) in shown
-    pid = shown.split("MainPID=")[1].split()[0]
+    assert unit_name(volume.mount) in host.check_output(f"systemctl show -p BindsTo --value {unit}").split()
+    pid = main_pid(host, listener)
     assert host.check_output(f"ps -o user= -p {pid}").strip() == "vault"
     allowed = int(host.check_output(f"grep ^CapEff /proc/{pid}/status").split()[1], 16)
-    assert allowed == (CAP_SYS_RESOURCE if listener == ADMIN else 0)
+    assert allowed == 0
     words = host.check_output(f"tr '\\0' ' ' </proc/{pid}/cmdline").split()
     assert ("--append-only" in words) == (listener != ADMIN)
     assert ("--private-repos" in words) == (listener == APPEND)
@@ -129,14 +136,24 @@ def test_debians_own_service_is_off(host: Host) -> None:
 
 def test_repositories_are_on_their_volume_and_the_vaults_alone(host: Host, volume: Volume) -> None:
     assert host.check_output(f"findmnt -no TARGET --target {volume.mount}/repositories") == volume.mount
+    assert {"nodev", "nosuid", "noexec"} <= set(host.check_output(f"findmnt -no OPTIONS {volume.mount}").split(","))
     assert host.check_output(f"stat -c '%U %a' {volume.mount}/repositories") == "vault 700"
     assert host.check_output(f"find {volume.mount}/repositories -perm /077 | head -1") == ""
     assert host.user("vault").shell == "/usr/sbin/nologin"
 
 
-def test_hosts_cannot_take_the_last_room(host: Host, volume: Volume) -> None:
-    blocks, free, free_for_all = map(int, host.check_output(f"stat -f -c '%b %f %a' {volume.mount}").split())
-    assert free - free_for_all >= blocks * (RESERVED_PERCENT - 1) // 100 or free_for_all == 0
+def test_hosts_cannot_take_the_last_room(host: Host, volume: Volume, settings: Settings) -> None:
+    device = host.check_output(f"findmnt -no SOURCE {volume.mount}")
+    shown = dict(line.split(":", 1) for line in host.check_output(f"tune2fs -l {device}").splitlines() if ":" in line)
+    kept = int(shown["Reserved block count"]) * 100 / int(shown["Block count"])
+    assert round(kept) == 100 - settings.quota_percent
+    group = host.check_output(f"getent group {ROOM}").split(":")[2]
+    assert f"resgid={group}" in host.check_output(f"findmnt -no FS-OPTIONS {volume.mount}").split(",")
+    members = {
+        listener: group in host.check_output(f"grep ^Groups: /proc/{main_pid(host, listener)}/status").split()
+        for listener in PORTS
+    }
+    assert members == {APPEND: False, CONTROL: False, ADMIN: True}
 
 
 def test_credentials_are_read_by_the_vault_alone(host: Host) -> None:

@@ -21,7 +21,7 @@ from inventories.editing import Plain, apply
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
 from inventories.secrets import Secrets
-from roles.vault.deploy import data_volume, options
+from roles.vault.deploy import OPTIONS, data_volume
 from roles.vault.settings import Settings
 from roles.vault.users import htpasswd, users
 from tests.unit.test_inventory import KEY
@@ -254,13 +254,9 @@ def test_a_password_that_bcrypt_would_cut_is_refused(keys: Keys) -> None:
         users(keys.site)
 
 
-def test_the_quota_leaves_room_on_the_volume(keys: Keys) -> None:
-    volume = data_volume(keys.site, "vault-1", Settings())
-    said = options(Settings(), volume)
-    assert f"--max-size {85 * 2**30}\n" in said["append"]
-    assert f"--max-size {85 * 2**30}\n" in said["control"]
-    assert "max-size" not in said["admin"]
-    assert [listener for listener, text in said.items() if "--append-only" in text] == ["append", "control"]
+def test_only_the_admins_listener_deletes() -> None:
+    assert [listener for listener, text in OPTIONS.items() if "--append-only" in text] == ["append", "control"]
+    assert "--listen 127.0.0.1:" in OPTIONS["admin"]
 
 
 @pytest.mark.parametrize("filesystem", ["", "xfs"])
