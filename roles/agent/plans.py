@@ -22,9 +22,9 @@ SCHEDULES = {"hourly": ("hourly", "30min"), "daily": ("*-*-* 00:00:00", "4h")}
 """OnCalendar and RandomizedDelaySec: each host keeps its own minute (systemd.timer(5), FixedRandomDelay)."""
 VERIFY_SCHEDULE = ("Sat *-*-* 00:00:00", "24h")
 WRITES = ("btrfs", "refs")
-"""The consistencies for which something is put into the data's root while it is saved."""
+"""The consistencies for which something is put into the data's root while it is saved; a plan's commands may, too."""
 CAPABILITIES = {
-    "btrfs": ("CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"),
+    "btrfs": ("CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"),
     "refs": ("CAP_DAC_OVERRIDE",),
     "commands": ("CAP_SETUID", "CAP_SETGID", "CAP_DAC_OVERRIDE", "CAP_KILL"),
 }
@@ -124,7 +124,7 @@ def unit_files(planned: Planned) -> dict[str, str]:
     if recovery.command or recovery.before or recovery.after:
         kinds.append("commands")
     own = f"[Unit]\nRequiresMountsFor={recovery.root}\n\n[Service]\n"
-    if recovery.consistency in WRITES:
+    if kinds:
         own += f"ReadWritePaths={recovery.root}\n"
     if capabilities := sorted({capability for kind in kinds for capability in CAPABILITIES[kind]}):
         own += f"CapabilityBoundingSet={' '.join(capabilities)}\n"
