@@ -78,6 +78,12 @@ def test_there_is_one_vault_and_it_has_a_name(tmp_path: Path, key: Path, vaults:
         plans.vault(site(tmp_path, key, {}, **vaults))
 
 
+def test_names_that_the_vault_takes_for_parts_of_a_repository_are_refused(tmp_path: Path, key: Path) -> None:
+    loaded = site(tmp_path, key, {}, keys=HOST | {"role": "release"}, **{"vault-1": VAULT})
+    with pytest.raises(InputError, match="'keys' cannot be the name"):
+        plans.planned(loaded, "keys")
+
+
 def units(**recovery: Any) -> dict[str, str]:
     made = Recovery.model_validate({"root": "/srv/x"} | recovery)
     planned = Planned("x", "h", SecretStr("u"), SecretStr("p"), "", made)
