@@ -187,9 +187,11 @@ class Restic:
         include: Sequence[str] = (),
         progress: Callable[[Progress], None] | None = None,
     ) -> Message:
-        """Puts a snapshot (or the paths of it that match) below target; returns restic's summary."""
+        """Puts a snapshot (or the paths of it that match) below target, holes as holes; returns restic's summary."""
         wanted = [f"--include={pattern}" for pattern in include]
-        return self._run("restore", snapshot, "--target", str(target), *wanted, hear=_follow(progress)).summary()
+        return self._run(
+            "restore", snapshot, "--sparse", "--target", str(target), *wanted, hear=_follow(progress)
+        ).summary()
 
     def compare(self, snapshot: str, root: Path, exclude: Sequence[str] = ()) -> list[Difference]:
         """What below root is not as in the snapshot, by content: reads all of root, and no data from the repository.

@@ -105,8 +105,11 @@ class Job:
         return {"agent": self.agent, "restic": restic, "python": platform.python_version()}
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
+    """Of an error, after that of the one that it came on top of: an `after` that fails because `before` did."""
     if isinstance(error, ResticError) and error.code < 0:
         return f"restic {error.command} was killed by signal {-error.code}: is there too little memory?"
     text = str(error) if isinstance(error, EXPECTED) else repr(error)
+    if isinstance(error.__context__, EXPECTED) and not error.__suppress_context__:
+        text = f"{_words(error.__context__)}; {text}"
     return text if len(text) <= ERROR_AT_MOST else f"{text[:ERROR_AT_MOST]}..."

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def _do(asked: argparse.Namespace, agent: str) -> int:
         return OK
     telling = Telling(asked.json)
     if asked.command == "settle":
-        with job.state.locked():
+        # Where another run is at it, that one has settled everything when it began.
+        with suppress(Busy), job.state.locked():
             for left in consistency.settle(plan, job.state):
                 telling.note(left)
         return OK

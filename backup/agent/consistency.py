@@ -93,16 +93,16 @@ def _around(plan: Plan, state: State) -> Iterator[None]:
 
 
 def _after(plan: Plan, state: State) -> None:
-    """All of them, even if one fails; the mark stays until all went well."""
+    """All of them, even if one fails."""
     failed = []
     for words in plan.after:
         try:
             _step("after", words)
         except StepFailed as error:
             failed.append(str(error))
+    state.due.unlink(missing_ok=True)
     if failed:
         raise StepFailed("; ".join(failed))
-    state.due.unlink(missing_ok=True)
 
 
 def _step(kind: str, words: Sequence[str]) -> None:

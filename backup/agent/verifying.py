@@ -48,8 +48,10 @@ MEANINGS = {"restored": "is missing here", "updated": "has other content", "dele
 
 def _newest(job: Job) -> tuple[Snapshot, datetime]:
     """The newest snapshot by the ledger, else as listed, and when it was begun. Raises Refused."""
+    entry = job.state.newest()
+    # Listed after the ledger was read: a backup may end meanwhile.
     listed = job.restic.snapshots()
-    if entry := job.state.newest():
+    if entry:
         for snapshot in listed:
             if snapshot.id == entry.snapshot:
                 return snapshot, entry.start

@@ -39,7 +39,7 @@ def install(planned: Sequence[Planned], certificate: bytes) -> None:
         Path(__file__).parent / "tree",
         generated=generated,
         directories=(STATE,),
-        modes={FOLDER: "0700", f"{FOLDER}/*": "0600", STATE: "0700"},
+        modes={PROGRAM: "0755", FOLDER: "0700", f"{FOLDER}/*": "0600", STATE: "0700"},
         secret=(f"{FOLDER}/*.json",),
         validate={f"{FOLDER}/{one.name}.json": f"python3 -I {PROGRAM} check {one.name}" for one in planned},
     )

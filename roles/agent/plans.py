@@ -21,10 +21,12 @@ UNITS = "/etc/systemd/system"
 SCHEDULES = {"hourly": ("hourly", "30min"), "daily": ("*-*-* 00:00:00", "4h")}
 """OnCalendar and RandomizedDelaySec: each host keeps its own minute (systemd.timer(5), FixedRandomDelay)."""
 VERIFY_SCHEDULE = ("Sat *-*-* 00:00:00", "24h")
+RESERVED = frozenset({"config", "data", "index", "keys", "locks", "snapshots"})
+"""What rest-server takes for a part of a repository, wherever it stands in a path: it answers 405 (0.13)."""
 WRITES = ("btrfs", "refs")
-"""The consistencies for which something is put into the data's root while it is saved."""
+"""The consistencies for which something is put into the data's root while it is saved; a plan's commands may, too."""
 CAPABILITIES = {
-    "btrfs": ("CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"),
+    "btrfs": ("CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"),
     "refs": ("CAP_DAC_OVERRIDE",),
     "commands": ("CAP_SETUID", "CAP_SETGID", "CAP_DAC_OVERRIDE", "CAP_KILL"),
 }
@@ -66,6 +68,8 @@ def planned(site: LoadedSite, host: str) -> list[Planned]:
     recoveries = saved(host, roles_of(site.fleet.hosts[host]))
     found = []
     for role, recovery in recoveries.items():
+        for name in {host, role} & RESERVED:
+            raise InputError(site.path, f"hosts.{host}", f"{name!r} cannot be the name of a host or role that is saved")
         login = _secret(site, f"vault_{_plain(host)}").get_secret_value()
         url = f"rest:https://{host}:{quote(login, safe='')}@{vault(site)}:{APPEND_PORT}/{host}/{role}/"
         password = _secret(site, f"backup_{_plain(host)}_{_plain(role)}")
@@ -124,7 +128,7 @@ def unit_files(planned: Planned) -> dict[str, str]:
     if recovery.command or recovery.before or recovery.after:
         kinds.append("commands")
     own = f"[Unit]\nRequiresMountsFor={recovery.root}\n\n[Service]\n"
-    if recovery.consistency in WRITES:
+    if kinds:
         own += f"ReadWritePaths={recovery.root}\n"
     if capabilities := sorted({capability for kind in kinds for capability in CAPABILITIES[kind]}):
         own += f"CapabilityBoundingSet={' '.join(capabilities)}\n"

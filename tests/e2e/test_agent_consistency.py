@@ -170,7 +170,7 @@ def test_a_commands_output_is_saved_and_a_failed_ones_is_not(agent: Agent, tmp_p
     assert agent.last.snapshot == ""
     assert len(agent.restic.snapshots()) == 1
     agent.plan(tmp_path, consistency="command", command=["true"])
-    agent("run", "data")
+    agent("run", "data", code=3)
     assert "what the command said is empty" in agent("verify", "data", code=1)
 
 
@@ -193,6 +193,8 @@ def test_what_runs_after_runs_whatever_happened(agent: Agent, tmp_path: Path) ->
     agent.plan(root, **steps(tmp_path, before="echo not ready; exit 7"))
     assert "before: sh: exit code 7: not ready" in agent("run", "data", code=1)
     assert not down.exists()
+    agent.plan(root, **steps(tmp_path, before="exit 7", after="exit 9"))
+    assert "before: sh: exit code 7: ; after: sh: exit code 9" in agent("run", "data", code=1)
     agent.plan(root, **steps(tmp_path, after="exit 9"))
     assert "after: sh: exit code 9" in agent("run", "data", code=1)
     assert not down.exists()
@@ -211,6 +213,7 @@ def test_what_runs_after_runs_whatever_happened(agent: Agent, tmp_path: Path) ->
 def test_what_a_killed_run_was_to_run_after_it_is_run_by_the_next(agent: Agent, tmp_path: Path) -> None:
     root, down = tmp_path / "source", tmp_path / "down"
     root.mkdir()
+    (root / "file").touch()
     agent.plan(root, **steps(tmp_path, before="exec sleep 600"))
     for word in ("settle", "run"):
         run = agent.begin("run", "data")

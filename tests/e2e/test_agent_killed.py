@@ -1,5 +1,6 @@
 """Runs that are killed, that meet, and locks that nobody holds any more: the next run is good."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -11,6 +12,9 @@ from backup.restic import Restic
 from tests.agents import Agent
 from tests.restics import restic
 from tests.waiting import until
+
+PR_SET_CHILD_SUBREAPER = 36
+"""linux/prctl.h"""
 
 
 @pytest.fixture
@@ -24,6 +28,12 @@ def agent(tmp_path: Path) -> Agent:
     made("run", "data")
     (root / "large").write_bytes(os.urandom(300_000_000))
     return made
+
+
+@pytest.fixture(autouse=True)
+def orphans_are_ours() -> None:
+    """As init does: a child of a killed agent is waited for, or it would go on being there for restic."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def locks(agent: Agent) -> list[Path]:
@@ -69,6 +79,7 @@ def test_the_agent_is_killed_and_restic_with_it(agent: Agent, tmp_path: Path) ->
     run.kill()
     run.wait()
     os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
     assert agent.last.outcome == "started"
     good(agent, tmp_path)
 
@@ -78,8 +89,7 @@ def test_the_agent_alone_is_killed(agent: Agent, tmp_path: Path) -> None:
     run, child = in_the_middle(agent)
     run.kill()
     run.wait()
-    run.stdout and run.stdout.close()
-    until("restic ended", lambda: not Path(f"/proc/{child}/exe").exists())
+    until("restic ended", lambda: os.waitpid(child, os.WNOHANG)[0])
     good(agent, tmp_path)
 
 
@@ -99,6 +109,7 @@ def test_of_two_runs_at_once_one_is_refused(agent: Agent) -> None:
     run, _ = in_the_middle(agent)
     assert '"running": true' in agent("status", "--json")
     assert "another run is at it" in agent("run", "data", code=4)
+    agent("settle", "data")
     assert run.wait() == 0
     assert [entry.outcome for entry in agent.entries()] == ["started", "ok"] * 2
 

@@ -34,8 +34,8 @@ from roles.agent.deploy import install
 from roles.agent.plans import Planned
 from roles.common import Recovery
 def planned(name, recovery):
-    return Planned(name, "common", SecretStr(f"/var/lib/mainstay/backup/repository-{{name}}"), SecretStr("secret words"),
-                   "", recovery)
+    url = f"/var/lib/mainstay/backup/repository-{{name}}"
+    return Planned(name, "common", SecretStr(url), SecretStr("secret words"), "", recovery)
 install([{plans}], b"a certificate")
 """
 SEVEREST = 2.5
@@ -106,7 +106,7 @@ def test_units_are_sandboxed(host: BareHost, kind: str, plan: str) -> None:
 def test_a_second_deploy_changes_nothing(host: BareHost, tmp_path: Path) -> None:
     bench = Bench(host, tmp_path)
     assert bench.good(deploy(*PLANS)).changed == []
-    shown = bench.good(deploy(*PLANS).replace("secret words", "other words"), "--dry", "--diff", "-y").output
+    shown = bench.good(deploy(*PLANS).replace("secret words", "other words"), "--dry", "--diff").output
     assert "/etc/mainstay/backup/files.json" in shown
     assert "words" not in shown
 

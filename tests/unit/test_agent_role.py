@@ -78,6 +78,12 @@ def test_there_is_one_vault_and_it_has_a_name(tmp_path: Path, key: Path, vaults:
         plans.vault(site(tmp_path, key, {}, **vaults))
 
 
+def test_names_that_the_vault_takes_for_parts_of_a_repository_are_refused(tmp_path: Path, key: Path) -> None:
+    loaded = site(tmp_path, key, {}, keys=HOST | {"role": "release"}, **{"vault-1": VAULT})
+    with pytest.raises(InputError, match="'keys' cannot be the name"):
+        plans.planned(loaded, "keys")
+
+
 def units(**recovery: Any) -> dict[str, str]:
     made = Recovery.model_validate({"root": "/srv/x"} | recovery)
     planned = Planned("x", "h", SecretStr("u"), SecretStr("p"), "", made)
@@ -92,7 +98,7 @@ def test_a_unit_may_do_what_its_plan_needs_and_no_more() -> None:
     assert "Capability" not in files
     assert "ReadWritePaths" not in files
     btrfs = units(consistency="btrfs")["mainstay-backup@x.service.d"]
-    assert "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_SYS_ADMIN\n" in btrfs
+    assert "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_FOWNER CAP_SYS_ADMIN\n" in btrfs
     assert "ReadWritePaths=/srv/x\n" in btrfs
     assert "CAP_SETUID" in units(consistency="command", command=("x",))["mainstay-backup@x.service.d"]
     assert "Capability" not in units(consistency="btrfs")["mainstay-backup-verify@x.service.d"]
