@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +16,8 @@ from rich.table import Table
 
 from backup import custody
 from inventories.errors import InputError
-from inventories.inventory import LoadedSite, load_site
-from lab import fetch, lifecycle, load
+from inventories.inventory import load_site
+from lab import fetch, lifecycle, load, tools
 from lab.converge import REPOSITORY, command, converge
 
 INVENTORY = REPOSITORY / "inventories/lab.py"
@@ -69,11 +71,16 @@ class Rehearsal:
                 raise StepFailed(f"pyinfra {' '.join(words[1:])} exited {done.code}: its output is above")
             step.outcome = _count(len(done.changed), "change") if done.changed else "nothing to change"
 
-
-def backup_keys(site: LoadedSite) -> str:
-    """As `mainstay backup keys` makes them; says how many were missing."""
-    made = custody.make(site)
-    return f"{_count(len(made), 'key')} made" if made else "nothing is missing"
+    def mainstay(self, *words: str) -> None:
+        """A command of `mainstay`, as an admin gives it; its last line is the outcome."""
+        with self.step(f"mainstay {' '.join(words)}") as step:
+            command = [REPOSITORY / "bin/mainstay", *words, "--inventory", INVENTORY]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if self.verbose or done.returncode:
+                console.print(done.stdout + done.stderr, markup=False)
+            if done.returncode:
+                raise StepFailed(f"mainstay {' '.join(words)} exited {done.returncode}: its output is above")
+            step.outcome = (done.stdout.strip().splitlines() or ["done"])[-1].strip()
 
 
 def _count(number: int, thing: str) -> str:
@@ -84,13 +91,18 @@ def rehearse(rehearsal: Rehearsal) -> None:
     """All steps in order. Raises what the first failing one raises."""
     try:
         rehearsal.run("local cloud up", lambda: f"API at {lifecycle.up('lab').api_url}")
-        rehearsal.run("keys of the backups", lambda: backup_keys(load_site(INVENTORY)))
+        rehearsal.mainstay("backup", "keys")
         rehearsal.deploy("provision")
         rehearsal.deploy("site")
         site = load_site(INVENTORY)
         rehearsal.run("load a release archive and a website", lambda: load.content(site))
         rehearsal.run("fetch as a phone does", lambda: fetch.as_phone(site))
         rehearsal.run("fetch as a browser does", lambda: fetch.as_browser(site))
+        os.environ["MAINSTAY_RESTIC"] = tools.restic()
+        for data_set in custody.data_sets(site.fleet):
+            rehearsal.mainstay("backup", "run", str(data_set))
+        for word in ("verify", "status"):
+            rehearsal.mainstay("backup", word)
     finally:
         table(rehearsal.steps)
 

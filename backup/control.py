@@ -1,0 +1,177 @@
+"""What the control side does with all data sets of a site: collects ledgers, lists and checks repositories, retains.
+
+The same from the control host and from any admin's laptop; what a machine has collected lies in its own folder.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
+
+from backup import collected, coverage, custody
+from backup.custody import DataSet
+from backup.data_set import DataSet as Looked
+from backup.data_set import Plan
+from backup.ledger import Entry
+from backup.reach import Reach, Unreachable, Vault, ledger_lines, state
+from backup.restic import Check, Restic, Snapshot
+from backup.restic_process import NoRepository, ResticError
+from backup.retention import Keep, Retention, retention
+from inventories.errors import InputError
+from inventories.inventory import LoadedSite
+from roles.common import Recovery
+
+AT_ONCE = 8
+"""Hosts asked, and repositories listed, at the same time."""
+Say = Callable[[str], None]
+
+
+def wanted(site: LoadedSite, names: Sequence[str]) -> list[DataSet]:
+    """The data sets of these names, HOST:PLAN; all of the site if none is given. Raises InputError."""
+    if custody.vault_of(site) is None:
+        raise InputError(site.path, "hosts", "this site has no vault, so nothing is saved", "see roles/vault/README.md")
+    known = {str(data_set): data_set for data_set in custody.data_sets(site.fleet)}
+    for name in names:
+        if name not in known:
+            raise InputError("DATA_SET", name, "no such data set", f"there are: {', '.join(known) or 'none'}")
+    return [known[name] for name in names or known]
+
+
+def recovery(data_set: DataSet) -> Recovery:
+    """What its role says of it."""
+    found: Recovery = import_module(f"roles.{data_set.plan}.recovery").RECOVERY
+    return found
+
+
+def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
+    """Fetches what hosts' ledgers have grown by. A host that does not answer is told, and is no reason to stop."""
+    folder = state(way.site)
+
+    def one(data_set: DataSet) -> None:
+        after = collected.ask_after(folder, data_set.host, data_set.plan)
+        try:
+            reported = ledger_lines(way, data_set, after)
+        except Unreachable as error:
+            say(str(error))
+        else:
+            collected.collect(folder, data_set.host, data_set.plan, reported, datetime.now(UTC))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(one, data_sets))
+
+
+def look(way: Reach, vault: Vault | None, data_sets: Sequence[DataSet], say: Say) -> list[Looked]:
+    """All that is known of data sets. vault None: it could not be reached."""
+    folder = state(way.site)
+
+    def one(data_set: DataSet) -> Looked:
+        known = collected.known(folder, data_set.host, data_set.plan, whole=True)
+        says = recovery(data_set)
+        return Looked(
+            plan=Plan(data_set.host, data_set.plan, says.every, says.rpo_hours),
+            ledger=known.ledger,
+            control=known.control,
+            heard=known.heard,
+            vault=_listed(vault.restic(data_set), data_set, say) if vault else None,
+            has_copy=False,
+            disputed=known.disputed,
+        )
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(one, data_sets))
+
+
+def _listed(restic: Restic, data_set: DataSet, say: Say) -> list[Snapshot] | None:
+    try:
+        return restic.snapshots()
+    except NoRepository:
+        return []
+    except ResticError as error:
+        say(f"{data_set}: {error}")
+        return None
+
+
+def verify(vault: Vault, data_set: DataSet, say: Say) -> bool:
+    """Reads the parts of a repository that are due, and checks its structure; True if all is sound.
+
+    What it finds is written down. Damage names the snapshots and files it hits.
+    """
+    folder = state(vault.site)
+    known = collected.known(folder, data_set.host, data_set.plan)
+    now = datetime.now(UTC)
+    since = coverage.first_good(known.ledger)
+    restic = vault.restic(data_set)
+    sound = True
+    for part in coverage.due(known.control, "vault", since or now, now):
+        begun = datetime.now(UTC)
+        found = restic.check(part)
+        sound &= not found.errors
+        _note_check(vault.site, data_set, begun, part, found)
+        say(f"{data_set}: part {part[0]} of {part[1]}: {'sound' if not found.errors else 'DAMAGED'}")
+        for line in damage(restic, found):
+            say(f"  {line}")
+    return sound
+
+
+def damage(restic: Restic, found: Check) -> list[str]:
+    """What is damaged, in restic's words, and the snapshots and files that need it."""
+    lines = list(found.errors)
+    for hit in restic.hits(found.packs) if found.packs else ():
+        lines.append(f"hits {hit.path} of snapshot {hit.snapshot[:8]}")
+    return list(dict.fromkeys(lines))
+
+
+def _note_check(site: LoadedSite, data_set: DataSet, begun: datetime, part: tuple[int, int], found: Check) -> None:
+    entry = Entry(
+        host=data_set.host,
+        plan=data_set.plan,
+        kind="check",
+        start=begun,
+        end=datetime.now(UTC),
+        outcome="damaged" if found.errors else "ok",
+        store="vault",
+        part=part,
+        error="; ".join(found.errors)[:1000],
+    )
+    collected.note(state(site), entry)
+
+
+def plan_retention(vault: Vault, data_set: DataSet, max_share: float) -> Retention:
+    """Which snapshots of a data set stay and which may go, and what forbids that. Raises ResticError."""
+    known = collected.known(state(vault.site), data_set.host, data_set.plan, whole=True)
+    keep = Keep(**recovery(data_set).keep.model_dump())
+    return retention(
+        data_set.host,
+        data_set.plan,
+        keep,
+        known.ledger,
+        known.control,
+        vault.restic(data_set).snapshots(),
+        datetime.now(UTC),
+        disputed=known.disputed,
+        max_share=max_share,
+    )
+
+
+def retain(vault: Vault, data_set: DataSet, planned: Retention) -> None:
+    """Removes what was planned, writing down before what goes. Raises ResticError."""
+    begun = datetime.now(UTC)
+    recorded = tuple(one.recorded for one in planned.removals if one.recorded)
+
+    entry = partial(Entry, host=data_set.host, plan=data_set.plan, kind="retain", store="vault", ids=recorded)
+
+    def note(outcome: str, error: str = "") -> None:
+        end = None if outcome == "started" else datetime.now(UTC)
+        collected.note(state(vault.site), entry(start=begun, end=end, outcome=outcome, error=error))
+
+    note("started")
+    restic = vault.restic(data_set)
+    try:
+        if planned.removals:
+            restic.forget([one.id for one in planned.removals])
+        restic.prune()
+    except ResticError as error:
+        note("failed", str(error))
+        raise
+    note("ok")

@@ -1,0 +1,139 @@
+"""How the control side, or an admin's laptop, reaches hosts and repositories: by SSH under pinned keys, and by nothing
+else. The vault is spoken to through a forwarding, so that neither its name nor its ports need be reachable."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from backup import custody
+from backup.custody import DataSet
+from backup.restic import Restic
+from backup.restic_process import Repository
+from inventories.inventory import LoadedSite
+from inventories.ssh import ssh_config
+from roles.agent.deploy import PROGRAM
+from roles.vault.settings import ADMIN, CONTROL, PORTS
+
+WAIT_S = 15
+"""How long a forwarding may take to be there."""
+LOGINS = {CONTROL: ("control", custody.CONTROL), ADMIN: ("admin", custody.ADMIN)}
+"""User of a listener, and the secret with its password."""
+
+
+class Unreachable(Exception):
+    """A host or the vault did not answer; says which, and what was said."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The ways into a site's hosts, while `reach` is open."""
+
+    site: LoadedSite
+    config: Path
+    """For `ssh -F`."""
+
+    def agent(self, host: str, *words: str) -> list[str]:
+        """The words that run the backup agent on a host."""
+        return ["ssh", "-F", str(self.config), "-o", "BatchMode=yes", host, "sudo", "-n", PROGRAM, *words]
+
+    @contextmanager
+    def vault(self, listener: str = CONTROL) -> Iterator["Vault"]:
+        """The vault, by one of the listeners that see all repositories. Raises Unreachable."""
+        found = custody.vault_of(self.site)
+        assert found, "who asks for the vault has looked whether there is one"
+        port = _free_port()
+        way = f"127.0.0.1:{port}:127.0.0.1:{PORTS[listener]}"
+        options = ["-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-N", "-L", way]
+        forwarding = subprocess.Popen(
+            ["ssh", "-F", str(self.config), *options, found[0]],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+        try:
+            _wait(forwarding, port, found[0])
+            yield Vault(self.site, listener, port)
+        finally:
+            forwarding.terminate()
+            forwarding.communicate()
+
+
+@dataclass(frozen=True)
+class Vault:
+    """The vault at the end of a forwarding."""
+
+    site: LoadedSite
+    listener: str
+    port: int
+
+    def repository(self, data_set: DataSet) -> Repository:
+        """Where a data set lies, with the password that opens it."""
+        user, secret = LOGINS[self.listener]
+        login = self.site.secrets[secret].get_secret_value()
+        return Repository(
+            f"rest:https://{user}:{login}@127.0.0.1:{self.port}/{data_set.host}/{data_set.plan}/",
+            self.site.secrets[data_set.secret].get_secret_value(),
+            cache=cache(self.site) / data_set.host / data_set.plan,
+            ca=self.site.files / custody.CERTIFICATE,
+        )
+
+    def restic(self, data_set: DataSet) -> Restic:
+        """restic on it, as $MAINSTAY_RESTIC names it."""
+        return Restic(self.repository(data_set), program=os.environ.get("MAINSTAY_RESTIC", "restic"))
+
+
+@contextmanager
+def reach(site: LoadedSite) -> Iterator[Reach]:
+    """The ways into a site's hosts."""
+    with TemporaryDirectory(prefix="mainstay-") as folder:
+        config = Path(folder, "ssh_config")
+        config.write_text(ssh_config(site))
+        yield Reach(site, config)
+
+
+def cache(site: LoadedSite) -> Path:
+    """restic's caches of a site's repositories: what they hold is encrypted and can be fetched again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mainstay" / "backup" / site.name
+
+
+def state(site: LoadedSite) -> Path:
+    """What this machine has collected of a site's ledgers; of a lab's it goes with the lab."""
+    if Path(site.fleet.site.files).is_absolute():
+        return site.files / "ledgers"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "mainstay" / site.name
+
+
+def ledger_lines(way: Reach, data_set: DataSet, after: int) -> list[bytes]:
+    """What a host's ledger says beyond a line. Raises Unreachable."""
+    words: Sequence[str] = way.agent(data_set.host, "ledger", data_set.plan, "--after", str(after))
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=120)
+    if done.returncode:
+        raise Unreachable(f"{data_set.host}: {done.stderr.decode(errors='replace').strip() or 'no answer'}")
+    return done.stdout.splitlines()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _wait(forwarding: "subprocess.Popen[str]", port: int, vault: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        if forwarding.poll() is not None:
+            _, said = forwarding.communicate()
+            raise Unreachable(f"{vault}: {said.strip()}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise Unreachable(f"{vault}: no forwarding within {WAIT_S} s")
