@@ -92,8 +92,8 @@ def _listed(restic: Restic, data_set: DataSet, say: Say) -> list[Snapshot] | Non
         return None
 
 
-def verify(vault: Vault, data_set: DataSet, say: Say) -> bool:
-    """Reads the parts of a repository that are due, and checks its structure; True if all is sound.
+def verify(vault: Vault, data_set: DataSet, whole: bool, say: Say) -> bool:
+    """Reads the parts of a repository that are due (whole: all), and checks its structure; True if all is sound.
 
     What it finds is written down. Damage names the snapshots and files it hits.
     """
@@ -103,7 +103,7 @@ def verify(vault: Vault, data_set: DataSet, say: Say) -> bool:
     since = coverage.first_good(known.ledger)
     restic = vault.restic(data_set)
     sound = True
-    for part in coverage.due(known.control, "vault", since or now, now):
+    for part in [(1, 1)] if whole else coverage.due(known.control, "vault", since or now, now):
         begun = datetime.now(UTC)
         found = restic.check(part)
         sound &= not found.errors

@@ -2,7 +2,9 @@
 else. The vault is spoken to through a forwarding, so that neither its name nor its ports need be reachable."""
 
 import os
+import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +17,7 @@ from backup import custody
 from backup.custody import DataSet
 from backup.restic import Restic
 from backup.restic_process import Repository
+from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from inventories.ssh import ssh_config
 from roles.agent.deploy import PROGRAM
@@ -59,6 +62,7 @@ class Reach:
         )
         try:
             _wait(forwarding, port, found[0])
+            _greet(port, self.site.files / custody.CERTIFICATE, f"{found[0]}, listener {listener}")
             yield Vault(self.site, listener, port)
         finally:
             forwarding.terminate()
@@ -85,8 +89,12 @@ class Vault:
         )
 
     def restic(self, data_set: DataSet) -> Restic:
-        """restic on it, as $MAINSTAY_RESTIC names it."""
-        return Restic(self.repository(data_set), program=os.environ.get("MAINSTAY_RESTIC", "restic"))
+        """restic on it. Raises InputError when there is none on this machine."""
+        program = os.environ.get("MAINSTAY_RESTIC", "restic")
+        if not shutil.which(program):
+            hint = "install restic 0.17 or newer, as Debian 13 has it, or name another by MAINSTAY_RESTIC"
+            raise InputError(program, "", "is not on this machine", hint)
+        return Restic(self.repository(data_set), program)
 
 
 @contextmanager
@@ -122,6 +130,16 @@ def ledger_lines(way: Reach, data_set: DataSet, after: int) -> list[bytes]:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def _greet(port: int, certificate: Path, what: str) -> None:
+    """restic would try a listener that is down for a quarter of an hour."""
+    context = ssl.create_default_context(cafile=certificate)
+    try:
+        with socket.create_connection(("127.0.0.1", port), WAIT_S) as raw:
+            context.wrap_socket(raw, server_hostname="127.0.0.1").close()
+    except OSError as error:
+        raise Unreachable(f"{what}: {error}") from None
 
 
 def _wait(forwarding: "subprocess.Popen[str]", port: int, vault: str) -> None:

@@ -123,14 +123,18 @@ def status_(
 
 
 @app.command()
-def verify(data_sets: DataSetNames = None, inventory: Inventory = None) -> None:
+def verify(
+    data_sets: DataSetNames = None,
+    whole: Annotated[bool, typer.Option("--all", help="Everything, not only what is due.")] = False,
+    inventory: Inventory = None,
+) -> None:
     """Read back what is due of each repository, so that every pack is read within 30 days. Exit code 1 on damage."""
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])
     with _failures(), reach(site) as way:
         control.collect(way, sets, _say)
         with way.vault() as vault:
-            sound = [control.verify(vault, one, typer.echo) for one in sets]
+            sound = [control.verify(vault, one, whole, typer.echo) for one in sets]
     raise typer.Exit(0 if all(sound) else FAILED)
 
 

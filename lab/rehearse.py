@@ -74,7 +74,7 @@ class Rehearsal:
     def mainstay(self, *words: str) -> None:
         """A command of `mainstay`, as an admin gives it; its last line is the outcome."""
         with self.step(f"mainstay {' '.join(words)}") as step:
-            command = [REPOSITORY / "bin/mainstay", *words, "--inventory", INVENTORY]
+            command = [str(REPOSITORY / "bin/mainstay"), *words, "--inventory", str(INVENTORY)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if self.verbose or done.returncode:
                 console.print(done.stdout + done.stderr, markup=False)
