@@ -199,6 +199,7 @@ def test_a_line_that_is_none_is_named(path: Path, line: bytes, problem: str) -> 
         ("unread", [["only a path"]]),
         ("unread", 7),
         ("versions", "1"),
+        ("versions", {"agent": 1}),
         ("part", [1]),
         ("ids", 7),
     ],
