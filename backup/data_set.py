@@ -69,7 +69,7 @@ class DataSet:
     has_copy: bool = True
     """A second copy is declared."""
     disputed: str = ""
-    """What a host reported that contradicts the collected ledger."""
+    """Why the ledger is not to be believed: the host contradicts what was collected, or a record is damaged."""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,13 @@ ONLY_CONTROL = ("store", "part", "ids", "upto", "head")
 NAMES = frozenset(one.name for one in fields(Entry))
 NEEDED = NAMES - set(ONLY_CONTROL)
 NUMBERS = ("seq", "files", "bytes", "bytes_added", "unread_count", "upto")
-WORDS = ("host", "plan", "kind", "outcome", "snapshot", "error", "after", "store", "head")
+WORDS = ("host", "plan", "kind", "start", "end", "outcome", "snapshot", "error", "after", "store", "head")
+TYPES: dict[str, type] = {
+    **dict.fromkeys(NUMBERS, int),
+    **dict.fromkeys(WORDS, str),
+    **dict.fromkeys(("unread", "part", "ids"), list),
+    "versions": dict,
+}
 
 
 def digest(line: bytes) -> str:
@@ -99,33 +105,31 @@ def render(entry: Entry) -> bytes:
 def parse(line: bytes) -> Entry:
     """The entry of a line; keys that a newer version added are passed over. Raises ValueError saying what is wrong."""
     try:
-        content = json.loads(line)
+        content = json.loads(line.decode())
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
-    if not isinstance(content, dict):
+    if type(content) is not dict:
         raise ValueError("is not a JSON object")
     if not content.keys() >= NEEDED:
         raise ValueError(f"lacks {', '.join(sorted(NEEDED - content.keys()))}")
     known = content if content.keys() <= NAMES else {name: content[name] for name in NAMES & content.keys()}
-    for name in NUMBERS:
-        if type(known.get(name, 0)) is not int or known.get(name, 0) < 0:
-            raise ValueError(f"{name} is not a number")
-    for name in WORDS:
-        if type(known.get(name, "")) is not str:
-            raise ValueError(f"{name} is not text")
+    for name, value in known.items():
+        if type(value) is not TYPES[name] or (type(value) is int and value < 0):
+            raise ValueError(f"{name} has a value of another type")
     if known["kind"] not in KINDS or known["outcome"] not in OUTCOMES:
         raise ValueError(f"kind {known['kind']!r} or outcome {known['outcome']!r} is unknown")
     try:
         known["start"] = _time(known["start"])
-        known["end"] = None if known["end"] == "" else _time(known["end"])
-        known["unread"] = tuple((str(path), str(why)) for path, why in known["unread"])
-        known["versions"] = {str(name): str(version) for name, version in known["versions"].items()}
+        known["end"] = _time(known["end"]) if known["end"] else None
+        known["unread"] = tuple([(str(path), str(why)) for path, why in known["unread"]])
+        if any(type(version) is not str for version in known["versions"].values()):
+            raise ValueError("versions")
         if "ids" in known:
-            known["ids"] = tuple(str(one) for one in known["ids"])
+            known["ids"] = tuple([str(one) for one in known["ids"]])
         if "part" in known:
-            n, t = (int(number) for number in known["part"])
-            known["part"] = (n, t)
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            n, t = known["part"]
+            known["part"] = (int(n), int(t))
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"has a value of another type: {error}") from None
     return Entry(**known)
 

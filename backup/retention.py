@@ -4,7 +4,8 @@ The clock has no part in the choice: days, weeks and months are counted by the b
 seven daily ones keeps seven, however long ago the last was made.
 """
 
-from collections.abc import Callable, Collection, Sequence
+import itertools
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -102,36 +103,31 @@ def retention(
 def chosen(backups: Sequence[Dated], keep: Keep) -> dict[str, list[str]]:
     """The backups to keep, by the ledger's ids, each with its reasons.
 
-    A complete backup stands for its day, week or month rather than a later incomplete one. Incomplete ones count for no
-    `last`, and stay while no complete one is newer.
+    Only sound ones count, which are complete and have a date that can be true; others stay while no sound one is newer.
     """
     order = sorted(backups, key=lambda one: (one.time, one.entry.seq), reverse=True)
+    sound = list(filter(_sound, order))
     reasons: dict[str, list[str]] = {}
-    complete = [one for one in order if one.entry.outcome == "ok"]
-    for number, one in enumerate(complete[: keep.last], 1):
+    for number, one in enumerate(sound[: keep.last], 1):
         reasons.setdefault(one.entry.snapshot, []).append("the last" if number == 1 else f"last {number}")
-    for one in order:
-        if one.entry.outcome == "ok":
-            break
-        reasons.setdefault(one.entry.snapshot, []).append("incomplete, and no complete one is newer")
     for word, count, period in (
         ("daily", keep.daily, _day),
         ("weekly", keep.weekly, _week),
         ("monthly", keep.monthly, _month),
     ):
-        for number, one in enumerate(_newest_of_each(order, period)[:count], 1):
+        newest: dict[str, Dated] = {}
+        for one in sound:
+            newest.setdefault(period(one.time), one)
+        for number, one in enumerate(list(newest.values())[:count], 1):
             reasons.setdefault(one.entry.snapshot, []).append(f"{word} {number}")
+    for one in itertools.takewhile(lambda one: not _sound(one), order):
+        word = "of a date that cannot be true" if one.wrong else "incomplete"
+        reasons[one.entry.snapshot] = [f"{word}, and no sound one is newer"]
     return reasons
 
 
-def _newest_of_each(order: Sequence[Dated], period: Callable[[datetime], str]) -> list[Dated]:
-    """Of each period, newest first, its newest complete backup, or its newest if none is."""
-    found: dict[str, Dated] = {}
-    for one in order:
-        name = period(one.time)
-        if name not in found or (found[name].entry.outcome != "ok" and one.entry.outcome == "ok"):
-            found[name] = one
-    return list(found.values())
+def _sound(one: Dated) -> bool:
+    return one.entry.outcome == "ok" and not one.wrong
 
 
 def _day(time: datetime) -> str:
@@ -188,8 +184,9 @@ def _refusals(data_set: str, found: Comparison, control: Sequence[Entry], now: d
         refused.append(f"no complete backup is there. Run `mainstay backup run {data_set}`.")
         return refused
     newest = good[-1].entry
+    ended = good[-1].time if good[-1].wrong else newest.written
     checks = [entry for entry in control if entry.kind == "check" and entry.store == store and entry.start <= now]
-    if not any(entry.outcome == "ok" and entry.start >= newest.written for entry in checks):
+    if not any(entry.outcome == "ok" and entry.start >= ended for entry in checks):
         refused.append(f"the newest, {newest.snapshot[:8]}, is not verified. Run `mainstay backup verify {data_set}`.")
     if found_damage := damage(control, store, good[0].time, now):
         refused.append(

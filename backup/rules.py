@@ -35,7 +35,7 @@ def of_the_host(one: DataSet, runs: Sequence[Entry], good: Sequence[Dated], now:
     if one.disputed:
         yield (
             Kind.DISPUTED,
-            f"the host's ledger contradicts what was collected from it: {one.disputed}",
+            f"the ledger is not to be believed: {one.disputed}",
             "If the host was installed anew, give it its collected ledger back; if not, treat it as compromised. "
             "Runbook 'host compromised'.",
         )

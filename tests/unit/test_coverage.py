@@ -79,6 +79,9 @@ def test_what_was_read_before_is_read_again_in_time() -> None:
 
 
 def test_missed_days_are_made_up_for() -> None:
+    assert len(due([], "vault", NOON, NOON + 26 * DAY, 7)) == 2
+    assert len(due([], "vault", NOON, NOON + 27 * DAY, 7)) == 3
+    assert len(due([], "vault", NOON, NOON + 29 * DAY, 7)) == 7
     done = [reading(day, (day + 1, PARTS)) for day in range(PARTS)]
     assert len(due(done, "vault", NOON, NOON + 20 * DAY)) == 1
     assert len(due(done, "vault", NOON, NOON + 24 * DAY)) == 2

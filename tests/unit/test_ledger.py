@@ -199,6 +199,7 @@ def test_a_line_that_is_none_is_named(path: Path, line: bytes, problem: str) -> 
         ("unread", [["only a path"]]),
         ("unread", 7),
         ("versions", "1"),
+        ("versions", {"agent": 1}),
         ("part", [1]),
         ("ids", 7),
     ],
@@ -270,8 +271,9 @@ def test_a_host_that_lost_or_cut_its_ledger_is_found_out(path: Path, tmp_path: P
     report(path, found, copy)
     before = copy.read_bytes()
     for said in (found[:left], found[3:left]):
-        with pytest.raises(LedgerError, match="is missing: the host's ledger has become shorter"):
+        with pytest.raises(LedgerError, match="is missing: the host's ledger has become shorter") as error:
             merge(copy, said, "release-1", "release")
+        assert error.value.line == (len(said) + 1 if said else 4)
     assert copy.read_bytes() == before
 
 

@@ -189,6 +189,12 @@ def test_a_size_that_suddenly_halved_is_told(less: dict[str, int]) -> None:
     assert told(replace(shrunk, ledger=[*good_ledger(), started(NOW - 1), half])) == []
 
 
+def test_a_size_is_compared_with_the_one_before_however_old() -> None:
+    ledger = [entry(NOW - 20 * DAY), entry(NOW - 1, bytes=10), entry(NOW - 0.5, kind="verify", snapshot="")]
+    listed = [snapshot(NOW - 20 * DAY), snapshot(NOW - 1)]
+    assert only(good(ledger=ledger, vault=listed, copy=None, control=[], has_copy=False), Kind.HALVED)
+
+
 def test_a_run_that_takes_too_long_is_told() -> None:
     running = good(ledger=[*good_ledger(), started(NOW - 1.4)])
     assert told(running) == []
