@@ -17,7 +17,7 @@ from roles.vault.settings import ADMIN, APPEND, CONTROL, PORTS, Settings
 from tests.vault_client import Listener, forwarded, listens
 
 pytestmark = pytest.mark.lab
-EXPOSURE_AT_MOST = 2.5
+EXPOSURE_AT_MOST = 1.4
 """Of 10; `systemd-analyze security`."""
 
 
