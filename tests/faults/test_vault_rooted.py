@@ -147,6 +147,20 @@ def test_half_an_upload_and_one_that_is_not_what_it_is_named_leave_nothing(vault
     assert vault.ask("POST", target, content).status == 200
 
 
+def test_a_repository_whose_making_was_cut_short_is_taken_away_by_an_admin(vault: Vault) -> None:
+    half = f"/{ROOTED}/half"
+    assert vault.ask("POST", f"{half}/?create=true").status == 200
+    login = authorization(vault.login(ROOTED))
+    vault.outside().send(
+        f"POST {half}/config HTTP/1.1\r\nHost: x\r\nAuthorization: {login}\r\nContent-Length: 100\r\n\r\nhalf".encode()
+    )
+    until("half a file", lambda: vault.ask("GET", f"{half}/config").body == b"half")
+    assert vault.ask("POST", f"{half}/config", b"whole").status == 403
+    assert vault.ask("DELETE", f"{half}/config").status == 403
+    assert vault.inside[ADMIN].ask("DELETE", f"{half}/config", vault.login("admin")).status == 200
+    assert vault.ask("POST", f"{half}/config", b"whole").status == 200
+
+
 @pytest.mark.parametrize("user", [ROOTED, VICTIM, "control", "admin", "root", ""])
 def test_nobody_enters_by_a_password_that_is_not_theirs(vault: Vault, user: str) -> None:
     secrets = vault.site.secrets
