@@ -117,19 +117,21 @@ def make(site: LoadedSite) -> tuple[str, ...]:
     if found is None:
         hint = f"declare a host with role = {ROLE!r}: see roles/{ROLE}/README.md"
         raise InputError(site.path, "hosts", "this site has no vault, so nothing is saved", hint)
-    missing = [name for name in secret_names(site) if name not in site.secrets]
+    held = site.secrets.at(site.secrets.path)  # as they are now
+    missing = [name for name in secret_names(site) if name not in held]
     certificate = site.files / CERTIFICATE
-    key = "" if TLS_KEY in missing else site.secrets[TLS_KEY].get_secret_value()
-    if not key and certificate.exists():
+    certified = certificate.exists()
+    if certified and TLS_KEY in missing:
         hint = f"restore the key from git; or remove {certificate.name}, run this again and deploy vault and clients"
-        raise InputError(site.secrets.path, TLS_KEY, f"is missing, and {certificate} is of that key", hint)
+        raise InputError(held.path, TLS_KEY, f"is missing, and {certificate} is of that key", hint)
     fresh = {name: new_key() if name == TLS_KEY else secrets.token_urlsafe(32) for name in missing}
+    key = "" if certified else fresh.get(TLS_KEY) or held[TLS_KEY].get_secret_value()
     if missing:
         wanted = {name: editing.Plain(value) for name, value in fresh.items()}
-        editing.apply(site.secrets.path, site.secrets.entries, wanted, site.admins.recipients())
-    if certificate.exists():
+        editing.apply(held.path, held.entries, wanted, site.admins.recipients())
+    if certified:
         return tuple(missing)
-    replace(certificate, self_signed(key or fresh[TLS_KEY], found[1].dns))
+    replace(certificate, self_signed(key, found[1].dns))
     return (*missing, certificate.name)
 
 

@@ -68,9 +68,12 @@ class Listener:
             connection.close()
 
     def send(self, text: bytes) -> None:
-        """Sends what may be half a request, and hangs up."""
+        """Sends what may be half a request and no more, and waits until the server has hung up."""
         with self.connect() as connection:
             connection.sendall(text)
+            connection.shutdown(socket.SHUT_WR)  # from here on bytes as they come, without TLS
+            while connection.recv(4096):
+                pass
 
 
 def authorization(login: tuple[str, str]) -> str:

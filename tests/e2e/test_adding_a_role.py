@@ -20,7 +20,7 @@ from lab.engine import LabConfig
 
 REPOSITORY = Path(__file__).parent.parent.parent
 BLOCK = re.compile(r"^(?P<before>[^\n]*):\n\n```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-COPIED = ("cloud", "deploys", "inventories", "lab", "roles", "tests", "config.py", "pyproject.toml")
+COPIED = ("backup", "cloud", "deploys", "inventories", "lab", "roles", "tests", "config.py", "pyproject.toml")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from backup.restic_process import ResticError
 from roles.vault.settings import ADMIN, APPEND, CONTROL, PORTS
 from tests.vault_client import authorization, listens
 from tests.vault_site import OTHER, OWN, REPOSITORIES, ROOTED, VAULT, VICTIM, Vault, named, vault_site
-from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 READS, CHANGES = ("GET", "HEAD"), ("POST", "PUT", "PATCH", "DELETE")
@@ -143,8 +142,22 @@ def test_half_an_upload_and_one_that_is_not_what_it_is_named_leave_nothing(vault
     ):
         assert not 200 <= vault.ask("POST", f"{OWN}/data/{name}", content).status < 300, name
     assert vault.ask("GET", target).status == 404
-    until("half of it is gone", lambda: vault.files(OWN) == before)
+    assert vault.files(OWN) == before
     assert vault.ask("POST", target, content).status == 200
+
+
+def test_a_repository_whose_making_was_cut_short_is_taken_away_by_an_admin(vault: Vault) -> None:
+    half = f"/{ROOTED}/half"
+    assert vault.ask("POST", f"{half}/?create=true").status == 200
+    login = authorization(vault.login(ROOTED))
+    vault.outside().send(
+        f"POST {half}/config HTTP/1.1\r\nHost: x\r\nAuthorization: {login}\r\nContent-Length: 100\r\n\r\nhalf".encode()
+    )
+    assert vault.ask("GET", f"{half}/config").body == b"half"
+    assert vault.ask("POST", f"{half}/config", b"whole").status == 403
+    assert vault.ask("DELETE", f"{half}/config").status == 403
+    assert vault.inside[ADMIN].ask("DELETE", f"{half}/config", vault.login("admin")).status == 200
+    assert vault.ask("POST", f"{half}/config", b"whole").status == 200
 
 
 @pytest.mark.parametrize("user", [ROOTED, VICTIM, "control", "admin", "root", ""])

@@ -17,7 +17,7 @@ from roles.vault.settings import ADMIN, APPEND, CONTROL, PORTS, Settings
 from tests.vault_client import Listener, forwarded, listens
 
 pytestmark = pytest.mark.lab
-EXPOSURE_AT_MOST = 2.5
+EXPOSURE_AT_MOST = 1.4
 """Of 10; `systemd-analyze security`."""
 
 
@@ -95,6 +95,15 @@ def test_nobody_else_reaches_the_other_listeners(address: str) -> None:
     assert listens(address, PORTS[APPEND])
     assert not listens(address, PORTS[CONTROL])
     assert not listens(address, PORTS[ADMIN])
+
+
+def test_the_host_itself_opens_the_control_sides_listener_to_private_networks_alone(
+    host: Host, loaded_site: LoadedSite
+) -> None:
+    lines = host.check_output(f"nft list chain inet mainstay input | grep -w {PORTS[CONTROL]}").splitlines()
+    subnets = ", ".join(sorted(str(vpc.subnet) for vpc in loaded_site.fleet.vpcs.values()))
+    [opened] = [line.strip() for line in lines]
+    assert opened in {f"tcp dport {PORTS[CONTROL]} ip saddr {found} accept" for found in (subnets, f"{{ {subnets} }}")}
 
 
 def test_each_listener_lets_in_its_own_users_and_no_others(
