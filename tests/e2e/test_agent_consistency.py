@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from backup.agent import refs
 from tests.agents import Agent
 from tests.waiting import until
 
@@ -157,6 +158,34 @@ def test_refs_repositories_that_are_pushed_to_come_back_whole(agent: Agent, tmp_
     agent("restore", "data", "--to", str(tmp_path / "one"), "--include", "3.git")
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["3.git"]
     git("-C", tmp_path / "one/3.git", "fsck", "--strict")
+
+
+def test_refs_git_collects_no_garbage_meanwhile(tmp_path: Path) -> None:
+    git("init", "-q", "--bare", tmp_path / "a.git")
+    gc = ["git", "-C", str(tmp_path / "a.git"), "gc", "--prune=now"]
+    with refs.no_gc(tmp_path, ["."]):
+        refused = subprocess.run(gc, capture_output=True, text=True, check=False)
+        assert refused.returncode
+        assert "gc is already running" in refused.stderr
+    subprocess.run(gc, check=True, capture_output=True)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / "a.git/gc.pid").write_text(f"{dead.pid} {os.uname().nodename}")
+    with refs.no_gc(tmp_path, ["."]):
+        assert (tmp_path / "a.git/gc.pid").read_text().startswith(f"{os.getpid()} ")
+    assert not (tmp_path / "a.git/gc.pid").exists()
+
+
+def test_refs_a_gc_that_is_at_it_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git("init", "-q", "--bare", tmp_path / "a.git")
+    lock = tmp_path / "a.git/gc.pid"
+    with at_work("exec sleep 600", tmp_path):
+        [sleeper] = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1:]
+        lock.write_text(f"{sleeper} {os.uname().nodename}")
+        monkeypatch.setattr(refs, "GC_PATIENCE_S", 0)
+        with pytest.raises(refs.RefsError, match=f"git gc is at it .process {sleeper}"), refs.no_gc(tmp_path, ["."]):
+            """Not reached."""
+        assert lock.read_text().startswith(sleeper)
 
 
 def test_a_commands_output_is_saved_and_a_failed_ones_is_not(agent: Agent, tmp_path: Path) -> None:
