@@ -194,7 +194,12 @@ def a_run_that_is_killed(made: Restic, source: Path) -> Iterator[None]:
     (source / "huge").write_bytes(os.urandom(200_000_000))
     (source.parent / "url").write_text(made.repository.url)
     (source.parent / "password").write_text(made.repository.password)
-    files = ["--repository-file", source.parent / "url", "--password-file", source.parent / "password"]
+    files: list[str | Path] = [
+        "--repository-file",
+        source.parent / "url",
+        "--password-file",
+        source.parent / "password",
+    ]
     run = subprocess.Popen([made.program, "backup", "-q", *files, "--limit-upload=100", "--no-cache", source], env={})
     until("the run takes its lock", lambda: list(Path(made.repository.url, "locks").iterdir()))
     yield
