@@ -58,7 +58,7 @@ class Job:
         return cls(plan, state, Restic(repository, lock_wait_s=LOCK_WAIT_S), agent)
 
     def attempt(self, kind: str, work: Callable[[Found], None]) -> Entry:
-        """Does the work and writes down how it ended; does not raise what is expected. Raises BadInput.
+        """Does the work and writes down how it ended, whatever the work raises.
 
         A ledger that cannot be written stops no backup: it makes of it one that failed.
         """
@@ -76,8 +76,6 @@ class Job:
         try:
             work(found)
             interrupts.ignore()
-        except BadInput:
-            raise
         except KeyboardInterrupt:
             found |= {"outcome": "interrupted", "error": "interrupted"}
         except Exception as error:

@@ -44,8 +44,11 @@ def source(plan: Plan, state: State) -> Iterator[Source]:
                 yield Source(frozen, paths, anchored((*plan.exclude, f"/{btrfs.PREFIX}*"), frozen))
             return
         if plan.consistency == "refs":
-            refs.write(root, paths)
-            paths = paths if "." in paths else (*paths, refs.MANIFEST)
+            with refs.no_gc(root, paths):
+                refs.write(root, paths)
+                manifest = () if "." in paths else (refs.MANIFEST,)
+                yield Source(root, (*paths, *manifest), anchored((*plan.exclude, refs.GC_LOCK), root))
+            return
         yield Source(root, paths, anchored(plan.exclude, root))
 
 

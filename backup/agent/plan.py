@@ -181,7 +181,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "host": _like(HOST, "release-1"),
     "url": _some,
     "password": _some,
-    "ca": lambda value: value and _absolute(value) if isinstance(value, str) else _text(value),
+    "ca": lambda value: _absolute(value) if _text(value) else "",
     "root": _absolute,
     "paths": _list(_below, least=1),
     "exclude": _list(_pattern),

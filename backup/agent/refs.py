@@ -1,10 +1,10 @@
 """Refs of git repositories, written down before the objects are saved, and put in force when they are restored.
 
 Without a snapshot of the file system, a backup of a repository that is pushed to reads objects before refs, and saves
-refs to objects it does not have. Objects that a ref led to before the backup began are all in it (as long as none are
-pruned meanwhile): so the refs of that moment are kept in a manifest, and a restored repository gets these as its
-packed-refs. Formats: gitrepository-layout(5), git-pack-refs(1). No git program is run: a repository's configuration
-can name commands, and this is root.
+refs to objects it does not have. Objects that a ref led to before the backup began are all in it, as long as none are
+pruned or packed anew meanwhile, which gc.pid forbids to git: so the refs of that moment are kept in a manifest, and a
+restored repository gets these as its packed-refs. Formats: gitrepository-layout(5), git-pack-refs(1). No git program is
+run: a repository's configuration can name commands, and this is root. For the same reason no link is followed.
 
 Names are bytes; those that are not UTF-8 survive in the manifest as JSON escapes of lone surrogates.
 """
@@ -13,11 +13,18 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from backup.agent import interrupts
 
 MANIFEST = ".mainstay-refs.json"
 """Below the plan's root, saved with it."""
+GC_LOCK = "gc.pid"
+"""In a repository: `PID HOST`; git's gc gives way while that process lives (builtin/gc.c), and to no dead one."""
+GC_PATIENCE_S = 600
 HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -41,10 +48,54 @@ def write(root: Path, paths: Sequence[str]) -> int:
     return len(found)
 
 
+@contextmanager
+def no_gc(root: Path, paths: Sequence[str]) -> Iterator[None]:
+    """Keeps `git gc` from all repositories below the paths. Raises RefsError when one goes on for too long."""
+    give_up = time.monotonic() + GC_PATIENCE_S
+    held: list[Path] = []
+    try:
+        for repository in (found for path in paths for found in repositories(root / path)):
+            while (owner := _gc_owner(repository)) and time.monotonic() < give_up:
+                time.sleep(1)
+            if owner:
+                raise RefsError(f"{repository}: git gc is at it (process {owner}), for {GC_PATIENCE_S} s by now")
+            fresh = repository / f"{GC_LOCK}.lock"
+            fresh.unlink(missing_ok=True)
+            with fresh.open("x") as out:
+                out.write(_ours())
+            held.append(fresh.replace(repository / GC_LOCK))
+        yield
+    finally:
+        with interrupts.held():
+            for lock in held:
+                if _read(lock) == _ours():
+                    lock.unlink()
+
+
+def _ours() -> str:
+    return f"{os.getpid()} {os.uname().nodename}"
+
+
+def _read(lock: Path) -> str:
+    try:
+        return lock.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _gc_owner(repository: Path) -> int:
+    """The process of this host that holds a repository's gc.pid and lives; 0 if there is none."""
+    process, _, host = _read(repository / GC_LOCK).partition(" ")
+    if not process.isdecimal() or host != os.uname().nodename or int(process) == os.getpid():
+        return 0
+    return int(process) if Path(f"/proc/{process}").exists() else 0
+
+
 def repositories(top: Path) -> Iterator[Path]:
-    """Repositories at or below a folder, bare ones and the .git of others."""
+    """Repositories at or below a folder, bare ones and the .git of others; not those whose refs lie elsewhere."""
     for folder, names, files in os.walk(top):
-        if "HEAD" in files and {"objects", "refs"} <= set(names):
+        is_one = "HEAD" in files and {"objects", "refs"} <= set(names)
+        if is_one and not Path(folder, "refs").is_symlink():
             if "reftable" in names:
                 raise RefsError(f"{folder}: keeps its refs as reftable, which only a snapshot can save")
             names[:] = [name for name in names if name not in ("objects", "refs", "logs", "hooks")]
@@ -110,7 +161,7 @@ def _install(repository: Path, head: str, wanted: dict[str, str]) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-    for left in ("packed-refs.lock", "HEAD.lock"):
+    for left in ("packed-refs.lock", "HEAD.lock", GC_LOCK, f"{GC_LOCK}.lock"):
         (repository / left).unlink(missing_ok=True)
     hashes = {name: value for name, value in wanted.items() if not value.startswith("ref: ")}
     lines = [f"{value} {name}\n" for name, value in hashes.items()]

@@ -17,7 +17,8 @@ from backup.restic import Difference, Snapshot
 NAMED_AT_MOST = 10
 SLACK_S = 1
 """The ledger counts whole seconds, and the kernel's clock for change times is a few milliseconds behind."""
-INTERNAL = (f"/{btrfs.PREFIX}*", f"/{refs.MANIFEST}")
+INTERNAL = {"btrfs": (f"/{btrfs.PREFIX}*",), "refs": (f"/{refs.MANIFEST}", refs.GC_LOCK)}
+"""By consistency: what the agent itself puts there."""
 
 
 def verify(job: Job) -> Entry:
@@ -35,7 +36,7 @@ def _verify(job: Job, found: Found) -> None:
             raise Refused(f"snapshot {snapshot.id[:8]}: what the command said is empty")
         return
     root = Path(plan.root)
-    differences = job.restic.compare(snapshot.id, root, (*plan.exclude, *INTERNAL))
+    differences = job.restic.compare(snapshot.id, root, (*plan.exclude, *INTERNAL.get(plan.consistency, ())))
     wanted = [one for one in differences if _is_below(one.path, plan.paths)]
     if left := unexplained(root, wanted, since):
         names = ", ".join(f"{one.path} ({MEANINGS.get(one.action, one.action)})" for one in left[:NAMED_AT_MOST])

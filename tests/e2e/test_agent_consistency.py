@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from backup.agent import refs
 from tests.agents import Agent
 from tests.waiting import until
 
@@ -21,12 +22,18 @@ while :; do
   echo $i >>pushed
 done
 """
-REPOSITORIES = 12
+REPOSITORIES = 4
 
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Agent:
     return Agent(tmp_path / "agent")
+
+
+def slow(folder: Path, prefix: str) -> None:
+    """Files that restic, which reads in the order of names and two files at a time, takes a while for."""
+    for number in range(6):
+        (folder / f"{prefix}{number}").write_bytes(os.urandom(15_000_000))
 
 
 @contextmanager
@@ -63,17 +70,16 @@ def snapshots_in(volume: Path) -> list[str]:
 def test_btrfs_all_is_of_one_instant_and_nothing_is_left(
     agent: Agent, volume: Path, tmp_path: Path, place: str
 ) -> None:
-    """b is never ahead of a, nor more than one behind, at any instant; large lies between them in restic's order."""
+    """b is never ahead of a, nor more than one behind, at any instant; what is slow lies between them."""
     root = volume / place
     if place == "site":
         subprocess.run(["btrfs", "-q", "subvolume", "create", root], check=True)
     root.mkdir(parents=True, exist_ok=True)
-    (root / "aa-large").write_bytes(os.urandom(30_000_000))
+    slow(root, "a-")
     before = snapshots_in(volume)
     agent.plan(root, consistency="btrfs")
     with at_work(WRITER, root):
         until("both files", (root / "b").exists)
-        agent("run", "data")
         agent("run", "data")
     assert snapshots_in(volume) == before
     agent("verify", "data")
@@ -130,7 +136,7 @@ def test_refs_repositories_that_are_pushed_to_come_back_whole(agent: Agent, tmp_
     root.mkdir()
     for number in range(REPOSITORIES):
         git("init", "-q", "--bare", "-b", "main", root / f"{number}.git")
-        (root / f"{number}.git/a-large-file").write_bytes(os.urandom(2_000_000))
+        slow(root / f"{number}.git", "p-between-objects-and-refs-")
     work = tmp_path / "work"
     git("init", "-q", "-b", "main", work)
     for key, value in (("user.name", "Alice"), ("user.email", "alice@example.org")):
@@ -139,9 +145,8 @@ def test_refs_repositories_that_are_pushed_to_come_back_whole(agent: Agent, tmp_
     pushed = tmp_path / "pushed"
     with at_work(PUSHER.replace("REPOSITORIES", str(REPOSITORIES)), tmp_path):
         until("pushes", lambda: pushed.exists() and len(pushed.read_text().split()) > 2 * REPOSITORIES)
-        for _ in range(3):
-            acknowledged = len(pushed.read_text().split())
-            agent("run", "data")
+        acknowledged = len(pushed.read_text().split())
+        agent("run", "data")
     back = tmp_path / "back"
     said = agent("restore", "data", "--to", str(back))
     assert f"{REPOSITORIES} repositories have the refs" in said
@@ -157,6 +162,34 @@ def test_refs_repositories_that_are_pushed_to_come_back_whole(agent: Agent, tmp_
     agent("restore", "data", "--to", str(tmp_path / "one"), "--include", "3.git")
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["3.git"]
     git("-C", tmp_path / "one/3.git", "fsck", "--strict")
+
+
+def test_refs_git_collects_no_garbage_meanwhile(tmp_path: Path) -> None:
+    git("init", "-q", "--bare", tmp_path / "a.git")
+    gc = ["git", "-C", str(tmp_path / "a.git"), "gc", "--prune=now"]
+    with refs.no_gc(tmp_path, ["."]):
+        refused = subprocess.run(gc, capture_output=True, text=True, check=False)
+        assert refused.returncode
+        assert "gc is already running" in refused.stderr
+    subprocess.run(gc, check=True, capture_output=True)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / "a.git/gc.pid").write_text(f"{dead.pid} {os.uname().nodename}")
+    with refs.no_gc(tmp_path, ["."]):
+        assert (tmp_path / "a.git/gc.pid").read_text().startswith(f"{os.getpid()} ")
+    assert not (tmp_path / "a.git/gc.pid").exists()
+
+
+def test_refs_a_gc_that_is_at_it_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git("init", "-q", "--bare", tmp_path / "a.git")
+    lock = tmp_path / "a.git/gc.pid"
+    with at_work("exec sleep 600", tmp_path):
+        [sleeper] = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1:]
+        lock.write_text(f"{sleeper} {os.uname().nodename}")
+        monkeypatch.setattr(refs, "GC_PATIENCE_S", 0)
+        with pytest.raises(refs.RefsError, match=f"git gc is at it .process {sleeper}"), refs.no_gc(tmp_path, ["."]):
+            """Not reached."""
+        assert lock.read_text().startswith(sleeper)
 
 
 def test_a_commands_output_is_saved_and_a_failed_ones_is_not(agent: Agent, tmp_path: Path) -> None:

@@ -160,6 +160,22 @@ def test_refs_that_cannot_be_saved_or_believed_are_refused(tmp_path: Path) -> No
         refs.install(tmp_path)
 
 
+def test_refs_that_are_a_link_are_left_alone(tmp_path: Path) -> None:
+    """Whoever owns a repository could have root remove what the link leads to."""
+    outside = tmp_path / "outside"
+    (outside / "refs").mkdir(parents=True)
+    (outside / "refs/precious").write_text(A)
+    linked = tmp_path / "root/a.git"
+    (linked / "objects").mkdir(parents=True)
+    (linked / "HEAD").write_text("ref: refs/heads/main\n")
+    (linked / "refs").symlink_to(outside / "refs")
+    assert refs.write(tmp_path / "root", ["."]) == 0
+    manifest = '{"repositories": {"a.git": {"head": "", "refs": {}}}}'
+    (tmp_path / "root" / refs.MANIFEST).write_text(manifest)
+    refs.install(tmp_path / "root")
+    assert (outside / "refs/precious").exists()
+
+
 def entry(hours_ago: float, outcome: str, kind: str = "backup") -> Entry:
     start = NOW - timedelta(hours=hours_ago)
     return Entry(host="h", plan="p", kind=kind, start=start, outcome=outcome, snapshot="5" * 64)
