@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from importlib import import_module
 
 from backup import collected, coverage, custody
 from backup.custody import DataSet
@@ -20,7 +19,6 @@ from backup.restic_process import NoRepository, ResticError
 from backup.retention import Keep, Retention, retention
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
-from roles.common import Recovery
 
 AT_ONCE = 8
 """Hosts asked, and repositories listed, at the same time."""
@@ -36,12 +34,6 @@ def wanted(site: LoadedSite, names: Sequence[str]) -> list[DataSet]:
         if name not in known:
             raise InputError("DATA_SET", name, "no such data set", f"there are: {', '.join(known) or 'none'}")
     return [known[name] for name in names or known]
-
-
-def recovery(data_set: DataSet) -> Recovery:
-    """What its role says of it."""
-    found: Recovery = import_module(f"roles.{data_set.plan}.recovery").RECOVERY
-    return found
 
 
 def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
@@ -67,7 +59,7 @@ def look(way: Reach, vault: Vault | None, data_sets: Sequence[DataSet], say: Say
 
     def one(data_set: DataSet) -> Looked:
         known = collected.known(folder, data_set.host, data_set.plan, whole=True)
-        says = recovery(data_set)
+        says = custody.recovery(data_set.plan)
         return Looked(
             plan=Plan(data_set.host, data_set.plan, says.every, says.rpo_hours),
             ledger=known.ledger,
@@ -140,7 +132,7 @@ def _note_check(site: LoadedSite, data_set: DataSet, begun: datetime, part: tupl
 def plan_retention(vault: Vault, data_set: DataSet, max_share: float) -> Retention:
     """Which snapshots of a data set stay and which may go, and what forbids that. Raises ResticError."""
     known = collected.known(state(vault.site), data_set.host, data_set.plan, whole=True)
-    keep = Keep(**recovery(data_set).keep.model_dump())
+    keep = Keep(**custody.recovery(data_set.plan).keep.model_dump())
     return retention(
         data_set.host,
         data_set.plan,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from pydantic import SecretStr
 
 from inventories import editing
 from inventories.errors import InputError
@@ -32,8 +34,16 @@ from inventories.files import replace
 from inventories.fleet import Fleet, Host
 from inventories.inventory import LoadedSite, roles_of
 
+if TYPE_CHECKING:
+    from roles.common import Recovery
+
 ROLE = "vault"
-TLS_KEY, CONTROL, ADMIN = "vault_tls_key", "vault_control", "vault_admin"
+APPEND, CONTROL, ADMIN = "append", "control", "admin"
+"""The vault's listeners: hosts, which add; the control side, which adds and sees all; admins, who may delete."""
+PORTS = {APPEND: 8000, CONTROL: 8001, ADMIN: 8002}
+TLS_KEY = "vault_tls_key"
+LOGINS = {CONTROL: "vault_control", ADMIN: "vault_admin"}
+"""The secret with the password of a listener's one user, who is called like it."""
 CERTIFICATE = "vault.pem"
 FORWARDED = ("localhost", "127.0.0.1")
 """What the vault is called by those who reach it through SSH."""
@@ -59,11 +69,20 @@ class DataSet:
         return f"backup_{_word(self.host)}_{_word(self.plan)}"
 
 
+def recovery(role: str) -> "Recovery":
+    """What a role says of its data: the constant of its recovery.py."""
+    found: Recovery = import_module(f"roles.{role}.recovery").RECOVERY
+    return found
+
+
 def data_sets(fleet: Fleet) -> tuple[DataSet, ...]:
     """All that is saved: each role with data, of each host."""
-    return tuple(
-        DataSet(name, role) for name, host in fleet.hosts.items() for role in roles_of(host) if _has_data(role)
-    )
+    return tuple(data_set for name, host in fleet.hosts.items() for data_set in of_host(name, host))
+
+
+def of_host(name: str, host: Host) -> tuple[DataSet, ...]:
+    """What is saved of one host."""
+    return tuple(DataSet(name, role) for role in roles_of(host) if recovery(role).consistency != "none")
 
 
 def clients(fleet: Fleet) -> tuple[str, ...]:
@@ -95,8 +114,8 @@ def secret_names(site: LoadedSite) -> tuple[str, ...]:
     fleet = site.fleet
     wanted = [
         (TLS_KEY, "the vault's key"),
-        (CONTROL, "the control side"),
-        (ADMIN, "the vault's admins"),
+        (LOGINS[CONTROL], "the control side"),
+        (LOGINS[ADMIN], "the vault's admins"),
         *((host_secret(host), f"host {host}") for host in clients(fleet)),
         *((data.secret, f"data set {data}") for data in data_sets(fleet)),
     ]
@@ -106,6 +125,18 @@ def secret_names(site: LoadedSite) -> tuple[str, ...]:
             hint = "give the host another name"
             raise InputError(site.path, "hosts", f"the secret {name!r} would be that of {owners}", hint)
     return tuple(name for name, _ in wanted)
+
+
+def command(site: LoadedSite) -> str:
+    """What makes a secret that is missing."""
+    return f"mainstay backup keys --inventory {site.path.with_suffix('.py')}"
+
+
+def secret(site: LoadedSite, name: str) -> SecretStr:
+    """A secret of the backups. Raises InputError, naming the command that makes it."""
+    if name not in site.secrets:
+        raise InputError(site.secrets.path, name, "no such secret", f"make it: {command(site)}")
+    return site.secrets[name]
 
 
 def make(site: LoadedSite) -> tuple[str, ...]:
@@ -140,18 +171,17 @@ def check(site: LoadedSite) -> tuple[str, str]:
 
     Looks at the names of all secrets, so that no host is changed by a deploy that would stop at a later one.
     """
-    command = f"mainstay backup keys --inventory {site.path.with_suffix('.py')}"
     vault = vault_of(site)
     assert vault, "a vault is deployed, so there is one"
     certificate = site.files / CERTIFICATE
     missing = [name for name in secret_names(site) if name not in site.secrets]
     if missing:
-        raise InputError(site.secrets.path, ", ".join(missing), "no such secret", f"make it: {command}")
+        raise InputError(site.secrets.path, ", ".join(missing), "no such secret", f"make it: {command(site)}")
     if not certificate.exists():
-        raise InputError(certificate, "", "is not there", f"make it: {command}")
+        raise InputError(certificate, "", "is not there", f"make it: {command(site)}")
     key, text = site.secrets[TLS_KEY].get_secret_value(), certificate.read_text()
     for problem in problems(text, key, vault[1].dns, datetime.now(UTC)):
-        hint = f"remove it, make a new one: {command}; then deploy the vault and all that it saves"
+        hint = f"remove it, make a new one: {command(site)}; then deploy the vault and all that it saves"
         raise InputError(certificate, "", problem, hint)
     return text, key
 
@@ -226,7 +256,3 @@ def _general_name(name: str) -> x509.GeneralName:
 
 def _word(name: str) -> str:
     return name.replace("-", "_")
-
-
-def _has_data(role: str) -> bool:
-    return bool(import_module(f"roles.{role}.recovery").RECOVERY.consistency != "none")

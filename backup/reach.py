@@ -14,19 +14,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from backup import custody
-from backup.custody import DataSet
+from backup.custody import CONTROL, PORTS, DataSet
 from backup.restic import Restic
 from backup.restic_process import Repository
+from backup.zipapp import INSTALLED
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from inventories.ssh import ssh_config
-from roles.agent.deploy import PROGRAM
-from roles.vault.settings import ADMIN, CONTROL, PORTS
 
 WAIT_S = 15
 """How long a forwarding may take to be there."""
-LOGINS = {CONTROL: ("control", custody.CONTROL), ADMIN: ("admin", custody.ADMIN)}
-"""User of a listener, and the secret with its password."""
 
 
 class Unreachable(Exception):
@@ -43,7 +40,7 @@ class Reach:
 
     def agent(self, host: str, *words: str) -> list[str]:
         """The words that run the backup agent on a host."""
-        return ["ssh", "-F", str(self.config), "-o", "BatchMode=yes", host, "sudo", "-n", PROGRAM, *words]
+        return ["ssh", "-F", str(self.config), "-o", "BatchMode=yes", host, "sudo", "-n", INSTALLED, *words]
 
     @contextmanager
     def vault(self, listener: str = CONTROL) -> Iterator["Vault"]:
@@ -79,10 +76,9 @@ class Vault:
 
     def repository(self, data_set: DataSet) -> Repository:
         """Where a data set lies, with the password that opens it."""
-        user, secret = LOGINS[self.listener]
-        login = self.site.secrets[secret].get_secret_value()
+        login = self.site.secrets[custody.LOGINS[self.listener]].get_secret_value()
         return Repository(
-            f"rest:https://{user}:{login}@127.0.0.1:{self.port}/{data_set.host}/{data_set.plan}/",
+            f"rest:https://{self.listener}:{login}@127.0.0.1:{self.port}/{data_set.host}/{data_set.plan}/",
             self.site.secrets[data_set.secret].get_secret_value(),
             cache=cache(self.site) / data_set.host / data_set.plan,
             ca=self.site.files / custody.CERTIFICATE,

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from backup import control, custody
+from backup.custody import ADMIN
 from backup.reach import Unreachable, reach
 from backup.restic import Progress
 from backup.restic_process import ResticError
 from backup.retention import MAX_SHARE
 from backup.status import as_json, as_table, as_text, exit_code, status
 from cli.options import Inventory, chosen
-from roles.vault.settings import ADMIN
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 DataSetName = Annotated[str, typer.Argument(metavar="DATA_SET", help="HOST:PLAN, like release-1:release.")]

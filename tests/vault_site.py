@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from backup import custody
+from backup.custody import APPEND, PORTS
 from backup.restic import Restic
 from backup.restic_process import Repository
 from inventories.inventory import LoadedSite, load_site
@@ -18,7 +19,6 @@ from inventories.ssh import ssh_config
 from lab import lifecycle
 from lab.converge import Converged, converge
 from lab.sites import derive
-from roles.vault.settings import APPEND, PORTS
 from tests.restics import restic
 from tests.vault_client import Answer, Listener, forwarded
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
+from backup.zipapp import INSTALLED as PROGRAM
 from backup.zipapp import zipapp
 from roles.agent import plans
 from roles.agent.plans import CERTIFICATE, FOLDER, UNITS, Planned
 from roles.common import Unit, packages, services, tree
 
-PROGRAM = "/usr/local/lib/mainstay/backup.pyz"
 STATE = "/var/lib/mainstay/backup"
 PACKAGES: dict[str, str | None] = {"python3": "3.11", "restic": "0.17"}
 

@@ -1,6 +1,5 @@
 """From what a host's roles say of their data (recovery.py) to the plans of its backup agent, and its timers. Pure."""
 
-import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +8,14 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from backup import custody
+from backup.custody import APPEND, PORTS
 from inventories.errors import InputError
-from inventories.inventory import LoadedSite, roles_of
+from inventories.inventory import LoadedSite
 from roles.common import Recovery
 
 FOLDER = "/etc/mainstay/backup"
 CERTIFICATE = f"{FOLDER}/vault.pem"
-APPEND_PORT = 8000
-"""Where hosts add to their repositories: see roles/vault."""
 UNITS = "/etc/systemd/system"
 SCHEDULES = {"hourly": ("hourly", "30min"), "daily": ("*-*-* 00:00:00", "4h")}
 """OnCalendar and RandomizedDelaySec: each host keeps its own minute (systemd.timer(5), FixedRandomDelay)."""
@@ -45,59 +44,34 @@ class Planned:
     recovery: Recovery
 
 
-def saved(host: str, roles: tuple[str, ...]) -> dict[str, Recovery]:
-    """What of a host is saved, by the plan's name: one plan a role with data."""
-    found = {role: importlib.import_module(f"roles.{role}.recovery").RECOVERY for role in roles}
-    return {role: recovery for role, recovery in found.items() if recovery.consistency != "none"}
-
-
 def vault(site: LoadedSite) -> str:
     """The name by which hosts reach the vault; empty if the fleet has none. Raises InputError."""
-    vaults = site.fleet.with_role("vault")
-    if len(vaults) > 1:
-        raise InputError(site.path, "hosts", f"more than one host has the role 'vault': {', '.join(vaults)}")
-    for name, declared in vaults.items():
-        if not declared.dns:
-            raise InputError(site.path, f"hosts.{name}.dns", "is empty: hosts reach the vault by its first name")
-        return declared.dns[0]
-    return ""
+    found = custody.vault_of(site)
+    return found[1].dns[0] if found else ""
 
 
 def planned(site: LoadedSite, host: str) -> list[Planned]:
     """The plans of a host, with their secrets. Raises InputError naming what is missing and how it is made."""
-    recoveries = saved(host, roles_of(site.fleet.hosts[host]))
     found = []
-    for role, recovery in recoveries.items():
-        for name in {host, role} & RESERVED:
+    for data_set in custody.of_host(host, site.fleet.hosts[host]):
+        for name in {host, data_set.plan} & RESERVED:
             raise InputError(site.path, f"hosts.{host}", f"{name!r} cannot be the name of a host or role that is saved")
-        login = _secret(site, f"vault_{_plain(host)}").get_secret_value()
-        url = f"rest:https://{host}:{quote(login, safe='')}@{vault(site)}:{APPEND_PORT}/{host}/{role}/"
-        password = _secret(site, f"backup_{_plain(host)}_{_plain(role)}")
-        found.append(Planned(role, host, SecretStr(url), password, CERTIFICATE, recovery))
+        login = custody.secret(site, custody.host_secret(host)).get_secret_value()
+        url = f"rest:https://{host}:{quote(login, safe='')}@{vault(site)}:{PORTS[APPEND]}/{host}/{data_set.plan}/"
+        password = custody.secret(site, data_set.secret)
+        recovery = custody.recovery(data_set.plan)
+        found.append(Planned(data_set.plan, host, SecretStr(url), password, CERTIFICATE, recovery))
     return found
 
 
 def certificate(site: LoadedSite) -> bytes:
     """The vault's, which is public. Raises InputError."""
-    path = site.files / "vault.pem"
+    path = site.files / custody.CERTIFICATE
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(path, "", f"the vault's certificate cannot be read: {error.strerror}", _keys(site)) from None
-
-
-def _secret(site: LoadedSite, name: str) -> SecretStr:
-    if name not in site.secrets:
-        raise InputError(site.secrets.path, name, "no such secret", _keys(site))
-    return site.secrets[name]
-
-
-def _keys(site: LoadedSite) -> str:
-    return f"make it: `mainstay backup keys --inventory {site.path.with_suffix('.py')}`"
-
-
-def _plain(name: str) -> str:
-    return name.replace("-", "_")
+        problem = f"the vault's certificate cannot be read: {error.strerror}"
+        raise InputError(path, "", problem, f"make it: {custody.command(site)}") from None
 
 
 def plan_file(planned: Planned) -> str:

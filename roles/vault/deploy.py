@@ -6,12 +6,13 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from backup import custody
+from backup.custody import ADMIN, APPEND, CONTROL, PORTS
 from inventories.errors import InputError
 from inventories.fleet import Volume
 from inventories.inventory import LoadedSite
 from roles.common import Account, Unit, accounts, packages, services, tree, volumes
 from roles.common.volume_plan import unit_name
-from roles.vault.settings import ADMIN, APPEND, CONTROL, LOOPBACK, PORTS, Settings
+from roles.vault.settings import LOOPBACK, Settings
 from roles.vault.users import users
 
 OWNER, ROOM = "vault", "vault-room"

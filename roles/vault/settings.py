@@ -2,12 +2,10 @@
 
 from pydantic import Field
 
+from backup.custody import ADMIN, APPEND, CONTROL, PORTS
 from inventories.fleet import Name, Typed
 from roles.common import Listen, Opening
 
-APPEND, CONTROL, ADMIN = "append", "control", "admin"
-"""The listeners: hosts, which add; the control side, which adds and sees all; admins, who may delete."""
-PORTS = {APPEND: 8000, CONTROL: 8001, ADMIN: 8002}
 LOOPBACK = "127.0.0.1"
 OPENINGS = (
     Opening(protocol="tcp", port=PORTS[APPEND]),

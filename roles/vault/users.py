@@ -8,9 +8,9 @@ import bcrypt
 from pydantic import SecretStr
 
 from backup import custody
+from backup.custody import ADMIN, APPEND, CONTROL
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
-from roles.vault.settings import ADMIN, APPEND, CONTROL
 
 ROUNDS = 5
 """The passwords are 256 random bits: what is slow would serve only those who want the vault to be busy."""
@@ -25,8 +25,8 @@ def users(site: LoadedSite) -> dict[str, str]:
     """The htpasswd file of each listener. Raises InputError for a password that cannot be one."""
     secrets = {
         APPEND: {host: custody.host_secret(host) for host in custody.clients(site.fleet)},
-        CONTROL: {"control": custody.CONTROL},
-        ADMIN: {"admin": custody.ADMIN},
+        CONTROL: {CONTROL: custody.LOGINS[CONTROL]},
+        ADMIN: {ADMIN: custody.LOGINS[ADMIN]},
     }
     for name in (secret for entries in secrets.values() for secret in entries.values()):
         if len(site.secrets[name].get_secret_value().encode()) > PASSWORD_BYTES:

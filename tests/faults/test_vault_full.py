@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from roles.vault.settings import ADMIN, APPEND, CONTROL
+from backup.custody import ADMIN, APPEND, CONTROL
 from tests.vault_site import OTHER, OWN, REPOSITORIES, ROOTED, VICTIM, Vault, named, vault_site
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]

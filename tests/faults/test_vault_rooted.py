@@ -9,8 +9,8 @@ import pytest
 import tomlkit
 
 from backup import custody
+from backup.custody import ADMIN, APPEND, CONTROL, PORTS
 from backup.restic_process import ResticError
-from roles.vault.settings import ADMIN, APPEND, CONTROL, PORTS
 from tests.vault_client import authorization, listens
 from tests.vault_site import OTHER, OWN, REPOSITORIES, ROOTED, VAULT, VICTIM, Vault, named, vault_site
 

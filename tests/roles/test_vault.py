@@ -8,12 +8,13 @@ import pytest
 from testinfra.host import Host
 
 from backup import custody
+from backup.custody import ADMIN, APPEND, CONTROL, PORTS
 from inventories.fleet import Volume
 from inventories.inventory import LoadedSite
 from inventories.ssh import ssh_config
 from roles.common.volume_plan import unit_name
 from roles.vault.deploy import ROOM, data_volume
-from roles.vault.settings import ADMIN, APPEND, CONTROL, PORTS, Settings
+from roles.vault.settings import Settings
 from tests.vault_client import Listener, forwarded, listens
 
 pytestmark = pytest.mark.lab
@@ -64,8 +65,8 @@ def logins(loaded_site: LoadedSite) -> dict[str, tuple[str, str]]:
     [client, *_] = custody.clients(loaded_site.fleet)
     found = {
         APPEND: (client, custody.host_secret(client)),
-        CONTROL: ("control", custody.CONTROL),
-        ADMIN: ("admin", custody.ADMIN),
+        CONTROL: ("control", custody.LOGINS[CONTROL]),
+        ADMIN: ("admin", custody.LOGINS[ADMIN]),
     }
     return {listener: (user, loaded_site.secrets[name].get_secret_value()) for listener, (user, name) in found.items()}
 
