@@ -102,6 +102,7 @@ def small_site(lab: LabConfig, folder: Path) -> Iterator[SmallSite]:
         document["site"].update({"name": name, "domain": f"{name}.example.org", "files": str(folder / "site")})
         for other in ("release-1", "vault-1"):
             del document["hosts"][other]
+        del document["firewalls"]["vault"]
         document["hosts"]["web-1"]["dns"] = [f"www.{name}.example.org"]
         document["vpcs"]["internal"]["subnet"] = f"10.30.{name.removeprefix('small-')}.0/24"
         document["firewalls"]["public-web"]["rules"] = [
