@@ -176,7 +176,7 @@ class Restic:
 
     def snapshots(self) -> list[Snapshot]:
         """All snapshots, oldest first."""
-        listed = self._run("snapshots").messages[0] or []
+        listed = self._read("snapshots").listed()
         return sorted(map(_snapshot, listed), key=lambda snapshot: snapshot.time)
 
     def restore(
@@ -189,7 +189,7 @@ class Restic:
     ) -> Message:
         """Puts a snapshot (or the paths of it that match) below target, holes as holes; returns restic's summary."""
         wanted = [f"--include={pattern}" for pattern in include]
-        return self._run(
+        return self._read(
             "restore", snapshot, "--sparse", "--target", str(target), *wanted, hear=_follow(progress)
         ).summary()
 
@@ -208,13 +208,13 @@ class Restic:
             if message["action"] != "unchanged" and not (message["action"] == "restored" and _listed_anyhow(path)):
                 found.append(Difference(f"/{path.relative_to(root)}", message["action"]))
 
-        self._run("restore", snapshot, *options, hear={"verbose_status": note})
+        self._read("restore", snapshot, *options, hear={"verbose_status": note})
         return found
 
     def check(self, part: tuple[int, int] | None = None) -> Check:
         """Checks structure and indexes and, of t equal parts of all packs, reads the n-th: part=(n, t)."""
         options = ["--read-data-subset={}/{}".format(*part)] if part else []
-        done = self._run("check", *options, allowed=(0, 1))
+        done = self._read("check", *options, allowed=(0, 1))
         if done.code and not any("repository contains errors" in line for line in done.words):
             raise failure(self.repository, "check", done)
         errors = [message.get("message", "").strip() for message in done.errors] + done.words
@@ -224,13 +224,26 @@ class Restic:
         return Check(tuple(filter(None, errors)), tuple(dict.fromkeys(packs)))
 
     def hits(self, packs: Iterable[str]) -> list[Hit]:
-        """The files of all snapshots that need any of these packs."""
-        found = self._run("find", "--pack", *packs).messages
-        return [Hit(hit["snapshot"], hit["path"]) for hits in found for hit in hits or []]
+        """The files and folders of all snapshots that need any of these packs, by the index.
+
+        `restic find --pack` would read the packs themselves, and fails on one that was cut off.
+        """
+        wanted = set(packs)
+        blobs: dict[str, list[str]] = {"data": [], "tree": []}
+        for index in self._read("list", "index").plain:
+            for pack in self._read("cat", "index", index).messages[0]["packs"]:
+                if pack["id"] in wanted:
+                    for blob in pack["blobs"]:
+                        blobs[blob["type"]].append(blob["id"])
+        found: list[Message] = []
+        for option, ids in (("--blob", blobs["data"]), ("--tree", blobs["tree"])):
+            if ids:
+                found += self._read("find", option, *ids).listed()
+        return [Hit(hit["snapshot"], hit["path"]) for hit in found]
 
     def size(self) -> int:
         """Bytes that the data of all snapshots takes in the repository."""
-        return int(self._run("stats", "--mode=raw-data").messages[0]["total_size"])
+        return int(self._read("stats", "--mode=raw-data").messages[0]["total_size"])
 
     def forget(self, ids: Sequence[str]) -> None:
         """Removes snapshots, and looks whether they are gone: a refusal may come with exit code 0."""
@@ -253,7 +266,7 @@ class Restic:
 
     def keys(self) -> dict[str, bool]:
         """Ids of the keys, each with whether it is the one in use."""
-        return {key["id"]: key["current"] for key in self._run("key", "list").messages[0]}
+        return {key["id"]: key["current"] for key in self._run("key", "list").listed()}
 
     def add_key(self, password: str) -> None:
         """Lets a second password open the repository."""
@@ -263,6 +276,11 @@ class Restic:
     def remove_key(self, key: str) -> None:
         """Takes a password away, by its key's id."""
         self._run("key", "remove", key)
+
+    def _read(self, command: str, *arguments: str, **how: Any) -> Run:
+        """For what changes nothing: no lock is written, as a full or read-only repository takes none, and nobody else
+        is kept waiting."""
+        return run(self.program, self.repository, command, "--no-lock", *arguments, **how)
 
     def _run(self, command: str, *arguments: str, **how: Any) -> Run:
         waiting = f"--retry-lock={self.lock_wait_s}s"

@@ -79,12 +79,18 @@ class Repository:
 
 @dataclass
 class Run:
-    """What a run said: JSON of standard output, errors and words of standard error."""
+    """What a run said: JSON and plain lines of standard output, errors and words of standard error."""
 
     code: int = 0
     messages: list[Any] = field(default_factory=list)
+    plain: list[str] = field(default_factory=list)
     errors: list[Message] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
+
+    def listed(self) -> list[Message]:
+        """What a command lists; restic may say `null` for nothing."""
+        found: list[Message] = next(iter(self.messages), [])
+        return found
 
     def summary(self) -> Message:
         return next((m for m in reversed(self.messages) if m.get("message_type") == "summary"), {})
@@ -188,7 +194,9 @@ def _listen(process: "subprocess.Popen[bytes]", hear: Hear) -> Run:
             kind = message.get("message_type", "") if isinstance(message, dict) else ""
             if kind in hear:
                 hear[kind](message)
-            elif message is not None and kind not in ("status", "verbose_status"):
+            elif message is None:
+                done.plain.append(line.decode(errors="replace").strip())
+            elif kind not in ("status", "verbose_status"):
                 done.messages.append(message)
     except BaseException:
         _interrupt(process)
@@ -218,7 +226,9 @@ def _note(pipe: IO[bytes], done: Run) -> None:
 
 
 def _parsed(line: bytes) -> Any:
-    """The JSON of a line; None where it is none (restic before 0.18 tells progress of some commands as text)."""
+    """The object or list of a line; None where it is none (ids; progress of some commands before 0.18)."""
+    if not line.startswith((b"{", b"[")):
+        return None
     try:
         return json.loads(line)
     except ValueError:

@@ -136,6 +136,10 @@ def test_damage_is_found_and_named(made: Restic, source: Path) -> None:
     assert damaged.errors
     assert damaged.packs == (pack.name,)
     assert {(hit.snapshot, hit.path) for hit in made.hits(damaged.packs)} >= {(snapshot, "/large")}
+    with pack.open("r+b") as half:
+        half.truncate(1000)
+    assert made.check((1, 1)).packs == (pack.name,)
+    assert {(hit.snapshot, hit.path) for hit in made.hits([pack.name])} >= {(snapshot, "/large")}
     pack.unlink()
     assert made.check().packs == (pack.name,)
 

@@ -109,14 +109,18 @@ def test_a_vault_that_does_not_answer_is_told(saved: Saved) -> None:
     assert code == Kind.UNLISTED.exit_code, findings
 
 
-def test_a_rewritten_ledger_is_disputed(saved: Saved) -> None:
+def test_a_rewritten_ledger_is_disputed_and_what_was_collected_stays(saved: Saved) -> None:
     ledger = "/var/lib/mainstay/backup/release/ledger.jsonl"
-    saved.root("release-1", f"cp {ledger} /root/ledger; sed -i s/started/ok/ {ledger}")
+    saved.root("release-1", f'cp {ledger} /root/ledger; sed -i "\\$ s/ok/failed/" {ledger}')
     try:
         code, findings = saved.status()
-        assert code == Kind.DISPUTED.exit_code, findings
     finally:
         saved.root("release-1", f"cp /root/ledger {ledger}")
+    assert code == Kind.DISPUTED.exit_code, findings
+    collected = load_site(saved.inventory).files / "ledgers/release-1"
+    assert '"ok"' in (collected / "release.jsonl").read_text().splitlines()[-1]
+    (collected / "release.rejected.jsonl").unlink()
+    assert saved.status() == (0, [])
 
 
 @pytest.fixture
@@ -126,7 +130,7 @@ def a_pack(saved: Saved) -> Iterator[str]:
     pack = saved.root("vault-1", largest)
     saved.root("vault-1", f"cp -p {pack} /root/pack")
     yield pack
-    saved.root("vault-1", f"cp -p /root/pack {pack}")
+    saved.root("vault-1", f"cp -p /root/pack {pack}; chown vault: {pack}")
     assert saved.mainstay("verify", "--all").returncode == 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from backup import custody
 from backup.agent.plan import parse
 from inventories.errors import InputError
 from inventories.fleet import Fleet
@@ -66,7 +67,7 @@ def test_without_vault_or_data_there_is_nothing_to_schedule(tmp_path: Path, key:
 def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path: Path, key: Path, missing: str) -> None:
     values = {name: value for name, value in VALUES.items() if name != missing}
     loaded = site(tmp_path, key, values, **{"vault-1": VAULT})
-    with pytest.raises(InputError, match=rf"{missing}: no such secret\n.*mainstay backup keys --inventory .*s\.py`"):
+    with pytest.raises(InputError, match=rf"{missing}: no such secret\n.*mainstay backup keys --inventory .*s\.py"):
         plans.planned(loaded, "release-1")
     with pytest.raises(InputError, match="certificate cannot be read"):
         plans.certificate(loaded)
@@ -116,6 +117,5 @@ def test_timers_run_as_often_as_is_said_and_catch_up() -> None:
 
 def test_every_role_with_data_has_a_plan_that_the_agent_reads() -> None:
     for role in ("release", "web"):
-        [(name, recovery)] = plans.saved("h", ("base", role)).items()
-        planned = Planned(name, "h", SecretStr("u"), SecretStr("p"), "", recovery)
+        planned = Planned(role, "h", SecretStr("u"), SecretStr("p"), "", custody.recovery(role))
         assert json.loads(plans.plan_file(planned))["root"] == parse(Path("x"), plans.plan_file(planned).encode()).root
