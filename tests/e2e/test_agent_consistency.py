@@ -247,13 +247,17 @@ def test_what_a_killed_run_was_to_run_after_it_is_run_by_the_next(agent: Agent, 
     root, down = tmp_path / "source", tmp_path / "down"
     root.mkdir()
     (root / "file").touch()
-    agent.plan(root, **steps(tmp_path, before="exec sleep 600"))
+    left = tmp_path / "left"
+    waits = steps(tmp_path, before=f"echo $$ >{left}.new; mv {left}.new {left}; exec sleep 600")
+    agent.plan(root, **waits)
     for word in ("settle", "run"):
         run = agent.begin("run", "data")
-        until("it is down", down.exists)
+        until("it is down", left.exists)
         run.kill()
         run.wait()
+        os.kill(int(left.read_text()), signal.SIGKILL)
+        left.unlink()
         agent.plan(root, **steps(tmp_path))
         assert "ran the commands that an earlier run was to run" in agent(word, "data")
         assert not down.exists()
-        agent.plan(root, **steps(tmp_path, before="exec sleep 600"))
+        agent.plan(root, **waits)

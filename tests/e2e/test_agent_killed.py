@@ -105,11 +105,16 @@ def test_an_interrupted_run_leaves_no_lock(agent: Agent, tmp_path: Path, signals
     good(agent, tmp_path)
 
 
-def test_of_two_runs_at_once_one_is_refused(agent: Agent) -> None:
-    run, _ = in_the_middle(agent)
+def test_of_two_runs_at_once_one_is_refused(agent: Agent, tmp_path: Path) -> None:
+    ready, go = tmp_path / "ready", tmp_path / "go"
+    wait = f"touch {ready}; until [ -e {go} ]; do sleep 0.1; done"
+    agent.plan(tmp_path / "source", before=[["sh", "-c", wait]])
+    run = agent.begin("run", "data", "--json")
+    until("the first run is at it", ready.exists)
     assert '"running": true' in agent("status", "--json")
     assert "another run is at it" in agent("run", "data", code=4)
     agent("settle", "data")
+    go.touch()
     assert run.wait() == 0
     assert [entry.outcome for entry in agent.entries()] == ["started", "ok"] * 2
 
