@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from backup import control, custody
+from backup import control, custody, metrics, page
 from backup.custody import ADMIN
 from backup.reach import Unreachable, reach
 from backup.restic import Progress
@@ -97,6 +97,8 @@ def restore(
 def status_(
     data_sets: DataSetNames = None,
     as_json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as a page.")] = None,
+    prometheus: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as metrics, for node exporter.")] = None,
     inventory: Inventory = None,
 ) -> None:
     """Show every data set: last good backup, what is wrong, and what to do.
@@ -114,6 +116,10 @@ def status_(
         except Unreachable as error:
             _say(str(error))
         rows = status(control.look(way, vault, sets, _say), now := datetime.now(UTC))
+    if html:
+        page.write(html, rows, now, site.name)
+    if prometheus:
+        metrics.write(prometheus, rows, now)
     if as_json_:
         typer.echo(json.dumps(as_json(rows, now), indent=2))
     else:
