@@ -3,6 +3,9 @@
 import fcntl
 import shutil
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.go import go, module, run
 
@@ -10,6 +13,11 @@ CACHE = Path.home() / ".cache/mainstay/restic"
 VERSIONS = ("0.16.5", "0.17.3", "0.18.0", "0.19.1")
 USED = "0.18.0"
 """Debian 13's."""
+
+
+def by_version(*versions: str) -> list[Any]:
+    """Parameters: the version that hosts use in every run, the others when all points of matrices are run."""
+    return [pytest.param(version, marks=[] if version == USED else pytest.mark.full) for version in versions]
 
 
 def restic(version: str = USED) -> str:

@@ -91,8 +91,9 @@ def test_btrfs_all_is_of_one_instant_and_nothing_is_left(
 
 @pytest.mark.lab
 def test_btrfs_a_killed_run_leaves_a_snapshot_and_the_next_removes_it(agent: Agent, volume: Path) -> None:
-    (volume / "large").write_bytes(os.urandom(100_000_000))
     agent.plan(volume, consistency="btrfs")
+    agent("run", "data")
+    (volume / "large").write_bytes(os.urandom(100_000_000))
     snapshot = volume / ".mainstay-snapshot-data"
     run = agent.begin("run", "data")
     until("the snapshot", snapshot.exists)

@@ -37,7 +37,8 @@ def orphans_are_ours() -> None:
 
 
 def locks(agent: Agent) -> list[Path]:
-    return list((agent.repository / "locks").iterdir())
+    """Those that are written: a killed run may leave half of one behind, which holds nobody up."""
+    return [lock for lock in (agent.repository / "locks").iterdir() if "-tmp-" not in lock.name]
 
 
 def child_of(process: int) -> int:

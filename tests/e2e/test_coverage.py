@@ -7,12 +7,12 @@ import pytest
 
 from backup.restic import Restic
 from backup.restic_process import Repository
-from tests.restics import VERSIONS, restic
+from tests.restics import VERSIONS, by_version, restic
 
 PARTS = 4
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", by_version(*VERSIONS))
 def test_a_part_holds_the_packs_of_every_t_th_first_byte(tmp_path: Path, version: str) -> None:
     made = Restic(Repository(str(tmp_path / "repository"), "secret", cache=tmp_path / "cache"), restic(version))
     made.init()
