@@ -91,6 +91,7 @@ def test_btrfs_all_is_of_one_instant_and_nothing_is_left(
 
 @pytest.mark.lab
 def test_btrfs_a_killed_run_leaves_a_snapshot_and_the_next_removes_it(agent: Agent, volume: Path) -> None:
+    (volume / "small").write_text("small")
     agent.plan(volume, consistency="btrfs")
     agent("run", "data")
     (volume / "large").write_bytes(os.urandom(100_000_000))
