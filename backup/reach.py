@@ -47,23 +47,9 @@ class Reach:
         """The vault, by one of the listeners that see all repositories. Raises Unreachable."""
         found = custody.vault_of(self.site)
         assert found, "who asks for the vault has looked whether there is one"
-        port = _free_port()
-        way = f"127.0.0.1:{port}:127.0.0.1:{PORTS[listener]}"
-        options = ["-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-N", "-L", way]
-        forwarding = subprocess.Popen(
-            ["ssh", "-F", str(self.config), *options, found[0]],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            process_group=0,
-        )
-        try:
-            _wait(forwarding, port, found[0])
+        with forwarded(self.config, found[0], PORTS[listener]) as port:
             _greet(port, self.site.files / custody.CERTIFICATE, f"{found[0]}, listener {listener}")
             yield Vault(self.site, listener, port)
-        finally:
-            forwarding.terminate()
-            forwarding.communicate()
 
 
 @dataclass(frozen=True)
@@ -102,6 +88,28 @@ def reach(site: LoadedSite) -> Iterator[Reach]:
         yield Reach(site, config)
 
 
+@contextmanager
+def forwarded(config: Path, host: str, port: int) -> Iterator[int]:
+    """A port of a host's loopback through SSH, as one of this machine's. config: for `ssh -F`. Raises Unreachable."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        local = int(free.getsockname()[1])
+    way = f"127.0.0.1:{local}:127.0.0.1:{port}"
+    options = ["-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-N", "-L", way]
+    forwarding = subprocess.Popen(
+        ["ssh", "-F", str(config), *options, host],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    try:
+        _wait(forwarding, local, host)
+        yield local
+    finally:
+        forwarding.terminate()
+        forwarding.communicate()
+
+
 def cache(site: LoadedSite) -> Path:
     """restic's caches of a site's repositories: what they hold is encrypted and can be fetched again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mainstay" / "backup" / site.name
@@ -123,11 +131,6 @@ def ledger_lines(way: Reach, data_set: DataSet, after: int) -> list[bytes]:
     return done.stdout.splitlines()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def _greet(port: int, certificate: Path, what: str) -> None:
     """restic would try a listener that is down for a quarter of an hour."""
     context = ssl.create_default_context(cafile=certificate)
@@ -138,16 +141,16 @@ def _greet(port: int, certificate: Path, what: str) -> None:
         raise Unreachable(f"{what}: {error}") from None
 
 
-def _wait(forwarding: "subprocess.Popen[str]", port: int, vault: str) -> None:
+def _wait(forwarding: "subprocess.Popen[str]", port: int, host: str) -> None:
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         if forwarding.poll() is not None:
             _, said = forwarding.communicate()
-            raise Unreachable(f"{vault}: {said.strip()}")
+            raise Unreachable(f"{host}: {said.strip()}")
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
             time.sleep(0.05)
         else:
             return
-    raise Unreachable(f"{vault}: no forwarding within {WAIT_S} s")
+    raise Unreachable(f"{host}: no forwarding within {WAIT_S} s")

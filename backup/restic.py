@@ -100,6 +100,13 @@ class Hit:
     path: str
 
 
+def version_of(program: str) -> tuple[int, int, int]:
+    """The version of a restic, as (0, 18, 0)."""
+    said = subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout
+    major, minor, patch = (int(part) for part in said.split()[1].split("-")[0].split("."))
+    return major, minor, patch
+
+
 @dataclass(frozen=True)
 class Restic:
     """restic on one repository. lock_wait_s: how long to wait for another run's lock."""
@@ -111,9 +118,7 @@ class Restic:
     @functools.cached_property
     def version(self) -> tuple[int, int, int]:
         """The version of the program, as (0, 18, 0)."""
-        said = subprocess.run([self.program, "version"], capture_output=True, text=True, check=True).stdout
-        major, minor, patch = (int(part) for part in said.split()[1].split("-")[0].split("."))
-        return major, minor, patch
+        return version_of(self.program)
 
     def init(self, chunks_like: Repository | None = None) -> None:
         """Makes the repository. chunks_like: the one it will be copied from or to, so that equal data stays equal."""

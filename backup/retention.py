@@ -5,7 +5,7 @@ seven daily ones keeps seven, however long ago the last was made.
 """
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from backup.coverage import damage
 from backup.expected import Comparison, Dated, compare
 from backup.ledger import Entry
 from backup.restic import Snapshot
+from backup.rules import be, named
 
 MAX_SHARE = 0.9
 """Of all snapshots of a data set, the most that one run may remove, unless an admin says otherwise."""
@@ -170,13 +171,13 @@ def _refusals(data_set: str, found: Comparison, control: Sequence[Entry], now: d
     refused = []
     if found.gone:
         refused.append(
-            f"{_named([one.snapshot for one in found.gone])} must be there and {_be(found.gone)} not. "
+            f"{named([one.snapshot for one in found.gone])} must be there and {be(found.gone)} not. "
             f"Find out who removed what (`mainstay backup status`), then have them accepted by an admin."
         )
     for future, word in ((False, "back-dated"), (True, "from the future")):
         if odd := [one for one in found.odd if one.future is future]:
             refused.append(
-                f"{_named([one.id for one in odd])} {_be(odd)} {word}: {odd[0].why}. "
+                f"{named([one.id for one in odd])} {be(odd)} {word}: {odd[0].why}. "
                 "Look at the host's clock and who was on it, then have them accepted by an admin."
             )
     good = found.good()
@@ -194,12 +195,3 @@ def _refusals(data_set: str, found: Comparison, control: Sequence[Entry], now: d
             f"Follow the runbook 'verification failed', then run `mainstay backup verify {data_set}`."
         )
     return refused
-
-
-def _named(ids: Collection[str]) -> str:
-    shown = ", ".join(one[:8] for one in list(ids)[:5])
-    return f"{shown} and {len(ids) - 5} more" if len(ids) > 5 else shown
-
-
-def _be(things: Sequence[object]) -> str:
-    return "is" if len(things) == 1 else "are"

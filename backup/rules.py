@@ -201,7 +201,7 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
         last = f"the newest there is of {ago(max(have), now)}" if have else "it has none"
         yield (
             Kind.COPY_BEHIND,
-            f"{len(missing)} of the complete backups {_be(missing)} not in the second copy; {last}",
+            f"{len(missing)} of the complete backups {be(missing)} not in the second copy; {last}",
             f"{again}.",
         )
 
@@ -227,7 +227,8 @@ def span(length: timedelta) -> str:
     return f"{seconds:.0f} s"
 
 
-def _be(things: Sequence[object]) -> str:
+def be(things: Sequence[object]) -> str:
+    """`is` or `are`."""
     return "is" if len(things) == 1 else "are"
 
 

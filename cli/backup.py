@@ -20,12 +20,11 @@ from backup.restic import Progress
 from backup.restic_process import ResticError
 from backup.retention import MAX_SHARE
 from backup.status import as_json, as_table, as_text, exit_code, status
-from cli.options import Inventory, chosen
+from cli.options import BAD_USAGE, FAILED, UNREACHABLE, Inventory, chosen, stop
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 DataSetName = Annotated[str, typer.Argument(metavar="DATA_SET", help="HOST:PLAN, like release-1:release.")]
 DataSetNames = Annotated[list[str] | None, typer.Argument(metavar="DATA_SET...", help="HOST:PLAN; default: all.")]
-FAILED, UNREACHABLE = 1, 3
 SSH_FAILED = 255
 
 
@@ -39,11 +38,9 @@ def _failures() -> Iterator[None]:
     try:
         yield
     except Unreachable as error:
-        typer.secho(f"mainstay backup: {error}", fg="red", err=True)
-        raise typer.Exit(UNREACHABLE) from None
+        raise stop("backup", error, UNREACHABLE) from None
     except ResticError as error:
-        typer.secho(f"mainstay backup: {error}", fg="red", err=True)
-        raise typer.Exit(FAILED) from None
+        raise stop("backup", error, FAILED) from None
 
 
 @app.command()
@@ -80,8 +77,7 @@ def restore(
     site = chosen(inventory)
     [one] = control.wanted(site, [data_set])
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        typer.secho(f"mainstay backup: {to} is not an empty folder", fg="red", err=True)
-        raise typer.Exit(2)
+        raise stop("backup", f"{to} is not an empty folder", BAD_USAGE)
     with _failures(), reach(site) as way, way.vault() as vault, Bar(console=Console(stderr=True)) as bar:
         task = bar.add_task(f"restoring {one}", total=1.0)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.options import BAD_USAGE, FAILED, UNREACHABLE, stop
 from inventories import lock
 from inventories.files import replace
 from inventories.ssh import blocks
@@ -19,7 +21,6 @@ from lab.nspawn import NspawnEngine
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 Name = Annotated[str, typer.Option("--name", envvar="MAINSTAY_LAB", help="Which lab; several can be up at once.")]
 Host = Annotated[str, typer.Argument(help="The host's name, as `mainstay lab status` shows it.")]
-FAILED, BAD_USAGE, UNREACHABLE = 1, 2, 3
 
 
 @app.callback()
@@ -28,9 +29,7 @@ def _root() -> None:
         raise _stop("the local cloud needs root", FAILED)
 
 
-def _stop(message: str, code: int) -> typer.Exit:
-    typer.secho(f"mainstay lab: {message}", fg="red", err=True)
-    return typer.Exit(code)
+_stop = partial(stop, "lab")
 
 
 @app.command()

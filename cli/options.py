@@ -8,6 +8,8 @@ import typer
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, available, check_files, load_site
 
+FAILED, BAD_USAGE, UNREACHABLE = 1, 2, 3
+"""Exit codes."""
 Inventory = Annotated[
     Path | None,
     typer.Option("--inventory", envvar="MAINSTAY_INVENTORY", help="The site, like inventories/prod.py. No default."),
@@ -22,3 +24,9 @@ def chosen(inventory: Path | None) -> LoadedSite:
     site = load_site(inventory)
     check_files(site)
     return site
+
+
+def stop(command: str, message: object, code: int) -> typer.Exit:
+    """Says why a command ends, and returns what to raise."""
+    typer.secho(f"mainstay {command}: {message}", fg="red", err=True)
+    return typer.Exit(code)

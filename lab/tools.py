@@ -3,8 +3,7 @@
 import os
 import shutil
 
-from backup.restic import Restic
-from backup.restic_process import Repository
+from backup.restic import version_of
 from lab.command import BASE, run
 from lab.image import MIRROR, SUITE
 from lab.services import LOCAL_CACHE_URL
@@ -18,9 +17,8 @@ def restic() -> str:
 
     Raises EngineError.
     """
-    nowhere = Repository("", "", cache=TOOLS)
     for program in filter(None, (os.environ.get("MAINSTAY_RESTIC"), shutil.which("restic"))):
-        if Restic(nowhere, program).version >= RESTIC_NEEDED:
+        if version_of(program) >= RESTIC_NEEDED:
             return program
     fetched = TOOLS / "restic"
     if not fetched.exists():

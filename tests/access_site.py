@@ -1,7 +1,7 @@
 """A site of two hosts with nothing but the base, for tests of who gets in."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ import tomlkit
 from cloud import provision
 from inventories.inventory import load_site
 from inventories.ssh import ssh_config
-from lab import lifecycle
 from lab.converge import Converged, converge
+from lab.engine import LabConfig
 from lab.sites import derive
 from tests.waiting import until
 
@@ -89,10 +89,8 @@ class Site:
             self.must_be_disarmed(host)
 
 
-def access_site(lab: str) -> Iterator[Site]:
-    """A fixture's body: the site in a lab of its own, in service; its admins are `lab`, who deploys, and `other`."""
-    lifecycle.down(lab)
-    config = lifecycle.up(lab)
+def access_site(config: LabConfig) -> Site:
+    """The site in a lab of its own, in service; its admins are `lab`, who deploys, and `other`."""
 
     def change(document: Any) -> None:
         web = document["hosts"].pop("web-1").unwrap() | {"dns": [], "volumes": {}, "role": "base"}
@@ -111,5 +109,4 @@ def access_site(lab: str) -> Iterator[Site]:
     for deploy in ("provision", "base"):
         done = converge(site.inventory, deploy)
         assert done.ok, done.output
-    yield site
-    lifecycle.down(lab)
+    return site

@@ -13,6 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 from lab import lifecycle
 from lab.converge import REPOSITORY
 from lab.engine import LabConfig
+from tests.labs import own_lab
 
 REHEARSAL_TIMEOUT_SECONDS = 900
 ON_THE_SITE = ("tests/roles/", "tests/e2e/test_rehearse.py", "tests/e2e/test_base_in_service.py")
@@ -45,11 +46,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[LabConfig]:
-    """An empty lab of the tests' own, gone afterwards. MAINSTAY_TEST_LAB names it, for several runs on one machine."""
-    name = os.environ.get("MAINSTAY_TEST_LAB", "test")
-    lifecycle.down(name)
-    yield lifecycle.up(name)
-    lifecycle.down(name)
+    """An empty lab of the tests' own, gone afterwards."""
+    with own_lab() as config:
+        yield config
 
 
 def rehearse() -> Any:

@@ -3,14 +3,14 @@
 import base64
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from tests.waiting import until
+from backup.custody import PORTS
+from backup.reach import forwarded
 
 TIMEOUT_S = 20
 
@@ -82,18 +82,15 @@ def authorization(login: tuple[str, str]) -> str:
 
 
 @contextmanager
-def forwarded(ssh_config: Path, host: str, port: int, certificate: Path) -> Iterator[Listener]:
-    """A port of the host's loopback, through SSH, for as long as it lasts."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        local = free.getsockname()[1]
-    words = ["ssh", "-F", str(ssh_config), "-o", "ExitOnForwardFailure=yes", "-o", "ControlPath=none", "-N"]
-    forward = f"127.0.0.1:{local}:127.0.0.1:{port}"
-    with subprocess.Popen([*words, "-L", forward, host], stdin=subprocess.DEVNULL) as ssh:
-        try:
-            until("ssh forwards", lambda: listens("127.0.0.1", local))
-            yield Listener("127.0.0.1", local, "localhost", certificate)
-        finally:
-            ssh.terminate()
+def through_ssh(ssh_config: Path, host: str, certificate: Path) -> Iterator[dict[str, Listener]]:
+    """The vault's listeners as they are on its loopback, by name, for as long as it lasts."""
+    with ExitStack() as stack:
+        yield {
+            listener: Listener(
+                "127.0.0.1", stack.enter_context(forwarded(ssh_config, host, port)), "localhost", certificate
+            )
+            for listener, port in PORTS.items()
+        }
 
 
 def listens(address: str, port: int) -> bool:

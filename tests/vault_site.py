@@ -16,13 +16,12 @@ from backup.restic import Restic
 from backup.restic_process import Repository
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
-from lab import lifecycle
 from lab.converge import Converged, converge
 from lab.sites import derive
+from tests.labs import own_lab
 from tests.restics import restic
-from tests.vault_client import Answer, Listener, forwarded
+from tests.vault_client import Answer, Listener, through_ssh
 
-LAB = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-vault"
 VAULT, ROOTED, VICTIM = "vault-1", "web-1", "release-1"
 OWN, OTHER = f"/{ROOTED}/web", f"/{VICTIM}/release"
 REPOSITORIES = "/srv/vault/repositories"
@@ -98,20 +97,17 @@ def _only(*wanted: str) -> Callable[[Any], None]:
 
 def vault_site(folder: Path) -> Iterator[Vault]:
     """A fixture's body. The victim is declared, which is enough: it need not be there to have backups."""
-    lifecycle.down(LAB)
-    lab = lifecycle.up(LAB)
-    inventory = derive(lab, folder, _only(VAULT, ROOTED))
-    _must(converge(inventory, "provision"))
-    derive(lab, folder, _only(VAULT, ROOTED, VICTIM))
-    custody.make(load_site(inventory))
-    _must(converge(inventory, "vault"))
-    (folder / "ssh_config").write_text(ssh_config(load_site(inventory)))
     with ExitStack() as stack:
+        lab = stack.enter_context(own_lab("vault"))
+        inventory = derive(lab, folder, _only(VAULT, ROOTED))
+        _must(converge(inventory, "provision"))
+        derive(lab, folder, _only(VAULT, ROOTED, VICTIM))
+        custody.make(load_site(inventory))
+        _must(converge(inventory, "vault"))
+        config = folder / "ssh_config"
+        config.write_text(ssh_config(load_site(inventory)))
         certificate = load_site(inventory).files / custody.CERTIFICATE
-        inside = {
-            listener: stack.enter_context(forwarded(folder / "ssh_config", VAULT, port, certificate))
-            for listener, port in PORTS.items()
-        }
+        inside = stack.enter_context(through_ssh(config, VAULT, certificate))
         made = Vault(inventory, folder, inside)
         for data in (OWN, OTHER):
             made.repository(data).init()
@@ -120,7 +116,6 @@ def vault_site(folder: Path) -> Iterator[Vault]:
             (source / "file").write_bytes(os.urandom(1_000_000))
             made.repository(data).backup(source, host=data.split("/")[1], tags=["data"])
         yield made
-    lifecycle.down(LAB)
 
 
 def _must(done: Converged) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from backup.zipapp import INSTALLED as PROGRAM
-from backup.zipapp import zipapp
+from backup.zipapp import INSTALLED, zipapp
 from roles.agent import plans
 from roles.agent.plans import CERTIFICATE, FOLDER, UNITS, Planned
 from roles.common import Unit, packages, services, tree
@@ -30,7 +29,7 @@ def install(planned: Sequence[Planned], certificate: bytes) -> None:
     if any(one.recovery.consistency == "btrfs" for one in planned):
         needed["btrfs-progs"] = None
     packages("packages", needed)
-    generated: dict[str, str | bytes] = {PROGRAM: zipapp(), CERTIFICATE: certificate}
+    generated: dict[str, str | bytes] = {INSTALLED: zipapp(), CERTIFICATE: certificate}
     for one in planned:
         generated[f"{FOLDER}/{one.name}.json"] = plans.plan_file(one)
         generated |= plans.unit_files(one)
@@ -39,9 +38,9 @@ def install(planned: Sequence[Planned], certificate: bytes) -> None:
         Path(__file__).parent / "tree",
         generated=generated,
         directories=(STATE,),
-        modes={PROGRAM: "0755", FOLDER: "0700", f"{FOLDER}/*": "0600", STATE: "0700"},
+        modes={INSTALLED: "0755", FOLDER: "0700", f"{FOLDER}/*": "0600", STATE: "0700"},
         secret=(f"{FOLDER}/*.json",),
-        validate={f"{FOLDER}/{one.name}.json": f"python3 -I {PROGRAM} check {one.name}" for one in planned},
+        validate={f"{FOLDER}/{one.name}.json": f"python3 -I {INSTALLED} check {one.name}" for one in planned},
     )
     services("timers", [unit for one in planned for unit in _timers(one)])
 

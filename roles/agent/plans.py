@@ -53,11 +53,12 @@ def vault(site: LoadedSite) -> str:
 def planned(site: LoadedSite, host: str) -> list[Planned]:
     """The plans of a host, with their secrets. Raises InputError naming what is missing and how it is made."""
     found = []
+    place = f"{vault(site)}:{PORTS[APPEND]}"
     for data_set in custody.of_host(host, site.fleet.hosts[host]):
         for name in {host, data_set.plan} & RESERVED:
             raise InputError(site.path, f"hosts.{host}", f"{name!r} cannot be the name of a host or role that is saved")
         login = custody.secret(site, custody.host_secret(host)).get_secret_value()
-        url = f"rest:https://{host}:{quote(login, safe='')}@{vault(site)}:{PORTS[APPEND]}/{host}/{data_set.plan}/"
+        url = f"rest:https://{host}:{quote(login, safe='')}@{place}/{host}/{data_set.plan}/"
         password = custody.secret(site, data_set.secret)
         recovery = custody.recovery(data_set.plan)
         found.append(Planned(data_set.plan, host, SecretStr(url), password, CERTIFICATE, recovery))

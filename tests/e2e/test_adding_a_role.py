@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import tomlkit
 
-from lab import lifecycle
 from lab.engine import LabConfig
+from tests.labs import own_lab
 
 REPOSITORY = Path(__file__).parent.parent.parent
 BLOCK = re.compile(r"^(?P<before>[^\n]*):\n\n```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -25,10 +25,8 @@ COPIED = ("backup", "cloud", "deploys", "inventories", "lab", "roles", "tests", 
 
 @pytest.fixture(scope="module")
 def docs_lab() -> Iterator[LabConfig]:
-    name = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-docs"
-    lifecycle.down(name)
-    yield lifecycle.up(name)
-    lifecycle.down(name)
+    with own_lab("docs") as config:
+        yield config
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ import pytest
 from backup.data_set import Kind
 from inventories.inventory import load_site
 from inventories.ssh import ssh_config
-from lab import lifecycle, load
+from lab import load
 from lab.converge import REPOSITORY, converge
 from lab.sites import derive
+from tests.labs import own_lab
 from tests.restics import restic
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -53,22 +54,20 @@ class Saved:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    name = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-damage"
     folder = tmp_path_factory.mktemp("damage")
-    lifecycle.down(name)
 
     def without_web(document: Any) -> None:
         del document["hosts"]["web-1"]
         del document["settings"]["web"]
 
-    made = Saved(derive(lifecycle.up(name), folder, without_web), folder)
-    assert made.mainstay("keys").returncode == 0
-    for deploy in ("provision", "site"):
-        done = converge(made.inventory, deploy)
-        assert done.ok, done.output
-    load.content(load_site(made.inventory))
-    yield made
-    lifecycle.down(name)
+    with own_lab("damage") as config:
+        made = Saved(derive(config, folder, without_web), folder)
+        assert made.mainstay("keys").returncode == 0
+        for deploy in ("provision", "site"):
+            done = converge(made.inventory, deploy)
+            assert done.ok, done.output
+        load.content(load_site(made.inventory))
+        yield made
 
 
 def test_a_data_set_that_was_never_saved_is_told(saved: Saved) -> None:

@@ -11,9 +11,9 @@ import requests
 
 from inventories.inventory import load_site
 from inventories.ssh import ssh_config
-from lab import lifecycle
 from lab.converge import REPOSITORY, command, converge
 from lab.sites import derive
+from tests.labs import own_lab
 from tests.waiting import until
 
 POINTS = 12
@@ -52,13 +52,11 @@ def inventory(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A site of release servers: number 0 is deployed without interruption, the others are one selected point each."""
     here = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == request.path]
     points = [item.callspec.params["point"] for item in here if hasattr(item, "callspec")]
-    lifecycle.down("kills")
-    config = lifecycle.up("kills")
-    inventory = derive(config, config.root / "inventory", _release_hosts([0, *points, "reboot"]))
-    provisioned = converge(inventory, "provision")
-    assert provisioned.ok, provisioned.output
-    yield inventory
-    lifecycle.down("kills")
+    with own_lab("kills") as config:
+        inventory = derive(config, config.root / "inventory", _release_hosts([0, *points, "reboot"]))
+        provisioned = converge(inventory, "provision")
+        assert provisioned.ok, provisioned.output
+        yield inventory
 
 
 def _deploy(inventory: Path, host: str, kill_at: int) -> subprocess.CompletedProcess[str]:

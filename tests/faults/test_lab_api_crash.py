@@ -14,6 +14,7 @@ from lab import lifecycle
 from lab.engine import LabConfig
 from lab.lifecycle import LABS
 from tests.lab_hosts import Host, LabCloud, cloud
+from tests.labs import lab_name, own_lab
 from tests.waiting import until
 
 pytestmark = pytest.mark.lab
@@ -194,7 +195,7 @@ def traces(config: LabConfig) -> str:
 
 
 def test_down_leaves_nothing_after_a_kill_and_when_run_twice(tmp_path: Path) -> None:
-    name = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-down"
+    name = lab_name("down")
     lifecycle.down(name)
     config = lifecycle.up(name)
     api = LabCloud(config, tmp_path)
@@ -216,10 +217,7 @@ def test_down_leaves_nothing_after_a_kill_and_when_run_twice(tmp_path: Path) -> 
 
 
 def test_two_labs_do_not_meet(api: LabCloud, tmp_path: Path) -> None:
-    name = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-other"
-    lifecycle.down(name)
-    config = lifecycle.up(name)
-    try:
+    with own_lab("other") as config:
         other = LabCloud(config, tmp_path)
         assert other("GET", "/instances")["instances"] == []
         theirs, ours = other.host("same-name"), api.host("same-name")
@@ -230,9 +228,7 @@ def test_two_labs_do_not_meet(api: LabCloud, tmp_path: Path) -> None:
         assert ours.ssh("curl -s http://169.254.169.254/v1/instance-v2-id") == ours.id
         refused = requests.get(f"{config.api_url}/account", headers=api._session.headers, timeout=5)
         assert refused.status_code == 401
-        lifecycle.down(name)
+        lifecycle.down(config.name)
         assert traces(config) == ""
         assert ours.answers()
-    finally:
-        lifecycle.down(name)
     api("DELETE", f"/instances/{ours.id}")

@@ -9,10 +9,10 @@ import pytest
 from inventories.inventory import load_site
 from lab.converge import REPOSITORY, command
 from tests.access_site import FIREWALL, SSHD, WITHIN_S, Site, access_site
+from tests.labs import own_lab
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
-LAB = "lockout"
 ELSEWHERE = "192.0.2.0/24"
 MESSAGE = "no way in for a new connection"
 ROLLBACK = "/usr/local/lib/mainstay/rollback.py"
@@ -20,7 +20,8 @@ ROLLBACK = "/usr/local/lib/mainstay/rollback.py"
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    yield from access_site(LAB)
+    with own_lab("lockout") as config:
+        yield access_site(config)
 
 
 def test_a_good_change_is_confirmed_and_stays(site: Site) -> None:

@@ -1,6 +1,5 @@
 """Provisioning through every fault: afterwards exactly the declared things exist, once, and their hosts are trusted."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,9 +11,9 @@ import pytest
 from cloud.user_data import host_key
 from inventories.inventory import load_site
 from inventories.lock import save
-from lab import lifecycle
 from lab.converge import REPOSITORY, command
 from lab.engine import LabConfig
+from tests.labs import own_lab
 from tests.small_site import SmallSite, small_site
 from tests.waiting import until
 
@@ -25,10 +24,8 @@ FULL = pytest.mark.full
 @pytest.fixture(scope="module")
 def lab() -> Iterator[LabConfig]:
     """A lab apart from that of the other tests, since faults strike all sites of one."""
-    name = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-provision"
-    lifecycle.down(name)
-    yield lifecycle.up(name)
-    lifecycle.down(name)
+    with own_lab("provision") as config:
+        yield config
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import tomlkit
 from cloud import provision
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
-from lab import lifecycle, load
+from lab import load
 from lab.converge import Converged, converge
 from lab.sites import derive
+from tests.labs import own_lab
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
-LAB = "volume"
 HOST = "release-1"
 METADATA = "/ota/panther/panther-stable"
 
@@ -73,14 +73,13 @@ def only_release(document: Any) -> None:
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
-    lifecycle.down(LAB)
-    made = Release(derive(lifecycle.up(LAB), tmp_path_factory.mktemp("volume"), only_release))
-    for deploy in ("provision", "release"):
-        done = made.deploy(deploy)
-        assert done.ok, done.output
-    load.content(made.site)
-    yield made
-    lifecycle.down(LAB)
+    with own_lab("volume") as config:
+        made = Release(derive(config, tmp_path_factory.mktemp("volume"), only_release))
+        for deploy in ("provision", "release"):
+            done = made.deploy(deploy)
+            assert done.ok, done.output
+        load.content(made.site)
+        yield made
 
 
 def test_a_second_run_changes_nothing(release: Release) -> None:

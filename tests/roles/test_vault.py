@@ -1,7 +1,6 @@
 """The vault as hosts, control side and admins find it; reads only."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from inventories.ssh import ssh_config
 from roles.common.volume_plan import unit_name
 from roles.vault.deploy import ROOM, data_volume
 from roles.vault.settings import Settings
-from tests.vault_client import Listener, forwarded, listens
+from tests.vault_client import Listener, listens, through_ssh
 
 pytestmark = pytest.mark.lab
 EXPOSURE_AT_MOST = 1.4
@@ -52,11 +51,8 @@ def inside(
     """Every listener, as an admin reaches it."""
     config = tmp_path_factory.mktemp("vault") / "ssh_config"
     config.write_text(ssh_config(loaded_site))
-    with ExitStack() as stack:
-        yield {
-            listener: stack.enter_context(forwarded(config, host_name, port, certificate))
-            for listener, port in PORTS.items()
-        }
+    with through_ssh(config, host_name, certificate) as listeners:
+        yield listeners
 
 
 @pytest.fixture(scope="session")
