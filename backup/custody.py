@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -28,14 +27,12 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import SecretStr
 
+from backup.recovery import Recovery
 from inventories import editing
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.fleet import Fleet, Host
 from inventories.inventory import LoadedSite, roles_of
-
-if TYPE_CHECKING:
-    from roles.common import Recovery
 
 ROLE = "vault"
 APPEND, CONTROL, ADMIN = "append", "control", "admin"
@@ -69,7 +66,7 @@ class DataSet:
         return f"backup_{_word(self.host)}_{_word(self.plan)}"
 
 
-def recovery(role: str) -> "Recovery":
+def recovery(role: str) -> Recovery:
     """What a role says of its data: the constant of its recovery.py."""
     found: Recovery = import_module(f"roles.{role}.recovery").RECOVERY
     return found

@@ -170,6 +170,22 @@ class Host(Typed):
     """Settings of roles, over those of the fleet."""
 
 
+class SecondCopy(Typed):
+    """Storage that speaks S3, at another provider or region: what survives the loss of the vault."""
+
+    endpoint: Annotated[str, AfterValidator(_api_url)]
+    """Like https://ams1.vultrobjects.com."""
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    region: str = ""
+    """Where the endpoint needs to be told."""
+
+
+class Backups(Typed):
+    """Where backups lie besides the vault."""
+
+    copy_: SecondCopy | None = Field(default=None, alias="copy")
+
+
 class Fleet(Typed):
     """Everything one inventory declares."""
 
@@ -178,6 +194,7 @@ class Fleet(Typed):
     vpcs: dict[Name, Vpc] = {}
     firewalls: dict[Name, Firewall] = {}
     hosts: dict[Name, Host]
+    backup: Backups = Backups()
     settings: dict[Name, dict[str, Any]] = {}
     """Settings of roles, for all hosts."""
 

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from backup import custody
 from backup.custody import APPEND, PORTS
+from backup.recovery import Recovery
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
-from roles.common import Recovery
 
 FOLDER = "/etc/mainstay/backup"
 CERTIFICATE = f"{FOLDER}/vault.pem"

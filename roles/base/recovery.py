@@ -1,5 +1,5 @@
 """A base has no data of its own: a lost host is made again from this repository."""
 
-from roles.common import Recovery
+from backup.recovery import Recovery
 
 RECOVERY = Recovery(consistency="none")

@@ -1,6 +1,6 @@
 """What of this role is saved: releases, which never change once they are published, and their metadata."""
 
-from roles.common import Recovery
+from backup.recovery import Recovery
 
 RECOVERY = Recovery(
     root="/srv/release",

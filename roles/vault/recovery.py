@@ -1,5 +1,5 @@
 """What of this role is saved: nothing by itself. It is the copy; the second one is made by the control side."""
 
-from roles.common import Recovery
+from backup.recovery import Recovery
 
 RECOVERY = Recovery(consistency="none")

@@ -1,6 +1,6 @@
 """What of this role is saved: the website's files."""
 
-from roles.common import Recovery
+from backup.recovery import Recovery
 
 RECOVERY = Recovery(
     root="/srv/web",

@@ -32,7 +32,7 @@ DEPLOY = """
 from pydantic import SecretStr
 from roles.agent.deploy import install
 from roles.agent.plans import Planned
-from roles.common import Recovery
+from backup.recovery import Recovery
 def planned(name, recovery):
     url = f"/var/lib/mainstay/backup/repository-{{name}}"
     return Planned(name, "common", SecretStr(url), SecretStr("secret words"), "", recovery)

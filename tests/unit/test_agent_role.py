@@ -10,13 +10,13 @@ from pydantic import SecretStr
 
 from backup import custody
 from backup.agent.plan import parse
+from backup.recovery import Recovery
 from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
 from inventories.secrets import Secrets
 from roles.agent import plans
 from roles.agent.plans import Planned
-from roles.common import Recovery
 
 HOST = {"plan": "small", "region": "ams"}
 

@@ -11,7 +11,8 @@ from pyinfra.api.state import State
 from pyinfra.api.util import get_operation_order_from_stack, memoize
 
 import roles.common.transport  # noqa: F401  # its effect is what is tested
-from roles.common import Listen, Opening, Recovery
+from backup.recovery import Recovery
+from roles.common import Listen, Opening
 from roles.common.op_order import from_frames
 
 

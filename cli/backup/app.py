@@ -1,0 +1,31 @@
+"""What the commands of `mainstay backup` share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from backup.reach import Unreachable
+from backup.restic_process import ResticError
+from cli.options import FAILED, UNREACHABLE, stop
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+DataSetName = Annotated[str, typer.Argument(metavar="DATA_SET", help="HOST:PLAN, like release-1:release.")]
+DataSetNames = Annotated[list[str] | None, typer.Argument(metavar="DATA_SET...", help="HOST:PLAN; default: all.")]
+
+
+def say(text: str) -> None:
+    """For people, apart from what a command prints."""
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Turns what may go wrong on the way into words and an exit code."""
+    try:
+        yield
+    except Unreachable as error:
+        raise stop("backup", error, UNREACHABLE) from None
+    except ResticError as error:
+        raise stop("backup", error, FAILED) from None

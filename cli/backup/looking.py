@@ -1,0 +1,51 @@
+"""`status`: how all data sets are."""
+
+import json
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from backup import control, metrics, page
+from backup.reach import Unreachable, reach
+from backup.status import as_json, as_table, as_text, exit_code, status
+from cli.backup.app import DataSetNames, app, say
+from cli.options import Inventory, chosen
+
+
+@app.command("status")
+def status_(
+    data_sets: DataSetNames = None,
+    as_json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as a page.")] = None,
+    prometheus: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as metrics, for node exporter.")] = None,
+    inventory: Inventory = None,
+) -> None:
+    """Show every data set: last good backup, what is wrong, and what to do.
+
+    Exit codes: 0 all is well, 10 to 27 the worst that was found (the table of backup/data_set.py).
+    """
+    site = chosen(inventory)
+    sets = control.wanted(site, data_sets or [])
+    with ExitStack() as stack:
+        way = stack.enter_context(reach(site))
+        control.collect(way, sets, say)
+        vault = None
+        try:
+            vault = stack.enter_context(way.vault())
+        except Unreachable as error:
+            say(str(error))
+        rows = status(control.look(way, vault, sets, say), now := datetime.now(UTC))
+    if html:
+        page.write(html, rows, now, site.name)
+    if prometheus:
+        metrics.write(prometheus, rows, now)
+    if as_json_:
+        typer.echo(json.dumps(as_json(rows, now), indent=2))
+    else:
+        Console(highlight=False).print(as_table(rows, now))
+        typer.echo(f"\n{as_text(rows) or 'all is well'}")
+    raise typer.Exit(exit_code(rows))
