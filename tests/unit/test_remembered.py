@@ -67,6 +67,18 @@ def retain(model: Model, hour: float, *, cut_short: bool = False) -> None:
         record(model, control(hour, "retain", took=0, store="copy", ids=tuple(sorted(gone))))
 
 
+def forget(model: Model, hour: float, chance: random.Random) -> None:
+    """Retention that asks nobody: some of the older ones go, from one store or both, or only half of them do."""
+    old = [one for one in model.vault[:-5] if chance.random() < 0.7]
+    ids = tuple(one.original for one in old)
+    record(model, control(hour, "retain", took=None, outcome="started", ids=ids))
+    gone = old if chance.random() < 0.7 else old[::2]
+    model.vault = [one for one in model.vault if one not in gone]
+    record(model, control(hour, "retain", took=0, ids=ids))
+    if chance.random() < 0.7:
+        record(model, control(hour, "retain", took=0, store="copy", ids=ids))
+
+
 def both(model: Model, hour: float) -> tuple[Any, Any]:
     """What is told of it by what is remembered, and by all."""
     found = known(model.folder, *HOST, whole=True)
@@ -115,7 +127,7 @@ def test_the_same_is_told_whatever_happens_meanwhile(
         if chance.random() < 0.05:
             record(model, control(hour + 2.5, "check", took=0, part=(chance.randint(1, 20), 20), outcome="damaged"))
         if chance.random() < 0.2:
-            retain(model, hour + 3, cut_short=chance.random() < 0.5)
+            forget(model, hour + 3, chance)
         if chance.random() < 0.05 and model.vault:
             put_aside.append(model.vault.pop(chance.randrange(len(model.vault))))
         if chance.random() < 0.1 and put_aside:
