@@ -106,6 +106,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _entry(host: str, plan: str, row: dict[str, Any]) -> Entry:
+    """The entry of a row. Its fields are set at once: one by one, as a frozen class does, takes long."""
     for name in ("start", "end"):
         if name in row:
             row[name] = datetime.fromisoformat(row[name])
@@ -114,4 +115,6 @@ def _entry(host: str, plan: str, row: dict[str, Any]) -> Entry:
     for name in ("ids", "part"):
         if name in row:
             row[name] = tuple(row[name])
-    return Entry(host=host, plan=plan, **row)
+    entry = object.__new__(Entry)
+    entry.__dict__.update(DEFAULTS, host=host, plan=plan, after="", versions={}, **row)
+    return entry
