@@ -32,7 +32,7 @@ from backup.restic import Restic
 from backup.restic_process import Repository
 from backup.zipapp import zipapp
 from bench import borg, plans
-from bench.contest import BenchError, Runs, command, one_round, peaks, summed
+from bench.contest import BenchError, Runs, Times, command, one_round, peaks, summed
 from roles.vault.users import htpasswd
 from tests.go import go, module
 from tests.restics import restic
@@ -174,7 +174,7 @@ def measure(work: Path, megabytes: int, rounds: int) -> dict[str, Any]:
     data = make_data(source, megabytes)
     console.print(f"{data['files']} files, {data['bytes'] / 1e6:.0f} MB")
     versions = borg.install() | {"restic": command([restic(), "version"]).split()[1], "rest-server": "0.14.0"}
-    times: dict[str, dict[str, list[float]]] = {"first": {}, "unchanged": {}, "restore": {}}
+    times: dict[str, Times] = {"first": {}, "unchanged": {}, "restore": {}}
     with rest_server(work / "server") as url, borg.sshd(work / "sshd") as port:
         for number in range(rounds):
             at = work / f"round{number}"
@@ -206,7 +206,7 @@ def _contestants(url: str, work: Path, at: Path) -> tuple[Bare, Bare, Agent]:
 
 
 def _one(
-    number: int, at: Path, bare: Bare, other: Bare, agent: Agent, matic: borg.Borgmatic, times: dict[str, Any]
+    number: int, at: Path, bare: Bare, other: Bare, agent: Agent, matic: borg.Borgmatic, times: dict[str, Times]
 ) -> None:
     """One round of everything, on repositories that are empty."""
     runs: Runs = {"agent": agent.backup, "restic": bare.backup, "borgmatic": matic.create}
@@ -261,6 +261,7 @@ def aims(found: dict[str, Any], many: dict[str, Any], count: int) -> list[dict[s
                 "aim": f"{what}: {ours} / {other}",
                 "median": a["median_s"] / b["median_s"],
                 "best": a["best_s"] / b["best_s"],
+                "cpu": a["cpu_s"] / b["cpu_s"],
                 "more_s": a["median_s"] - b["median_s"],
                 "allowed": f"<= {share:g}" + (f" or +{extra:g} s" if extra else ""),
                 "met": met,
@@ -272,6 +273,7 @@ def aims(found: dict[str, Any], many: dict[str, Any], count: int) -> list[dict[s
             "aim": f"status of {count} plans, s",
             "median": median,
             "best": min(many["seconds"]),
+            "cpu": many["cpu_s"],
             "more_s": 0.0,
             "allowed": f"<= {PLANS_S:g}",
             "met": median <= PLANS_S,
@@ -283,7 +285,9 @@ def aims(found: dict[str, Any], many: dict[str, Any], count: int) -> list[dict[s
 def show(result: dict[str, Any]) -> None:
     out = Console()
     data, many = result["data"], result["status"]
-    table = Table(title=f"{data['files']} files, {data['bytes'] / 1e6:.0f} MB; seconds, median (best - worst)")
+    table = Table(
+        title=f"{data['files']} files, {data['bytes'] / 1e6:.0f} MB; seconds, median (best - worst), of the CPU"
+    )
     names = ("agent", "control", "restic", "borgmatic")
     for column in ("", *names):
         table.add_column(column, justify="right")
@@ -294,10 +298,10 @@ def show(result: dict[str, Any]) -> None:
         table.add_row(what, *cells)
     out.print(table)
     judged = Table()
-    for column in ("aim", "median", "best", "more s", "allowed", ""):
+    for column in ("aim", "median", "best", "CPU", "more s", "allowed", ""):
         judged.add_column(column)
     for one in result["aims"]:
-        cells = [f"{one[key]:.2f}" for key in ("median", "best", "more_s")]
+        cells = [f"{one[key]:.2f}" for key in ("median", "best", "cpu", "more_s")]
         judged.add_row(one["aim"], *cells, one["allowed"], "met" if one["met"] else "missed")
     out.print(judged)
     for one in result["check"]:

@@ -1,6 +1,7 @@
 """Contestants in turns: each runs a command, or a piece of Python, in every round, in another order each time."""
 
 import os
+import resource
 import statistics
 import subprocess
 import threading
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 Runs = Mapping[str, Callable[[], object]]
+Times = dict[str, list[tuple[float, float]]]
+"""Of each contestant, the seconds of each run and those of them that a core was busy with it."""
 
 
 class BenchError(Exception):
@@ -25,25 +28,37 @@ def command(words: Sequence[str], **how: Any) -> str:
     return said
 
 
-def one_round(number: int, runs: Runs, times: dict[str, list[float]], tell: Callable[[str], None]) -> None:
+def one_round(number: int, runs: Runs, times: Times, tell: Callable[[str], None]) -> None:
     """Runs each once, beginning with another one in each round, and notes the seconds."""
     names = list(runs)
     first = number % len(names)
     for name in (*names[first:], *names[:first]):
         os.sync()
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), _cpu()
         runs[name]()
-        seconds = time.perf_counter() - began
-        times.setdefault(name, []).append(seconds)
-        tell(f"  round {number + 1}: {name} {seconds:.2f} s")
+        seconds, cpu = time.perf_counter() - began, _cpu() - worked
+        times.setdefault(name, []).append((seconds, cpu))
+        tell(f"  round {number + 1}: {name} {seconds:.2f} s, CPU {cpu:.2f} s")
 
 
-def summed(times: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Median, best and worst of each."""
-    return {
-        name: {"median_s": statistics.median(all_), "best_s": min(all_), "worst_s": max(all_)}
-        for name, all_ in times.items()
-    }
+def _cpu() -> float:
+    """Of this process and of its children that have ended; the server's is not in it."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def summed(times: Times) -> dict[str, dict[str, float]]:
+    """Median, best and worst of each, and the median of what it kept cores busy for."""
+    found = {}
+    for name, runs in times.items():
+        seconds = [one for one, _ in runs]
+        found[name] = {
+            "median_s": statistics.median(seconds),
+            "best_s": min(seconds),
+            "worst_s": max(seconds),
+            "cpu_s": statistics.median(cpu for _, cpu in runs),
+        }
+    return found
 
 
 def peaks(words: Sequence[str], env: Mapping[str, str]) -> dict[str, int]:

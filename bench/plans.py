@@ -87,4 +87,7 @@ def measure(work: Path, count: int, rounds: int) -> dict[str, Any]:
     first = once()
     size = sum(path.stat().st_size for path in (work / "host-0").glob("*.jsonl"))
     lines = sum(path.read_bytes().count(b"\n") for path in (work / "host-0").glob("*.jsonl"))
-    return {"first_s": first, "seconds": [once() for _ in range(rounds)], "lines": lines, "bytes": size}
+    worked = time.process_time()
+    seconds = [once() for _ in range(rounds)]
+    cpu = (time.process_time() - worked) / rounds
+    return {"first_s": first, "seconds": seconds, "cpu_s": cpu, "lines": lines, "bytes": size}
