@@ -285,16 +285,13 @@ def aims(found: dict[str, Any], many: dict[str, Any], count: int) -> list[dict[s
 def show(result: dict[str, Any]) -> None:
     out = Console()
     data, many = result["data"], result["status"]
-    table = Table(
-        title=f"{data['files']} files, {data['bytes'] / 1e6:.0f} MB; seconds, median (best - worst), of the CPU"
-    )
+    table = Table(title=f"{data['files']} files, {data['bytes'] / 1e6:.0f} MB; seconds: median (best - worst), CPU")
     names = ("agent", "control", "restic", "borgmatic")
     for column in ("", *names):
         table.add_column(column, justify="right")
     for what, by_name in result["seconds"].items():
-        cells = [
-            "{median_s:.2f} ({best_s:.2f} - {worst_s:.2f})".format(**by_name[n]) if n in by_name else "-" for n in names
-        ]
+        form = "{median_s:.2f} ({best_s:.2f} - {worst_s:.2f}), {cpu_s:.2f}"
+        cells = [form.format(**by_name[name]) if name in by_name else "-" for name in names]
         table.add_row(what, *cells)
     out.print(table)
     judged = Table()
