@@ -2,6 +2,7 @@
 
 HOST/PLAN.jsonl            collected: the host's lines as they are
 HOST/PLAN.control.jsonl    what the control side did to the data set, and when it collected up to which line
+HOST/PLAN.known.json       what of both was found to be right before, see backup/remembered.py
 HOST/PLAN.rejected.jsonl   what the host reported and was not believed, each with when and why
 HOST/heard                 when the host last answered
 """
@@ -32,7 +33,7 @@ class Known:
 
 def ask_after(folder: Path, host: str, plan: str) -> int:
     """What to ask the host for: `backup.pyz ledger PLAN --after` this. Its first line proves that history is there."""
-    return max(0, len(lines(_path(folder, host, plan))) - 1)
+    return max(0, len(lines(path_of(folder, host, plan))) - 1)
 
 
 def collect(folder: Path, host: str, plan: str, reported: Sequence[bytes], now: datetime) -> str:
@@ -40,14 +41,14 @@ def collect(folder: Path, host: str, plan: str, reported: Sequence[bytes], now: 
 
     What is not believed is kept apart, and leaves what was collected as it is.
     """
-    copy = _path(folder, host, plan)
+    copy = path_of(folder, host, plan)
     replace(folder / host / "heard", f"{now.isoformat()}\n", 0o600)
     try:
         merge(copy, reported, host, plan)
     except LedgerError as error:
-        _reject(_path(folder, host, plan, ".rejected"), reported, str(error), now)
+        _reject(path_of(folder, host, plan, ".rejected"), reported, str(error), now)
         return str(error)
-    own = _path(folder, host, plan, ".control")
+    own = path_of(folder, host, plan, ".control")
     there = lines(copy)
     anchored = max((entry.upto for entry in read(own)), default=0)
     if len(there) > anchored:
@@ -57,7 +58,7 @@ def collect(folder: Path, host: str, plan: str, reported: Sequence[bytes], now: 
 
 def note(folder: Path, entry: Entry) -> Entry:
     """Writes down what the control side did to a data set."""
-    return append(_path(folder, entry.host, entry.plan, ".control"), entry)
+    return append(path_of(folder, entry.host, entry.plan, ".control"), entry)
 
 
 def known(folder: Path, host: str, plan: str, *, whole: bool = False) -> Known:
@@ -66,24 +67,25 @@ def known(folder: Path, host: str, plan: str, *, whole: bool = False) -> Known:
     A record of the control side's own that is damaged is told as a dispute, and read as far as it can be believed.
     """
     disputes = []
-    rejected = _path(folder, host, plan, ".rejected")
+    rejected = path_of(folder, host, plan, ".rejected")
     if last := lines(rejected):
         disputes.append(json.loads(last[-1])["why"])
     parts: list[list[Entry]] = []
-    for path in (_path(folder, host, plan), _path(folder, host, plan, ".control")):
+    for path in (path_of(folder, host, plan), path_of(folder, host, plan, ".control")):
         try:
             parts.append(check(path) if whole else read(path))
         except LedgerError as error:
             disputes.append(str(error))
             parts.append(_as_far_as_good(path, error.line))
     if whole:
-        disputes += _not_as_anchored(_path(folder, host, plan), parts[1])
+        copy = path_of(folder, host, plan)
+        disputes += not_as_anchored(copy, lines(copy), parts[1])
     ledger, control = parts
-    return Known(ledger, control, _heard(folder, host), "; ".join(disputes))
+    return Known(ledger, control, heard(folder, host), "; ".join(disputes))
 
 
-def _not_as_anchored(copy: Path, control: Sequence[Entry]) -> list[str]:
-    there = lines(copy)
+def not_as_anchored(copy: Path, there: Sequence[bytes], control: Sequence[Entry]) -> list[str]:
+    """Of the lines collected, the first that the control side's own ledger knows otherwise; none if all is well."""
     for entry in control:
         if entry.kind == "collect" and (entry.upto > len(there) or digest(there[entry.upto - 1]) != entry.head):
             return [f"{copy}: line {entry.upto}: is not what was collected {entry.start:%Y-%m-%d %H:%M}"]
@@ -110,12 +112,14 @@ def _reject(path: Path, reported: Sequence[bytes], why: str, now: datetime) -> N
         replace(path, f"{before}{record}\n", 0o600)
 
 
-def _heard(folder: Path, host: str) -> datetime | None:
+def heard(folder: Path, host: str) -> datetime | None:
+    """When the host last answered; None: never."""
     try:
         return datetime.fromisoformat((folder / host / "heard").read_text().strip())
     except FileNotFoundError:
         return None
 
 
-def _path(folder: Path, host: str, plan: str, kind: str = "") -> Path:
+def path_of(folder: Path, host: str, plan: str, kind: str = "") -> Path:
+    """Where a data set's ledger lies, or another of its records."""
     return folder / host / f"{plan}{kind}.jsonl"

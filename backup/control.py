@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from backup import collected, coverage, custody
 from backup.custody import DataSet
 from backup.data_set import DataSet as Looked
 from backup.data_set import Plan
 from backup.ledger import Entry
+from backup.pared import in_doubt
 from backup.reach import Reach, Unreachable, Vault, ledger_lines, state
+from backup.remembered import recall
 from backup.restic import Check, Restic, Snapshot
 from backup.restic_process import NoRepository, ResticError
 from backup.retention import Keep, Retention, retention
@@ -58,20 +61,23 @@ def look(way: Reach, vault: Vault | None, data_sets: Sequence[DataSet], say: Say
     folder = state(way.site)
 
     def one(data_set: DataSet) -> Looked:
-        known = collected.known(folder, data_set.host, data_set.plan, whole=True)
         says = custody.recovery(data_set.plan)
-        return Looked(
-            plan=Plan(data_set.host, data_set.plan, says.every, says.rpo_hours),
-            ledger=known.ledger,
-            control=known.control,
-            heard=known.heard,
-            vault=_listed(vault.restic(data_set), data_set, say) if vault else None,
-            has_copy=False,
-            disputed=known.disputed,
-        )
+        plan = Plan(data_set.host, data_set.plan, says.every, says.rpo_hours)
+        listed = _listed(vault.restic(data_set), data_set, say) if vault else None
+        return looked(folder, plan, listed, datetime.now(UTC))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(one, data_sets))
+
+
+def looked(folder: Path, plan: Plan, listed: list[Snapshot] | None, now: datetime) -> Looked:
+    """A data set by what is remembered of its history; by all of it, where that might tell more."""
+
+    def of(known: collected.Known) -> Looked:
+        return Looked(plan, known.ledger, known.control, known.heard, listed, None, False, known.disputed)
+
+    found = of(recall(folder, plan.host, plan.name, now))
+    return of(collected.known(folder, plan.host, plan.name, whole=True)) if in_doubt(found, now) else found
 
 
 def _listed(restic: Restic, data_set: DataSet, say: Say) -> list[Snapshot] | None:

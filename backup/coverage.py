@@ -75,10 +75,10 @@ def due(done: Sequence[Entry], store: str, since: datetime, now: datetime, parts
     return [*urgent, *(part for part in damaged if part not in urgent)]
 
 
-def damage(done: Sequence[Entry], store: str, since: datetime, now: datetime) -> str:
+def damage(done: Sequence[Entry], store: str, now: datetime) -> str:
     """The damage that checks found in a store and that no later check of the same found mended, in words; or empty."""
     checks = [one for one in done if one.kind == "check" and one.store == store and one.outcome in ("ok", "damaged")]
-    parts = coverage(done, store, since, now).damaged
+    _, parts = _newest(done, store, now)
     if parts:
         error = next((one.error for one in reversed(checks) if one.part in parts), "")
         said = "damage was found in part " + ", ".join("{}/{}".format(*part) for part in parts)

@@ -160,14 +160,19 @@ def append(path: Path, entry: Entry, tell: Callable[[str], None] = lambda said: 
     return parse(line)
 
 
-def lines(path: Path, after: int = 0) -> list[bytes]:
-    """The whole lines beyond number `after`; none if there is no ledger yet."""
+def content(path: Path) -> bytes:
+    """The whole lines as they lie in the file; nothing if there is no ledger yet."""
     try:
         with _locked(path, os.O_RDONLY, fcntl.LOCK_SH) as handle:
-            content = b"".join(_chunks(handle))
+            found = b"".join(_chunks(handle))
     except FileNotFoundError:
-        return []
-    return content.split(b"\n")[:-1][after:]
+        return b""
+    return found if found.endswith(b"\n") else found[: found.rfind(b"\n") + 1]
+
+
+def lines(path: Path, after: int = 0) -> list[bytes]:
+    """The whole lines beyond number `after`; none if there is no ledger yet."""
+    return content(path).split(b"\n")[:-1][after:]
 
 
 def read(path: Path, after: int = 0) -> list[Entry]:

@@ -189,7 +189,7 @@ def _refusals(data_set: str, found: Comparison, control: Sequence[Entry], now: d
     checks = [entry for entry in control if entry.kind == "check" and entry.store == store and entry.start <= now]
     if not any(entry.outcome == "ok" and entry.start >= ended for entry in checks):
         refused.append(f"the newest, {newest.snapshot[:8]}, is not verified. Run `mainstay backup verify {data_set}`.")
-    if found_damage := damage(control, store, good[0].time, now):
+    if found_damage := damage(control, store, now):
         refused.append(
             f"{found_damage}, and that is not yet mended. "
             f"Follow the runbook 'verification failed', then run `mainstay backup verify {data_set}`."

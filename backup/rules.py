@@ -142,7 +142,7 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
     for store, where in (("vault", "the vault"), ("copy", "the second copy")):
         if store == "copy" and not one.has_copy:
             continue
-        if found := damage(one.control, store, since, now):
+        if found := damage(one.control, store, now):
             yield Kind.DAMAGED, f"{where}: {found}", f"Runbook 'verification failed', then {verify}."
         read = coverage(one.control, store, since, now)
         if read.overdue:

@@ -1,8 +1,14 @@
 """The one error of everything an admin writes: which file, which field, what was found, what to do."""
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pyinfra.api.exceptions import PyinfraError
+if TYPE_CHECKING or "pyinfra" in sys.modules:
+    from pyinfra.api.exceptions import PyinfraError
+else:
+    # Where it does not run already, as in the `mainstay` command, loading it would take half a second.
+    PyinfraError = Exception
 
 
 class InputError(PyinfraError):

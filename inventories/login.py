@@ -6,7 +6,6 @@ security key reaches a host by the agent alone.
 
 from pathlib import Path
 
-import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
@@ -42,6 +41,8 @@ def check_key(inventory: Path, key: Path | None, admin: Admin, admins: Path) -> 
 
 def agent_keys() -> set[str]:
     """Public keys that ssh-agent holds, `TYPE BASE64`; none when there is no agent."""
+    import paramiko  # A quarter of a second, which whoever needs no key of an agent need not wait for.
+
     try:
         agent = paramiko.Agent()
     except (paramiko.SSHException, OSError):

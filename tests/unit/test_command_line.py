@@ -1,12 +1,14 @@
 """What pyinfra is told to run, and on which hosts, is what the admin meant."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from inventories.command_line import check_choices, check_dry, check_files, check_folder, deploys, refuse_choices
 from inventories.errors import InputError
-from lab.converge import REPOSITORY
+from lab.converge import PYINFRA, REPOSITORY
 
 GROUPS = {"release": ["release-1"], "web": ["web-1", "web-2"]}
 
@@ -60,3 +62,40 @@ def test_pyinfra_without_our_settings_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=f"was started in {tmp_path}, where .*config.py\n  start it in {REPOSITORY}"):
         check_folder(REPOSITORY)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(
+            "import cli.main; assert not {'pyinfra', 'paramiko'} & sys.modules.keys()", id="mainstay loads neither"
+        ),
+        pytest.param(
+            "import pyinfra.api; from inventories.errors import InputError; "
+            "assert issubclass(InputError, pyinfra.api.exceptions.PyinfraError)",
+            id="pyinfra knows the error as its own",
+        ),
+    ],
+)
+def test_bad_input_is_pyinfras_own_error_only_where_pyinfra_runs(code: str) -> None:
+    """It takes half a second to load."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("where", ["there", "elsewhere"])
+def test_pyinfra_tells_bad_input_without_a_traceback(tmp_path: Path, where: str) -> None:
+    site = REPOSITORY / ("inventories/prd.py" if where == "there" else "inventories/prod.py")
+    done = subprocess.run(
+        [PYINFRA, str(site), str(REPOSITORY / "deploys/site.py"), "-y"],
+        cwd=REPOSITORY if where == "there" else tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "start it in" in done.stderr or "no such file" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
