@@ -22,6 +22,8 @@ from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from inventories.ssh import ssh_config
 
+LEDGERS = Path("/srv/control/ledgers")
+"""On the control host: the record."""
 WAIT_S = 15
 """How long a forwarding may take to be there."""
 
@@ -117,6 +119,8 @@ def cache(site: LoadedSite) -> Path:
 
 def state(site: LoadedSite) -> Path:
     """What this machine has collected of a site's ledgers; of a lab's it goes with the lab."""
+    if site.control:
+        return LEDGERS
     if Path(site.fleet.site.files).is_absolute():
         return site.files / "ledgers"
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "mainstay" / site.name
