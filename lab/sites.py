@@ -27,3 +27,9 @@ def derive(config: LabConfig, folder: Path, change: Callable[[Any], None] = lamb
     inventory.write_text(LAB_TOML.with_suffix(".py").read_text())
     inventory.with_suffix(".toml").write_text(tomlkit.dumps(document))
     return inventory
+
+
+def only(document: Any, *names: str) -> None:
+    """Takes all other hosts out of a TOML document."""
+    for other in document["hosts"].keys() - {*names}:
+        del document["hosts"][other]
