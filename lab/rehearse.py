@@ -109,7 +109,7 @@ def rehearse(rehearsal: Rehearsal) -> None:
         os.environ["MAINSTAY_RESTIC"] = tools.restic()
         for data_set in custody.data_sets(site.fleet):
             rehearsal.mainstay("backup", "run", str(data_set))
-        for word in ("verify", "status"):
+        for word in ("copy", "verify", "status"):
             rehearsal.mainstay("backup", word)
     finally:
         table(rehearsal.steps)
