@@ -231,8 +231,12 @@ def stale(entries: Mapping[str, Entry], readers: Readers) -> tuple[str, ...]:
 
 def write(path: Path, entries: Mapping[str, Entry]) -> None:
     """Writes a file whole and atomically, sorted by name. An entry that is the same keeps its bytes."""
-    text = HEADER + "".join(_table(name, entry) for name, entry in sorted(entries.items()))
-    replace(path, text)
+    replace(path, text(entries))
+
+
+def text(entries: Mapping[str, Entry]) -> str:
+    """The content of a file, sorted by name."""
+    return HEADER + "".join(_table(name, entry) for name, entry in sorted(entries.items()))
 
 
 def _table(name: str, entry: Entry) -> str:

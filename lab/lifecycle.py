@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 
 from inventories.files import replace
 from inventories.fleet import NAME
+from lab import storage
 from lab.api.store import Store
 from lab.command import BASE
 from lab.engine import LabConfig
@@ -48,6 +49,7 @@ def up(name: str = "lab") -> LabConfig:
         if not answers(config):
             NspawnEngine(config).prepare()
             _start_daemon(config)
+        storage.start(config)
     return config
 
 
@@ -72,6 +74,7 @@ def down(name: str = "lab") -> None:
             return
         config = config or LabConfig(name, 0, LABS / name)
         _stop_daemon(config)
+        storage.stop(config)
         NspawnEngine(config).sweep()
         _remove(config.root)
 
@@ -189,7 +192,9 @@ def _write_site(config: LabConfig) -> None:
     replace(site / "id_ed25519", private, 0o600)
     replace(site / "id_ed25519.pub", f"{public} lab\n", 0o644)
     replace(site / "admins.toml", f'[admins.lab]\nssh_keys = ["{public} lab"]\n', 0o644)
-    Secrets.create(site / "secrets.age", {"lab": [public]}, {"vultr_api_key": api_key(config)})
+    replace(site / "copy.pem", storage.certificate(config), 0o644)
+    values = {"vultr_api_key": api_key(config)} | storage.keys(config)
+    Secrets.create(site / "secrets.age", {"lab": [public]}, values)
 
 
 def _start_daemon(config: LabConfig) -> None:

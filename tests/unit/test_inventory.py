@@ -19,7 +19,7 @@ from inventories.keys import new_age, public_age
 from inventories.lock import Lock, LockedHost, known_hosts, load, save
 from lab.converge import PYINFRA, REPOSITORY
 from lab.engine import LabConfig
-from lab.sites import derive
+from lab.sites import derive, only
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2nLBv3NnXkFz1j3r8mS9m8QvT0yJmYw7b3u1r5c9dZ"
 ADMINS = f'[admins.lab]\nssh_keys = ["{KEY} lab@laptop"]\n'
@@ -39,8 +39,7 @@ def lab_config(tmp_path: Path) -> LabConfig:
 def write(lab_config: LabConfig, tmp_path: Path) -> Callable[..., Path]:
     def with_change(change: Callable[[Any], None] = lambda _: None) -> Path:
         def change_two(document: Any) -> None:
-            for host in document["hosts"].keys() - {"release-1", "web-1"}:
-                del document["hosts"][host]
+            only(document, "release-1", "web-1")
             change(document)
 
         return derive(lab_config, tmp_path, change_two)
