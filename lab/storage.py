@@ -64,12 +64,12 @@ def keys(config: LabConfig) -> dict[str, str]:
 
 def certificate(config: LabConfig) -> str:
     """What its users have to trust, in PEM."""
-    from backup import custody  # Brings pyinfra along, which the lab's daemon has no use for.
+    from backup import certificate as made  # Brings pyinfra along, which the lab's daemon has no use for.
 
     key, pem = (_folder(config) / f"storage.{kind}" for kind in ("key", "pem"))
     if not pem.exists():
-        replace(key, custody.new_key(), 0o600)
-        replace(pem, custody.self_signed(key.read_text(), (str(config.gateway4),)))
+        replace(key, made.new_key(), 0o600)
+        replace(pem, made.self_signed(key.read_text(), (str(config.gateway4),)))
     return pem.read_text()
 
 
