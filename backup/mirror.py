@@ -9,19 +9,24 @@ git runs without the machine's or a user's configuration, without hooks, and ask
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from backup import custody
 from backup.control import Say
+from backup.rules import ago
 from backup.status import clean
 from inventories.inventory import LoadedSite
 
 FOLDER = Path("/srv/control/mirrors")
 GIVE_UP_AFTER_S = 3 * 3600
 """For one mirror: the first time it is all of the repository."""
+FETCHED = "mainstay-fetched"
+"""In a mirror: its time is that of the last fetch that went well."""
+FETCHED_WITHIN = timedelta(hours=26)
+"""The timer has them fetched every hour."""
 KEPT, INCOMING = "refs/kept/", "refs/incoming/"
 MIRRORED = ("heads/", "tags/")
 OPTIONS = {
@@ -50,6 +55,17 @@ def declared(site: LoadedSite) -> dict[str, str]:
     name = custody.control_host(site)
     settings: Any = site.settings(name)["control"] if name else None
     return dict(settings.mirrors) if settings else {}
+
+
+def behind(wanted: Iterable[str], folder: Path, now: datetime) -> list[str]:
+    """Which mirrors were not fetched for too long, each with since when; one that never was counts from its making."""
+    found = []
+    for name in wanted:
+        places = (folder / f"{name}.git" / FETCHED, folder / f"{name}.git/config", folder)
+        last = datetime.fromtimestamp(next(place.stat().st_mtime for place in places if place.exists()), UTC)
+        if now - last > FETCHED_WITHIN:
+            found.append(f"{name} since {ago(last, now)}")
+    return found
 
 
 def mirror_all(wanted: Mapping[str, str], folder: Path, say: Say) -> list[str]:
@@ -84,6 +100,7 @@ def mirror(url: str, folder: Path, now: datetime) -> str:
     _update(folder, [f"update refs/{name} {tip}" for name, tip in changed.items()])
     _update(folder, [f"delete {INCOMING}{name}" for name in new])
     _follow_head(folder, url, new)
+    (folder / FETCHED).touch()
     kept = f", {len(lost)} old ones kept" if lost else ""
     return f"{len(changed)} of {len(new)} branches and tags changed{kept}"
 

@@ -5,17 +5,18 @@ A channel that fails stops nothing else, and is told to whoever runs this, and t
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backup import control, custody, metrics, page
+from backup import control, custody, metrics, mirror, page
 from backup.custody import DataSet
+from backup.data_set import Finding, Kind
 from backup.notify import Channels, NotTold, tell, watched
 from backup.reach import reach, state
 from backup.status import Row, as_json, findings, status
-from inventories.files import replace
+from inventories import files
 from inventories.inventory import LoadedSite
 
 WEBHOOK, PING = "notify_webhook", "notify_ping"
@@ -38,7 +39,22 @@ def survey(site: LoadedSite, data_sets: Sequence[DataSet], say: control.Say) -> 
     """Collects ledgers, lists repositories and compares. What cannot be reached is told, and is a finding."""
     with reach(site) as way, way.stores(say) as stores:
         control.collect(way, data_sets, say)
-        return status(control.look(way, stores, data_sets, say), datetime.now(UTC))
+        rows = status(control.look(way, stores, data_sets, say), now := datetime.now(UTC))
+    return _with_mirrors(site, rows, now) if site.control else rows
+
+
+def _with_mirrors(site: LoadedSite, rows: Sequence[Row], now: datetime) -> list[Row]:
+    """With what is wrong with the mirrors, which only the control host can know, at its own data set."""
+    late = mirror.behind(mirror.declared(site), mirror.FOLDER, now)
+    name = custody.control_host(site)
+    if not late:
+        return list(rows)
+    what, to_do = f"not fetched: {', '.join(late)}", f"On {name}: `journalctl -u mainstay-control@mirror`."
+    finding = Finding(Kind.MIRROR_BEHIND, name, custody.CONTROL_ROLE, what, to_do)
+    at = (name, custody.CONTROL_ROLE)
+    return [
+        replace(row, findings=(*row.findings, finding)) if (row.plan.host, row.plan.name) == at else row for row in rows
+    ]
 
 
 def watch(site: LoadedSite, places: Places, say: control.Say) -> bool:
@@ -64,7 +80,7 @@ def put(rows: Sequence[Row], places: Places, now: datetime, site: str) -> Iterat
     shown = json.dumps(as_json(rows, now), indent=2) + "\n"
     if places.pages:
         yield from _problem(lambda folder: page.write(folder / "backup.html", rows, now, site), places.pages)
-        yield from _problem(lambda folder: replace(folder / "backup.json", shown, 0o644), places.pages)
+        yield from _problem(lambda folder: files.replace(folder / "backup.json", shown, 0o644), places.pages)
     if places.prometheus:
         yield from _problem(lambda file: metrics.write(file, rows, now), places.prometheus)
 

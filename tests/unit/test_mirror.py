@@ -1,5 +1,6 @@
 """Mirrors follow upstream and lose nothing of it, with real git."""
 
+import os
 import subprocess
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,7 +10,7 @@ from threading import Thread
 import pytest
 
 from backup import mirror as mirrors
-from backup.mirror import MirrorError, mirror, mirror_all
+from backup.mirror import MirrorError, behind, mirror, mirror_all
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -193,3 +194,18 @@ def test_nobody_is_asked_for_a_password(copy: Path, tmp_path: Path, monkeypatch:
             mirror(f"http://127.0.0.1:{server.server_port}/x.git", copy, NOW)
         server.shutdown()
     assert refs(copy) == {}
+
+
+def test_one_that_is_not_fetched_for_a_day_is_behind(upstream: Upstream, copy: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mirrors"
+    mirror(upstream.url, copy, NOW)
+    now = datetime.now(UTC)
+    assert behind(["it", "never"], folder, now + timedelta(hours=25)) == []
+    late = now + timedelta(hours=27)
+    assert behind(["it", "never"], folder, late) == ["it since 27 h ago", "never since 27 h ago"]
+    with pytest.raises(MirrorError):
+        mirror(f"file://{tmp_path}/nowhere", copy, NOW)
+    fetched = copy / mirrors.FETCHED
+    os.utime(fetched, (0, 0))
+    mirror(upstream.url, copy, NOW)
+    assert behind(["it"], folder, now + timedelta(hours=25)) == []
