@@ -87,10 +87,10 @@ class Watched:
             until(f"{host} is up", lambda: self.ssh(host, "systemctl is-system-running --wait").stdout, timeout_s=120)
 
 
-def watched_site(folder: Path) -> Iterator[Watched]:
-    """A fixture's body."""
+def watched_site(folder: Path, part: str = "control") -> Iterator[Watched]:
+    """A fixture's body; part names the lab."""
     with ExitStack() as stack:
-        lab = stack.enter_context(own_lab("control"))
+        lab = stack.enter_context(own_lab(part))
         office = stack.enter_context(serving(str(lab.gateway4)))
 
         def change(document: Any) -> None:

@@ -17,7 +17,13 @@ OWNER = "control"
 UNITS = "/etc/systemd/system"
 METRICS = "/var/lib/prometheus/node-exporter"
 """Where Debian's node exporter reads files."""
-PACKAGES: dict[str, str | None] = {"git": None, "openssh-client": None, "python3": software.PYTHON, "restic": "0.17"}
+PACKAGES: dict[str, str | None] = {
+    "git": None,
+    "openssh-client": None,
+    "python3": software.PYTHON,
+    "restic": "0.17",
+    "rsync": None,
+}
 FOLDERS = ("ledgers", "mirrors", "status", "zones")
 SOFTWARE = Unit("mainstay-control-software.service", (f"{software.FOLDER}/*", "/usr/local/lib/mainstay/unpack.py"))
 
