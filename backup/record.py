@@ -13,6 +13,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -191,13 +192,23 @@ def _run(words: Sequence[str], stdin: bytes, timeout_s: float) -> subprocess.Com
     return done
 
 
+def _taken(lock: int) -> bool:
+    """Asked again rather than waited for: a deploy does all hosts in one thread, of which another may hold it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextmanager
 def _alone(site: LoadedSite) -> Iterator[None]:
     """One fetch at a time on this machine."""
     state(site).mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(state(site) / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while not _taken(lock):
+            time.sleep(0.1)
         yield
     finally:
         os.close(lock)

@@ -80,11 +80,21 @@ class Watched:
 
     def power(self, host: str, what: str) -> None:
         """start or halt, as the provider does."""
-        key = {"Authorization": f"Bearer {lifecycle.api_key(self.lab)}"}
-        url = f"{self.lab.api_url}/instances/{self.site.lock.hosts[host].instance_id}"
-        until(f"{what} {host}", lambda: requests.post(f"{url}/{what}", headers=key, timeout=60).ok)
+        self._provider("POST", f"instances/{self.site.lock.hosts[host].instance_id}/{what}")
         if what == "start":
             until(f"{host} is up", lambda: self.ssh(host, "systemctl is-system-running --wait").stdout, timeout_s=120)
+
+    def lose(self, host: str) -> None:
+        """A host and its volumes, at the provider: nobody here is told."""
+        locked = self.site.lock.hosts[host]
+        self._provider("DELETE", f"instances/{locked.instance_id}")
+        for volume in locked.volumes.values():
+            self._provider("DELETE", f"blocks/{volume.id}")
+
+    def _provider(self, method: str, path: str) -> None:
+        key = {"Authorization": f"Bearer {lifecycle.api_key(self.lab)}"}
+        url = f"{self.lab.api_url}/{path}"
+        until(f"{method} {path}", lambda: requests.request(method, url, headers=key, timeout=60).ok)
 
 
 def watched_site(folder: Path, part: str = "control") -> Iterator[Watched]:

@@ -101,6 +101,13 @@ def test_nothing_secret_is_shown_to_others(calm: Watched) -> None:
     assert not [value for value in [*values, HOOK, PING] if value in shown]
 
 
+def test_it_reads_backups_back_and_copies_them(watched: Watched) -> None:
+    watched.root(CONTROL, "systemctl start mainstay-control@verify mainstay-control@copy")
+    told = json.loads(watched.ssh(CONTROL, "sudo mainstay backup status --json").stdout)
+    assert [one["host"] for one in told["data_sets"] if not one["read_back"]] == []
+    assert [one["host"] for one in told["data_sets"] if not one["newest_copy"]] == []
+
+
 class Upstream:
     """A repository that the control host mirrors, served as plain files."""
 
@@ -160,11 +167,12 @@ def test_software_that_is_killed_while_it_is_replaced_is_there(watched: Watched)
 def test_a_lost_control_host_comes_back_by_the_readmes_words(calm: Watched) -> None:
     calm.root(CONTROL, "systemctl start mainstay-backup@control")
     before = calm.root(CONTROL, "cat /srv/control/ledgers/*/*.jsonl | grep -c .")
-    calm.deploy("provision", "--data", f"remove=host/{CONTROL},volume/{CONTROL}/state")
+    calm.lose(CONTROL)
     calm.deploy("provision")
     calm.deploy("site")
     calm.root(CONTROL, commands(REPOSITORY / "roles/control/README.md"))
-    assert int(calm.root(CONTROL, "cat /srv/control/ledgers/*/*.jsonl | grep -c .")) <= int(before)
+    calm.deploy("control")
     calm.root(CONTROL, "systemctl start mainstay-backup@control")
+    assert int(calm.root(CONTROL, "cat /srv/control/ledgers/*/*.jsonl | grep -c .")) >= int(before)
     status = json.loads(calm.ssh(CONTROL, "sudo mainstay backup status --json").stdout)
     assert [finding for one in status["data_sets"] for finding in one["findings"]] == []
