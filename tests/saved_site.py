@@ -13,7 +13,7 @@ from inventories.ssh import ssh_config
 from lab import load
 from lab.converge import REPOSITORY, converge
 from lab.engine import LabConfig
-from lab.sites import derive
+from lab.sites import derive, only
 from tests.labs import own_lab
 from tests.restics import restic
 
@@ -91,8 +91,7 @@ def saved_site(part: str, folder: Path) -> Iterator[Saved]:
     """A fixture's body."""
 
     def change(document: Any) -> None:
-        for name in document["hosts"].keys() - {"release-1", "vault-1"}:
-            del document["hosts"][name]
+        only(document, "release-1", "vault-1")
         del document["settings"]["web"]
 
     with own_lab(part) as config:
