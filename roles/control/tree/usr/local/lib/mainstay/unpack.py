@@ -34,9 +34,17 @@ def unpack(folder: Path) -> None:
     for name, where in ARCHIVES.items():
         with tarfile.open(SOURCE / name) as archive:
             archive.extractall(fresh / where, filter="data")
-    # Says whether it runs here, and leaves what Python compiled, as nobody can write it there later.
+    # Nobody can write there later. Files of packages that are no Python, such as templates, fail to compile: no matter.
+    compiling = ["-m", "compileall", "-q", "-s", str(fresh), "-p", str(folder), str(fresh)]
+    subprocess.run([sys.executable, *compiling], stdout=subprocess.DEVNULL)
+    # Does it run here?
     environment = {"PYTHONPATH": f"{fresh}:{fresh}/packages", "PATH": os.environ["PATH"]}
-    subprocess.run([sys.executable, "-s", "-m", "cli.main", "backup", "--help"], env=environment, check=True)
+    subprocess.run(
+        [sys.executable, "-s", "-m", "cli.main", "backup", "--help"],
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     os.sync()
     fresh.rename(folder)
 
