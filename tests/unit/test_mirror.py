@@ -170,8 +170,9 @@ def test_upstream_and_this_machine_can_have_nothing_run(
             (folder / name).chmod(0o755)
     mirror(upstream.url, copy, LATER)
     assert not sign.exists()
-    with pytest.raises(MirrorError, match="not allowed"):
-        mirror(f"ext::sh -c touch% {sign}", copy, LATER)
+    for url in (f"ext::sh -c touch% {sign}", "fd::0"):
+        with pytest.raises(MirrorError, match="not allowed"):
+            mirror(url, copy, LATER)
     assert not sign.exists()
 
 
