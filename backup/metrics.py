@@ -17,6 +17,7 @@ HELP = {
     "mainstay_backup_snapshots": "How many snapshots the vault lists.",
     "mainstay_backup_read_ratio": "Share of the vault's packs that were read back within 30 days.",
     "mainstay_backup_oldest_unread_time_seconds": "Since when the pack that waits longest was not read back.",
+    "mainstay_backup_copies": "In how many places there are complete backups: the vault, the second copy.",
     "mainstay_backup_copy_time_seconds": "When the newest backup in the second copy was made.",
     "mainstay_backup_finding": "1 while a data set has this finding.",
 }
@@ -54,6 +55,7 @@ def _samples(rows: Sequence[Row], now: datetime) -> Iterator[tuple[str, dict[str
         if row.coverage:
             yield "mainstay_backup_read_ratio", labels, row.coverage.share
             yield "mainstay_backup_oldest_unread_time_seconds", labels, row.coverage.oldest.timestamp()
+        yield "mainstay_backup_copies", labels, bool(row.snapshots) + bool(row.newest_copy)
         if row.newest_copy:
             yield "mainstay_backup_copy_time_seconds", labels, row.newest_copy.timestamp()
         found = {one.kind for one in row.findings}

@@ -61,6 +61,8 @@ def _of_control(control: Sequence[Entry], ledger: Sequence[Entry], now: datetime
     for entry in ledger:
         first = bisect_left(numbers, entry.seq)
         needed += collections[max(first - 1, 0) : first + 1]
+    for store in ("vault", "copy"):
+        needed += [entry for entry in control if (entry.kind, entry.store) == ("copy", store)][:1]
     newest: dict[Any, Entry] = {}
     for entry in control:
         if entry.kind in ("retain", "copy"):

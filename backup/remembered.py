@@ -23,6 +23,8 @@ FORMAT = 1
 """Of the file, and of what is pared: another one is not read."""
 ANEW_AFTER = 20
 """Lines that have come since, from which on the file is written anew."""
+UNSETTLED = (".rejected", ".pending", ".other", ".control.other")
+"""Files that are not there when all is well (backup/collected.py): beside one of them nothing is remembered."""
 DEFAULTS = {one.name: one.default for one in fields(Entry) if one.name not in ("host", "plan", "after", "versions")}
 """What is kept of an entry, where it is not this; no rule needs the rest."""
 
@@ -43,7 +45,7 @@ def recall(folder: Path, host: str, plan: str, now: datetime) -> Known:
     """As `known(whole=True)` of backup/collected.py, without the entries that no rule needs."""
     paths = (path_of(folder, host, plan), path_of(folder, host, plan, ".control"))
     memory = path_of(folder, host, plan, ".known").with_suffix(".json")
-    if path_of(folder, host, plan, ".rejected").exists():
+    if any(path_of(folder, host, plan, kind).exists() for kind in UNSETTLED):
         return known(folder, host, plan, whole=True)
     there = [content(path) for path in paths]
     before = _load(memory, host, plan)

@@ -26,15 +26,14 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from backup import custody
 from backup.coverage import PARTS
 from backup.restic import Restic
 from backup.restic_process import Repository
 from backup.zipapp import zipapp
 from bench import borg, plans
 from bench.contest import BenchError, Runs, Times, command, one_round, peaks, summed
+from lab.go import go, module
 from roles.vault.users import htpasswd
-from tests.go import go, module
 from tests.restics import restic
 from tests.waiting import until
 
@@ -75,9 +74,9 @@ def rest_server(folder: Path) -> Iterator[str]:
         source = module(go(), SERVER)
         command([go(), "build", "-o", str(PROGRAM), "./cmd/rest-server"], cwd=source)
     (folder / "repositories").mkdir(parents=True)
-    key = custody.new_key()
+    key = certificate.new_key()
     (folder / "key.pem").write_text(key)
-    (folder / "vault.pem").write_text(custody.self_signed(key, ("127.0.0.1",)))
+    (folder / "vault.pem").write_text(certificate.self_signed(key, ("127.0.0.1",)))
     (folder / "htpasswd").write_text(htpasswd("bench", {USER: SecretStr("password")}))
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"

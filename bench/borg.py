@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.contest import BenchError, command
-from tests.go import debian_package
+from lab.go import debian_package
 from tests.waiting import until
 
 VENV = Path.home() / ".cache/mainstay/bench/borg"

@@ -74,10 +74,12 @@ def measure(work: Path, count: int, rounds: int) -> dict[str, Any]:
         shutil.copytree(work / "host-0", work / f"host-{number}")
     plans = [Plan(f"host-{number}", "data", "daily", 30) for number in range(count)]
 
+    stores = {"vault": listed, "copy": None}
+
     def once() -> float:
         began = time.perf_counter()
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            found = list(pool.map(lambda plan: looked(work, plan, listed, NOW), plans))
+            found = list(pool.map(lambda plan: looked(work, plan, stores, NOW, has_copy=False), plans))
         told = as_json(status(found, NOW), NOW)
         json.dumps(told)
         seconds = time.perf_counter() - began

@@ -17,8 +17,9 @@ from rich.table import Table
 from backup import custody
 from inventories.errors import InputError
 from inventories.inventory import load_site
-from lab import fetch, lifecycle, load, tools
+from lab import fetch, lifecycle, load, storage, tools
 from lab.converge import REPOSITORY, command, converge
+from lab.engine import EngineError
 
 INVENTORY = REPOSITORY / "inventories/lab.py"
 console = Console(stderr=True, highlight=False)
@@ -73,13 +74,20 @@ class Rehearsal:
 
     def mainstay(self, *words: str) -> None:
         """A command of `mainstay`, as an admin gives it; its last line is the outcome."""
-        with self.step(f"mainstay {' '.join(words)}") as step:
-            command = [str(REPOSITORY / "bin/mainstay"), *words, "--inventory", str(INVENTORY)]
+        self._command(f"mainstay {' '.join(words)}", *words, "--inventory", str(INVENTORY))
+
+    def on(self, host: str, *words: str) -> None:
+        """A command on a host, as an admin who is logged in there gives it; its last line is the outcome."""
+        self._command(f"on {host}: {' '.join(words)}", "lab", "ssh", host, *words)
+
+    def _command(self, name: str, *words: str) -> None:
+        with self.step(name) as step:
+            command = [str(REPOSITORY / "bin/mainstay"), *words]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if self.verbose or done.returncode:
                 console.print(done.stdout + done.stderr, markup=False)
             if done.returncode:
-                raise StepFailed(f"mainstay {' '.join(words)} exited {done.returncode}: its output is above")
+                raise StepFailed(f"{name} exited {done.returncode}: its output is above")
             step.outcome = (done.stdout.strip().splitlines() or ["done"])[-1].strip()
 
 
@@ -87,9 +95,16 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
+def _built() -> str:
+    storage.build()
+    return str(storage.program())
+
+
 def rehearse(rehearsal: Rehearsal) -> None:
     """All steps in order. Raises what the first failing one raises."""
     try:
+        if not storage.program().exists():
+            rehearsal.run("build the lab's S3 server, once: some minutes", _built)
         rehearsal.run("local cloud up", lambda: f"API at {lifecycle.up('lab').api_url}")
         rehearsal.mainstay("backup", "keys")
         rehearsal.deploy("provision")
@@ -101,8 +116,10 @@ def rehearse(rehearsal: Rehearsal) -> None:
         os.environ["MAINSTAY_RESTIC"] = tools.restic()
         for data_set in custody.data_sets(site.fleet):
             rehearsal.mainstay("backup", "run", str(data_set))
-        for word in ("verify", "status"):
+        for word in ("copy", "verify", "status"):
             rehearsal.mainstay("backup", word)
+        for host in site.fleet.with_role(custody.CONTROL_ROLE):
+            rehearsal.on(host, "sudo", "mainstay", "backup", "status")
     finally:
         table(rehearsal.steps)
 
@@ -137,7 +154,7 @@ def main() -> int:
     rehearsal = Rehearsal(options.verbose)
     try:
         rehearse(rehearsal)
-    except (StepFailed, InputError, lifecycle.LabError, load.LoadError, fetch.FetchError) as error:
+    except (StepFailed, InputError, lifecycle.LabError, EngineError, load.LoadError, fetch.FetchError) as error:
         console.print(f"[red]rehearsal failed:[/red] {error}")
         return 1
     finally:

@@ -1,7 +1,6 @@
 """`status`: how all data sets are."""
 
 import json
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,8 @@ import typer
 from rich.console import Console
 
 from backup import control, metrics, page
-from backup.reach import Unreachable, reach
-from backup.status import as_json, as_table, as_text, exit_code, status
+from backup.status import as_json, as_table, as_text, exit_code
+from backup.watch import survey
 from cli.backup.app import DataSetNames, app, say
 from cli.options import Inventory, chosen
 
@@ -26,19 +25,12 @@ def status_(
 ) -> None:
     """Show every data set: last good backup, what is wrong, and what to do.
 
-    Exit codes: 0 all is well, 10 to 27 the worst that was found (the table of backup/data_set.py).
+    Exit codes: 0 all is well, 10 to 28 the worst that was found (the table of backup/data_set.py).
     """
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])
-    with ExitStack() as stack:
-        way = stack.enter_context(reach(site))
-        control.collect(way, sets, say)
-        vault = None
-        try:
-            vault = stack.enter_context(way.vault())
-        except Unreachable as error:
-            say(str(error))
-        rows = status(control.look(way, vault, sets, say), now := datetime.now(UTC))
+    rows = survey(site, sets, say)
+    now = datetime.now(UTC)
     if html:
         page.write(html, rows, now, site.name)
     if prometheus:

@@ -14,13 +14,14 @@ from pydantic import SecretStr
 from pyrage import x25519
 from typer.testing import CliRunner, Result
 
-from backup import custody
+from backup import certificate, custody
 from cli.backup import app
 from inventories import identities
 from inventories.editing import Plain, apply
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
-from inventories.secrets import Secrets
+from inventories.keys import public_ssh
+from inventories.secrets import Secrets, owners, stale
 from roles.vault.deploy import OPTIONS, data_volume
 from roles.vault.settings import Settings
 from roles.vault.users import htpasswd, users
@@ -64,7 +65,7 @@ class Keys:
         return {name: secrets[name].get_secret_value() for name in secrets}
 
     def set(self, name: str, value: str | None) -> None:
-        secrets, readers = self.site.secrets, self.site.admins.recipients()
+        secrets, readers = self.site.secrets, self.site.readers
         apply(secrets.path, secrets.entries, {name: Plain(value) if value else None}, readers)
 
     @property
@@ -121,7 +122,7 @@ def test_what_is_there_stays_byte_for_byte(keys: Keys) -> None:
 
 def test_a_lost_certificate_is_made_anew_of_the_same_key(keys: Keys) -> None:
     keys.make()
-    key = keys.values()[custody.TLS_KEY]
+    key = keys.values()[certificate.TLS_KEY]
     keys.certificate.unlink()
     assert keys.make().output == "vault.pem: made\n"
     assert custody.check(keys.site) == (keys.certificate.read_text(), key)
@@ -129,12 +130,12 @@ def test_a_lost_certificate_is_made_anew_of_the_same_key(keys: Keys) -> None:
 
 def test_a_certificate_whose_key_is_lost_is_not_replaced_unasked(keys: Keys) -> None:
     keys.make()
-    keys.set(custody.TLS_KEY, None)
+    keys.set(certificate.TLS_KEY, None)
     before = keys.certificate.read_bytes()
     with pytest.raises(InputError, match=r"vault_tls_key: is missing, and .*vault\.pem is of that key"):
         custody.make(keys.site)
     assert keys.certificate.read_bytes() == before
-    assert custody.TLS_KEY not in keys.site.secrets
+    assert certificate.TLS_KEY not in keys.site.secrets
 
 
 @pytest.mark.parametrize("name", [*NAMES, "vault.pem"])
@@ -152,14 +153,14 @@ def test_a_certificate_that_does_not_fit_is_refused(keys: Keys) -> None:
     keys.make()
     text, key = custody.check(keys.site)
     names, now = ("vault.example.org",), datetime.now(UTC)
-    assert not list(custody.problems(text, key, names, now))
-    assert list(custody.problems(text, custody.new_key(), names, now)) == [
+    assert not list(certificate.problems(text, key, names, now))
+    assert list(certificate.problems(text, certificate.new_key(), names, now)) == [
         "it is not of the key in the secret vault_tls_key"
     ]
-    assert list(custody.problems(text, key, ("other.example.org",), now)) == ["it is not for other.example.org"]
-    late = now + timedelta(days=custody.VALID_DAYS - custody.RENEW_DAYS)
-    assert "it is valid only until" in next(custody.problems(text, key, names, late))
-    assert "not PEM" in next(custody.problems("nonsense", key, names, now))
+    assert list(certificate.problems(text, key, ("other.example.org",), now)) == ["it is not for other.example.org"]
+    late = now + timedelta(days=certificate.VALID_DAYS - certificate.RENEW_DAYS)
+    assert "it is valid only until" in next(certificate.problems(text, key, names, late))
+    assert "not PEM" in next(certificate.problems("nonsense", key, names, now))
     keys.declare(keys.inventory.read_text().replace('"vault.example.org"', '"safe.example.org"'))
     with pytest.raises(InputError, match=r"vault\.pem: it is not for safe\.example\.org\n  remove it"):
         custody.check(keys.site)
@@ -191,6 +192,76 @@ def test_a_fleet_that_cannot_be_saved_is_refused(keys: Keys, site: str, problem:
     assert not keys.site.secrets.path.exists()
 
 
+CONTROL = HOST.format(name="watch-1", role="control")
+SHARED = ["vault_control", "backup_web_1_web", "backup_watch_1_control"]
+
+
+def readers(keys: Keys) -> dict[str, set[str]]:
+    """Names of those who read a secret."""
+    return {name: set(owners(entry)) for name, entry in keys.site.secrets.entries.items()}
+
+
+def test_a_control_host_has_keys_of_its_own_and_reads_what_neither_deletes_nor_provisions(keys: Keys) -> None:
+    keys.declare(SITE + HOSTS + CONTROL)
+    keys.set("vultr_api_key", "k")
+    keys.set("copy_admin_secret_key", "k")
+    assert keys.make().exit_code == 0
+    found = readers(keys)
+    assert {name for name, who in found.items() if who == {"alice", "control"}} == set(SHARED)
+    assert {name for name, who in found.items() if who == {"alice"}} == set(found) - set(SHARED)
+    values = keys.values()
+    assert public_ssh(values["control_ssh_key"]).startswith("ssh-ed25519 ")
+    own = keys.files / "own"
+    own.write_text(values["control_age_key"])
+    as_control = Secrets(keys.site.secrets.path, [own])
+    assert {name for name in as_control if as_control.readable(name)} == set(SHARED)
+    assert {name: as_control[name].get_secret_value() for name in SHARED} == {name: values[name] for name in SHARED}
+    custody.check(keys.site)
+    assert keys.make().output == "nothing is missing\n"
+
+
+def test_what_was_there_before_the_control_host_is_encrypted_to_it_too(keys: Keys) -> None:
+    keys.make()
+    for name in ("copy_access_key", "notify_ping"):
+        keys.set(name, "k")
+    old = keys.values()
+    keys.declare(SITE + HOSTS + CONTROL)
+    given = ["backup_web_1_web", "copy_access_key", "notify_ping", "vault_control"]
+    lines = keys.make().output.splitlines()
+    assert lines[-4:] == [f"{name}: now for the control host too" for name in given]
+    assert "control.age.pub: made" in lines
+    assert old.items() < keys.values().items()
+    assert {name for name, who in readers(keys).items() if "control" in who} == {*given, "backup_watch_1_control"}
+
+
+def test_a_control_host_whose_key_was_taken_out_gets_another_and_reads_all_with_that(keys: Keys) -> None:
+    keys.declare(SITE + HOSTS + CONTROL)
+    keys.make()
+    before = (keys.files / "control.age.pub").read_text()
+    keys.set("control_age_key", None)
+    assert keys.make().output.splitlines()[:2] == ["control_age_key: made", "control.age.pub: made"]
+    assert (keys.files / "control.age.pub").read_text() != before
+    assert stale(keys.site.secrets.entries, keys.site.readers) == ()
+
+
+@pytest.mark.parametrize("name", ["control_ssh_key", "control_age_key", "control.age.pub"])
+def test_a_deploy_that_lacks_a_key_of_the_control_host_names_the_command(keys: Keys, name: str) -> None:
+    keys.declare(SITE + HOSTS + CONTROL)
+    keys.make()
+    if name == "control.age.pub":
+        (keys.files / name).unlink()
+    else:
+        keys.set(name, None)
+    with pytest.raises(InputError, match=rf"{re.escape(name)}.*\n.*mainstay backup keys"):
+        custody.check(keys.site)
+
+
+def test_a_second_control_host_is_refused(keys: Keys) -> None:
+    keys.declare(SITE + HOSTS + CONTROL + HOST.format(name="watch-2", role="control"))
+    with pytest.raises(InputError, match="more than one control host: watch-1, watch-2"):
+        custody.make(keys.site)
+
+
 def test_only_roles_with_data_are_saved(keys: Keys) -> None:
     assert [str(data) for data in custody.data_sets(keys.site.fleet)] == ["web-1:web"]
     assert custody.clients(keys.site.fleet) == ("web-1",)
@@ -199,12 +270,12 @@ def test_only_roles_with_data_are_saved(keys: Keys) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     """The port of a server with the vault's certificate, and that."""
-    key = custody.new_key()
-    certificate, key_file = tmp_path / "vault.pem", tmp_path / "key"
-    certificate.write_text(custody.self_signed(key, ("vault.example.org",)))
+    key = certificate.new_key()
+    pem, key_file = tmp_path / "vault.pem", tmp_path / "key"
+    pem.write_text(certificate.self_signed(key, ("vault.example.org",)))
     key_file.write_text(key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key_file)
+    context.load_cert_chain(pem, key_file)
     with create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -219,7 +290,7 @@ def server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
                     connection.close()
 
         threading.Thread(target=serve, daemon=True).start()
-        yield listening.getsockname()[1], certificate
+        yield listening.getsockname()[1], pem
         listening.shutdown(2)
 
 

@@ -23,6 +23,7 @@ def test_a_data_set_in_order() -> None:
     assert found[f"mainstay_backup_snapshots{labels}"] == 41
     assert found[f"mainstay_backup_read_ratio{labels}"] == 1
     assert found[f"mainstay_backup_copy_time_seconds{labels}"] == at(40 * DAY).timestamp()
+    assert found[f"mainstay_backup_copies{labels}"] == 2
     findings = {name: value for name, value in found.items() if "finding" in name}
     assert len(findings) == len(Kind)
     assert not any(findings.values())
@@ -35,6 +36,7 @@ def test_findings_are_one_and_what_is_not_known_is_left_out() -> None:
     assert len(ones) == len(row.findings) == 2
     assert any('finding="never ran",severity="critical"' in name for name in ones)
     assert found['mainstay_backup_last_good_time_seconds{host="release-1",plan="release"}'] == 0
+    assert found['mainstay_backup_copies{host="release-1",plan="release"}'] == 0
     assert not any("size" in name or "copy" in name for name in found if "finding" not in name)
 
 

@@ -1,0 +1,104 @@
+"""A release server with an archive, a vault and a second copy in a lab of its own, as an admin's commands see them."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inventories.inventory import load_site
+from inventories.ssh import ssh_config
+from lab import load
+from lab.converge import REPOSITORY, converge
+from lab.engine import LabConfig
+from lab.sites import derive, only
+from tests.labs import own_lab
+from tests.restics import restic
+
+DATA = "release-1:release"
+REPOSITORY_OF_IT = "/srv/vault/repositories/release-1/release"
+HASHES = "find public -type f -exec sha256sum {} + | sort"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A site with one data set. Nothing is saved yet."""
+
+    inventory: Path
+    folder: Path
+    lab: LabConfig
+
+    def begin(self, *words: str) -> "subprocess.Popen[str]":
+        """`mainstay backup WORDS`, in a process group of its own."""
+        command = [str(REPOSITORY / "bin/mainstay"), "backup", *words, "--inventory", str(self.inventory)]
+        environment = os.environ | {"MAINSTAY_RESTIC": restic(), "XDG_CACHE_HOME": str(self.folder / "cache")}
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+
+    def mainstay(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        with self.begin(*words) as running:
+            out, err = running.communicate()
+        return subprocess.CompletedProcess(running.args, running.returncode, out, err)
+
+    def must(self, *words: str) -> str:
+        """Standard output of a command that has to succeed."""
+        done = self.mainstay(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def status(self) -> tuple[int, list[dict[str, Any]]]:
+        """Exit code, and the findings of the one data set."""
+        done = self.mainstay("status", "--json")
+        (found,) = json.loads(done.stdout)["data_sets"]
+        return done.returncode, found["findings"]
+
+    def root(self, host: str, command: str) -> str:
+        config = self.folder / "ssh_config"
+        config.write_text(ssh_config(load_site(self.inventory)))
+        words = ["ssh", "-F", str(config), host, f"sudo sh -ec '{command}'"]
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def save_more(self, name: str, megabytes: int) -> None:
+        """A file of random bytes more on the release server, and a backup."""
+        self.root("release-1", f"head -c {megabytes}M /dev/urandom >/srv/release/public/{name}")
+        self.must("run", DATA)
+
+    def hashes(self) -> str:
+        """Of all files on the release server."""
+        return self.root("release-1", f"cd /srv/release; {HASHES}")
+
+    def restored(self, name: str, *words: str) -> tuple[str, str]:
+        """The hashes of all files that come back, and what was said on the way."""
+        back = self.folder / name
+        done = self.mainstay("restore", DATA, "--to", str(back), *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        here = subprocess.run(["sh", "-c", HASHES], cwd=back, capture_output=True, text=True, check=True)
+        return here.stdout.strip(), done.stderr
+
+
+def saved_site(part: str, folder: Path) -> Iterator[Saved]:
+    """A fixture's body."""
+
+    def change(document: Any) -> None:
+        only(document, "release-1", "vault-1")
+        del document["settings"]["web"]
+
+    with own_lab(part) as config:
+        made = Saved(derive(config, folder, change), folder, config)
+        made.must("keys")
+        for deploy in ("provision", "site"):
+            done = converge(made.inventory, deploy)
+            assert done.ok, done.output
+        load.content(load_site(made.inventory))
+        yield made
