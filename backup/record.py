@@ -13,6 +13,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -193,11 +194,16 @@ def _run(words: Sequence[str], stdin: bytes, timeout_s: float) -> subprocess.Com
 
 @contextmanager
 def _alone(site: LoadedSite) -> Iterator[None]:
-    """One fetch at a time on this machine."""
+    """One fetch at a time on this machine. It waits by sleeping: the hosts of a deploy share one thread."""
     state(site).mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(state(site) / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.1)
         yield
     finally:
         os.close(lock)
