@@ -55,6 +55,7 @@ def fetch(way: Reach, say: Say) -> bool:
     """
     with _alone(way.site):
         try:
+            _collect_there(way, say)
             _fetch(way, say)
         except Unreachable as error:
             say(f"{error}\n  going on without the control host: with its backed-up record, and by asking the hosts")
@@ -64,7 +65,7 @@ def fetch(way: Reach, say: Say) -> bool:
 
 
 def ledger_of(site: LoadedSite, host: str, plan: str) -> bytes:
-    """A host's ledger as collected, up to now if the control host can be asked; empty if there is nothing."""
+    """A host's ledger as collected; empty if there is nothing. Nothing is collected now: its loss is no dispute."""
     if is_copy(site):
         with reach(site) as way, _alone(site), suppress(Unreachable):
             _fetch(way, lambda _: None)
@@ -73,7 +74,6 @@ def ledger_of(site: LoadedSite, host: str, plan: str) -> bytes:
 
 def _fetch(way: Reach, say: Say) -> None:
     site, apart = way.site, state(way.site) / MEANWHILE
-    _collect_there(way, say)
     fetched = _rsync(way)
     for place in [state(site), apart] if apart.exists() else [state(site)]:
         for told in collected.take(place, fetched, _all(site), older=place == apart):
@@ -203,7 +203,7 @@ def _taken(lock: int) -> bool:
 
 @contextmanager
 def _alone(site: LoadedSite) -> Iterator[None]:
-    """One fetch at a time on this machine."""
+    """One fetch at a time on this machine. It waits by sleeping: the hosts of a deploy share one thread."""
     state(site).mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(state(site) / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
