@@ -38,9 +38,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
 
 
 def objects(saved: Saved, kind: str = "data") -> list[Path]:
-    """What the storage holds of the one repository's kind of file, on its disk."""
+    """What the storage holds of the one repository's kind of file, on its disk, where what was removed is empty."""
     folder = saved.lab.root / "storage/data" / storage.BUCKET / DATA.replace(":", "/") / kind
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
 
 
 def packs(saved: Saved) -> set[str]:
@@ -146,6 +146,8 @@ def test_only_an_admin_thins_it_out_and_what_went_is_not_copied_again(
 ) -> None:
     monkeypatch.setenv("MAINSTAY_RESTIC", restic())
     monkeypatch.setenv("XDG_CACHE_HOME", str(saved.folder / "cache"))
+    saved.save_more("thin", 1)
+    saved.must("copy")
     saved.must("verify")
     assert "the second copy: release-1:release: keeps" in saved.must("retain")
     own = state(load_site(saved.inventory)) / "release-1/release.control.jsonl"
