@@ -42,7 +42,7 @@ class Plan:
 
     host: str
     name: str
-    every: Literal["hourly", "daily"]
+    every: Literal["half-hourly", "hourly", "daily"]
     rpo_hours: int
 
     @property

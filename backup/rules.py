@@ -8,7 +8,7 @@ from backup.data_set import DataSet, Kind, Plan
 from backup.expected import Comparison, Dated, settled_ids
 from backup.ledger import Entry
 
-INTERVALS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1)}
+INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRACE = timedelta(hours=1)
 """What jitter, a reboot or a deploy may add to an interval."""
 SILENT_AFTER = timedelta(hours=3)
