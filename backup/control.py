@@ -14,7 +14,7 @@ from backup.data_set import DataSet as Looked
 from backup.data_set import Plan
 from backup.ledger import Entry
 from backup.reach import Reach, Unreachable, Vault, ledger_lines, state
-from backup.restic import Check, Restic, Snapshot
+from backup.restic import Check, Restic, Snapshot, Unreadable
 from backup.restic_process import NoRepository, ResticError
 from backup.retention import Keep, Retention, retention
 from inventories.errors import InputError
@@ -60,13 +60,15 @@ def look(way: Reach, vault: Vault | None, data_sets: Sequence[DataSet], say: Say
     def one(data_set: DataSet) -> Looked:
         known = collected.known(folder, data_set.host, data_set.plan, whole=True)
         says = custody.recovery(data_set.plan)
+        listed, unreadable = _listed(vault.restic(data_set), data_set, say) if vault else (None, ())
         return Looked(
             plan=Plan(data_set.host, data_set.plan, says.every, says.rpo_hours),
             ledger=known.ledger,
             control=known.control,
             heard=known.heard,
-            vault=_listed(vault.restic(data_set), data_set, say) if vault else None,
+            vault=listed,
             has_copy=False,
+            unreadable=unreadable,
             disputed=known.disputed,
         )
 
@@ -74,14 +76,17 @@ def look(way: Reach, vault: Vault | None, data_sets: Sequence[DataSet], say: Say
         return list(pool.map(one, data_sets))
 
 
-def _listed(restic: Restic, data_set: DataSet, say: Say) -> list[Snapshot] | None:
+def _listed(restic: Restic, data_set: DataSet, say: Say) -> tuple[Sequence[Snapshot] | None, Sequence[str]]:
+    """The snapshots that can be read (None: it could not be asked), and the ids of those that cannot."""
     try:
-        return restic.snapshots()
+        return restic.snapshots(), ()
     except NoRepository:
-        return []
+        return [], ()
+    except Unreadable as error:
+        return error.others, error.ids
     except ResticError as error:
         say(f"{data_set}: {error}")
-        return None
+        return None, ()
 
 
 def verify(vault: Vault, data_set: DataSet, whole: bool, say: Say) -> bool:
@@ -109,9 +114,21 @@ def verify(vault: Vault, data_set: DataSet, whole: bool, say: Say) -> bool:
 def damage(restic: Restic, found: Check) -> list[str]:
     """What is damaged, in restic's words, and the snapshots and files that need it."""
     lines = list(found.errors)
+    if found.errors:
+        lines += _without_a_tree(restic, found.errors)
     for hit in restic.hits(found.packs) if found.packs else ():
         lines.append(f"hits {hit.path} of snapshot {hit.snapshot[:8]}")
     return list(dict.fromkeys(lines))
+
+
+def _without_a_tree(restic: Restic, errors: Sequence[str]) -> list[str]:
+    """The snapshots whose top folder is missing, as when an index was deleted: `restic repair index` finds it again."""
+    try:
+        listed: Sequence[Snapshot] = restic.snapshots()
+    except Unreadable as error:
+        listed = error.others
+    said = "\n".join(errors)
+    return [f"hits all of snapshot {one.id[:8]}: see `restic repair index`" for one in listed if one.tree in said]
 
 
 def _note_check(site: LoadedSite, data_set: DataSet, begun: datetime, part: tuple[int, int], found: Check) -> None:
@@ -147,7 +164,10 @@ def plan_retention(vault: Vault, data_set: DataSet, max_share: float) -> Retenti
 
 
 def retain(vault: Vault, data_set: DataSet, planned: Retention) -> None:
-    """Removes what was planned, writing down before what goes. Raises ResticError."""
+    """Removes what was planned, writing down before what goes. Raises ResticError.
+
+    A lock that a killed run of this machine left goes first, and no other's.
+    """
     begun = datetime.now(UTC)
     recorded = tuple(one.recorded for one in planned.removals if one.recorded)
 
@@ -160,6 +180,7 @@ def retain(vault: Vault, data_set: DataSet, planned: Retention) -> None:
     note("started")
     restic = vault.restic(data_set)
     try:
+        restic.unlock()
         if planned.removals:
             restic.forget([one.id for one in planned.removals])
         restic.prune()

@@ -68,6 +68,8 @@ class DataSet:
     """What the second copy lists."""
     has_copy: bool = True
     """A second copy is declared."""
+    unreadable: Sequence[str] = ()
+    """Snapshots that the vault holds damaged, by their ids."""
     disputed: str = ""
     """Why the ledger is not to be believed: the host contradicts what was collected, or a record is damaged."""
 

@@ -76,6 +76,15 @@ class Snapshot:
     bytes: int | None
 
 
+class Unreadable(ResticError):
+    """Snapshots that are there and cannot be read. ids: theirs; others: the snapshots that can, oldest first."""
+
+    def __init__(self, ids: Sequence[str], others: Sequence[Snapshot]) -> None:
+        self.ids, self.others = tuple(ids), tuple(others)
+        names = ", ".join(one[:8] for one in ids)
+        super().__init__("snapshots", 0, f"these are there, and damaged: {names}")
+
+
 @dataclass(frozen=True)
 class Check:
     """What a check found: errors in restic's words, ids of packs that are damaged or missing."""
@@ -180,9 +189,12 @@ class Restic:
         )
 
     def snapshots(self) -> list[Snapshot]:
-        """All snapshots, oldest first."""
-        listed = self._read("snapshots").listed()
-        return sorted(map(_snapshot, listed), key=lambda snapshot: snapshot.time)
+        """All snapshots, oldest first. Raises Unreadable if some are damaged, which restic passes over."""
+        done = self._read("snapshots")
+        found = sorted(map(_snapshot, done.listed()), key=lambda snapshot: snapshot.time)
+        if damaged := re.findall(r'^Ignoring "([0-9a-f]{64})"', "\n".join(done.words), re.MULTILINE):
+            raise Unreadable(damaged, found)
+        return found
 
     def restore(
         self,

@@ -99,10 +99,16 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
             "See whether it is up, its disk and its certificate; if it is lost, runbook 'vault lost'.",
         )
         return
-    if found.gone:
+    if one.unreadable:
+        yield (
+            Kind.DAMAGED,
+            f"{len(one.unreadable)} snapshots are in the vault, and cannot be read: {named(one.unreadable)}",
+            "Runbook 'verification failed'. `mainstay backup restore` finds what the second copy has of them.",
+        )
+    if gone := [entry.snapshot for entry in found.gone if entry.snapshot not in one.unreadable]:
         yield (
             Kind.GONE,
-            f"{len(found.gone)} snapshots are no longer in the vault: {named(e.snapshot for e in found.gone)}",
+            f"{len(gone)} snapshots are no longer in the vault: {named(gone)}",
             "Find out who could delete there. `mainstay backup restore` finds what the second copy has of them.",
         )
     for kind, odd in (

@@ -8,6 +8,7 @@ from backup.agent import refs
 from backup.agent.attempt import BadInput, Found, Job, Refused
 from backup.agent.saving import Tell
 from backup.ledger import Entry
+from backup.restic import Snapshot, Unreadable
 
 SNAPSHOT = re.compile(r"[0-9a-f]{8,64}")
 
@@ -41,6 +42,7 @@ def below(path: str, root: str) -> str:
 def _restore(
     job: Job, found: Found, target: Path, snapshot: str, wanted: list[str], tell: Tell | None, notes: list[str]
 ) -> None:
+    job.greet()
     found["snapshot"] = chosen = _chosen(job, snapshot)
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     with_refs = job.plan.consistency == "refs"
@@ -62,9 +64,17 @@ def _chosen(job: Job, snapshot: str) -> str:
     known = [one.snapshot for one in job.state.entries() if one.kind == "backup"]
     found = [one for one in known if snapshot and one.startswith(snapshot)]
     if not found:
-        found = [one.id for one in job.restic.snapshots() if one.id.startswith(snapshot)]
+        found = [one.id for one in _listed(job) if one.id.startswith(snapshot)]
     if not snapshot and found:
         return found[-1]
     if len(set(found)) != 1:
         raise Refused(f"{len(set(found))} snapshots in the repository are {snapshot or 'there'}")
     return found[0]
+
+
+def _listed(job: Job) -> Sequence[Snapshot]:
+    """The snapshots that can be read; damaged ones keep nobody from the others."""
+    try:
+        return job.restic.snapshots()
+    except Unreadable as error:
+        return error.others

@@ -293,6 +293,11 @@ def test_json_says_all_of_it() -> None:
     assert empty["data_sets"][0]["last_good"] is None
 
 
+def test_a_damaged_snapshot_is_damaged_and_not_gone() -> None:
+    broken = identity(5 * DAY)
+    assert broken[:8] in only(good(vault=snapshots(5 * DAY), unreadable=[broken]), Kind.DAMAGED)
+
+
 @pytest.mark.parametrize(("number", "words"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")])
 def test_sizes_are_told_in_fitting_units(number: int, words: str) -> None:
     assert size(number) == words
