@@ -36,7 +36,8 @@ def _save(job: Job, found: Found, tell: Tell | None, note: Callable[[str], None]
         saved = _patiently(job, source, tell, note)
         job.state.running_mark.unlink()
         _prove(job, saved.snapshot)
-        unread = [one for one in saved.unread if not _vanished(one)]
+        named = [replace(one, path=str(source.root / one.path)) for one in saved.unread]
+        unread = [one for one in named if not _vanished(one)]
         found |= {
             "outcome": "incomplete" if unread else "ok",
             "snapshot": saved.snapshot,
