@@ -1,73 +1,22 @@
 """What befalls backups is told by `mainstay backup` with its own exit code, naming what is hit and what to do."""
 
-import json
-import os
+import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from backup.data_set import Kind
 from inventories.inventory import load_site
-from inventories.ssh import ssh_config
-from lab import load
-from lab.converge import REPOSITORY, converge
-from lab.sites import derive
-from tests.labs import own_lab
-from tests.restics import restic
+from tests.saved_site import DATA, REPOSITORY_OF_IT, Saved, saved_site
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
-
-DATA = "release-1:release"
-REPOSITORY_OF_IT = "/srv/vault/repositories/release-1/release"
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A release server with an archive, a vault, and one backup."""
-
-    inventory: Path
-    folder: Path
-
-    def mainstay(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        command = [str(REPOSITORY / "bin/mainstay"), "backup", *words, "--inventory", str(self.inventory)]
-        environment = os.environ | {"MAINSTAY_RESTIC": restic(), "XDG_CACHE_HOME": str(self.folder / "cache")}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-    def status(self) -> tuple[int, list[dict[str, Any]]]:
-        """Exit code, and the findings of the one data set."""
-        done = self.mainstay("status", "--json")
-        (found,) = json.loads(done.stdout)["data_sets"]
-        return done.returncode, found["findings"]
-
-    def root(self, host: str, command: str) -> str:
-        config = self.folder / "ssh_config"
-        config.write_text(ssh_config(load_site(self.inventory)))
-        words = ["ssh", "-F", str(config), host, f"sudo sh -ec '{command}'"]
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    folder = tmp_path_factory.mktemp("damage")
-
-    def without_web(document: Any) -> None:
-        del document["hosts"]["web-1"]
-        del document["settings"]["web"]
-
-    with own_lab("damage") as config:
-        made = Saved(derive(config, folder, without_web), folder)
-        assert made.mainstay("keys").returncode == 0
-        for deploy in ("provision", "site"):
-            done = converge(made.inventory, deploy)
-            assert done.ok, done.output
-        load.content(load_site(made.inventory))
-        yield made
+    yield from saved_site(tmp_path_factory.mktemp("damage"), "damage")
 
 
 def test_a_data_set_that_was_never_saved_is_told(saved: Saved) -> None:
@@ -146,6 +95,50 @@ def test_a_damaged_pack_is_found_and_names_the_files_it_hits(saved: Saved, a_pac
     assert "hits /public/" in verified.stdout
     code, findings = saved.status()
     assert code == Kind.DAMAGED.exit_code, findings
+
+
+DAMAGES = ["printf X | dd of={} bs=1 seek=40 conv=notrunc status=none", "truncate -s 30 {}", "rm {}"]
+
+
+@pytest.fixture
+def a_file(saved: Saved, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The path of a file of the repository's folder that the parameter names; put back afterwards."""
+    folder = f"{REPOSITORY_OF_IT}/{request.param}"
+    file = f"{folder}/{saved.root('vault-1', f'ls -S {folder} | head -1')}"
+    saved.root("vault-1", f"cp -p {file} /root/file")
+    yield file
+    saved.root("vault-1", f"cp -p /root/file {file}; chown vault: {file}")
+    assert saved.mainstay("verify", "--all").returncode == 0
+    assert saved.status() == (0, [])
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=["a bit", "the end", "all of it"])
+@pytest.mark.parametrize("a_file", ["index"], indirect=True)
+def test_a_damaged_index_is_found_by_verification(saved: Saved, a_file: str, damage: str) -> None:
+    saved.root("vault-1", damage.format(a_file))
+    verified = saved.mainstay("verify", "--all")
+    assert verified.returncode == 1, verified.stdout + verified.stderr
+    assert "repair index" in verified.stdout
+    assert ("hits all of snapshot" if damage.startswith("rm") else Path(a_file).name) in verified.stdout
+    code, findings = saved.status()
+    assert code == Kind.DAMAGED.exit_code, findings
+
+
+@pytest.mark.parametrize("damage", DAMAGES[:2], ids=["a bit", "the end"])
+@pytest.mark.parametrize("a_file", ["snapshots"], indirect=True)
+def test_a_damaged_snapshot_is_found_by_verification_and_without_a_cache_at_once(
+    saved: Saved, a_file: str, damage: str
+) -> None:
+    """Whoever has restic's cache of it goes on listing it."""
+    saved.root("vault-1", damage.format(a_file))
+    verified = saved.mainstay("verify", "--all")
+    assert verified.returncode == 1, verified.stdout + verified.stderr
+    assert Path(a_file).name[:8] in verified.stdout
+    shutil.rmtree(saved.folder / "cache")
+    code, findings = saved.status()
+    assert code == Kind.DAMAGED.exit_code, findings
+    assert any(f"cannot be read: {Path(a_file).name[:8]}" in one["what"] for one in findings)
+    assert saved.mainstay("retain").returncode == 1
 
 
 def test_a_snapshot_that_went_is_missed(saved: Saved) -> None:
