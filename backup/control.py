@@ -27,6 +27,8 @@ from inventories.inventory import LoadedSite
 AT_ONCE = 8
 """Hosts asked, and repositories listed, at the same time."""
 Say = Callable[[str], None]
+Listed = tuple[Sequence[Snapshot] | None, Sequence[str]]
+"""The snapshots of a data set in a store (None: it could not be asked), and the ids of those that cannot be read."""
 
 
 def wanted(site: LoadedSite, names: Sequence[str]) -> list[DataSet]:
@@ -76,10 +78,9 @@ def look(way: Reach, stores: Mapping[str, Store], data_sets: Sequence[DataSet], 
         return list(pool.map(one, data_sets))
 
 
-def looked(
-    folder: Path, plan: Plan, listed: Mapping[str, list[Snapshot] | None], now: datetime, *, has_copy: bool
-) -> Looked:
+def looked(folder: Path, plan: Plan, listed: Mapping[str, Listed], now: datetime, *, has_copy: bool) -> Looked:
     """A data set by what is remembered of its history; by all of it, where that might tell more."""
+    (vault, unreadable), (copy, copy_unreadable) = listed[VAULT], listed[COPY]
 
     def of(known: collected.Known) -> Looked:
         return Looked(
@@ -87,9 +88,11 @@ def looked(
             ledger=known.ledger,
             control=known.control,
             heard=known.heard,
-            vault=listed[VAULT],
-            copy=listed[COPY],
+            vault=vault,
+            copy=copy,
             has_copy=has_copy,
+            unreadable=unreadable,
+            copy_unreadable=copy_unreadable,
             disputed=known.disputed,
         )
 
@@ -97,16 +100,16 @@ def looked(
     return of(collected.known(folder, plan.host, plan.name, whole=True)) if in_doubt(found, now) else found
 
 
-def _listed(store: Store | None, data_set: DataSet, say: Say) -> list[Snapshot] | None:
+def _listed(store: Store | None, data_set: DataSet, say: Say) -> Listed:
     if store is None:
-        return None
+        return None, ()
     try:
-        return store.restic(data_set).snapshots()
+        return store.restic(data_set).readable()
     except NoRepository:
-        return []
+        return [], ()
     except ResticError as error:
         say(f"{data_set} in {store.words}: {error}")
-        return None
+        return None, ()
 
 
 def verify(store: Store, data_set: DataSet, whole: bool, say: Say) -> bool:
@@ -135,9 +138,18 @@ def verify(store: Store, data_set: DataSet, whole: bool, say: Say) -> bool:
 def damage(restic: Restic, found: Check) -> list[str]:
     """What is damaged, in restic's words, and the snapshots and files that need it."""
     lines = list(found.errors)
+    if found.errors:
+        lines += _without_a_tree(restic, found.errors)
     for hit in restic.hits(found.packs) if found.packs else ():
         lines.append(f"hits {hit.path} of snapshot {hit.snapshot[:8]}")
     return list(dict.fromkeys(lines))
+
+
+def _without_a_tree(restic: Restic, errors: Sequence[str]) -> list[str]:
+    """The snapshots whose top folder is missing, as when an index was deleted: `restic repair index` finds it again."""
+    said = "\n".join(errors)
+    listed, _ = restic.readable()
+    return [f"hits all of snapshot {one.id[:8]}: see `restic repair index`" for one in listed if one.tree in said]
 
 
 def _note_check(store: Store, data_set: DataSet, begun: datetime, part: tuple[int, int], found: Check) -> None:
@@ -174,7 +186,10 @@ def plan_retention(store: Store, data_set: DataSet, max_share: float) -> Retenti
 
 
 def retain(store: Store, data_set: DataSet, planned: Retention) -> None:
-    """Removes what was planned, writing down before what goes. Raises ResticError."""
+    """Removes what was planned, writing down before what goes. Raises ResticError.
+
+    A lock that a killed run of this machine left goes first, and no other's.
+    """
     begun = datetime.now(UTC)
     recorded = tuple(one.recorded for one in planned.removals if one.recorded)
 

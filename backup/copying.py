@@ -27,7 +27,7 @@ def to_copy(vault: Store, copy: Store, data_set: DataSet, tell: Say) -> str:
     Unreachable when either store is gone.
     """
     known = collected.known(record.folder(vault.site), data_set.host, data_set.plan, whole=True)
-    held = vault.restic(data_set).snapshots()
+    held = vault.restic(data_set).readable()[0]
     there = _listed(copy, data_set)
     wanted = missing(known, held, there or [], datetime.now(UTC))
     if wanted and there is None:
@@ -57,7 +57,7 @@ def to_vault(copy: Store, vault: Store, data_set: DataSet, tell: Say) -> str:
 
     Raises Refused when the vault holds what the second copy does not, ResticError as `to_copy`.
     """
-    source = copy.restic(data_set).snapshots()
+    source = copy.restic(data_set).readable()[0]
     there = _listed(vault, data_set)
     originals = {one.original for one in there or []}
     copied = {one.original for one in source}
@@ -77,7 +77,7 @@ def to_vault(copy: Store, vault: Store, data_set: DataSet, tell: Say) -> str:
 def _listed(store: Store, data_set: DataSet) -> list[Snapshot] | None:
     """None: there is no repository yet."""
     try:
-        return store.restic(data_set).snapshots()
+        return store.restic(data_set).readable()[0]
     except NoRepository:
         return None
 

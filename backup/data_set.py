@@ -43,7 +43,7 @@ class Plan:
 
     host: str
     name: str
-    every: Literal["hourly", "daily"]
+    every: Literal["half-hourly", "hourly", "daily"]
     rpo_hours: int
 
     @property
@@ -69,6 +69,10 @@ class DataSet:
     """What the second copy lists."""
     has_copy: bool = True
     """A second copy is declared."""
+    unreadable: Sequence[str] = ()
+    """Snapshots that the vault holds damaged, by their ids."""
+    copy_unreadable: Sequence[str] = ()
+    """Those that the second copy holds damaged."""
     disputed: str = ""
     """Why the ledger is not to be believed: the host contradicts what was collected, or a record is damaged."""
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from backup.rules import ago
-from backup.status import Row, clean, findings, size
+from backup.sizes import size
+from backup.status import Row, clean, findings
 from inventories.files import replace
 
 PAGE = """<!doctype html>

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from inventories.fleet import Typed
 
-PERIOD_HOURS = {"hourly": 1, "daily": 24}
+PERIOD_HOURS = {"half-hourly": 0.5, "hourly": 1, "daily": 24}
 
 
 def _below(value: str) -> str:
@@ -48,7 +48,7 @@ class Recovery(Typed):
     """Commands run before it."""
     after: tuple[Words, ...] = ()
     """Commands run after it, whatever happened."""
-    every: Literal["hourly", "daily"] = "daily"
+    every: Literal["half-hourly", "hourly", "daily"] = "daily"
     """How often a backup starts."""
     rpo_hours: int = Field(default=30, ge=1, le=24 * 366)
     """How old the newest good one may be."""

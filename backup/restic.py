@@ -76,6 +76,15 @@ class Snapshot:
     bytes: int | None
 
 
+class Unreadable(ResticError):
+    """Snapshots that are there and cannot be read. ids: theirs."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ids = tuple(ids)
+        names = ", ".join(one[:8] for one in ids)
+        super().__init__("snapshots", 0, f"these are there, and damaged: {names}")
+
+
 @dataclass(frozen=True)
 class Check:
     """What a check found: errors in restic's words, ids of packs that are damaged or missing."""
@@ -180,9 +189,17 @@ class Restic:
         )
 
     def snapshots(self) -> list[Snapshot]:
-        """All snapshots, oldest first."""
-        listed = self._read("snapshots").listed()
-        return sorted(map(_snapshot, listed), key=lambda snapshot: snapshot.time)
+        """All snapshots, oldest first. Raises Unreadable if any is damaged."""
+        found, damaged = self.readable()
+        if damaged:
+            raise Unreadable(damaged)
+        return found
+
+    def readable(self) -> tuple[list[Snapshot], list[str]]:
+        """The snapshots that can be read, oldest first, and the ids of damaged ones, which restic passes over."""
+        done = self._read("snapshots")
+        found = sorted(map(_snapshot, done.listed()), key=lambda snapshot: snapshot.time)
+        return found, re.findall(r'^Ignoring "([0-9a-f]{64})"', "\n".join(done.words), re.MULTILINE)
 
     def restore(
         self,

@@ -60,7 +60,7 @@ def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], Non
         for name in way.declared():
             try:
                 store = stack.enter_context(way.store(name))
-                listed = store.restic(wish.data_set).snapshots()
+                listed, _ = store.restic(wish.data_set).readable()
                 choice = choose(listed, order, wish.snapshot)
                 if choice is None:
                     raise NotRestored(f"lacks {wish.snapshot or 'any complete backup'}")

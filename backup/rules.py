@@ -8,7 +8,7 @@ from backup.data_set import DataSet, Kind, Plan
 from backup.expected import Comparison, Dated, settled_ids
 from backup.ledger import Entry
 
-INTERVALS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1)}
+INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRACE = timedelta(hours=1)
 """What jitter, a reboot or a deploy may add to an interval."""
 SILENT_AFTER = timedelta(hours=3)
@@ -99,10 +99,16 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
             "See whether it is up, its disk and its certificate; if it is lost, runbook 'vault lost'.",
         )
         return
-    if found.gone:
+    if one.unreadable:
+        yield (
+            Kind.DAMAGED,
+            f"{len(one.unreadable)} snapshots are in the vault, and cannot be read: {named(one.unreadable)}",
+            "Runbook 'verification failed'. `mainstay backup restore` finds what the second copy has of them.",
+        )
+    if gone := [entry.snapshot for entry in found.gone if entry.snapshot not in one.unreadable]:
         yield (
             Kind.GONE,
-            f"{len(found.gone)} snapshots are no longer in the vault: {named(e.snapshot for e in found.gone)}",
+            f"{len(gone)} snapshots are no longer in the vault: {named(gone)}",
             "Find out who could delete there. `mainstay backup restore` finds what the second copy has of them.",
         )
     for kind, odd in (
@@ -187,9 +193,16 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
         if good:
             yield Kind.COPY_BEHIND, "the second copy could not be asked for its snapshots", f"{again} says why."
         return
+    if one.copy_unreadable:
+        yield (
+            Kind.DAMAGED,
+            f"{len(one.copy_unreadable)} snapshots are in the second copy, and cannot be read: "
+            f"{named(one.copy_unreadable)}",
+            "Runbook 'verification failed'.",
+        )
     removed = settled_ids(one.control, "retain", "copy") | settled_ids(one.control, "accept")
     once = settled_ids(one.control, "copy", "copy")
-    if gone := once - removed - copied.there.keys():
+    if gone := once - removed - copied.there.keys() - set(one.copy_unreadable):
         yield (
             Kind.GONE,
             f"{len(gone)} snapshots are no longer in the second copy: {named(sorted(gone))}",

@@ -16,6 +16,7 @@ from backup.data_set import DataSet, Finding, Kind, Plan
 from backup.expected import compare, dated_backups
 from backup.ledger import Entry
 from backup.rules import INTERVALS, ago, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
+from backup.sizes import size
 
 
 @dataclass(frozen=True)
@@ -156,16 +157,6 @@ def as_json(rows: Sequence[Row], now: datetime) -> dict[str, Any]:
 def clean(said: str) -> str:
     """Words that may come from a host, without what would steer a terminal."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in said)
-
-
-def size(number: int) -> str:
-    """Bytes in their largest fitting unit."""
-    amount = float(number)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
 
 
 def _iso(time: datetime | None) -> str | None:

@@ -26,6 +26,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
+from backup import certificate
 from backup.coverage import PARTS
 from backup.restic import Restic
 from backup.restic_process import Repository

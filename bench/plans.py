@@ -74,7 +74,7 @@ def measure(work: Path, count: int, rounds: int) -> dict[str, Any]:
         shutil.copytree(work / "host-0", work / f"host-{number}")
     plans = [Plan(f"host-{number}", "data", "daily", 30) for number in range(count)]
 
-    stores = {"vault": listed, "copy": None}
+    stores = {"vault": (listed, ()), "copy": (None, ())}
 
     def once() -> float:
         began = time.perf_counter()

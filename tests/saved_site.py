@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from inventories.ssh import ssh_config
 from lab import load
 from lab.converge import REPOSITORY, converge
 from lab.engine import LabConfig
+from lab.go import debian_package
 from lab.sites import derive, only
 from tests.labs import own_lab
 from tests.restics import restic
 
-DATA = "release-1:release"
-REPOSITORY_OF_IT = "/srv/vault/repositories/release-1/release"
+HOST, PLAN = "release-1", "release"
+DATA = f"{HOST}:{PLAN}"
+REPOSITORY_OF_IT = f"/srv/vault/repositories/{HOST}/{PLAN}"
 HASHES = "find public -type f -exec sha256sum {} + | sort"
 
 
@@ -30,13 +33,24 @@ class Saved:
     folder: Path
     lab: LabConfig
 
-    def begin(self, *words: str) -> "subprocess.Popen[str]":
-        """`mainstay backup WORDS`, in a process group of its own."""
-        command = [str(REPOSITORY / "bin/mainstay"), "backup", *words, "--inventory", str(self.inventory)]
-        environment = os.environ | {"MAINSTAY_RESTIC": restic(), "XDG_CACHE_HOME": str(self.folder / "cache")}
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the admin has set."""
+        chosen = {"MAINSTAY_INVENTORY": str(self.inventory), "MAINSTAY_RESTIC": restic()}
+        return os.environ | chosen | {"XDG_CACHE_HOME": str(self.folder / "cache")}
+
+    def words(self, *words: str, after: str = "") -> list[str]:
+        clock = [debian_package("faketime", "faketime"), after] if after else []
+        return [*clock, str(REPOSITORY / "bin/mainstay"), "backup", *words]
+
+    def begin(self, *words: str, program: str = "", after: str = "") -> "subprocess.Popen[str]":
+        """`mainstay backup WORDS`, in a process group of its own.
+
+        program: in restic's place; after: some time from now, as `faketime` says it.
+        """
         return subprocess.Popen(
-            command,
-            env=environment,
+            self.words(*words, after=after),
+            env=self.environment | ({"MAINSTAY_RESTIC": program} if program else {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -44,8 +58,8 @@ class Saved:
             process_group=0,
         )
 
-    def mainstay(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        with self.begin(*words) as running:
+    def mainstay(self, *words: str, program: str = "", after: str = "") -> "subprocess.CompletedProcess[str]":
+        with self.begin(*words, program=program, after=after) as running:
             out, err = running.communicate()
         return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
@@ -55,19 +69,42 @@ class Saved:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def status(self) -> tuple[int, list[dict[str, Any]]]:
+    def status(self, after: str = "") -> tuple[int, list[dict[str, Any]]]:
         """Exit code, and the findings of the one data set."""
-        done = self.mainstay("status", "--json")
+        done = self.mainstay("status", "--json", after=after)
         (found,) = json.loads(done.stdout)["data_sets"]
         return done.returncode, found["findings"]
 
-    def root(self, host: str, command: str) -> str:
+    @property
+    def ssh_config(self) -> Path:
+        """For `ssh -F`."""
         config = self.folder / "ssh_config"
         config.write_text(ssh_config(load_site(self.inventory)))
-        words = ["ssh", "-F", str(config), host, f"sudo sh -ec '{command}'"]
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        return config
+
+    def ssh(self, host: str, command: str) -> "subprocess.CompletedProcess[str]":
+        """A command as root on a host."""
+        words = ["ssh", "-F", str(self.ssh_config), host, f"sudo sh -ec {shlex.quote(command)}"]
+        return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+    def root(self, host: str, command: str) -> str:
+        """What a command as root, which has to succeed, prints."""
+        done = self.ssh(host, command)
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
+
+    def agent(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """The agent on the release server, as root."""
+        return self.ssh(HOST, "python3 -I /usr/local/lib/mainstay/backup.pyz " + " ".join(words))
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The release server's ledger."""
+        return [json.loads(line) for line in self.agent("ledger", PLAN).stdout.splitlines()]
+
+    def deploy(self, *names: str) -> None:
+        for name in names:
+            done = converge(self.inventory, name)
+            assert done.ok, done.output
 
     def save_more(self, name: str, megabytes: int) -> None:
         """A file of random bytes more on the release server, and a backup."""
@@ -91,14 +128,12 @@ def saved_site(part: str, folder: Path) -> Iterator[Saved]:
     """A fixture's body."""
 
     def change(document: Any) -> None:
-        only(document, "release-1", "vault-1")
+        only(document, HOST, "vault-1")
         del document["settings"]["web"]
 
     with own_lab(part) as config:
         made = Saved(derive(config, folder, change), folder, config)
         made.must("keys")
-        for deploy in ("provision", "site"):
-            done = converge(made.inventory, deploy)
-            assert done.ok, done.output
+        made.deploy("provision", "site")
         load.content(load_site(made.inventory))
         yield made

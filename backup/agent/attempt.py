@@ -16,6 +16,7 @@ from backup.agent.consistency import StepFailed
 from backup.agent.plan import Plan
 from backup.agent.refs import RefsError
 from backup.agent.state import State
+from backup.agent.store import Store, StoreError, Turned
 from backup.ledger import Entry, LedgerError
 from backup.restic import Restic
 from backup.restic_process import Repository, ResticError
@@ -36,7 +37,7 @@ class Refused(Exception):
     """What was found forbids to go on, or is not what was saved."""
 
 
-EXPECTED = (ResticError, Refused, SnapshotError, StepFailed, RefsError, LedgerError, OSError)
+EXPECTED = (ResticError, Refused, SnapshotError, StepFailed, RefsError, LedgerError, StoreError, OSError)
 Found = dict[str, Any]
 """Fields of the entry, as far as they are known: filled while the work is done, and kept when it fails."""
 
@@ -56,6 +57,23 @@ class Job:
         ca = Path(plan.ca) if plan.ca else None
         repository = Repository(plan.url, plan.password, state.cache, ca=ca)
         return cls(plan, state, Restic(repository, lock_wait_s=LOCK_WAIT_S), agent)
+
+    @property
+    def store(self) -> Store:
+        """The repository, without restic."""
+        return Store(self.plan.url, self.plan.ca)
+
+    def greet(self) -> bool | None:
+        """Whether the repository is there; None if it does not answer: restic tries again, and the link may come back.
+
+        Raises Turned, where restic would go on trying for a quarter of an hour in vain.
+        """
+        try:
+            return self.store.get("config") is not None
+        except Turned:
+            raise
+        except StoreError:
+            return None
 
     def attempt(self, kind: str, work: Callable[[Found], None]) -> Entry:
         """Does the work and writes down how it ended, whatever the work raises.

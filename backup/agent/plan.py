@@ -3,8 +3,11 @@
 Nothing of a plan is believed before all of it is right: it is run by root.
 """
 
+import errno
 import json
+import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
@@ -55,18 +58,31 @@ def load(folder: Path, name: str) -> Plan:
     if not NAME.fullmatch(name):
         raise PlanError(folder, "", f"{name!r} is not a plan's name")
     try:
-        if file.stat().st_mode & 0o077:
-            raise PlanError(file, "", "others may read or change it, and it holds a password: chmod 600")
-        with file.open("rb") as opened:
-            content = opened.read(LARGEST + 1)
+        opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _trusted(file, os.fstat(opened))
+            content = os.read(opened, LARGEST + 1)
+        finally:
+            os.close(opened)
     except FileNotFoundError:
         raise PlanError(file, "", f"no such plan; there are: {', '.join(names(folder)) or 'none'}") from None
     except OSError as error:
-        raise PlanError(file, "", f"cannot be read: {error.strerror}") from None
+        link = "is a link: a plan is a file" if error.errno == errno.ELOOP else ""
+        raise PlanError(file, "", link or f"cannot be read: {error.strerror}") from None
     plan = parse(file, content)
     if plan.name != name:
         raise PlanError(file, "name", f"is {plan.name!r}, and the file's name says {name!r}")
     return plan
+
+
+def _trusted(file: Path, found: os.stat_result) -> None:
+    """That nobody else can have written it. Raises PlanError."""
+    if not stat.S_ISREG(found.st_mode):
+        raise PlanError(file, "", "is no file")
+    if found.st_uid != os.geteuid():
+        raise PlanError(file, "", "belongs to another user, who could have this one run anything: chown root")
+    if found.st_mode & 0o077:
+        raise PlanError(file, "", "others may read or change it, and it holds a password: chmod 600")
 
 
 def names(folder: Path) -> list[str]:

@@ -43,13 +43,14 @@ def below(path: str, root: str) -> str:
 def _restore(
     job: Job, found: Found, target: Path, snapshot: str, wanted: list[str], tell: Tell | None, notes: list[str]
 ) -> None:
+    job.greet()
     found["snapshot"] = chosen = _chosen(job, snapshot)
     with_refs = job.plan.consistency == "refs"
     try:
         summary, told = put(job.restic, chosen, target, wanted, with_refs, tell)
     except ResticError:
         # A vault that was filled from the second copy lists it under another id.
-        copied = [one.id for one in job.restic.snapshots() if one.original == chosen != one.id]
+        copied = [one.id for one in job.restic.readable()[0] if one.original == chosen != one.id]
         if not copied:
             raise
         summary, told = put(job.restic, copied[0], target, wanted, with_refs, tell)
@@ -84,7 +85,7 @@ def _chosen(job: Job, snapshot: str) -> str:
     known = [one.snapshot for one in job.state.entries() if one.kind == "backup"]
     found = [one for one in known if snapshot and one.startswith(snapshot)]
     if not found:
-        found = [one.id for one in job.restic.snapshots() if one.id.startswith(snapshot)]
+        found = [one.id for one in job.restic.readable()[0] if one.id.startswith(snapshot)]
     if not snapshot and found:
         return found[-1]
     if len(set(found)) != 1:

@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
-from backup.agent import consistency
+from backup.agent import consistency, making
 from backup.agent.attempt import Found, Job, Refused
 from backup.agent.consistency import Source
+from backup.agent.store import StoreError
 from backup.ledger import Entry
 from backup.restic import Backup, Progress, Restic, Unread
-from backup.restic_process import Locked, NoRepository
+from backup.restic_process import Locked
 
 SHORT_WAIT_S = 10
 """For another's lock, before locks whose owner is gone are removed."""
@@ -25,14 +26,18 @@ def save(job: Job, tell: Tell | None = None, note: Callable[[str], None] = lambd
 def _save(job: Job, found: Found, tell: Tell | None, note: Callable[[str], None]) -> None:
     for left in consistency.settle(job.plan, job.state):
         note(left)
+    _be_there(job, note)
     left_a_lock = job.state.running_mark.exists()
     job.state.running_mark.touch(mode=0o600)
     with consistency.source(job.plan, job.state) as source:
         if left_a_lock:
             note("an earlier run did not end well: removing the lock that it may have left")
-            _unlock(job.restic)
+            job.restic.unlock()
         saved = _patiently(job, source, tell, note)
-        unread = [one for one in saved.unread if not _vanished(one)]
+        job.state.running_mark.unlink()
+        _prove(job, saved.snapshot)
+        named = [replace(one, path=str(source.root / one.path)) for one in saved.unread]
+        unread = [one for one in named if not _vanished(one)]
         found |= {
             "outcome": "incomplete" if unread else "ok",
             "snapshot": saved.snapshot,
@@ -42,30 +47,41 @@ def _save(job: Job, found: Found, tell: Tell | None, note: Callable[[str], None]
             "unread": tuple((one.path, one.why) for one in unread),
             "unread_count": len(unread),
         }
-        job.state.running_mark.unlink()
 
 
-def _unlock(restic: Restic) -> None:
+def _be_there(job: Job, note: Callable[[str], None]) -> None:
+    """Makes the repository if there is none yet. Raises Refused where there was one."""
+    there = job.greet()
+    if there:
+        making.forget(job)
+    if there is not False:
+        return
+    if good := job.state.newest():
+        raise Refused(
+            f"the repository is gone: there is none any more, and {good.start:%Y-%m-%d %H:%M} UTC saw snapshot "
+            f"{good.snapshot[:8]} saved to it. Nothing was made anew: find out why, then restore the repository "
+            "from the second copy"
+        )
+    note("making the repository")
+    making.make(job)
+
+
+def _prove(job: Job, snapshot: str) -> None:
+    """That the snapshot restic tells of is in the repository, unaltered. Raises Refused."""
     try:
-        restic.unlock()
-    except NoRepository:
-        """Said again, and judged, by the backup that follows."""
+        if job.store.has(f"snapshots/{snapshot}"):
+            return
+        problem = "is not in the repository, or not as it was sent"
+    except StoreError as error:
+        problem = f"may not be in the repository, which could not be asked: {error}"
+    raise Refused(f"restic said that it saved snapshot {snapshot[:8]}, but that {problem}: look at the vault's disk")
 
 
 def _patiently(job: Job, source: Source, tell: Tell | None, note: Callable[[str], None]) -> Backup:
-    """The backup, with what may stand in its way: no repository yet, a lock whose owner is gone."""
+    """The backup, with what may stand in its way: a lock whose owner is gone."""
     restic = replace(job.restic, lock_wait_s=min(SHORT_WAIT_S, job.restic.lock_wait_s))
     try:
         return _backup(job, restic, source, tell)
-    except NoRepository:
-        if good := job.state.newest():
-            raise Refused(
-                f"the repository is gone: there is none any more, and {good.start:%Y-%m-%d %H:%M} UTC saw snapshot "
-                f"{good.snapshot[:8]} saved to it. Nothing was made anew: find out why, then restore the repository "
-                "from the second copy"
-            ) from None
-        note("making the repository")
-        restic.init()
     except Locked:
         note("the repository is locked: removing locks whose owner is gone, and waiting for others")
         restic.unlock()

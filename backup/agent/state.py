@@ -34,6 +34,11 @@ class State:
         return self.folder / "cache"
 
     @property
+    def fresh(self) -> Path:
+        """A repository's first files, from when they are made until the vault has them."""
+        return self.folder / "fresh"
+
+    @property
     def due(self) -> Path:
         """Is there from before a plan's `before` to the end of its `after`."""
         return self.folder / "after-due"

@@ -7,6 +7,7 @@ from typing import Any
 
 from backup.ledger import Entry, render
 from backup.restic import Progress
+from backup.sizes import size
 
 
 class Telling:
@@ -66,13 +67,3 @@ class Telling:
             sys.stdout.buffer.flush()
         except OSError:
             self.gone = True
-
-
-def size(count: int) -> str:
-    """Bytes for people: 1.5 GB."""
-    number = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"

@@ -28,6 +28,7 @@ def verify(job: Job) -> Entry:
 
 
 def _verify(job: Job, found: Found) -> None:
+    job.greet()
     snapshot, since = _newest(job)
     found |= {"snapshot": snapshot.id, "files": snapshot.files or 0, "bytes": snapshot.bytes or 0}
     plan = job.plan

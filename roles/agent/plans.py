@@ -17,7 +17,11 @@ from inventories.inventory import LoadedSite
 FOLDER = "/etc/mainstay/backup"
 CERTIFICATE = f"{FOLDER}/vault.pem"
 UNITS = "/etc/systemd/system"
-SCHEDULES = {"hourly": ("hourly", "30min"), "daily": ("*-*-* 00:00:00", "4h")}
+SCHEDULES = {
+    "half-hourly": ("*:00/30", "15min"),
+    "hourly": ("hourly", "30min"),
+    "daily": ("*-*-* 00:00:00", "4h"),
+}
 """OnCalendar and RandomizedDelaySec: each host keeps its own minute (systemd.timer(5), FixedRandomDelay)."""
 VERIFY_SCHEDULE = ("Sat *-*-* 00:00:00", "24h")
 RESERVED = frozenset({"config", "data", "index", "keys", "locks", "snapshots"})

@@ -1,4 +1,6 @@
-"""What of this role is saved: releases, which never change once they are published, and their metadata."""
+"""What of this role is saved: releases, which never change once they are published, and their metadata.
+
+What is there already is not read again, so that a run costs seconds; a new release is saved within the hour."""
 
 from backup.recovery import Recovery
 
@@ -6,7 +8,7 @@ RECOVERY = Recovery(
     root="/srv/release",
     paths=("public",),
     consistency="files",
-    every="hourly",
-    rpo_hours=6,
+    every="half-hourly",
+    rpo_hours=2,
     checks=("test_a_download_resumes_anywhere", "test_checksums_are_plain_text_in_the_normal_form"),
 )

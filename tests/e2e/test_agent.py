@@ -177,16 +177,18 @@ def test_a_snapshot_that_is_gone_is_told(agent: Agent, source: Path) -> None:
 def test_a_file_that_cannot_be_read_makes_it_incomplete(agent: Agent, source: Path) -> None:
     """As root one reads everything, but not what the kernel refuses: a sealed file of /proc among the paths."""
     (source / "refused").symlink_to("/proc/self/mem")
-    (source / "bound").touch()
-    subprocess.run(["mount", "--bind", "/proc/self/mem", source / "bound"], check=True)
+    bound = source / "public/bound"
+    bound.touch()
+    subprocess.run(["mount", "--bind", "/proc/self/mem", bound], check=True)
     try:
-        agent.plan(source)
-        entry = ran(agent, code=3)
+        for paths in (["."], ["public"]):
+            agent.plan(source, paths=paths)
+            entry = ran(agent, code=3)
+            assert (entry.outcome, entry.unread_count) == ("incomplete", 1)
+            assert entry.unread[0][0] == str(bound)
     finally:
-        subprocess.run(["umount", source / "bound"], check=True)
-    assert (entry.outcome, entry.unread_count) == ("incomplete", 1)
-    assert entry.unread[0][0] == str(source / "bound")
-    assert entry.snapshot == agent.restic.snapshots()[0].id
+        subprocess.run(["umount", bound], check=True)
+    assert entry.snapshot == agent.restic.snapshots()[-1].id
 
 
 def test_files_that_change_and_vanish_meanwhile_do_not_fail_it(agent: Agent, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from backup.restic import Difference, Progress, Restic
+from backup.restic import Difference, Progress, Restic, Unreadable
 from backup.restic_process import Interrupted, Locked, NoRepository, Repository, ResticError, WrongPassword
 from tests.restics import USED, VERSIONS, by_version, restic
 from tests.waiting import until
@@ -143,6 +144,22 @@ def test_damage_is_found_and_named(made: Restic, source: Path) -> None:
     assert {(hit.snapshot, hit.path) for hit in made.hits([pack.name])} >= {(snapshot, "/large")}
     pack.unlink()
     assert made.check().packs == (pack.name,)
+
+
+@every(*VERSIONS)
+def test_a_damaged_snapshot_is_not_passed_over(made: Restic, source: Path) -> None:
+    snapshots = [save(made, source) for _ in range(3)]
+    for number, content in enumerate((b"", b"rubbish")):
+        file = Path(made.repository.url, "snapshots", snapshots[number])
+        file.chmod(0o600)
+        file.write_bytes(content)
+    shutil.rmtree(made.repository.cache)
+    with pytest.raises(Unreadable) as damaged:
+        made.snapshots()
+    assert set(damaged.value.ids) == set(snapshots[:2])
+    assert [one.id for one in made.readable()[0]] == snapshots[2:]
+    assert snapshots[0][:8] in str(damaged.value)
+    assert any(snapshots[0][:8] in error for error in made.check().errors)
 
 
 @every(*VERSIONS)

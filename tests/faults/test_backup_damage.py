@@ -1,5 +1,6 @@
 """What befalls backups is told by `mainstay backup` with its own exit code, naming what is hit and what to do."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,50 @@ def test_a_damaged_pack_is_found_and_names_the_files_it_hits(saved: Saved, a_pac
     assert "hits /public/" in verified.stdout
     code, findings = saved.status()
     assert code == Kind.DAMAGED.exit_code, findings
+
+
+DAMAGES = ["printf X | dd of={} bs=1 seek=40 conv=notrunc status=none", "truncate -s 30 {}", "rm {}"]
+
+
+@pytest.fixture
+def a_file(saved: Saved, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The path of a file of the repository's folder that the parameter names; put back afterwards."""
+    folder = f"{REPOSITORY_OF_IT}/{request.param}"
+    file = f"{folder}/{saved.root('vault-1', f'ls -S {folder} | head -1')}"
+    saved.root("vault-1", f"cp -p {file} /root/file")
+    yield file
+    saved.root("vault-1", f"cp -p /root/file {file}; chown vault: {file}")
+    assert saved.mainstay("verify", "--all").returncode == 0
+    assert saved.status() == (0, [])
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=["a bit", "the end", "all of it"])
+@pytest.mark.parametrize("a_file", ["index"], indirect=True)
+def test_a_damaged_index_is_found_by_verification(saved: Saved, a_file: str, damage: str) -> None:
+    saved.root("vault-1", damage.format(a_file))
+    verified = saved.mainstay("verify", "--all")
+    assert verified.returncode == 1, verified.stdout + verified.stderr
+    assert "repair index" in verified.stdout
+    assert ("hits all of snapshot" if damage.startswith("rm") else Path(a_file).name) in verified.stdout
+    code, findings = saved.status()
+    assert code == Kind.DAMAGED.exit_code, findings
+
+
+@pytest.mark.parametrize("damage", DAMAGES[:2], ids=["a bit", "the end"])
+@pytest.mark.parametrize("a_file", ["snapshots"], indirect=True)
+def test_a_damaged_snapshot_is_found_by_verification_and_without_a_cache_at_once(
+    saved: Saved, a_file: str, damage: str
+) -> None:
+    """Whoever has restic's cache of it goes on listing it."""
+    saved.root("vault-1", damage.format(a_file))
+    verified = saved.mainstay("verify", "--all")
+    assert verified.returncode == 1, verified.stdout + verified.stderr
+    assert Path(a_file).name[:8] in verified.stdout
+    shutil.rmtree(saved.folder / "cache")
+    code, findings = saved.status()
+    assert code == Kind.DAMAGED.exit_code, findings
+    assert any(f"cannot be read: {Path(a_file).name[:8]}" in one["what"] for one in findings)
+    assert saved.mainstay("retain").returncode == 1
 
 
 def test_a_snapshot_that_went_is_missed(saved: Saved) -> None:

@@ -106,6 +106,8 @@ def test_a_unit_may_do_what_its_plan_needs_and_no_more() -> None:
 
 
 def test_timers_run_as_often_as_is_said_and_catch_up() -> None:
+    half_hourly = units(consistency="files", every="half-hourly")
+    assert "OnCalendar=*:00/30\nRandomizedDelaySec=15min\n" in half_hourly["mainstay-backup@x.timer"]
     hourly = units(consistency="files", every="hourly")
     assert (
         "OnCalendar=hourly\nRandomizedDelaySec=30min\nFixedRandomDelay=yes\nPersistent=yes\n"

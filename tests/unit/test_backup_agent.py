@@ -17,7 +17,6 @@ from backup.agent.consistency import anchored
 from backup.agent.restoring import below
 from backup.agent.state import Busy, State
 from backup.agent.status import judged
-from backup.agent.telling import size
 from backup.agent.verifying import unexplained
 from backup.ledger import Entry
 from backup.restic import Difference
@@ -218,13 +217,3 @@ def test_an_interrupt_waits_for_what_is_held_and_comes_once() -> None:
     done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n") == ["held", "interrupted once", ""]
     assert signal.SIGINT in interrupts.SIGNALS
-
-
-def test_sizes_are_for_people() -> None:
-    assert [size(count) for count in (0, 999, 1500, 2 * 10**9, 10**15)] == [
-        "0 B",
-        "999 B",
-        "1.5 kB",
-        "2.0 GB",
-        "1000.0 TB",
-    ]

@@ -1,6 +1,7 @@
 """Plan files: what is believed and what is refused, whatever stands in them."""
 
 import json
+import os
 import random
 import string
 from pathlib import Path
@@ -168,3 +169,26 @@ def test_a_file_that_others_may_read_or_that_has_another_name_is_refused(tmp_pat
         load(tmp_path, "web")
     with pytest.raises(PlanError, match="is not a plan's name"):
         load(tmp_path, "../release")
+
+
+def test_what_is_no_file_of_this_user_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    file, real = tmp_path / "release.json", tmp_path / "real"
+    real.write_bytes(content())
+    real.chmod(0o600)
+    file.symlink_to(real)
+    with pytest.raises(PlanError, match="is a link"):
+        load(tmp_path, "release")
+    file.unlink()
+    os.mkfifo(file, 0o600)
+    with pytest.raises(PlanError, match="is no file"):
+        load(tmp_path, "release")
+    file.unlink()
+    file.mkdir(mode=0o700)
+    with pytest.raises(PlanError, match="is no file"):
+        load(tmp_path, "release")
+    if os.geteuid() == 0:
+        file.rmdir()
+        real.rename(file)
+        os.chown(file, 65534, 65534)
+        with pytest.raises(PlanError, match="belongs to another user"):
+            load(tmp_path, "release")

@@ -83,7 +83,7 @@ def both(model: Model, hour: float) -> tuple[Any, Any]:
     """What is told of it by what is remembered, and by all."""
     found = known(model.folder, *HOST, whole=True)
     whole = DataSet(PLAN, found.ledger, found.control, found.heard, model.vault, None, False, found.disputed)
-    quick = looked(model.folder, PLAN, {"vault": model.vault, "copy": None}, at(hour), has_copy=False)
+    quick = looked(model.folder, PLAN, {"vault": (model.vault, ()), "copy": (None, ())}, at(hour), has_copy=False)
     said = [as_json(status([one], at(hour)), at(hour)) for one in (quick, whole)]
     return said[0], said[1]
 

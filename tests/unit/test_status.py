@@ -12,7 +12,8 @@ from rich.console import Console
 from backup.data_set import DataSet, Kind, Plan
 from backup.ledger import Entry
 from backup.restic import Snapshot
-from backup.status import Row, as_json, as_table, as_text, clean, exit_code, findings, size, status
+from backup.sizes import size
+from backup.status import Row, as_json, as_table, as_text, clean, exit_code, findings, status
 from tests.unit.ledgers import at, control, entry, failed, identity, snapshot, started
 
 DAY = 24.0
@@ -290,6 +291,11 @@ def test_json_says_all_of_it() -> None:
     assert one["last_good"] == "2027-01-04T12:00:00+00:00"
     empty = as_json([look(good(ledger=[], control=[], vault=None, copy=None))], at(NOW))
     assert empty["data_sets"][0]["last_good"] is None
+
+
+def test_a_damaged_snapshot_is_damaged_and_not_gone() -> None:
+    broken = identity(5 * DAY)
+    assert broken[:8] in only(good(vault=snapshots(5 * DAY), unreadable=[broken]), Kind.DAMAGED)
 
 
 @pytest.mark.parametrize(("number", "words"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")])
