@@ -33,6 +33,7 @@ from inventories.errors import InputError
 from inventories.files import replace
 from inventories.fleet import Fleet, Host
 from inventories.inventory import LoadedSite, roles_of
+from inventories.secrets import Secrets
 
 ROLE = "vault"
 APPEND, CONTROL, ADMIN = "append", "control", "admin"
@@ -152,11 +153,10 @@ def make(site: LoadedSite) -> tuple[str, ...]:
     if certified and TLS_KEY in missing:
         hint = f"restore the key from git; or remove {certificate.name}, run this again and deploy vault and clients"
         raise InputError(held.path, TLS_KEY, f"is missing, and {certificate} is of that key", hint)
-    fresh = {name: new_key() if name == TLS_KEY else secrets.token_urlsafe(32) for name in missing}
+    fresh = {name: new_key() if name == TLS_KEY else new_password() for name in missing}
     key = "" if certified else fresh.get(TLS_KEY) or held[TLS_KEY].get_secret_value()
     if missing:
-        wanted = {name: editing.Plain(value) for name, value in fresh.items()}
-        editing.apply(held.path, held.entries, wanted, site.admins.recipients())
+        write(site, held, {name: editing.Plain(value) for name, value in fresh.items()})
     if certified:
         return tuple(missing)
     replace(certificate, self_signed(key, found[1].dns))
@@ -170,17 +170,33 @@ def check(site: LoadedSite) -> tuple[str, str]:
     """
     vault = vault_of(site)
     assert vault, "a vault is deployed, so there is one"
-    certificate = site.files / CERTIFICATE
     missing = [name for name in secret_names(site) if name not in site.secrets]
     if missing:
         raise InputError(site.secrets.path, ", ".join(missing), "no such secret", f"make it: {command(site)}")
-    if not certificate.exists():
-        raise InputError(certificate, "", "is not there", f"make it: {command(site)}")
-    key, text = site.secrets[TLS_KEY].get_secret_value(), certificate.read_text()
+    key, text = site.secrets[TLS_KEY].get_secret_value(), certificate(site)
     for problem in problems(text, key, vault[1].dns, datetime.now(UTC)):
         hint = f"remove it, make a new one: {command(site)}; then deploy the vault and all that it saves"
-        raise InputError(certificate, "", problem, hint)
+        raise InputError(site.files / CERTIFICATE, "", problem, hint)
     return text, key
+
+
+def certificate(site: LoadedSite) -> str:
+    """The vault's, which is public. Raises InputError, naming the command that makes it."""
+    path = site.files / CERTIFICATE
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise InputError(path, "", f"cannot be read: {error.strerror}", f"make it: {command(site)}") from None
+
+
+def write(site: LoadedSite, held: Secrets, wanted: editing.Changes) -> None:
+    """Stores secrets, encrypted to the admins. held: as they were read; what changed since then is not overwritten."""
+    editing.apply(held.path, held.entries, wanted, site.admins.recipients())
+
+
+def new_password() -> str:
+    """256 random bits, in characters that an address takes as they are."""
+    return secrets.token_urlsafe(32)
 
 
 def new_key() -> str:

@@ -36,8 +36,8 @@ def of_the_host(one: DataSet, runs: Sequence[Entry], good: Sequence[Dated], now:
         yield (
             Kind.DISPUTED,
             f"the ledger is not to be believed: {one.disputed}",
-            "If the host was installed anew, give it its collected ledger back; if not, treat it as compromised. "
-            "Runbook 'host compromised'.",
+            "If the host was installed anew, give it its collected ledger back; if not, treat it as compromised: "
+            "docs/runbooks/host-compromised.md.",
         )
     if one.heard is None:
         yield Kind.SILENT, "never answered", "Deploy its role; see whether it is up and reachable by SSH."
@@ -96,14 +96,15 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
         yield (
             Kind.UNLISTED,
             "the vault could not be asked for its snapshots",
-            "See whether it is up, its disk and its certificate; if it is lost, runbook 'vault lost'.",
+            "See whether it is up, its disk and its certificate; if it is lost: docs/runbooks/vault-lost.md.",
         )
         return
     if found.gone:
         yield (
             Kind.GONE,
             f"{len(found.gone)} snapshots are no longer in the vault: {named(e.snapshot for e in found.gone)}",
-            "Find out who could delete there. `mainstay backup restore` finds what the second copy has of them.",
+            "Find out who could delete there. `mainstay backup restore` finds what the second copy has of them. "
+            f"{accepting(one.plan)}",
         )
     for kind, odd in (
         (Kind.BACK_DATED, [odd for odd in found.odd if not odd.future]),
@@ -113,7 +114,7 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
             yield (
                 kind,
                 f"{named(snapshot.id for snapshot in odd)}: {odd[0].why}",
-                f"Look at the clock of {one.plan.host} (`timedatectl`) and who was on it; an admin may accept them.",
+                f"Look at the clock of {one.plan.host} (`timedatectl`) and who was on it. {accepting(one.plan)}",
             )
 
 
@@ -143,7 +144,7 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
         if store == "copy" and not one.has_copy:
             continue
         if found := damage(one.control, store, since, now):
-            yield Kind.DAMAGED, f"{where}: {found}", f"Runbook 'verification failed', then {verify}."
+            yield Kind.DAMAGED, f"{where}: {found}", f"docs/runbooks/verification-failed.md, then {verify}."
         read = coverage(one.control, store, since, now)
         if read.overdue:
             what = f"{where}: part {read.part[0]}/{read.part[1]} was not read for {span(now - read.oldest)}"
@@ -192,7 +193,7 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
         yield (
             Kind.GONE,
             f"{len(gone)} snapshots are no longer in the second copy: {named(sorted(gone))}",
-            f"Find out who could delete there, then {again}.",
+            f"Find out who could delete there, then {again}. {accepting(one.plan)}",
         )
     have = [dated.time for dated in good if dated.entry.snapshot in copied.there]
     if missing := [
@@ -204,6 +205,11 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
             f"{len(missing)} of the complete backups {be(missing)} not in the second copy; {last}",
             f"{again}.",
         )
+
+
+def accepting(plan: Plan) -> str:
+    """How an admin says that snapshots are as they are for a reason."""
+    return f"If all is explained: `mainstay backup accept {plan.data_set} ID... --why TEXT`."
 
 
 def named(ids: Iterator[str] | Sequence[str]) -> str:

@@ -16,7 +16,10 @@ def verify(
     whole: Annotated[bool, typer.Option("--all", help="Everything, not only what is due.")] = False,
     inventory: Inventory = None,
 ) -> None:
-    """Read back what is due of each repository, so that every pack is read within 30 days. Exit code 1 on damage."""
+    """Read back what is due of each repository, so that every pack is read within 30 days.
+
+    Damage names the files it hits; exit code 1.
+    """
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])
     with failures(), reach(site) as way:

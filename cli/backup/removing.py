@@ -19,7 +19,7 @@ def retain(
     max_share: Annotated[float, typer.Option(help="Most of a data set's snapshots that may go, 0 to 1.")] = MAX_SHARE,
     inventory: Inventory = None,
 ) -> None:
-    """Remove old snapshots as plans declare, with the admins' credential. Refuses when anything is amiss."""
+    """Remove the snapshots that plans no longer keep, unless anything is amiss."""
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])
     refused = False

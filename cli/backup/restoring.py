@@ -22,7 +22,10 @@ def restore(
     include: Annotated[list[str] | None, typer.Option(metavar="PATH", help="Only this; can be repeated.")] = None,
     inventory: Inventory = None,
 ) -> None:
-    """Put a snapshot into a folder of this machine. Needs restic here; nothing on the host is touched."""
+    """Put a snapshot, or a part of it, into a folder of this machine.
+
+    Needs restic here; nothing on the host is touched.
+    """
     site = chosen(inventory)
     [one] = control.wanted(site, [data_set])
     if to.exists() and (not to.is_dir() or any(to.iterdir())):

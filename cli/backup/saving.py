@@ -15,7 +15,10 @@ SSH_FAILED = 255
 
 @app.command()
 def keys(inventory: Inventory = None) -> None:
-    """Make the vault's certificate and the passwords that are missing. Changes none that is there, prints no value."""
+    """Make the passwords and the vault's certificate that are missing.
+
+    Changes none that is there, prints no value.
+    """
     made = custody.make(chosen(inventory))
     for name in made:
         typer.echo(f"{name}: made")
@@ -25,7 +28,10 @@ def keys(inventory: Inventory = None) -> None:
 
 @app.command()
 def run(data_set: DataSetName, inventory: Inventory = None) -> None:
-    """Save a data set now, on its host, with progress. Ctrl-C breaks it off cleanly."""
+    """Save a data set now, on its host, with progress.
+
+    Ctrl-C breaks it off cleanly.
+    """
     site = chosen(inventory)
     [one] = control.wanted(site, [data_set])
     with reach(site) as way:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
+from backup import custody
 from backup.zipapp import INSTALLED, zipapp
 from roles.agent import plans
 from roles.agent.plans import CERTIFICATE, FOLDER, UNITS, Planned
@@ -20,10 +21,10 @@ def agent() -> None:
     """Schedules the backups of this host's roles; does nothing where the fleet has no vault, or the host no data."""
     site = host.data.site
     if plans.vault(site) and (planned := plans.planned(site, host.data.host_name)):
-        install(planned, plans.certificate(site))
+        install(planned, custody.certificate(site))
 
 
-def install(planned: Sequence[Planned], certificate: bytes) -> None:
+def install(planned: Sequence[Planned], certificate: str) -> None:
     """The agent with these plans."""
     needed = dict(PACKAGES)
     if any(one.recovery.consistency == "btrfs" for one in planned):

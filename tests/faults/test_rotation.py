@@ -1,0 +1,188 @@
+"""A password is rotated: whatever happens on the way, one that works is in the secrets file, and the host can save."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from backup import custody
+from backup.custody import ADMIN, DataSet
+from backup.reach import reach
+from backup.restic import Restic
+from backup.restic_process import ResticError, WrongPassword
+from inventories.editing import Plain
+from inventories.inventory import load_site
+from lab.converge import REPOSITORY, converge
+from tests.saved_site import DATA, HOST, PLAN, Saved, saved_site
+from tests.waiting import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+SET = DataSet(HOST, PLAN)
+TELLING = "pyinfra 1"
+"""The secrets file has the new password, and the host still the old one."""
+POINTS = (
+    *("write 1", "ssh 1", "restic key list 1", "restic key add 1", "restic snapshots 1", "write 2", TELLING, "ssh 2"),
+    *("restic key list 2", "ssh 3", "restic key list 3", "restic key remove 1", "restic key list 4", "write 3"),
+)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    with saved_site("rotation", tmp_path_factory.mktemp("rotation")) as made:
+        made.good("run", DATA)
+        yield made
+
+
+def held(saved: Saved) -> dict[str, str]:
+    """The secrets of the data set."""
+    secrets = load_site(saved.inventory).secrets
+    return {name: secrets[name].get_secret_value() for name in secrets if name.endswith(SET.secret)}
+
+
+def keys(saved: Saved, password: str) -> list[str]:
+    """The repository's keys, when the password opens it."""
+    with reach(load_site(saved.inventory)) as way, way.vault(ADMIN) as vault:
+        return list(with_password(vault.restic(SET), password).keys())
+
+
+def with_password(restic: Restic, password: str) -> Restic:
+    return replace(restic, repository=replace(restic.repository, password=password))
+
+
+def must_be_rotated(saved: Saved, old: str) -> None:
+    """There is one password, which is another than before, and the host saves with it."""
+    now = held(saved)
+    assert list(now) == [SET.secret]
+    assert now[SET.secret] != old
+    assert len(keys(saved, now[SET.secret])) == 1
+    with pytest.raises(WrongPassword):
+        keys(saved, old)
+    saved.good("run", DATA)
+    saved.good("verify", DATA)
+    saved.good("status")
+
+
+def test_a_password_is_rotated_and_keys_that_nobody_knows_of_go(saved: Saved) -> None:
+    old = held(saved)[SET.secret]
+    with reach(load_site(saved.inventory)) as way, way.vault() as vault:
+        vault.restic(SET).add_key("of a host that was compromised")
+    done = saved.mainstay("rotate", DATA)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 other keys were removed" in done.stdout
+    for password in (old, *held(saved).values()):
+        assert password not in done.stdout + done.stderr
+    must_be_rotated(saved, old)
+    with pytest.raises(WrongPassword):
+        keys(saved, "of a host that was compromised")
+
+
+@pytest.mark.parametrize("point", [pytest.param(one, marks=[pytest.mark.full] * (one != TELLING)) for one in POINTS])
+def test_a_rotation_that_was_killed_goes_on_and_in_between_host_and_secrets_file_open_the_repository(
+    saved: Saved, point: str
+) -> None:
+    old = held(saved)[SET.secret]
+    assert rotate_until(saved, point).returncode == -9
+    between = held(saved)[SET.secret]
+    assert keys(saved, between)
+    saved.good("run", DATA)
+    saved.good("rotate", DATA)
+    must_be_rotated(saved, old)
+
+
+@pytest.mark.full
+def test_the_points_are_all_there_are(saved: Saved) -> None:
+    done = rotate_until(saved, "")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert tuple(line.removeprefix("passed ") for line in done.stdout.splitlines() if "passed " in line) == POINTS
+
+
+def rotate_until(saved: Saved, point: str) -> "subprocess.CompletedProcess[str]":
+    words = [sys.executable, "-m", "tests.faults.rotation_killed", point, *saved.words("rotate", DATA)[1:]]
+    return subprocess.run(
+        words,
+        cwd=REPOSITORY,
+        env=saved.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_old_key_stays_while_a_run_that_began_with_it_is_at_it(saved: Saved) -> None:
+    old = held(saved)[SET.secret]
+    lock = f"/var/lib/mainstay/backup/{PLAN}/lock"
+    saved.root(HOST, f"systemd-run --unit run flock {lock} sleep infinity")
+    until("the lock", lambda: saved.root(HOST, f"flock -n {lock} true || echo held"))
+    try:
+        done = saved.mainstay("rotate", DATA)
+    finally:
+        saved.root(HOST, "systemctl stop run")
+    assert done.returncode == 1
+    assert "another run is at it. The old key stays" in done.stderr
+    assert keys(saved, old)
+    assert keys(saved, held(saved)[SET.secret])
+    saved.good("rotate", DATA)
+    must_be_rotated(saved, old)
+
+
+def test_a_deploy_that_fails_leaves_the_old_password_in_force(saved: Saved) -> None:
+    old = held(saved)[SET.secret]
+    plan = f"/etc/mainstay/backup/{PLAN}.json"
+    saved.root(HOST, f"chattr +i {plan}")
+    try:
+        done = saved.mainstay("rotate", DATA)
+    finally:
+        saved.root(HOST, f"chattr -i {plan}")
+    assert done.returncode == 1
+    assert "deploys/release.py --limit release-1 -y exited 1" in done.stderr
+    saved.good("run", DATA)
+    saved.good("rotate", DATA)
+    must_be_rotated(saved, old)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("secret", "deploys"),
+    [("vault_release_1", ("vault", "release")), ("vault_control", ("vault",)), ("vault_admin", ("vault",))],
+)
+def test_a_login_at_the_vault_is_replaced_by_removing_it_keys_and_deploys(
+    saved: Saved, secret: str, deploys: tuple[str, ...]
+) -> None:
+    site = load_site(saved.inventory)
+    old = site.secrets[secret].get_secret_value()
+    custody.write(site, site.secrets, {secret: None})
+    assert f"{secret}: made" in saved.good("keys")
+    for deploy in deploys:
+        assert converge(saved.inventory, deploy).ok
+    new = load_site(saved.inventory).secrets[secret].get_secret_value()
+    custody.write(site := load_site(saved.inventory), site.secrets, {secret: Plain(old)})
+    try:
+        must_be_refused(saved, secret)
+    finally:
+        custody.write(site := load_site(saved.inventory), site.secrets, {secret: Plain(new)})
+    saved.good("run", DATA)
+    saved.good("verify", DATA)
+    saved.good("retain", DATA)
+
+
+def must_be_refused(saved: Saved, secret: str) -> None:
+    """With what the secrets file says of it."""
+    site = load_site(saved.inventory)
+    listener = next((one for one, name in custody.LOGINS.items() if name == secret), "")
+    if listener:
+        with reach(site) as way, way.vault(listener) as vault, pytest.raises(ResticError, match="401"):
+            vault.restic(SET).snapshots()
+        return
+    name, address = site.fleet.hosts["vault-1"].dns[0], site.lock.hosts["vault-1"].ipv4
+    login = f"{HOST}:{site.secrets[secret].get_secret_value()}"
+    asked: list[Any] = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-K", "-", "--resolve"]
+    asked += [f"{name}:8000:{address}", "--cacert", site.files / custody.CERTIFICATE]
+    asked += [f"https://{name}:8000/{HOST}/{PLAN}/config"]
+    done = subprocess.run(asked, input=f"user = {shlex.quote(login)}", capture_output=True, text=True, check=False)
+    assert done.stdout == "401"
