@@ -3,7 +3,7 @@
 The same from the control host and from any admin's laptop; what a machine has collected lies in its own folder.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -13,10 +13,11 @@ from backup.custody import DataSet
 from backup.data_set import DataSet as Looked
 from backup.data_set import Plan
 from backup.ledger import Entry
-from backup.reach import Reach, Unreachable, Vault, ledger_lines, state
+from backup.reach import Reach, Unreachable, ledger_lines, state
 from backup.restic import Check, Restic, Snapshot
 from backup.restic_process import NoRepository, ResticError
 from backup.retention import Keep, Retention, retention
+from backup.store import COPY, VAULT, Store
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 
@@ -53,8 +54,8 @@ def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
         list(pool.map(one, data_sets))
 
 
-def look(way: Reach, vault: Vault | None, data_sets: Sequence[DataSet], say: Say) -> list[Looked]:
-    """All that is known of data sets. vault None: it could not be reached."""
+def look(way: Reach, stores: Mapping[str, Store], data_sets: Sequence[DataSet], say: Say) -> list[Looked]:
+    """All that is known of data sets. stores: those that could be reached, by name."""
     folder = state(way.site)
 
     def one(data_set: DataSet) -> Looked:
@@ -65,8 +66,9 @@ def look(way: Reach, vault: Vault | None, data_sets: Sequence[DataSet], say: Say
             ledger=known.ledger,
             control=known.control,
             heard=known.heard,
-            vault=_listed(vault.restic(data_set), data_set, say) if vault else None,
-            has_copy=False,
+            vault=_listed(stores.get(VAULT), data_set, say),
+            copy=_listed(stores.get(COPY), data_set, say),
+            has_copy=COPY in way.declared(),
             disputed=known.disputed,
         )
 
@@ -74,33 +76,36 @@ def look(way: Reach, vault: Vault | None, data_sets: Sequence[DataSet], say: Say
         return list(pool.map(one, data_sets))
 
 
-def _listed(restic: Restic, data_set: DataSet, say: Say) -> list[Snapshot] | None:
+def _listed(store: Store | None, data_set: DataSet, say: Say) -> list[Snapshot] | None:
+    if store is None:
+        return None
     try:
-        return restic.snapshots()
+        return store.restic(data_set).snapshots()
     except NoRepository:
         return []
     except ResticError as error:
-        say(f"{data_set}: {error}")
+        say(f"{data_set} in {store.words}: {error}")
         return None
 
 
-def verify(vault: Vault, data_set: DataSet, whole: bool, say: Say) -> bool:
+def verify(store: Store, data_set: DataSet, whole: bool, say: Say) -> bool:
     """Reads the parts of a repository that are due (whole: all), and checks its structure; True if all is sound.
 
-    What it finds is written down. Damage names the snapshots and files it hits.
+    What it finds is written down. Damage names the snapshots and files it hits. Raises ResticError.
     """
-    folder = state(vault.site)
+    folder = state(store.site)
     known = collected.known(folder, data_set.host, data_set.plan)
     now = datetime.now(UTC)
-    since = coverage.first_good(known.ledger)
-    restic = vault.restic(data_set)
+    since = coverage.first_held(known.ledger, known.control, store.name)
+    restic = store.restic(data_set)
     sound = True
-    for part in [(1, 1)] if whole else coverage.due(known.control, "vault", since or now, now):
+    for part in [(1, 1)] if whole else coverage.due(known.control, store.name, since or now, now):
         begun = datetime.now(UTC)
         found = restic.check(part)
         sound &= not found.errors
-        _note_check(vault.site, data_set, begun, part, found)
-        say(f"{data_set}: part {part[0]} of {part[1]}: {'sound' if not found.errors else 'DAMAGED'}")
+        _note_check(store, data_set, begun, part, found)
+        verdict = "sound" if not found.errors else "DAMAGED"
+        say(f"{data_set} in {store.words}: part {part[0]} of {part[1]}: {verdict}")
         for line in damage(restic, found):
             say(f"  {line}")
     return sound
@@ -114,7 +119,7 @@ def damage(restic: Restic, found: Check) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _note_check(site: LoadedSite, data_set: DataSet, begun: datetime, part: tuple[int, int], found: Check) -> None:
+def _note_check(store: Store, data_set: DataSet, begun: datetime, part: tuple[int, int], found: Check) -> None:
     entry = Entry(
         host=data_set.host,
         plan=data_set.plan,
@@ -122,11 +127,11 @@ def _note_check(site: LoadedSite, data_set: DataSet, begun: datetime, part: tupl
         start=begun,
         end=datetime.now(UTC),
         outcome="damaged" if found.errors else "ok",
-        store="vault",
+        store=store.name,
         part=part,
         error="; ".join(found.errors)[:1000],
     )
-    collected.note(state(site), entry)
+    collected.note(state(store.site), entry)
 
 
 def accept(site: LoadedSite, data_set: DataSet, ids: Sequence[str], why: str) -> None:
@@ -146,9 +151,9 @@ def accept(site: LoadedSite, data_set: DataSet, ids: Sequence[str], why: str) ->
     collected.note(state(site), entry)
 
 
-def plan_retention(vault: Vault, data_set: DataSet, max_share: float) -> Retention:
+def plan_retention(store: Store, data_set: DataSet, max_share: float) -> Retention:
     """Which snapshots of a data set stay and which may go, and what forbids that. Raises ResticError."""
-    known = collected.known(state(vault.site), data_set.host, data_set.plan, whole=True)
+    known = collected.known(state(store.site), data_set.host, data_set.plan, whole=True)
     keep = Keep(**custody.recovery(data_set.plan).keep.model_dump())
     return retention(
         data_set.host,
@@ -156,27 +161,29 @@ def plan_retention(vault: Vault, data_set: DataSet, max_share: float) -> Retenti
         keep,
         known.ledger,
         known.control,
-        vault.restic(data_set).snapshots(),
+        store.restic(data_set).snapshots(),
         datetime.now(UTC),
+        store=store.name,
         disputed=known.disputed,
         max_share=max_share,
     )
 
 
-def retain(vault: Vault, data_set: DataSet, planned: Retention) -> None:
+def retain(store: Store, data_set: DataSet, planned: Retention) -> None:
     """Removes what was planned, writing down before what goes. Raises ResticError."""
     begun = datetime.now(UTC)
     recorded = tuple(one.recorded for one in planned.removals if one.recorded)
 
-    entry = partial(Entry, host=data_set.host, plan=data_set.plan, kind="retain", store="vault", ids=recorded)
+    entry = partial(Entry, host=data_set.host, plan=data_set.plan, kind="retain", store=store.name, ids=recorded)
 
     def note(outcome: str, error: str = "") -> None:
         end = None if outcome == "started" else datetime.now(UTC)
-        collected.note(state(vault.site), entry(start=begun, end=end, outcome=outcome, error=error))
+        collected.note(state(store.site), entry(start=begun, end=end, outcome=outcome, error=error))
 
     note("started")
-    restic = vault.restic(data_set)
+    restic = store.restic(data_set)
     try:
+        restic.unlock()
         if planned.removals:
             restic.forget([one.id for one in planned.removals])
         restic.prune()

@@ -77,6 +77,7 @@ def due(done: Sequence[Entry], store: str, since: datetime, now: datetime, parts
 
 def damage(done: Sequence[Entry], store: str, since: datetime, now: datetime) -> str:
     """The damage that checks found in a store and that no later check of the same found mended, in words; or empty."""
+    done = of_this_repository(done, store)
     checks = [one for one in done if one.kind == "check" and one.store == store and one.outcome in ("ok", "damaged")]
     parts = coverage(done, store, since, now).damaged
     if parts:
@@ -87,6 +88,23 @@ def damage(done: Sequence[Entry], store: str, since: datetime, now: datetime) ->
     else:
         return ""
     return f"{said}: {error}" if error else said
+
+
+def first_held(backups: Iterable[Entry], done: Sequence[Entry], store: str) -> datetime | None:
+    """Since when a store has had a data set's packs; None: it has none yet."""
+    copied = [one.start for one in done if one.kind == "copy" and one.store == store]
+    if store == "copy":
+        return copied[0] if copied else None
+    return copied[-1] if copied else first_good(backups)
+
+
+def of_this_repository(done: Sequence[Entry], store: str) -> Sequence[Entry]:
+    """What was done since the repository was made. A vault that was filled from the second copy is another one, of
+    whose packs nothing is proved by what was read before."""
+    if store != "vault":
+        return done
+    filled = [number for number, one in enumerate(done) if one.kind == "copy" and one.store == store]
+    return done[filled[-1] :] if filled else done
 
 
 def first_good(backups: Iterable[Entry]) -> datetime | None:
@@ -107,7 +125,7 @@ def _newest(done: Sequence[Entry], store: str, now: datetime) -> tuple[list[date
     reads: list[datetime | None] = [None] * CLASSES
     damaged: list[Part] = []
     left = CLASSES
-    for entry in reversed(done):
+    for entry in reversed(of_this_repository(done, store)):
         if entry.kind != "check" or entry.store != store or entry.outcome not in ("ok", "damaged"):
             continue
         if entry.part is None or entry.start > now:

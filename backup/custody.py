@@ -4,50 +4,41 @@ Secrets by name (in host names `-` becomes `_`): `vault_tls_key`, `vault_control
 host whose data is saved, `backup_HOST_PLAN` for each data set. Passwords are 256 random bits, in characters that an
 address takes as they are. The certificate is public and lies beside the secrets, in `vault.pem`: it signs itself, and
 whoever connects to the vault trusts it and no authority.
+
+A fleet with a control host has `control_ssh_key` and `control_age_key` too. That host may read what is tagged for it:
+`vault_control`, every `backup_HOST_PLAN`, and of the secrets that an admin enters those in BY_HAND.
 """
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib import import_module
-from ipaddress import ip_address
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import SecretStr
 
+from backup.certificate import TLS_KEY, new_key, problems, self_signed
 from backup.recovery import Recovery
-from inventories import editing
+from inventories import editing, keys
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.fleet import Fleet, Host
-from inventories.inventory import LoadedSite, roles_of
+from inventories.inventory import CONTROL_RECIPIENT, LoadedSite, roles_of
+from inventories.secrets import CONTROL as TAG
 from inventories.secrets import Secrets
 
 ROLE = "vault"
 APPEND, CONTROL, ADMIN = "append", "control", "admin"
 """The vault's listeners: hosts, which add; the control side, which adds and sees all; admins, who may delete."""
 PORTS = {APPEND: 8000, CONTROL: 8001, ADMIN: 8002}
-TLS_KEY = "vault_tls_key"
 LOGINS = {CONTROL: "vault_control", ADMIN: "vault_admin"}
 """The secret with the password of a listener's one user, who is called like it."""
 CERTIFICATE = "vault.pem"
-FORWARDED = ("localhost", "127.0.0.1")
-"""What the vault is called by those who reach it through SSH."""
-VALID_DAYS = 3650
-RENEW_DAYS = 30
-"""A certificate with less to live than this is refused by a deploy."""
+CONTROL_ROLE = "control"
+SSH_KEY, AGE_KEY = "control_ssh_key", "control_age_key"
+"""Secrets of the control host: what it logs in with, and what it reads secrets with."""
+BY_HAND = ("copy_access_key", "copy_secret_key", "notify_webhook", "notify_ping")
+"""Secrets that an admin enters and the control host may read."""
 
 
 @dataclass(frozen=True, order=True)
@@ -107,6 +98,20 @@ def vault_of(site: LoadedSite) -> tuple[str, Host] | None:
     return None
 
 
+def control_host(site: LoadedSite) -> str:
+    """The name of the site's one control host; empty when it has none. Raises InputError for a second one."""
+    names = tuple(site.fleet.with_role(CONTROL_ROLE))
+    if len(names) > 1:
+        hint = "the record of what was saved is kept by one host, and itself saved to the vault"
+        raise InputError(site.path, "hosts", f"more than one control host: {', '.join(names)}", hint)
+    return names[0] if names else ""
+
+
+def for_control(fleet: Fleet) -> tuple[str, ...]:
+    """Names of the secrets that a control host may read: what reads and adds, nothing that deletes."""
+    return (LOGINS[CONTROL], *(data.secret for data in data_sets(fleet)), *BY_HAND)
+
+
 def secret_names(site: LoadedSite) -> tuple[str, ...]:
     """Every secret of the backups, the key of the certificate first. Raises InputError when two would share a name."""
     fleet = site.fleet
@@ -116,6 +121,7 @@ def secret_names(site: LoadedSite) -> tuple[str, ...]:
         (LOGINS[ADMIN], "the vault's admins"),
         *((host_secret(host), f"host {host}") for host in clients(fleet)),
         *((data.secret, f"data set {data}") for data in data_sets(fleet)),
+        *((name, "the control host") for name in (SSH_KEY, AGE_KEY) if control_host(site)),
     ]
     for name, count in Counter(name for name, _ in wanted).items():
         if count > 1:
@@ -138,7 +144,9 @@ def secret(site: LoadedSite, name: str) -> SecretStr:
 
 
 def make(site: LoadedSite) -> tuple[str, ...]:
-    """Makes the secrets and the certificate that are missing, changes none that is there; returns the names of the new.
+    """Makes the secrets and the public files that are missing, changes the value of none that is there.
+
+    What the control host may read is encrypted to it too. Returns the names of what is new, then of what it was given.
 
     Raises InputError when the site has no vault, or its key cannot be read though the certificate is missing.
     """
@@ -153,14 +161,48 @@ def make(site: LoadedSite) -> tuple[str, ...]:
     if certified and TLS_KEY in missing:
         hint = f"restore the key from git; or remove {certificate.name}, run this again and deploy vault and clients"
         raise InputError(held.path, TLS_KEY, f"is missing, and {certificate} is of that key", hint)
-    fresh = {name: new_key() if name == TLS_KEY else new_password() for name in missing}
+    fresh = {name: _new(name) for name in missing}
     key = "" if certified else fresh.get(TLS_KEY) or held[TLS_KEY].get_secret_value()
-    if missing:
-        write(site, held, {name: editing.Plain(value) for name, value in fresh.items()})
-    if certified:
-        return tuple(missing)
-    replace(certificate, self_signed(key, found[1].dns))
-    return (*missing, certificate.name)
+    made = list(missing)
+    recipient = site.files / CONTROL_RECIPIENT
+    shared: frozenset[str] = frozenset()
+    if control_host(site):
+        shared = frozenset(for_control(site.fleet))
+        if AGE_KEY in fresh or not recipient.exists():
+            identity = fresh.get(AGE_KEY) or held[AGE_KEY].get_secret_value()
+            replace(recipient, f"{keys.public_age(identity)}\n")
+            made.append(recipient.name)
+    wanted = {name: editing.Plain(value, (TAG,) if name in shared else ()) for name, value in fresh.items()}
+    given = {
+        name: editing.Plain(held[name].get_secret_value(), _tagged(held, name)) for name in _kept(site, held, shared)
+    }
+    if wanted or given:
+        write(site, held, wanted | given)
+    if not certified:
+        replace(certificate, self_signed(key, found[1].dns))
+        made.append(certificate.name)
+    return (*made, *given)
+
+
+def _new(name: str) -> str:
+    makers = {TLS_KEY: new_key, SSH_KEY: keys.new_ssh, AGE_KEY: keys.new_age}
+    return makers[name]() if name in makers else new_password()
+
+
+def _tagged(held: Secrets, name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*held.entries[name].tags, TAG)))
+
+
+def _kept(site: LoadedSite, held: Secrets, shared: frozenset[str]) -> list[str]:
+    """Which of the secrets that are there the control host should be able to read, and cannot."""
+    if not shared:
+        return []
+    [label] = (keys.label(line) for line in site.readers[TAG])
+    return [
+        name
+        for name in held
+        if name in shared and (TAG not in held.entries[name].tags or f"{TAG} {label}" not in held.entries[name].readers)
+    ]
 
 
 def check(site: LoadedSite) -> tuple[str, str]:
@@ -173,6 +215,9 @@ def check(site: LoadedSite) -> tuple[str, str]:
     missing = [name for name in secret_names(site) if name not in site.secrets]
     if missing:
         raise InputError(site.secrets.path, ", ".join(missing), "no such secret", f"make it: {command(site)}")
+    recipient = site.files / CONTROL_RECIPIENT
+    if control_host(site) and not recipient.exists():
+        raise InputError(recipient, "", "is not there", f"make it: {command(site)}")
     key, text = site.secrets[TLS_KEY].get_secret_value(), certificate(site)
     for problem in problems(text, key, vault[1].dns, datetime.now(UTC)):
         hint = f"remove it, make a new one: {command(site)}; then deploy the vault and all that it saves"
@@ -190,81 +235,13 @@ def certificate(site: LoadedSite) -> str:
 
 
 def write(site: LoadedSite, held: Secrets, wanted: editing.Changes) -> None:
-    """Stores secrets, encrypted to the admins. held: as they were read; what changed since then is not overwritten."""
-    editing.apply(held.path, held.entries, wanted, site.admins.recipients())
+    """Stores secrets, encrypted to whom each is for. held: as they were read; later changes are not overwritten."""
+    editing.apply(held.path, held.entries, wanted, site.readers)
 
 
 def new_password() -> str:
     """256 random bits, in characters that an address takes as they are."""
     return secrets.token_urlsafe(32)
-
-
-def new_key() -> str:
-    """A private key (ECDSA P-256) in PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def self_signed(key_pem: str, names: tuple[str, ...]) -> str:
-    """A server's certificate of its own making for these DNS names and for the end of an SSH forwarding, in PEM."""
-    key = load_pem_private_key(key_pem.encode(), None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
-    start = datetime.now(UTC) - timedelta(days=1)
-    usage = dict.fromkeys(
-        (
-            "content_commitment",
-            "key_encipherment",
-            "data_encipherment",
-            "key_agreement",
-            "key_cert_sign",
-            "crl_sign",
-            "encipher_only",
-            "decipher_only",
-        ),
-        False,
-    )
-    made = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=VALID_DAYS))
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in (*names, *FORWARDED)]), False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
-        .add_extension(x509.KeyUsage(digital_signature=True, **usage), True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-        .sign(key, hashes.SHA256())
-    )
-    return made.public_bytes(Encoding.PEM).decode()
-
-
-def problems(certificate_pem: str, key_pem: str, names: tuple[str, ...], now: datetime) -> Iterator[str]:
-    """What is wrong with a certificate for a vault of these names."""
-    try:
-        certificate = x509.load_pem_x509_certificate(certificate_pem.encode())
-        key = load_pem_private_key(key_pem.encode(), None)
-    except (ValueError, TypeError):
-        yield f"it or the secret {TLS_KEY} is not PEM"
-        return
-    if _public(certificate.public_key()) != _public(key.public_key()):
-        yield f"it is not of the key in the secret {TLS_KEY}"
-    held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    for name in names:
-        if _general_name(name) not in list(held):
-            yield f"it is not for {name}"
-    if certificate.not_valid_after_utc < now + timedelta(days=RENEW_DAYS):
-        yield f"it is valid only until {certificate.not_valid_after_utc:%Y-%m-%d}"
-
-
-def _public(key: object) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined,no-any-return]
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
 
 
 def _word(name: str) -> str:

@@ -1,33 +1,38 @@
-"""How the control side, or an admin's laptop, reaches hosts and repositories: by SSH under pinned keys, and by nothing
-else. The vault is spoken to through a forwarding, so that neither its name nor its ports need be reachable."""
+"""How the control side, or an admin's laptop, reaches hosts and repositories.
+
+Hosts by SSH under pinned keys, and the vault through a forwarding, so that neither its name nor its ports need be
+reachable; the second copy as the public does, by https.
+"""
 
 import os
-import shutil
 import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 from backup import custody
 from backup.custody import CONTROL, PORTS, DataSet
-from backup.restic import Restic
-from backup.restic_process import Repository
+from backup.store import COPY, VAULT, WORDS, Store, second_copy
 from backup.zipapp import INSTALLED
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from inventories.ssh import ssh_config
 
+LEDGERS = Path("/srv/control/ledgers")
+"""On the control host: the record."""
 WAIT_S = 15
 """How long a forwarding may take to be there."""
 
 
 class Unreachable(Exception):
-    """A host or the vault did not answer; says which, and what was said."""
+    """A host or a store did not answer; says which, and what was said."""
 
 
 @dataclass(frozen=True)
@@ -42,41 +47,54 @@ class Reach:
         """The words that run the backup agent on a host."""
         return ["ssh", "-F", str(self.config), "-o", "BatchMode=yes", host, "sudo", "-n", INSTALLED, *words]
 
+    def declared(self) -> tuple[str, ...]:
+        """The stores that the site has, by name."""
+        return (VAULT, COPY) if self.site.fleet.backup.copy_ else (VAULT,)
+
     @contextmanager
-    def vault(self, listener: str = CONTROL) -> Iterator["Vault"]:
+    def store(self, name: str, listener: str = CONTROL) -> Iterator[Store]:
+        """A store, as the control side or as an admin. Raises Unreachable, InputError."""
+        if name == VAULT:
+            with self.vault(listener) as vault:
+                yield vault
+            return
+        declared = self.site.fleet.backup.copy_
+        assert declared, "who asks for the second copy has looked whether there is one"
+        url = urlsplit(declared.endpoint)
+        tls = url.scheme == "https"
+        where = (url.hostname or "", url.port or (443 if tls else 80))
+        copy = second_copy(
+            self.site,
+            declared,
+            listener,
+            lambda ca: _greet(where, ca, f"the second copy at {declared.endpoint}", tls=tls),
+        )
+        copy.greet()
+        yield copy
+
+    @contextmanager
+    def stores(self, say: Callable[[str], None], listener: str = CONTROL) -> Iterator[dict[str, Store]]:
+        """The stores that can be used, by name; of any other it is said why it cannot."""
+        with ExitStack() as stack:
+            found = {}
+            for name in self.declared():
+                try:
+                    found[name] = stack.enter_context(self.store(name, listener))
+                except (Unreachable, InputError) as error:
+                    say(f"{WORDS[name]} cannot be used: {error}")
+            yield found
+
+    @contextmanager
+    def vault(self, listener: str = CONTROL) -> Iterator[Store]:
         """The vault, by one of the listeners that see all repositories. Raises Unreachable."""
         found = custody.vault_of(self.site)
         assert found, "who asks for the vault has looked whether there is one"
         with forwarded(self.config, found[0], PORTS[listener]) as port:
-            _greet(port, self.site.files / custody.CERTIFICATE, f"{found[0]}, listener {listener}")
-            yield Vault(self.site, listener, port)
-
-
-@dataclass(frozen=True)
-class Vault:
-    """The vault at the end of a forwarding."""
-
-    site: LoadedSite
-    listener: str
-    port: int
-
-    def repository(self, data_set: DataSet) -> Repository:
-        """Where a data set lies, with the password that opens it."""
-        login = self.site.secrets[custody.LOGINS[self.listener]].get_secret_value()
-        return Repository(
-            f"rest:https://{self.listener}:{login}@127.0.0.1:{self.port}/{data_set.host}/{data_set.plan}/",
-            self.site.secrets[data_set.secret].get_secret_value(),
-            cache=cache(self.site) / data_set.host / data_set.plan,
-            ca=self.site.files / custody.CERTIFICATE,
-        )
-
-    def restic(self, data_set: DataSet) -> Restic:
-        """restic on it. Raises InputError when there is none on this machine."""
-        program = os.environ.get("MAINSTAY_RESTIC", "restic")
-        if not shutil.which(program):
-            hint = "install restic 0.17 or newer, as Debian 13 has it, or name another by MAINSTAY_RESTIC"
-            raise InputError(program, "", "is not on this machine", hint)
-        return Restic(self.repository(data_set), program)
+            certificate = self.site.files / custody.CERTIFICATE
+            greet = partial(_greet, ("127.0.0.1", port), certificate, f"{found[0]}, listener {listener}")
+            greet()
+            login = self.site.secrets[custody.LOGINS[listener]].get_secret_value()
+            yield Store(self.site, VAULT, f"rest:https://{listener}:{login}@127.0.0.1:{port}", certificate, greet)
 
 
 @contextmanager
@@ -110,13 +128,10 @@ def forwarded(config: Path, host: str, port: int) -> Iterator[int]:
         forwarding.communicate()
 
 
-def cache(site: LoadedSite) -> Path:
-    """restic's caches of a site's repositories: what they hold is encrypted and can be fetched again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mainstay" / "backup" / site.name
-
-
 def state(site: LoadedSite) -> Path:
     """What this machine has collected of a site's ledgers; of a lab's it goes with the lab."""
+    if site.control:
+        return LEDGERS
     if Path(site.fleet.site.files).is_absolute():
         return site.files / "ledgers"
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "mainstay" / site.name
@@ -131,12 +146,12 @@ def ledger_lines(way: Reach, data_set: DataSet, after: int) -> list[bytes]:
     return done.stdout.splitlines()
 
 
-def _greet(port: int, certificate: Path, what: str) -> None:
-    """restic would try a listener that is down for a quarter of an hour."""
-    context = ssl.create_default_context(cafile=certificate)
+def _greet(where: tuple[str, int], ca: Path | None, what: str, *, tls: bool = True) -> None:
+    """restic would try a server that is down for a quarter of an hour."""
     try:
-        with socket.create_connection(("127.0.0.1", port), WAIT_S) as raw:
-            context.wrap_socket(raw, server_hostname="127.0.0.1").close()
+        with socket.create_connection(where, WAIT_S) as raw:
+            if tls:
+                ssl.create_default_context(cafile=ca).wrap_socket(raw, server_hostname=where[0]).close()
     except OSError as error:
         raise Unreachable(f"{what}: {error}") from None
 

@@ -20,6 +20,16 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 Message = dict[str, Any]
+BUNDLES = tuple(
+    Path(name)
+    for name in (
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    )
+)
+"""Where machines keep the authorities that they trust (Go's crypto/x509 looks there)."""
 INTERRUPT_S = 60
 """How long an interrupted restic may take to remove its lock and end before it is killed."""
 
@@ -61,18 +71,24 @@ WORDS: list[tuple[str, type[ResticError]]] = [
 
 @dataclass(frozen=True)
 class Repository:
-    """Where backups lie. environment holds a backend's own variables (AWS_ACCESS_KEY_ID); one cache per repository."""
+    """Where backups lie, with one cache a repository.
+
+    environment holds a backend's own variables (AWS_DEFAULT_REGION); credentials those that name a file, with what it
+    is to say (AWS_SHARED_CREDENTIALS_FILE). ca None: the machine's authorities are trusted.
+    """
 
     url: str = field(repr=False)
     password: str = field(repr=False)
     cache: Path
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca: Path | None = None
 
     def without_secrets(self, text: str) -> str:
         """A text in which no password of this repository stands."""
         login = re.search(r"//[^/@:]*:([^/@]*)@", self.url)
-        for secret in filter(None, (self.password, login and login[1], *self.environment.values())):
+        given = re.findall(r"= *(\S+)", "\n".join(self.credentials.values()))
+        for secret in filter(None, (self.password, login and login[1], *given)):
             text = text.replace(secret, "***")
         return text
 
@@ -144,11 +160,26 @@ def given(
         held = []
         for prefix, place in (("", repository), ("FROM_", source)):
             if place:
-                for name, text in (("REPOSITORY", place.url), ("PASSWORD", place.password)):
+                environment |= place.environment
+                mine = {f"RESTIC_{prefix}REPOSITORY_FILE": place.url, f"RESTIC_{prefix}PASSWORD_FILE": place.password}
+                for name, text in (mine | {**place.credentials}).items():
                     file = stack.enter_context(in_memory(text))
-                    environment |= {**place.environment, f"RESTIC_{prefix}{name}_FILE": in_memory_path(file)}
+                    environment[name] = in_memory_path(file)
                     held.append(file)
-        yield environment, held, [f"--cacert={ca}" for ca in {repository.ca, source and source.ca} if ca]
+        yield environment, held, [f"--cacert={ca}" for ca in authorities(repository, source)]
+
+
+def authorities(repository: Repository, source: Repository | None) -> list[Path]:
+    """Whom restic is to trust; none for what it does by itself.
+
+    What it is given takes the place of the machine's authorities, for both repositories: so these are given too where
+    only one of the two has its own.
+    """
+    own = dict.fromkeys(place.ca for place in (repository, source) if place)
+    given = [ca for ca in own if ca]
+    if given and None in own:
+        given += [bundle for bundle in BUNDLES if bundle.exists()][:1]
+    return given
 
 
 def failure(repository: Repository, command: str, done: Run) -> ResticError:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from backup.coverage import damage
+from backup.coverage import damage, of_this_repository
 from backup.expected import Comparison, Dated, compare
 from backup.ledger import Entry
 from backup.restic import Snapshot
@@ -186,7 +186,8 @@ def _refusals(data_set: str, found: Comparison, control: Sequence[Entry], now: d
         return refused
     newest = good[-1].entry
     ended = good[-1].time if good[-1].wrong else newest.written
-    checks = [entry for entry in control if entry.kind == "check" and entry.store == store and entry.start <= now]
+    done = of_this_repository(control, store)
+    checks = [entry for entry in done if entry.kind == "check" and entry.store == store and entry.start <= now]
     if not any(entry.outcome == "ok" and entry.start >= ended for entry in checks):
         refused.append(f"the newest, {newest.snapshot[:8]}, is not verified. Run `mainstay backup verify {data_set}`.")
     if found_damage := damage(control, store, good[0].time, now):

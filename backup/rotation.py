@@ -12,7 +12,7 @@ it is run again. Keys that nobody knows of, such as one that a compromised host 
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,8 @@ from backup import custody
 from backup.custody import ADMIN, DataSet
 from backup.reach import Reach, Unreachable
 from backup.restic import Restic
-from backup.restic_process import WrongPassword
+from backup.restic_process import NoRepository, WrongPassword
+from backup.store import VAULT, WORDS
 from inventories.editing import Plain
 from inventories.inventory import CLONE, LoadedSite
 from inventories.secrets import Secrets
@@ -60,9 +61,10 @@ def rotate(way: Reach, data_set: DataSet, say: Say) -> None:
         _deploy(words)
     with stores(way, data_set) as found:
         new = _password(site, data_set.secret)
-        _prove_host(way, data_set, _key(_with(found["the vault"], new)))
+        _prove_host(way, data_set, _key(_with(found[WORDS[VAULT]], new)))
         say(f"{data_set}: {data_set.host} opens the vault with the new password")
         for name, restic in found.items():
+            _let_in(restic, _password(site, before), new)  # a second copy may have been begun meanwhile
             gone = _remove_others(_with(restic, new))
             say(f"{data_set}: {name}: {gone} other {'key was' if gone == 1 else 'keys were'} removed")
     _write(site, {before: None})
@@ -71,9 +73,17 @@ def rotate(way: Reach, data_set: DataSet, say: Say) -> None:
 
 @contextmanager
 def stores(way: Reach, data_set: DataSet) -> Iterator[Stores]:
-    """The repositories, each by a credential that may delete."""
-    with way.vault(ADMIN) as vault:
-        yield {"the vault": vault.restic(data_set)}
+    """The repositories, each by a credential that may delete. One that was not begun yet is left out, but the vault's.
+
+    Raises Unreachable and InputError: a password is not rotated in one place alone.
+    """
+    with ExitStack() as stack:
+        found = {}
+        for name in way.declared():
+            restic = stack.enter_context(way.store(name, ADMIN)).restic(data_set)
+            if name == VAULT or _is_there(restic):
+                found[WORDS[name]] = restic
+        yield found
 
 
 def deploys(site: LoadedSite, data_set: DataSet) -> Sequence[Sequence[str]]:
@@ -107,6 +117,16 @@ def _promote(site: LoadedSite, name: str, following: str, before: str) -> None:
 
 def _with(restic: Restic, password: str) -> Restic:
     return replace(restic, repository=replace(restic.repository, password=password))
+
+
+def _is_there(restic: Restic) -> bool:
+    try:
+        restic.keys()
+    except NoRepository:
+        return False
+    except WrongPassword:
+        return True
+    return True
 
 
 def _let_in(restic: Restic, old: str, new: str) -> None:

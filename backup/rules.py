@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from backup.coverage import WITHIN, coverage, damage
+from backup.coverage import WITHIN, coverage, damage, first_held
 from backup.data_set import DataSet, Kind, Plan
 from backup.expected import Comparison, Dated, settled_ids
 from backup.ledger import Entry
@@ -141,11 +141,12 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
     """Whether it was read back, compared and thinned out in time."""
     verify = f"`mainstay backup verify {one.plan.data_set}`"
     for store, where in (("vault", "the vault"), ("copy", "the second copy")):
-        if store == "copy" and not one.has_copy:
+        held = first_held(one.ledger, one.control, store)
+        if held is None or (store == "copy" and not one.has_copy):
             continue
-        if found := damage(one.control, store, since, now):
+        if found := damage(one.control, store, held, now):
             yield Kind.DAMAGED, f"{where}: {found}", f"docs/runbooks/verification-failed.md, then {verify}."
-        read = coverage(one.control, store, since, now)
+        read = coverage(one.control, store, held, now)
         if read.overdue:
             what = f"{where}: part {read.part[0]}/{read.part[1]} was not read for {span(now - read.oldest)}"
             yield (
@@ -188,7 +189,7 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
             yield Kind.COPY_BEHIND, "the second copy could not be asked for its snapshots", f"{again} says why."
         return
     removed = settled_ids(one.control, "retain", "copy") | settled_ids(one.control, "accept")
-    once = {one for entry in one.control if entry.kind == "copy" and entry.outcome == "ok" for one in entry.ids}
+    once = settled_ids(one.control, "copy", "copy")
     if gone := once - removed - copied.there.keys():
         yield (
             Kind.GONE,

@@ -11,7 +11,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from backup.coverage import Coverage, coverage, first_good
+from backup.coverage import Coverage, coverage, first_good, first_held
 from backup.data_set import DataSet, Finding, Kind, Plan
 from backup.expected import compare, dated_backups
 from backup.ledger import Entry
@@ -54,6 +54,7 @@ def exit_code(rows: Sequence[Row]) -> int:
 def _row(one: DataSet, now: datetime) -> Row:
     runs = [entry for entry in one.ledger if entry.kind == "backup"]
     since = first_good(runs)
+    held = first_held(runs, one.control, "vault")
     found = compare(one.ledger, one.control, one.vault, now) if one.vault is not None else None
     if found:
         good = found.good()
@@ -74,7 +75,7 @@ def _row(one: DataSet, now: datetime) -> Row:
         last_good=good[-1].entry if good else None,
         next_due=runs[-1].start + INTERVALS[one.plan.every] if runs else None,
         running_since=runs[-1].start if runs and runs[-1].outcome == "started" else None,
-        coverage=coverage(one.control, "vault", since, now) if since else None,
+        coverage=coverage(one.control, "vault", held, now) if held else None,
         snapshots=len(one.vault) if one.vault is not None else None,
         newest_copy=newest_copy,
         findings=tuple(

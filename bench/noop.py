@@ -26,7 +26,7 @@ from bench import ansible
 from inventories.inventory import load_site
 from lab import lifecycle
 from lab.converge import PYINFRA, REPOSITORY, converge
-from lab.sites import derive
+from lab.sites import derive, only
 
 LAB = "bench"
 ROLES = ("release", "web")
@@ -91,7 +91,7 @@ def _fleet(hosts: int) -> Callable[[Any], None]:
 
     def change(document: Any) -> None:
         originals = {role: document["hosts"].pop(f"{role}-1") for role in ROLES}
-        del document["hosts"]["vault-1"]
+        only(document)
         for number in range(hosts):
             role = ROLES[number % len(ROLES)]
             document["hosts"][f"{role}-{number // len(ROLES) + 1}"] = originals[role].unwrap()

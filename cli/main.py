@@ -4,10 +4,11 @@ Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable.
 """
 
 import sys
+from importlib.util import find_spec
 
 import typer
 
-from cli import backup, lab, secrets
+from cli import backup, secrets
 from inventories.errors import InputError
 
 app = typer.Typer(
@@ -18,14 +19,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(backup.app, name="backup", help="What is saved, where, and whether it can be trusted.")
-app.add_typer(lab.app, name="lab", help="The local cloud: hosts like the provider's, on this machine. Needs root.")
 app.add_typer(secrets.app, name="secrets", help="What the repository holds encrypted: API keys, passwords.")
+if find_spec("lab"):  # the control host has none
+    from cli import lab
+
+    app.add_typer(lab.app, name="lab", help="The local cloud: hosts like the provider's, on this machine. Needs root.")
 
 
 def main() -> None:
     """Entry point; bad input is one message and exit code 2."""
     try:
-        app()
+        app(prog_name="mainstay")
     except InputError as error:
         typer.secho(f"mainstay: {error}", fg="red", err=True)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,16 +12,16 @@ from cli.options import Inventory, chosen
 from inventories import editing
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
-from inventories.secrets import Secrets, owners, stale
+from inventories.secrets import CONTROL, Secrets, allowed, owners, stale
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.command()
 def edit(inventory: Inventory = None) -> None:
-    """Open the secrets in $EDITOR, in memory; encrypt what was changed to all admins."""
+    """Open the secrets in $EDITOR, in memory; encrypt what was changed to all admins, and to whom its tags allow."""
     site = chosen(inventory)
-    secrets, readers = site.secrets, site.admins.recipients()
+    secrets, readers = site.secrets, site.readers
     before = editing.decrypted(secrets)
     text = editing.render(secrets, before, readers)
     while True:
@@ -66,7 +66,7 @@ def show(
 def list_(inventory: Inventory = None) -> None:
     """Show each secret's tags, who can read it, and whether you can. Decrypts nothing."""
     site = chosen(inventory)
-    old = stale(site.secrets.entries, site.admins.recipients())
+    old = stale(site.secrets.entries, site.readers)
     table = Table("name", "tags", "readers", "you")
     for name in site.secrets:
         entry = site.secrets.entries[name]
@@ -80,10 +80,12 @@ def list_(inventory: Inventory = None) -> None:
 def rekey(inventory: Inventory = None) -> None:
     """Encrypt every secret afresh to the present admins. Needs a key that reads all of them."""
     site = chosen(inventory)
-    secrets, readers = site.secrets, site.admins.recipients()
+    secrets, readers = site.secrets, site.readers
     plain = {name: editing.Plain(secrets[name].get_secret_value(), secrets.entries[name].tags) for name in secrets}
     editing.apply(secrets.path, secrets.entries, plain, readers)
-    typer.echo(f"{len(plain)} secrets can now be read by: {', '.join(sorted(readers))}")
+    typer.echo(f"{len(plain)} secrets can now be read by: {', '.join(sorted(allowed(readers, ())))}")
+    if CONTROL in readers and (shared := secrets.tagged(CONTROL)):
+        typer.echo(f"{len(shared)} of them by the control host too: {', '.join(shared)}")
     for gone in sorted({owner for entry in secrets.entries.values() for owner in owners(entry)} - readers.keys()):
         knows = ", ".join(name for name in secrets if gone in owners(secrets.entries[name]))
         typer.secho(f"{gone} has been able to read these: replace them where they are issued: {knows}", fg="yellow")
@@ -91,6 +93,6 @@ def rekey(inventory: Inventory = None) -> None:
 
 def _note_stale(site: LoadedSite) -> None:
     entries = Secrets(site.secrets.path).entries
-    if old := stale(entries, site.admins.recipients()):
+    if old := stale(entries, site.readers):
         note = f"not encrypted to exactly the present admins: {', '.join(old)}; run `mainstay secrets rekey`"
         typer.secho(note, fg="yellow", err=True)

@@ -24,11 +24,13 @@ import tomlkit
 
 from inventories.errors import InputError
 from inventories.secrets import (
+    CONTROL,
     TAG,
     Entry,
     Readers,
     Secrets,
     UnreadableError,
+    allowed,
     check_name,
     encrypt,
     owners,
@@ -43,6 +45,7 @@ HEADER = """\
 # A line removed is a secret removed.
 # Saved, a changed value is encrypted to: {readers}.
 """
+FOR_CONTROL = f'# With the tag "{CONTROL}" the control host can read it too: never what deletes or provisions.\n'
 # Reads until the other end of the pipe is closed, which the kernel does whatever ends the process there.
 WATCHER = "import shutil, sys; sys.stdin.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
 # No swap file, no viminfo (registers hold what was copied), no backup and no undo file elsewhere.
@@ -72,7 +75,9 @@ def decrypted(secrets: Secrets) -> dict[str, Plain]:
 
 def render(secrets: Secrets, plain: Mapping[str, Plain], readers: Readers) -> str:
     """What the editor shows."""
-    lines = [HEADER.format(path=secrets.path, readers=", ".join(sorted(readers)))]
+    lines = [HEADER.format(path=secrets.path, readers=", ".join(sorted(allowed(readers, ()))))]
+    if CONTROL in readers:
+        lines.append(FOR_CONTROL)
     for name in secrets:
         if name not in plain:
             who = ", ".join(owners(secrets.entries[name]))

@@ -25,18 +25,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from inventories import command_line, login
+from inventories import command_line, keys, login
 from inventories.admins import Admins, load_admins
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.fleet import Fleet, Host, Typed
 from inventories.lock import Lock, known_hosts
 from inventories.lock import load as load_lock
-from inventories.secrets import Secrets
+from inventories.secrets import CONTROL, Readers, Secrets
 
 INVENTORIES = Path(__file__).parent
 CLONE = INVENTORIES.parent
 ADMINS = "admins.toml"
+CONTROL_FOLDER = "MAINSTAY_CONTROL"
+"""Names the folder that the control host has in the place of a site's own files; nobody else sets it."""
+CONTROL_RECIPIENT = "control.age.pub"
+"""In the site's files: the age recipient of the control host."""
 WHOLE_SITE = frozenset({"site", "base"})
 HostData = tuple[str, dict[str, Any]]
 
@@ -48,6 +52,8 @@ class LoadedSite:
     path: Path
     """The TOML file."""
     fleet: Fleet
+    control: Path | None = None
+    """On the control host: its folder, with its own keys and no more of the secrets than it may read."""
 
     @property
     def name(self) -> str:
@@ -56,7 +62,7 @@ class LoadedSite:
     @property
     def files(self) -> Path:
         """Folder of admins.toml, secrets.age and lock.json."""
-        return self.path.parent / (self.fleet.site.files or self.name)
+        return self.control or self.path.parent / (self.fleet.site.files or self.name)
 
     @property
     def lock_path(self) -> Path:
@@ -73,16 +79,32 @@ class LoadedSite:
 
     @cached_property
     def secrets(self) -> Secrets:
-        return Secrets(self.files / "secrets.age", [self.ssh_key] if self.ssh_key else None)
+        key = self.control / "age_key" if self.control else self.ssh_key
+        return Secrets(self.files / "secrets.age", [key] if key else None)
+
+    @property
+    def readers(self) -> Readers:
+        """Whom secrets are encrypted to: the admins, and the control host where one has a key. Raises InputError."""
+        path = self.files / CONTROL_RECIPIENT
+        if not path.exists():
+            return self.admins.recipients()
+        try:
+            return {**self.admins.recipients(), CONTROL: (keys.recipient(path.read_text().strip()),)}
+        except ValueError as error:
+            raise InputError(path, "", str(error), "restore it from git") from None
 
     @property
     def ssh_key(self) -> Path | None:
         """The key named by the inventory; None leaves it to the agent and ~/.ssh."""
+        if self.control:
+            return self.control / "ssh_key"
         return self.files / self.fleet.site.ssh_key if self.fleet.site.ssh_key else None
 
     @cached_property
     def ssh_user(self) -> str:
-        """The admin to log in as; see fleet.Site.ssh_user."""
+        """The admin to log in as; see fleet.Site.ssh_user. The control host has an account of its own."""
+        if self.control:
+            return CONTROL
         known = sorted(admin.name for admin in self.admins.all())
         local = pwd.getpwuid(os.getuid()).pw_name
         for choice in (self.fleet.site.ssh_user, os.environ.get("MAINSTAY_ADMIN", ""), local if local in known else ""):
@@ -147,7 +169,8 @@ def load_site(path: Path | str) -> LoadedSite:
         fleet = Fleet.model_validate(data)
     except ValidationError as error:
         raise _input_error(path, error) from error
-    site = LoadedSite(path, fleet)
+    folder = os.environ.get(CONTROL_FOLDER)
+    site = LoadedSite(path, fleet, Path(folder) if folder else None)
     _check_roles(site)
     for name in fleet.hosts:
         site.settings(name)

@@ -1,4 +1,4 @@
-"""Public keys of admins: what an OpenSSH or age public key line says, and whether it can be used here.
+"""Public keys: what an OpenSSH or age public key line says, and whether it can be used here; making a pair.
 
 Pure. An OpenSSH public key is `TYPE BASE64 COMMENT`; the base64 part is a sequence of strings, each with a length of
 4 bytes before it, and the first string repeats the type (RFC 4253 section 6.6, PROTOCOL.u2f of OpenSSH for `sk-`).
@@ -10,6 +10,14 @@ import hashlib
 from dataclasses import dataclass
 
 import pyrage
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+)
 
 ED25519 = "ssh-ed25519"
 SECURITY_KEYS = ("sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")
@@ -126,3 +134,27 @@ def as_recipient(line: str) -> "pyrage.ssh.Recipient | pyrage.x25519.Recipient":
 def label(line: str) -> str:
     """How a recipient is named in files and messages: an SSH key by its fingerprint, an age key by itself."""
     return line if line.startswith("age1") else parse(line).fingerprint
+
+
+def new_ssh() -> str:
+    """A private key to log in with (ed25519), in OpenSSH's format."""
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+
+
+def public_ssh(private: str) -> str:
+    """The public half of a private key without passphrase, `TYPE BASE64`. Raises ValueError."""
+    public = load_ssh_private_key(private.encode(), None).public_key()
+    return public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def new_age() -> str:
+    """A secret age key, `AGE-SECRET-KEY-1...`."""
+    return str(pyrage.x25519.Identity.generate())
+
+
+def public_age(secret: str) -> str:
+    """What is encrypted to for that key, `age1...`. Raises ValueError."""
+    try:
+        return str(pyrage.x25519.Identity.from_str(secret.strip()).to_public())
+    except pyrage.IdentityError as error:
+        raise ValueError(f"is no secret age key: {error}") from None

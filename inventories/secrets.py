@@ -42,12 +42,14 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 TAG = re.compile(r"[a-z][a-z0-9-]*")
 ARMOR = re.compile(r"-----BEGIN AGE ENCRYPTED FILE-----\n[A-Za-z0-9+/=\n]+\n-----END AGE ENCRYPTED FILE-----")
 PAD_BYTES = 128
+CONTROL = "control"
+"""The tag of what the control host may read besides the admins, and what that host is called among the readers."""
 HEADER = """\
 # Secrets, each encrypted by itself with age: who may read it stands in the clear, the value does not.
 # Change with `mainstay secrets edit`, never by hand; docs/security.md says what to do when an admin comes or goes.
 """
 Readers = Mapping[str, Sequence[str]]
-"""Recipients (age1..., or ssh-ed25519 lines) by the name of whom they belong to: Admins.recipients()."""
+"""Recipients (age1..., or ssh-ed25519 lines) by the name of whom they belong to: LoadedSite.readers."""
 
 
 def _armored(value: str) -> str:
@@ -63,7 +65,7 @@ class Entry(Typed):
     readers: tuple[str, ...] = Field(min_length=1)
     """`NAME LABEL` for each recipient, see keys.label."""
     tags: tuple[Annotated[str, Field(pattern=f"^{TAG.pattern}$")], ...] = ()
-    """What it may be used for besides, such as `drill`."""
+    """What it may be used for besides, such as `drill`; `control` lets the control host read it."""
 
 
 class UnreadableError(InputError):
@@ -183,7 +185,11 @@ def check_name(path: Path, name: str) -> None:
 
 
 def encrypt(path: Path, name: str, value: str, readers: Readers, tags: Sequence[str] = ()) -> Entry:
-    """Encrypts one value to all readers; `path` is only named in errors. Raises InputError, never naming the value."""
+    """Encrypts one value to those whom its tags allow; `path` is only named in errors.
+
+    Raises InputError, never naming the value.
+    """
+    readers = allowed(readers, tags)
     check_name(path, name)
     if not value:
         raise InputError(path, name, "is empty", "give it a value, or leave it out")
@@ -199,6 +205,11 @@ def encrypt(path: Path, name: str, value: str, readers: Readers, tags: Sequence[
     return Entry(value=armor.decode(), readers=labels(readers), tags=tuple(tags))
 
 
+def allowed(readers: Readers, tags: Sequence[str]) -> Readers:
+    """Who of them may read a secret with these tags: every admin, the control host if it is tagged so."""
+    return {owner: lines for owner, lines in readers.items() if owner != CONTROL or CONTROL in tags}
+
+
 def labels(readers: Readers) -> tuple[str, ...]:
     """What `Entry.readers` says of these recipients."""
     return tuple(f"{owner} {keys.label(line)}" for owner, line in _pairs(readers))
@@ -210,15 +221,22 @@ def owners(entry: Entry) -> tuple[str, ...]:
 
 
 def stale(entries: Mapping[str, Entry], readers: Readers) -> tuple[str, ...]:
-    """Names of the secrets that are not encrypted to exactly these readers."""
-    wanted = set(labels(readers))
-    return tuple(name for name, entry in sorted(entries.items()) if set(entry.readers) != wanted)
+    """Names of the secrets that are not encrypted to exactly those of these readers whom their tags allow."""
+    return tuple(
+        name
+        for name, entry in sorted(entries.items())
+        if set(entry.readers) != set(labels(allowed(readers, entry.tags)))
+    )
 
 
 def write(path: Path, entries: Mapping[str, Entry]) -> None:
     """Writes a file whole and atomically, sorted by name. An entry that is the same keeps its bytes."""
-    text = HEADER + "".join(_table(name, entry) for name, entry in sorted(entries.items()))
-    replace(path, text)
+    replace(path, text(entries))
+
+
+def text(entries: Mapping[str, Entry]) -> str:
+    """The content of a file, sorted by name."""
+    return HEADER + "".join(_table(name, entry) for name, entry in sorted(entries.items()))
 
 
 def _table(name: str, entry: Entry) -> str:

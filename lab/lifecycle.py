@@ -16,11 +16,9 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-
 from inventories.files import replace
 from inventories.fleet import NAME
+from lab import storage
 from lab.api.store import Store
 from lab.command import BASE
 from lab.engine import LabConfig
@@ -51,6 +49,7 @@ def up(name: str = "lab") -> LabConfig:
         if not answers(config):
             NspawnEngine(config).prepare()
             _start_daemon(config)
+        storage.start(config)
     return config
 
 
@@ -75,6 +74,7 @@ def down(name: str = "lab") -> None:
             return
         config = config or LabConfig(name, 0, LABS / name)
         _stop_daemon(config)
+        storage.stop(config)
         NspawnEngine(config).sweep()
         _remove(config.root)
 
@@ -184,15 +184,17 @@ def _write_site(config: LabConfig) -> None:
     site.mkdir(mode=0o700, exist_ok=True)
     if (site / "secrets.age").exists():
         return
-    from inventories.secrets import Secrets  # Brings pyinfra along, which the lab's daemon has no use for.
+    from inventories import keys  # These bring libraries along which the lab's daemon has no use for.
+    from inventories.secrets import Secrets
 
-    key = Ed25519PrivateKey.generate()
-    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    private = keys.new_ssh()
+    public = keys.public_ssh(private)
     replace(site / "id_ed25519", private, 0o600)
     replace(site / "id_ed25519.pub", f"{public} lab\n", 0o644)
     replace(site / "admins.toml", f'[admins.lab]\nssh_keys = ["{public} lab"]\n', 0o644)
-    Secrets.create(site / "secrets.age", {"lab": [public]}, {"vultr_api_key": api_key(config)})
+    replace(site / "copy.pem", storage.certificate(config), 0o644)
+    values = {"vultr_api_key": api_key(config)} | storage.keys(config)
+    Secrets.create(site / "secrets.age", {"lab": [public]}, values)
 
 
 def _start_daemon(config: LabConfig) -> None:

@@ -17,8 +17,9 @@ from rich.table import Table
 from backup import custody
 from inventories.errors import InputError
 from inventories.inventory import load_site
-from lab import fetch, lifecycle, load, tools
+from lab import fetch, lifecycle, load, storage, tools
 from lab.converge import REPOSITORY, command, converge
+from lab.engine import EngineError
 
 INVENTORY = REPOSITORY / "inventories/lab.py"
 console = Console(stderr=True, highlight=False)
@@ -87,9 +88,16 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
+def _built() -> str:
+    storage.build()
+    return str(storage.program())
+
+
 def rehearse(rehearsal: Rehearsal) -> None:
     """All steps in order. Raises what the first failing one raises."""
     try:
+        if not storage.program().exists():
+            rehearsal.run("build the lab's S3 server, once: some minutes", _built)
         rehearsal.run("local cloud up", lambda: f"API at {lifecycle.up('lab').api_url}")
         rehearsal.mainstay("backup", "keys")
         rehearsal.deploy("provision")
@@ -101,7 +109,7 @@ def rehearse(rehearsal: Rehearsal) -> None:
         os.environ["MAINSTAY_RESTIC"] = tools.restic()
         for data_set in custody.data_sets(site.fleet):
             rehearsal.mainstay("backup", "run", str(data_set))
-        for word in ("verify", "status"):
+        for word in ("copy", "verify", "status"):
             rehearsal.mainstay("backup", word)
     finally:
         table(rehearsal.steps)
@@ -137,7 +145,7 @@ def main() -> int:
     rehearsal = Rehearsal(options.verbose)
     try:
         rehearse(rehearsal)
-    except (StepFailed, InputError, lifecycle.LabError, load.LoadError, fetch.FetchError) as error:
+    except (StepFailed, InputError, lifecycle.LabError, EngineError, load.LoadError, fetch.FetchError) as error:
         console.print(f"[red]rehearsal failed:[/red] {error}")
         return 1
     finally:

@@ -6,6 +6,7 @@ from typing import Any
 
 import tomlkit
 
+from lab import storage
 from lab.engine import LabConfig
 
 REPOSITORY = Path(__file__).parent.parent
@@ -22,8 +23,15 @@ def derive(config: LabConfig, folder: Path, change: Callable[[Any], None] = lamb
     document["site"]["name"] = config.name
     document["site"]["files"] = str(config.root / "site")
     document["provider"]["api_url"] = config.api_url
+    document["backup"]["copy"]["endpoint"] = storage.endpoint(config)
     change(document)
     inventory = folder / f"{config.name}.py"
     inventory.write_text(LAB_TOML.with_suffix(".py").read_text())
     inventory.with_suffix(".toml").write_text(tomlkit.dumps(document))
     return inventory
+
+
+def only(document: Any, *names: str) -> None:
+    """Takes all other hosts out of a TOML document."""
+    for other in document["hosts"].keys() - {*names}:
+        del document["hosts"][other]

@@ -13,7 +13,7 @@ from inventories.inventory import load_site
 from inventories.ssh import ssh_config
 from lab.converge import Converged, converge
 from lab.engine import LabConfig
-from lab.sites import derive
+from lab.sites import derive, only
 from tests.waiting import until
 
 FIREWALL, SSHD = "firewall-1", "sshd-1"
@@ -94,8 +94,7 @@ def access_site(config: LabConfig) -> Site:
 
     def change(document: Any) -> None:
         web = document["hosts"].pop("web-1").unwrap() | {"dns": [], "volumes": {}, "role": "base"}
-        for other in ("release-1", "vault-1"):
-            del document["hosts"][other]
+        only(document)
         for name in (FIREWALL, SSHD):
             document["hosts"][name] = dict(web)
 

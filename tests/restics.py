@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.go import go, module, run
+from lab.go import go, module, run
 
 CACHE = Path.home() / ".cache/mainstay/restic"
 VERSIONS = ("0.16.5", "0.17.3", "0.18.0", "0.19.1")

@@ -19,7 +19,7 @@ from inventories.lock import Lock
 from inventories.ssh import ssh_config
 from lab.converge import REPOSITORY, Converged, command, converge
 from lab.engine import LabConfig
-from lab.sites import derive
+from lab.sites import derive, only
 
 NUMBERS = count(1)
 
@@ -100,8 +100,7 @@ def small_site(lab: LabConfig, folder: Path) -> Iterator[SmallSite]:
 
     def change(document: Any) -> None:
         document["site"].update({"name": name, "domain": f"{name}.example.org", "files": str(folder / "site")})
-        for other in ("release-1", "vault-1"):
-            del document["hosts"][other]
+        only(document, "web-1")
         del document["firewalls"]["vault"]
         document["hosts"]["web-1"]["dns"] = [f"www.{name}.example.org"]
         document["vpcs"]["internal"]["subnet"] = f"10.30.{name.removeprefix('small-')}.0/24"

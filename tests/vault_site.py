@@ -17,7 +17,7 @@ from backup.restic_process import Repository
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
 from lab.converge import Converged, converge
-from lab.sites import derive
+from lab.sites import derive, only
 from tests.labs import own_lab
 from tests.restics import restic
 from tests.vault_client import Answer, Listener, through_ssh
@@ -88,8 +88,7 @@ class Vault:
 
 def _only(*wanted: str) -> Callable[[Any], None]:
     def change(document: Any) -> None:
-        for name in document["hosts"].keys() - {*wanted}:
-            del document["hosts"][name]
+        only(document, *wanted)
         document["settings"]["vault"] = {"quota_percent": QUOTA_PERCENT}
 
     return change

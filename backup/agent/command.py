@@ -16,6 +16,7 @@ from pathlib import Path
 from backup import ledger
 from backup.agent import consistency, interrupts
 from backup.agent import plan as plans
+from backup.agent.answering import answer
 from backup.agent.attempt import BAD_INPUT, BUSY, CODES, EXPECTED, FAILED, INTERRUPTED, OK, BadInput, Job
 from backup.agent.plan import PlanError
 from backup.agent.restoring import restore
@@ -55,12 +56,12 @@ def _do(asked: argparse.Namespace, agent: str) -> int:
         told = status(asked.plans, asked.state, datetime.now(UTC))
         _print(json.dumps(told, indent=2) if asked.json else "\n".join(lines(told)) or "no plans on this host")
         return OK
+    if asked.command == "answer":
+        return _lines(answer(os.environ.get("SSH_ORIGINAL_COMMAND", ""), asked.state))
     plan = plans.load(asked.plans, asked.plan)
     job = Job.of(plan, State(asked.state / plan.name), agent)
     if asked.command == "ledger":
-        for line in ledger.lines(job.state.ledger, asked.after):
-            sys.stdout.buffer.write(line + b"\n")
-        return OK
+        return _lines(ledger.lines(job.state.ledger, asked.after))
     if asked.command == "check":
         return OK
     if asked.command == "key":
@@ -84,6 +85,12 @@ def _do(asked: argparse.Namespace, agent: str) -> int:
             telling.note(text)
     telling.end(entry)
     return CODES[entry.outcome]
+
+
+def _lines(found: Sequence[bytes]) -> int:
+    for line in found:
+        sys.stdout.buffer.write(line + b"\n")
+    return OK
 
 
 def _print(text: str) -> None:
@@ -115,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--to", type=Path, required=True, metavar="DIR", help="empty, or not there yet")
             one.add_argument("--snapshot", default="", metavar="ID", help="default: the newest")
             one.add_argument("--include", action="append", default=[], metavar="PATH", help="only this; repeatable")
+    commands.add_parser("answer", help="for the control host, by its key: the ledger that it asks for, nothing else")
     one = commands.add_parser("status", help="all plans of this host")
     one.add_argument("--json", action="store_true")
     return parser

@@ -1,14 +1,16 @@
 """What the commands of `mainstay backup` share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from backup.custody import DataSet
 from backup.reach import Unreachable
 from backup.restic_process import ResticError
+from backup.store import Store
 from cli.options import FAILED, UNREACHABLE, stop
 
 ORDER = ("status", "run", "restore", "verify", "copy", "retain", "accept", "keys", "rotate", "restic", "rebuild")
@@ -47,3 +49,15 @@ def failures() -> Iterator[None]:
         raise stop("backup", error, UNREACHABLE) from None
     except ResticError as error:
         raise stop("backup", error, FAILED) from None
+
+
+def each(data_sets: Sequence[DataSet], store: Store, work: Callable[[DataSet], bool]) -> bool:
+    """Does the work on each, and goes on where it fails; whether it was good with all."""
+    good = True
+    for one in data_sets:
+        try:
+            good &= work(one)
+        except ResticError as error:
+            say(f"{one} in {store.words}: {error}")
+            good = False
+    return good

@@ -26,8 +26,8 @@ def accept(
     [one] = control.wanted(site, [data_set])
     with failures(), reach(site) as way:
         control.collect(way, [one], say)
-        with way.vault() as vault:
-            [looked] = control.look(way, vault, [one], say)
+        with way.stores(say) as stores:
+            [looked] = control.look(way, stores, [one], say)
         found = accepting.amiss(looked, datetime.now(UTC))
         accepted = accepting.meant(data_set, ids, found)
         control.accept(site, one, accepted, why)

@@ -1,7 +1,6 @@
 """`status`: how all data sets are."""
 
 import json
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ import typer
 from rich.console import Console
 
 from backup import control, metrics, page
-from backup.reach import Unreachable, reach
+from backup.reach import reach
 from backup.status import as_json, as_table, as_text, exit_code, status
 from cli.backup.app import DataSetNames, app, say
 from cli.options import Inventory, chosen
@@ -30,15 +29,9 @@ def status_(
     """
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])
-    with ExitStack() as stack:
-        way = stack.enter_context(reach(site))
+    with reach(site) as way, way.stores(say) as stores:
         control.collect(way, sets, say)
-        vault = None
-        try:
-            vault = stack.enter_context(way.vault())
-        except Unreachable as error:
-            say(str(error))
-        rows = status(control.look(way, vault, sets, say), now := datetime.now(UTC))
+        rows = status(control.look(way, stores, sets, say), now := datetime.now(UTC))
     if html:
         page.write(html, rows, now, site.name)
     if prometheus:

@@ -1,15 +1,17 @@
 """`retain`: what only an admin may do, with the credential that deletes."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from backup import control
-from backup.custody import ADMIN
+from backup.custody import ADMIN, DataSet
 from backup.reach import reach
 from backup.retention import MAX_SHARE
-from cli.backup.app import DataSetNames, app, failures, say
-from cli.options import FAILED, Inventory, chosen
+from backup.store import Store
+from cli.backup.app import DataSetNames, app, each, say
+from cli.options import FAILED, UNREACHABLE, Inventory, chosen
 
 
 @app.command()
@@ -19,17 +21,22 @@ def retain(
     max_share: Annotated[float, typer.Option(help="Most of a data set's snapshots that may go, 0 to 1.")] = MAX_SHARE,
     inventory: Inventory = None,
 ) -> None:
-    """Remove the snapshots that plans no longer keep, unless anything is amiss."""
+    """Remove the snapshots that plans no longer keep, unless anything is amiss.
+
+    In the vault, and by the same rules in the second copy, with the admins' credentials.
+    """
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])
-    refused = False
-    with failures(), reach(site) as way:
+    with reach(site) as way, way.stores(say, ADMIN) as stores:
         control.collect(way, sets, say)
-        with way.vault(ADMIN) as vault:
-            for one in sets:
-                planned = control.plan_retention(vault, one, max_share)
-                typer.echo(planned.dry())
-                refused |= bool(planned.refused)
-                if not dry and not planned.refused:
-                    control.retain(vault, one, planned)
-    raise typer.Exit(FAILED if refused else 0)
+
+        def thin_out(store: Store, one: DataSet) -> bool:
+            planned = control.plan_retention(store, one, max_share)
+            typer.echo(f"{store.words}: {planned.dry()}")
+            if not dry and not planned.refused:
+                control.retain(store, one, planned)
+            return not planned.refused
+
+        good = [each(sets, store, partial(thin_out, store)) for store in stores.values()]
+        missing = len(stores) < len(way.declared())
+    raise typer.Exit(FAILED if not all(good) else UNREACHABLE if missing else 0)

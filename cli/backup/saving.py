@@ -15,14 +15,15 @@ SSH_FAILED = 255
 
 @app.command()
 def keys(inventory: Inventory = None) -> None:
-    """Make the passwords and the vault's certificate that are missing.
+    """Make the passwords, keys and public files that are missing.
 
-    Changes none that is there, prints no value.
+    Changes no value that is there, and prints none. What the control host may read is encrypted to it as well.
     """
-    made = custody.make(chosen(inventory))
-    for name in made:
-        typer.echo(f"{name}: made")
-    if not made:
+    site = chosen(inventory)
+    names = custody.make(site)
+    for name in names:
+        typer.echo(f"{name}: {'now for the control host too' if name in site.secrets else 'made'}")
+    if not names:
         typer.echo("nothing is missing")
 
 

@@ -9,10 +9,11 @@ from pyinfra.context import host
 from backup import custody
 from backup.zipapp import INSTALLED, zipapp
 from roles.agent import plans
+from roles.agent.ledgers import ABOVE, STATE, folder, ledgers
 from roles.agent.plans import CERTIFICATE, FOLDER, UNITS, Planned
+from roles.base import control
 from roles.common import Unit, packages, services, tree
 
-STATE = "/var/lib/mainstay/backup"
 PACKAGES: dict[str, str | None] = {"python3": "3.11", "restic": "0.17"}
 
 
@@ -21,11 +22,12 @@ def agent() -> None:
     """Schedules the backups of this host's roles; does nothing where the fleet has no vault, or the host no data."""
     site = host.data.site
     if plans.vault(site) and (planned := plans.planned(site, host.data.host_name)):
-        install(planned, custody.certificate(site))
+        reader = "control" if control.watched(site, host.data.host_name) else "root"
+        install(planned, custody.certificate(site), reader)
 
 
-def install(planned: Sequence[Planned], certificate: str) -> None:
-    """The agent with these plans."""
+def install(planned: Sequence[Planned], certificate: str, reader: str = "root") -> None:
+    """The agent with these plans; reader: the group that may read their ledgers."""
     needed = dict(PACKAGES)
     if any(one.recovery.consistency == "btrfs" for one in planned):
         needed["btrfs-progs"] = None
@@ -38,11 +40,20 @@ def install(planned: Sequence[Planned], certificate: str) -> None:
         "files",
         Path(__file__).parent / "tree",
         generated=generated,
-        directories=(STATE,),
-        modes={INSTALLED: "0755", FOLDER: "0700", f"{FOLDER}/*": "0600", STATE: "0700"},
+        directories=(STATE, *(folder(one.name) for one in planned)),
+        modes={
+            INSTALLED: "0755",
+            FOLDER: "0700",
+            f"{FOLDER}/*": "0600",
+            ABOVE: "0711",
+            STATE: "0711",
+            f"{STATE}/*": "0710",
+        },
+        owners={f"{STATE}/*": f"root:{reader}"},
         secret=(f"{FOLDER}/*.json",),
         validate={f"{FOLDER}/{one.name}.json": f"python3 -I {INSTALLED} check {one.name}" for one in planned},
     )
+    ledgers(name="ledgers", plans=[one.name for one in planned], group=reader)
     services("timers", [unit for one in planned for unit in _timers(one)])
 
 

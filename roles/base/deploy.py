@@ -7,7 +7,7 @@ from pyinfra.context import host
 
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, roles_of
-from roles.base import firewall, sysctl
+from roles.base import control, firewall, sysctl
 from roles.base.lockout import ARM, confirmed, settled
 from roles.base.mail import REMOTES, absent_files, mail_files, nullmailer
 from roles.base.settings import SSH_PORT, Settings
@@ -76,6 +76,9 @@ def base() -> None:
     admins = site.admins.for_role(role)
     names = [admin.name for admin in admins]
     allowed = may_log_in(site, name, role, settings)
+    watched = control.watched(site, name)
+    if watched and not settings.ssh_only:
+        allowed.append(control.ACCOUNT)
 
     settled(name="what an earlier run left")
     packages("packages", dict.fromkeys(PACKAGES))
@@ -93,7 +96,11 @@ def base() -> None:
     changes = [
         accounts(
             "admins",
-            [Account(a.name, groups=READERS, full_name=a.full_name, ssh_keys=a.ssh_keys) for a in admins],
+            [
+                *(Account(a.name, groups=READERS, full_name=a.full_name, ssh_keys=a.ssh_keys) for a in admins),
+                *([watched.account] if watched else []),
+            ],
+            absent=() if watched else (control.ACCOUNT,),
             before=ARM,
         ),
         tree(
@@ -102,6 +109,7 @@ def base() -> None:
             settings.model_dump()
             | {
                 "allowed": allowed,
+                "control_keys": control.KEYS if watched else "",
                 "sudoers": [admin.name for admin in admins if admin.sudo],
                 "ssh_port": SSH_PORT,
                 "ssh": firewall.ssh(settings),
@@ -110,8 +118,8 @@ def base() -> None:
                     [str(vpc.subnet) for vpc in site.fleet.vpcs.values()],
                 ),
             },
-            generated={sysctl.FILE: sysctl.text()},
-            absent=("/etc/sudoers.d/90-cloud-init-users",),
+            generated={sysctl.FILE: sysctl.text()} | ({control.KEYS: watched.key} if watched else {}),
+            absent=("/etc/sudoers.d/90-cloud-init-users", *([] if watched else [control.KEYS])),
             modes={"/etc/sudoers": "0440", "/etc/nftables.conf": "0755"},
             validate={
                 "/etc/ssh/*": "sshd -t",
@@ -120,7 +128,7 @@ def base() -> None:
             },
             before=ARM,
         ),
-        strangers(name="strangers", admins=names, before=ARM),
+        strangers(name="strangers", admins=[*names, control.ACCOUNT], before=ARM),
         services("access in service", ACCESS_UNITS, before=ARM),
     ]
     confirmed(name="a new connection", changes=changes)

@@ -19,6 +19,7 @@ def _source(name: str) -> bytes:
 def program(name: str, orders: object) -> StringCommand:
     """The command that runs on_host/NAME.py as root with `orders`, which it gets as base64 of zlib of JSON."""
     source = _source(name)
-    packed = base64.b64encode(zlib.compress(json.dumps(orders).encode(), 6)).decode()
+    text = json.dumps(orders, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    packed = base64.b64encode(zlib.compress(text, 1)).decode()
     start = f"import sys; exec(compile(sys.stdin.buffer.read({len(source)}), {name!r}, 'exec'))"
     return StringCommand("python3", "-I", "-c", QuoteString(start), name, _stdin=source.decode() + packed)

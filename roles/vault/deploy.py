@@ -19,7 +19,7 @@ OWNER, ROOM = "vault", "vault-room"
 """Whose the repositories are; whose group may write where the quota ends."""
 OPTIONS = {
     APPEND: f"OPTIONS=--listen :{PORTS[APPEND]} --append-only --private-repos\n",
-    CONTROL: f"OPTIONS=--listen :{PORTS[CONTROL]} --append-only\n",
+    CONTROL: f"OPTIONS=--listen {LOOPBACK}:{PORTS[CONTROL]} --append-only\n",
     ADMIN: f"OPTIONS=--listen {LOOPBACK}:{PORTS[ADMIN]}\n",
 }
 """What is special about each listener, as its environment file."""

@@ -7,13 +7,10 @@ from inventories.fleet import Name, Typed
 from roles.common import Listen, Opening
 
 LOOPBACK = "127.0.0.1"
-OPENINGS = (
-    Opening(protocol="tcp", port=PORTS[APPEND]),
-    Opening(protocol="tcp", port=PORTS[CONTROL], private=True),
-)
+OPENINGS = (Opening(protocol="tcp", port=PORTS[APPEND]),)
 LISTENS = (
     Listen(protocol="tcp", port=PORTS[APPEND]),
-    Listen(protocol="tcp", port=PORTS[CONTROL]),
+    Listen(protocol="tcp", port=PORTS[CONTROL], address=LOOPBACK),
     Listen(protocol="tcp", port=PORTS[ADMIN], address=LOOPBACK),
 )
 

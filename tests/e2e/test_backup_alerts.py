@@ -11,7 +11,7 @@ import pytest
 
 from backup.metrics import HELP, render
 from backup.status import Row
-from tests.go import run
+from lab.go import run
 from tests.unit.ledgers import at
 from tests.unit.test_status import NOW, good, look, snapshots
 

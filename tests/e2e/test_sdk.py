@@ -8,7 +8,7 @@ import pytest
 from lab import lifecycle
 from lab.command import BASE
 from lab.engine import LabConfig
-from tests.go import debian_package, go, run
+from lab.go import debian_package, go, run
 
 pytestmark = pytest.mark.lab
 

@@ -12,7 +12,7 @@ import requests
 from inventories.inventory import load_site
 from inventories.ssh import ssh_config
 from lab.converge import REPOSITORY, command, converge
-from lab.sites import derive
+from lab.sites import derive, only
 from tests.labs import own_lab
 from tests.waiting import until
 
@@ -39,8 +39,7 @@ echo == listening; sudo ss -tulnH | awk '{print $1, $5}' | sed 's/10\.[0-9.]*\|f
 def _release_hosts(suffixes: Iterable[object]) -> Callable[[Any], None]:
     def change(document: Any) -> None:
         release = document["hosts"].pop("release-1").unwrap()
-        for other in ("web-1", "vault-1"):
-            del document["hosts"][other]
+        only(document)
         for suffix in suffixes:
             document["hosts"][f"release-{suffix}"] = {**release, "dns": []}
 

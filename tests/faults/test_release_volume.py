@@ -15,7 +15,7 @@ from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
 from lab import load
 from lab.converge import Converged, converge
-from lab.sites import derive
+from lab.sites import derive, only
 from tests.labs import own_lab
 from tests.waiting import until
 
@@ -63,8 +63,7 @@ class Release:
 
 def only_release(document: Any) -> None:
     """With production's filesystem, the rehearsal's is ext4; and a second volume, of the same size."""
-    for other in ("web-1", "vault-1"):
-        del document["hosts"][other]
+    only(document, HOST)
     del document["settings"]["web"]
     content = document["hosts"][HOST].pop("volumes").unwrap()["content"] | {"filesystem": "xfs"}
     spare = content | {"mount": "/srv/spare", "filesystem": "btrfs"}

@@ -14,6 +14,7 @@ from backup.custody import ADMIN, DataSet
 from backup.reach import reach
 from backup.restic import Restic
 from backup.restic_process import ResticError, WrongPassword
+from backup.store import COPY, VAULT
 from inventories.editing import Plain
 from inventories.inventory import load_site
 from lab.converge import REPOSITORY, converge
@@ -26,8 +27,11 @@ SET = DataSet(HOST, PLAN)
 TELLING = "pyinfra 1"
 """The secrets file has the new password, and the host still the old one."""
 POINTS = (
-    *("write 1", "ssh 1", "restic key list 1", "restic key add 1", "restic snapshots 1", "write 2", TELLING, "ssh 2"),
-    *("restic key list 2", "ssh 3", "restic key list 3", "restic key remove 1", "restic key list 4", "write 3"),
+    *("write 1", "ssh 1", "restic key list 1", "restic key list 2", "restic key add 1", "restic snapshots 1"),
+    *("restic key list 3", "restic key add 2", "restic snapshots 2", "write 2", TELLING, "ssh 2", "restic key list 4"),
+    *("restic key list 5", "ssh 3", "restic key list 6", "restic snapshots 3", "restic key list 7"),
+    *("restic key remove 1", "restic key list 8", "restic key list 9", "restic snapshots 4", "restic key list 10"),
+    *("restic key remove 2", "restic key list 11", "write 3"),
 )
 
 
@@ -35,6 +39,7 @@ POINTS = (
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     with saved_site("rotation", tmp_path_factory.mktemp("rotation")) as made:
         made.good("run", DATA)
+        made.good("copy", DATA)
         yield made
 
 
@@ -44,10 +49,10 @@ def held(saved: Saved) -> dict[str, str]:
     return {name: secrets[name].get_secret_value() for name in secrets if name.endswith(SET.secret)}
 
 
-def keys(saved: Saved, password: str) -> list[str]:
+def keys(saved: Saved, password: str, store: str = VAULT) -> list[str]:
     """The repository's keys, when the password opens it."""
-    with reach(load_site(saved.inventory)) as way, way.vault(ADMIN) as vault:
-        return list(with_password(vault.restic(SET), password).keys())
+    with reach(load_site(saved.inventory)) as way, way.store(store, ADMIN) as there:
+        return list(with_password(there.restic(SET), password).keys())
 
 
 def with_password(restic: Restic, password: str) -> Restic:
@@ -59,10 +64,12 @@ def must_be_rotated(saved: Saved, old: str) -> None:
     now = held(saved)
     assert list(now) == [SET.secret]
     assert now[SET.secret] != old
-    assert len(keys(saved, now[SET.secret])) == 1
-    with pytest.raises(WrongPassword):
-        keys(saved, old)
+    for store in (VAULT, COPY):
+        assert len(keys(saved, now[SET.secret], store)) == 1
+        with pytest.raises(WrongPassword):
+            keys(saved, old, store)
     saved.good("run", DATA)
+    saved.good("copy", DATA)
     saved.good("verify", DATA)
     saved.good("status")
 

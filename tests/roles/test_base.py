@@ -17,7 +17,7 @@ from testinfra.host import Host
 
 from inventories.fleet import Host as Declared
 from inventories.inventory import LoadedSite, roles_of
-from roles.base import firewall, mail
+from roles.base import control, firewall, mail
 from roles.base.settings import SSH_PORT, Settings
 from roles.base.strangers import NOLOGIN, PEOPLE
 from roles.base.sysctl import SYSCTL
@@ -90,10 +90,12 @@ def test_pyinfras_ssh_agrees_on_a_post_quantum_key_exchange(address: str, unhurr
 
 
 def test_only_admins_of_the_role_log_in_and_only_with_keys(
-    sshd: dict[str, list[str]], loaded_site: LoadedSite, declared: Declared, settings: Settings
+    sshd: dict[str, list[str]], loaded_site: LoadedSite, host_name: str, declared: Declared, settings: Settings
 ) -> None:
     admins = {admin.name for admin in loaded_site.admins.for_role(declared.role)}
-    assert set(sshd["allowusers"]) == (admins & set(settings.ssh_only) if settings.ssh_only else admins)
+    watched = control.watched(loaded_site, host_name)
+    others = {control.ACCOUNT} if watched else set()
+    assert set(sshd["allowusers"]) == (admins & set(settings.ssh_only) if settings.ssh_only else admins | others)
     assert (sshd["authenticationmethods"], sshd["permitrootlogin"]) == (["publickey"], ["no"])
     assert (sshd["passwordauthentication"], sshd["kbdinteractiveauthentication"]) == (["no"], ["no"])
     assert (sshd["allowagentforwarding"], sshd["x11forwarding"], sshd["permittunnel"]) == (["no"], ["no"], ["no"])
@@ -120,6 +122,19 @@ def test_every_admin_has_the_declared_keys_and_rights_and_nobody_else_any(
     assert set(host.check_output(may_sudo).split()) == rooted | {"root"}
     for name in rooted:
         assert "NOPASSWD: ALL" in host.check_output(f"sudo -l -U {name}")
+
+
+def test_the_control_hosts_key_is_roots_file_and_without_a_control_host_there_is_none(
+    host: Host, loaded_site: LoadedSite, host_name: str
+) -> None:
+    watched = control.watched(loaded_site, host_name)
+    keys = host.file(control.KEYS)
+    assert host.user(control.ACCOUNT).exists == keys.exists == bool(watched)
+    if watched:
+        assert keys.content_string == watched.key
+        assert (keys.user, keys.group, keys.mode) == ("root", "root", 0o644)
+        asked = host.check_output(f"sshd -T -C user={control.ACCOUNT}").splitlines()
+        assert {f"authorizedkeysfile {control.KEYS}", "permittty no", "allowtcpforwarding local"} <= set(asked)
 
 
 def _accepted(ruleset: list[dict[str, Any]]) -> set[tuple[str, int]]:

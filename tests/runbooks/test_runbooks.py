@@ -35,6 +35,7 @@ OF = {"host": HOST, "role": PLAN}
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     with saved_site("runbooks", tmp_path_factory.mktemp("runbooks")) as made:
         made.good("run", DATA)
+        made.good("copy", DATA)
         made.good("verify", "--all")
         yield made
 
@@ -104,6 +105,8 @@ def test_password_lost_and_the_host_has_it(saved: Saved) -> None:
 @pytest.mark.full
 def test_password_lost_for_good(saved: Saved) -> None:
     lose(saved)
+    bucket = load_site(saved.inventory).files.parent / "storage/data/mainstay"
+    (bucket / HOST / PLAN).rename(bucket / "lost")
     said = follow(saved, "password-lost", "It is nowhere", **lost(saved))
     assert f"{SECRET}: made" in said
     assert "all is well" in said

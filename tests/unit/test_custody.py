@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pyrage import x25519
 from typer.testing import CliRunner, Result
 
-from backup import custody
+from backup import certificate, custody
 from cli.backup import app
 from inventories import identities
 from inventories.editing import Plain, apply
@@ -64,7 +64,7 @@ class Keys:
         return {name: secrets[name].get_secret_value() for name in secrets}
 
     def set(self, name: str, value: str | None) -> None:
-        secrets, readers = self.site.secrets, self.site.admins.recipients()
+        secrets, readers = self.site.secrets, self.site.readers
         apply(secrets.path, secrets.entries, {name: Plain(value) if value else None}, readers)
 
     @property
@@ -121,7 +121,7 @@ def test_what_is_there_stays_byte_for_byte(keys: Keys) -> None:
 
 def test_a_lost_certificate_is_made_anew_of_the_same_key(keys: Keys) -> None:
     keys.make()
-    key = keys.values()[custody.TLS_KEY]
+    key = keys.values()[certificate.TLS_KEY]
     keys.certificate.unlink()
     assert keys.make().output == "vault.pem: made\n"
     assert custody.check(keys.site) == (keys.certificate.read_text(), key)
@@ -129,12 +129,12 @@ def test_a_lost_certificate_is_made_anew_of_the_same_key(keys: Keys) -> None:
 
 def test_a_certificate_whose_key_is_lost_is_not_replaced_unasked(keys: Keys) -> None:
     keys.make()
-    keys.set(custody.TLS_KEY, None)
+    keys.set(certificate.TLS_KEY, None)
     before = keys.certificate.read_bytes()
     with pytest.raises(InputError, match=r"vault_tls_key: is missing, and .*vault\.pem is of that key"):
         custody.make(keys.site)
     assert keys.certificate.read_bytes() == before
-    assert custody.TLS_KEY not in keys.site.secrets
+    assert certificate.TLS_KEY not in keys.site.secrets
 
 
 @pytest.mark.parametrize("name", [*NAMES, "vault.pem"])
@@ -152,14 +152,14 @@ def test_a_certificate_that_does_not_fit_is_refused(keys: Keys) -> None:
     keys.make()
     text, key = custody.check(keys.site)
     names, now = ("vault.example.org",), datetime.now(UTC)
-    assert not list(custody.problems(text, key, names, now))
-    assert list(custody.problems(text, custody.new_key(), names, now)) == [
+    assert not list(certificate.problems(text, key, names, now))
+    assert list(certificate.problems(text, certificate.new_key(), names, now)) == [
         "it is not of the key in the secret vault_tls_key"
     ]
-    assert list(custody.problems(text, key, ("other.example.org",), now)) == ["it is not for other.example.org"]
-    late = now + timedelta(days=custody.VALID_DAYS - custody.RENEW_DAYS)
-    assert "it is valid only until" in next(custody.problems(text, key, names, late))
-    assert "not PEM" in next(custody.problems("nonsense", key, names, now))
+    assert list(certificate.problems(text, key, ("other.example.org",), now)) == ["it is not for other.example.org"]
+    late = now + timedelta(days=certificate.VALID_DAYS - certificate.RENEW_DAYS)
+    assert "it is valid only until" in next(certificate.problems(text, key, names, late))
+    assert "not PEM" in next(certificate.problems("nonsense", key, names, now))
     keys.declare(keys.inventory.read_text().replace('"vault.example.org"', '"safe.example.org"'))
     with pytest.raises(InputError, match=r"vault\.pem: it is not for safe\.example\.org\n  remove it"):
         custody.check(keys.site)
@@ -199,12 +199,12 @@ def test_only_roles_with_data_are_saved(keys: Keys) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     """The port of a server with the vault's certificate, and that."""
-    key = custody.new_key()
-    certificate, key_file = tmp_path / "vault.pem", tmp_path / "key"
-    certificate.write_text(custody.self_signed(key, ("vault.example.org",)))
+    key = certificate.new_key()
+    pem, key_file = tmp_path / "vault.pem", tmp_path / "key"
+    pem.write_text(certificate.self_signed(key, ("vault.example.org",)))
     key_file.write_text(key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key_file)
+    context.load_cert_chain(pem, key_file)
     with create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -219,7 +219,7 @@ def server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
                     connection.close()
 
         threading.Thread(target=serve, daemon=True).start()
-        yield listening.getsockname()[1], certificate
+        yield listening.getsockname()[1], pem
         listening.shutdown(2)
 
 

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 import tomlkit
 
+from backup.reach import state
 from cloud.user_data import host_key
+from inventories import identities, secrets
 from inventories.errors import InputError
 from inventories.inventory import groups, load_site
+from inventories.keys import new_age, public_age
 from inventories.lock import Lock, LockedHost, known_hosts, load, save
 from lab.converge import PYINFRA, REPOSITORY
 from lab.engine import LabConfig
-from lab.sites import derive
+from lab.sites import derive, only
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2nLBv3NnXkFz1j3r8mS9m8QvT0yJmYw7b3u1r5c9dZ"
 ADMINS = f'[admins.lab]\nssh_keys = ["{KEY} lab@laptop"]\n'
@@ -36,8 +39,7 @@ def lab_config(tmp_path: Path) -> LabConfig:
 def write(lab_config: LabConfig, tmp_path: Path) -> Callable[..., Path]:
     def with_change(change: Callable[[Any], None] = lambda _: None) -> Path:
         def change_two(document: Any) -> None:
-            for host in document["hosts"].keys() - {"release-1", "web-1"}:
-                del document["hosts"][host]
+            only(document, "release-1", "web-1")
             change(document)
 
         return derive(lab_config, tmp_path, change_two)
@@ -329,3 +331,25 @@ def test_a_lock_file_reads_back_as_written(tmp_path: Path) -> None:
     lock = Lock(hosts={"web-1": LOCKED}, vpcs={"internal": "2"})
     save(tmp_path / "lock.json", lock)
     assert load(tmp_path / "lock.json") == lock
+
+
+def test_on_the_control_host_a_site_has_that_hosts_folder_account_and_keys(
+    write: Callable[..., Path], lab_config: LabConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, inventory = tmp_path / "control", write()
+    folder.mkdir()
+    (folder / "admins.toml").write_text(ADMINS)
+    (folder / "age_key").write_text(new_age())
+    public = public_age((folder / "age_key").read_text())
+    for path, value in ((lab_config.root / "site", "the admins'"), (folder, "its own")):
+        readers = {"control": [public]} if path == folder else {"lab": [KEY]}
+        secrets.write(path / "secrets.age", {"token": secrets.encrypt(path, "token", value, readers, ["control"])})
+    monkeypatch.setenv("MAINSTAY_CONTROL", str(folder))
+    monkeypatch.setenv(identities.VARIABLE, str(lab_config.root / "site/id_ed25519"))
+    site = load_site(inventory)
+    assert (site.files, site.ssh_user, site.ssh_key) == (folder, "control", folder / "ssh_key")
+    assert site.secrets["token"].get_secret_value() == "its own"
+    assert state(site) == Path("/srv/control/ledgers")
+    monkeypatch.delenv("MAINSTAY_CONTROL")
+    assert load_site(inventory).ssh_user == "lab"
+    assert state(load_site(inventory)) == lab_config.root / "site/ledgers"

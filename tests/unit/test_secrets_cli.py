@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from cli.secrets import app
 from inventories import editing, identities
 from inventories.errors import InputError
-from inventories.secrets import Secrets
+from inventories.secrets import Secrets, encrypt, write
 from tests.waiting import until
 
 TOKEN = "correct-horse-battery"
@@ -281,3 +281,36 @@ def test_a_killed_edit_leaves_no_clear_text(
     assert ends.read() == ""
     ends.close()
     assert not file.parent.exists()
+
+
+def test_the_tag_control_lets_the_control_host_read_and_without_it_it_does_not(
+    site: Path, people: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site.parent / "control.age.pub").write_text(f"{_recipient(people['bob'])}\n")
+
+    def reads() -> list[str]:
+        assert "not encrypted to exactly" not in _run("list").output
+        as_control = Secrets(site, [people["bob"]])
+        return [name for name in as_control if as_control.readable(name) and as_control[name].get_secret_value()]
+
+    assert reads() == []
+    tag = """sed -i 's/^token = \\(.*\\)/token = { value = \\1, tags = ["control"] }/' "$1" """
+    _editor(monkeypatch, tmp_path, f"""grep -q 'encrypted to: alice.$' "$1" && grep -q control "$1" && {tag}""")
+    assert _run("edit").output == "token: changed\n"
+    assert reads() == ["token"]
+    assert "1 of them by the control host too: token" in _run("rekey").output
+    assert reads() == ["token"]
+    _editor(monkeypatch, tmp_path, """sed -i 's/, tags = .*/ }/' "$1" """)
+    assert _run("edit").output == "token: changed\n"
+    assert reads() == []
+
+
+def test_a_control_host_that_is_no_more_has_known_what_it_could_read(site: Path, people: dict[str, Path]) -> None:
+    public = site.parent / "control.age.pub"
+    public.write_text(f"{_recipient(people['bob'])}\n")
+    readers = {"alice": [_recipient(people["alice"])], "control": [_recipient(people["bob"])]}
+    write(site, {"token": encrypt(site, "token", TOKEN, readers, ["control"])})
+    public.unlink()
+    assert "not encrypted to exactly the present admins: token" in _run("list").output
+    assert "control has been able to read these: replace them where they are issued: token" in _run("rekey").output
+    assert not Secrets(site, [people["bob"]]).readable("token")

@@ -1,4 +1,4 @@
-"""A Go that is new enough to build what the tests need of Go: the machine's, or one that the machine's fetches."""
+"""A Go that is new enough to build what lab and tests need of Go: the machine's, or one that the machine's fetches."""
 
 import json
 import os
@@ -7,13 +7,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
-NEEDED = (1, 23)
-TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.24.9.linux-{}"
+from lab.engine import EngineError
+
+NEEDED = (1, 25)
+TOOLCHAIN = "golang.org/toolchain@v0.0.1-go1.25.8.linux-{}"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """Standard output of a command that has to succeed."""
+    """Standard output of a command that has to succeed. Raises EngineError."""
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
@@ -23,7 +25,8 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
         timeout=600,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    if done.returncode:
+        raise EngineError(f"{' '.join(str(word) for word in command)}: {(done.stdout + done.stderr).strip()}")
     return done.stdout
 
 
