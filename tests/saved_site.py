@@ -1,9 +1,9 @@
-"""A release server with an archive, and the vault that it is saved to, in a lab of their own."""
+"""A release server with an archive, a vault and a second copy in a lab of its own, as an admin's commands see them."""
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from inventories.inventory import load_site
 from inventories.ssh import ssh_config
 from lab import load
 from lab.converge import REPOSITORY, converge
+from lab.engine import LabConfig
 from lab.sites import derive
 from tests.labs import own_lab
 from tests.restics import restic
@@ -19,14 +20,16 @@ from tests.restics import restic
 HOST, PLAN = "release-1", "release"
 DATA = f"{HOST}:{PLAN}"
 REPOSITORY_OF_IT = f"/srv/vault/repositories/{HOST}/{PLAN}"
+HASHES = "find public -type f -exec sha256sum {} + | sort"
 
 
 @dataclass(frozen=True)
 class Saved:
-    """The site, and `mainstay backup` as its admin gives it. Nothing is saved yet."""
+    """A site with one data set. Nothing is saved yet."""
 
     inventory: Path
     folder: Path
+    lab: LabConfig
 
     @property
     def environment(self) -> dict[str, str]:
@@ -36,24 +39,38 @@ class Saved:
     def words(self, *words: str) -> list[str]:
         return [str(REPOSITORY / "bin/mainstay"), "backup", *words, "--inventory", str(self.inventory)]
 
-    def mainstay(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
+    def begin(self, *words: str) -> "subprocess.Popen[str]":
+        """`mainstay backup WORDS`, in a process group of its own."""
+        return subprocess.Popen(
             self.words(*words),
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
+            process_group=0,
         )
 
-    def good(self, *words: str) -> str:
-        """What a command says that must succeed."""
+    def mainstay(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        with self.begin(*words) as running:
+            out, err = running.communicate()
+        return subprocess.CompletedProcess(running.args, running.returncode, out, err)
+
+    def must(self, *words: str) -> str:
+        """Standard output of a command that has to succeed."""
         done = self.mainstay(*words)
-        assert done.returncode == 0, f"{words}: exit code {done.returncode}: {done.stdout}{done.stderr}"
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def status(self) -> tuple[int, list[dict[str, Any]]]:
+        """Exit code, and the findings of the one data set."""
+        done = self.mainstay("status", "--json")
+        (found,) = json.loads(done.stdout)["data_sets"]
+        return done.returncode, found["findings"]
 
     @property
     def ssh_config(self) -> Path:
+        """For `ssh -F`."""
         config = self.folder / "ssh_config"
         config.write_text(ssh_config(load_site(self.inventory)))
         return config
@@ -64,18 +81,35 @@ class Saved:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    def save_more(self, name: str, megabytes: int) -> None:
+        """A file of random bytes more on the release server, and a backup."""
+        self.root("release-1", f"head -c {megabytes}M /dev/urandom >/srv/release/public/{name}")
+        self.must("run", DATA)
 
-@contextmanager
+    def hashes(self) -> str:
+        """Of all files on the release server."""
+        return self.root("release-1", f"cd /srv/release; {HASHES}")
+
+    def restored(self, name: str, *words: str) -> tuple[str, str]:
+        """The hashes of all files that come back, and what was said on the way."""
+        back = self.folder / name
+        done = self.mainstay("restore", DATA, "--to", str(back), *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        here = subprocess.run(["sh", "-c", HASHES], cwd=back, capture_output=True, text=True, check=True)
+        return here.stdout.strip(), done.stderr
+
+
 def saved_site(part: str, folder: Path) -> Iterator[Saved]:
-    """The site in service, with its archive."""
+    """A fixture's body."""
 
-    def without_web(document: Any) -> None:
-        del document["hosts"]["web-1"]
+    def change(document: Any) -> None:
+        for name in document["hosts"].keys() - {"release-1", "vault-1"}:
+            del document["hosts"][name]
         del document["settings"]["web"]
 
     with own_lab(part) as config:
-        made = Saved(derive(config, folder, without_web), folder)
-        made.good("keys")
+        made = Saved(derive(config, folder, change), folder, config)
+        made.must("keys")
         for deploy in ("provision", "site"):
             done = converge(made.inventory, deploy)
             assert done.ok, done.output

@@ -8,6 +8,8 @@ from backup.agent import refs
 from backup.agent.attempt import BadInput, Found, Job, Refused
 from backup.agent.saving import Tell
 from backup.ledger import Entry
+from backup.restic import Restic
+from backup.restic_process import Message
 
 SNAPSHOT = re.compile(r"[0-9a-f]{8,64}")
 
@@ -42,17 +44,29 @@ def _restore(
     job: Job, found: Found, target: Path, snapshot: str, wanted: list[str], tell: Tell | None, notes: list[str]
 ) -> None:
     found["snapshot"] = chosen = _chosen(job, snapshot)
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with_refs = job.plan.consistency == "refs"
-    include = [*wanted, f"/{refs.MANIFEST}"] if wanted and with_refs else wanted
-    summary = job.restic.restore(chosen, target, include=include, progress=tell)
+    summary, told = put(job.restic, chosen, target, wanted, job.plan.consistency == "refs", tell)
     found |= {"files": summary.get("files_restored", 0), "bytes": summary.get("bytes_restored", 0)}
+    notes += told
+
+
+def put(
+    restic: Restic, snapshot: str, target: Path, wanted: Sequence[str], with_refs: bool, tell: Tell | None
+) -> tuple[Message, list[str]]:
+    """Restores into an empty folder, refs of git repositories too; returns restic's summary, and what is to be told.
+
+    Raises ResticError, RefsError, and Refused when there is nothing of what was wanted.
+    """
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    include = [*wanted, f"/{refs.MANIFEST}"] if wanted and with_refs else wanted
+    summary = restic.restore(snapshot, target, include=include, progress=tell)
+    notes = []
     if with_refs:
         count, unknown = refs.install(target)
         notes.append(f"{count} repositories have the refs of when the backup began")
         notes += [f"{path}: was made while the backup ran: look at it with git fsck" for path in unknown]
     if wanted and not any(target.iterdir()):
-        raise Refused(f"snapshot {chosen[:8]} holds nothing at {', '.join(wanted)}")
+        raise Refused(f"snapshot {snapshot[:8]} holds nothing at {', '.join(wanted)}")
+    return summary, notes
 
 
 def _chosen(job: Job, snapshot: str) -> str:

@@ -54,7 +54,7 @@ def _newest(job: Job) -> tuple[Snapshot, datetime]:
     listed = job.restic.snapshots()
     if entry:
         for snapshot in listed:
-            if snapshot.id == entry.snapshot:
+            if entry.snapshot in (snapshot.id, snapshot.original):
                 return snapshot, entry.start
         raise Refused(f"snapshot {entry.snapshot[:8]} of {entry.start:%Y-%m-%d %H:%M} UTC is gone from the repository")
     if not listed:

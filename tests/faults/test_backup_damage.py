@@ -1,73 +1,20 @@
 """What befalls backups is told by `mainstay backup` with its own exit code, naming what is hit and what to do."""
 
-import json
-import os
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from backup.data_set import Kind
 from inventories.inventory import load_site
-from inventories.ssh import ssh_config
-from lab import load
-from lab.converge import REPOSITORY, converge
-from lab.sites import derive, only
-from tests.labs import own_lab
-from tests.restics import restic
+from tests.saved_site import DATA, REPOSITORY_OF_IT, Saved, saved_site
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
-
-DATA = "release-1:release"
-REPOSITORY_OF_IT = "/srv/vault/repositories/release-1/release"
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A release server with an archive, a vault, and one backup."""
-
-    inventory: Path
-    folder: Path
-
-    def mainstay(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        command = [str(REPOSITORY / "bin/mainstay"), "backup", *words, "--inventory", str(self.inventory)]
-        environment = os.environ | {"MAINSTAY_RESTIC": restic(), "XDG_CACHE_HOME": str(self.folder / "cache")}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-    def status(self) -> tuple[int, list[dict[str, Any]]]:
-        """Exit code, and the findings of the one data set."""
-        done = self.mainstay("status", "--json")
-        (found,) = json.loads(done.stdout)["data_sets"]
-        return done.returncode, found["findings"]
-
-    def root(self, host: str, command: str) -> str:
-        config = self.folder / "ssh_config"
-        config.write_text(ssh_config(load_site(self.inventory)))
-        words = ["ssh", "-F", str(config), host, f"sudo sh -ec '{command}'"]
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    folder = tmp_path_factory.mktemp("damage")
-
-    def without_web(document: Any) -> None:
-        only(document, "release-1", "vault-1")
-        del document["settings"]["web"]
-
-    with own_lab("damage") as config:
-        made = Saved(derive(config, folder, without_web), folder)
-        assert made.mainstay("keys").returncode == 0
-        for deploy in ("provision", "site"):
-            done = converge(made.inventory, deploy)
-            assert done.ok, done.output
-        load.content(load_site(made.inventory))
-        yield made
+    yield from saved_site("damage", tmp_path_factory.mktemp("damage"))
 
 
 def test_a_data_set_that_was_never_saved_is_told(saved: Saved) -> None:
@@ -81,12 +28,9 @@ def test_a_saved_one_is_well_and_comes_back_with_nothing_but_clone_key_and_vault
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert saved.mainstay("verify").returncode == 0
     assert saved.status() == (0, [])
-    back = saved.folder / "back"
-    restored = saved.mainstay("restore", DATA, "--to", str(back))
-    assert restored.returncode == 0, restored.stderr
-    hashes = "find public -type f -exec sha256sum {} + | sort"
-    here = subprocess.run(["sh", "-c", hashes], cwd=back, capture_output=True, text=True, check=True)
-    assert here.stdout.strip() == saved.root("release-1", f"cd /srv/release; {hashes}")
+    back, told = saved.restored("back")
+    assert back == saved.hashes()
+    assert "from the vault" in told
 
 
 def test_one_file_comes_back(saved: Saved) -> None:

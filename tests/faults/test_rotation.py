@@ -37,9 +37,9 @@ POINTS = (
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    with saved_site("rotation", tmp_path_factory.mktemp("rotation")) as made:
-        made.good("run", DATA)
-        made.good("copy", DATA)
+    for made in saved_site("rotation", tmp_path_factory.mktemp("rotation")):
+        made.must("run", DATA)
+        made.must("copy", DATA)
         yield made
 
 
@@ -68,10 +68,10 @@ def must_be_rotated(saved: Saved, old: str) -> None:
         assert len(keys(saved, now[SET.secret], store)) == 1
         with pytest.raises(WrongPassword):
             keys(saved, old, store)
-    saved.good("run", DATA)
-    saved.good("copy", DATA)
-    saved.good("verify", DATA)
-    saved.good("status")
+    saved.must("run", DATA)
+    saved.must("copy", DATA)
+    saved.must("verify", DATA)
+    saved.must("status")
 
 
 def test_a_password_is_rotated_and_keys_that_nobody_knows_of_go(saved: Saved) -> None:
@@ -96,8 +96,8 @@ def test_a_rotation_that_was_killed_goes_on_and_in_between_host_and_secrets_file
     assert rotate_until(saved, point).returncode == -9
     between = held(saved)[SET.secret]
     assert keys(saved, between)
-    saved.good("run", DATA)
-    saved.good("rotate", DATA)
+    saved.must("run", DATA)
+    saved.must("rotate", DATA)
     must_be_rotated(saved, old)
 
 
@@ -134,7 +134,7 @@ def test_the_old_key_stays_while_a_run_that_began_with_it_is_at_it(saved: Saved)
     assert "another run is at it. The old key stays" in done.stderr
     assert keys(saved, old)
     assert keys(saved, held(saved)[SET.secret])
-    saved.good("rotate", DATA)
+    saved.must("rotate", DATA)
     must_be_rotated(saved, old)
 
 
@@ -148,8 +148,8 @@ def test_a_deploy_that_fails_leaves_the_old_password_in_force(saved: Saved) -> N
         saved.root(HOST, f"chattr -i {plan}")
     assert done.returncode == 1
     assert "deploys/release.py --limit release-1 -y exited 1" in done.stderr
-    saved.good("run", DATA)
-    saved.good("rotate", DATA)
+    saved.must("run", DATA)
+    saved.must("rotate", DATA)
     must_be_rotated(saved, old)
 
 
@@ -164,7 +164,7 @@ def test_a_login_at_the_vault_is_replaced_by_removing_it_keys_and_deploys(
     site = load_site(saved.inventory)
     old = site.secrets[secret].get_secret_value()
     custody.write(site, site.secrets, {secret: None})
-    assert f"{secret}: made" in saved.good("keys")
+    assert f"{secret}: made" in saved.must("keys")
     for deploy in deploys:
         assert converge(saved.inventory, deploy).ok
     new = load_site(saved.inventory).secrets[secret].get_secret_value()
@@ -173,9 +173,9 @@ def test_a_login_at_the_vault_is_replaced_by_removing_it_keys_and_deploys(
         must_be_refused(saved, secret)
     finally:
         custody.write(site := load_site(saved.inventory), site.secrets, {secret: Plain(new)})
-    saved.good("run", DATA)
-    saved.good("verify", DATA)
-    saved.good("retain", DATA)
+    saved.must("run", DATA)
+    saved.must("verify", DATA)
+    saved.must("retain", DATA)
 
 
 def must_be_refused(saved: Saved, secret: str) -> None:

@@ -33,19 +33,19 @@ OF = {"host": HOST, "role": PLAN}
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    with saved_site("runbooks", tmp_path_factory.mktemp("runbooks")) as made:
-        made.good("run", DATA)
-        made.good("copy", DATA)
-        made.good("verify", "--all")
+    for made in saved_site("runbooks", tmp_path_factory.mktemp("runbooks")):
+        made.must("run", DATA)
+        made.must("copy", DATA)
+        made.must("verify", "--all")
         yield made
 
 
 @pytest.fixture
 def saved(site: Saved) -> Iterator[Saved]:
     """All is well before, and after."""
-    site.good("status")
+    site.must("status")
     yield site
-    site.good("status")
+    site.must("status")
 
 
 def ledgers(saved: Saved) -> Path:
@@ -98,14 +98,14 @@ def test_password_lost_and_the_host_has_it(saved: Saved) -> None:
     said = follow(saved, "password-lost", "The host still has it", editor=editor, **lost(saved))
     assert f'"password": "{old}"' in said
     assert password(saved) != old
-    saved.good("run", DATA)
-    saved.good("verify", DATA)
+    saved.must("run", DATA)
+    saved.must("verify", DATA)
 
 
 @pytest.mark.full
 def test_password_lost_for_good(saved: Saved) -> None:
     lose(saved)
-    bucket = load_site(saved.inventory).files.parent / "storage/data/mainstay"
+    bucket = saved.lab.root / "storage/data/mainstay"
     (bucket / HOST / PLAN).rename(bucket / "lost")
     said = follow(saved, "password-lost", "It is nowhere", **lost(saved))
     assert f"{SECRET}: made" in said
@@ -155,7 +155,7 @@ def test_disk_full(saved: Saved) -> None:
     follow(saved, "disk-full", "Make the volume larger", vault=VAULT, **OF)
     assert disk(saved) > 1.8 * size
     saved.root(VAULT, f"rm {REPOSITORY_OF_IT}/junk")
-    saved.good("verify", DATA)
+    saved.must("verify", DATA)
 
 
 def disk(saved: Saved) -> int:
@@ -192,7 +192,7 @@ def test_verification_failed_and_the_host_has_the_data(saved: Saved, damage: str
 @pytest.mark.full
 def test_verification_failed_and_nobody_has_the_data(saved: Saved, tmp_path: Path) -> None:
     saved.root(HOST, f"sudo -u release dd if=/dev/urandom of={ROOT}/public/gone bs=1M count=9 status=none")
-    saved.good("run", DATA)
+    saved.must("run", DATA)
     saved.root(HOST, f"rm {ROOT}/public/gone")
     saved.root(VAULT, f"rm {pack(saved)}")
     titles = ("What is hit", "Mend it from what the host still has", "What nobody has any more")
@@ -208,10 +208,10 @@ def mending(work: Path) -> dict[str, Any]:
 
 @pytest.mark.full
 def test_host_compromised(saved: Saved) -> None:
-    good = saved.good("restic", DATA, "snapshots", "--json")
+    good = saved.must("restic", DATA, "snapshots", "--json")
     before = saved.root(HOST, ALL)
     saved.root(HOST, f"echo evil > {ROOT}/public/evil")
-    saved.good("run", DATA)
+    saved.must("run", DATA)
     names = intrusion(saved, good)
     host_login = custody.host_secret(HOST)
     editor = editing(saved.folder, f"sed -i '/^{host_login} =/d' \"$1\"")
@@ -224,7 +224,7 @@ def test_host_compromised(saved: Saved) -> None:
 
 def intrusion(saved: Saved, before: str) -> dict[str, Any]:
     good = [one["id"] for one in json.loads(before)]
-    now = [one["id"] for one in json.loads(saved.good("restic", DATA, "snapshots", "--json"))]
+    now = [one["id"] for one in json.loads(saved.must("restic", DATA, "snapshots", "--json"))]
     bad = next(one for one in now if one not in good)
     return {
         **OF,
@@ -239,9 +239,9 @@ def intrusion(saved: Saved, before: str) -> dict[str, Any]:
 
 @pytest.mark.full
 def test_vault_lost(saved: Saved, tmp_path: Path) -> None:
-    saved.good("copy", DATA)
-    saved.good("run", DATA)
-    not_copied = json.loads(saved.good("restic", DATA, "snapshots", "--json"))[-1]["id"]
+    saved.must("copy", DATA)
+    saved.must("run", DATA)
+    not_copied = json.loads(saved.must("restic", DATA, "snapshots", "--json"))[-1]["id"]
     names = {**OF, "vault": VAULT, "to": tmp_path / "restored", "gone": not_copied}
     lose_the_vault(saved)
     said = follow(saved, "vault-lost", "Meanwhile", **names)

@@ -1,0 +1,206 @@
+"""The second copy: copies end, whatever stops them; nobody who may add can take away; what goes wrong there is told."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backup import custody
+from backup.custody import ADMIN
+from backup.data_set import Kind
+from backup.reach import reach, state
+from backup.restic_process import ResticError
+from backup.store import COPY
+from inventories.inventory import load_site
+from lab import storage
+from lab.s3 import S3
+from tests.restics import restic
+from tests.saved_site import DATA, REPOSITORY_OF_IT, Saved, saved_site
+from tests.waiting import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+DATA_SET = custody.DataSet(*DATA.split(":"))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    made = saved_site("copy", tmp_path_factory.mktemp("copy"))
+    for site in made:
+        site.must("run", DATA)
+        yield site
+
+
+def objects(saved: Saved, kind: str = "data") -> list[Path]:
+    """What the storage holds of the one repository's kind of file, on its disk."""
+    folder = saved.lab.root / "storage/data" / storage.BUCKET / DATA.replace(":", "/") / kind
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def packs(saved: Saved) -> set[str]:
+    return {path.name for path in objects(saved)}
+
+
+@contextlib.contextmanager
+def copying(saved: Saved) -> Iterator["subprocess.Popen[str]"]:
+    """A copy of a backup's 60 MB that is under way: some of it is there, and not all."""
+    before = packs(saved)
+    saved.save_more(f"more-{len(before)}", 60)
+    with saved.begin("copy") as running:
+        until("a first pack", lambda: packs(saved) - before or running.poll() is not None)
+        assert running.poll() is None, running.communicate()
+        yield running
+
+
+def s3(saved: Saved, user: str) -> S3:
+    keys, ca = storage.keys(saved.lab), load_site(saved.inventory).files / "copy.pem"
+    return S3(storage.endpoint(saved.lab), keys[f"{user}_access_key"], keys[f"{user}_secret_key"], ca)
+
+
+def test_a_copy_is_whole_and_another_one_copies_nothing(saved: Saved) -> None:
+    assert saved.must("copy").strip() == f"{DATA}: 1 of 1 snapshots copied"
+    before = packs(saved)
+    assert before
+    assert saved.must("copy").strip() == f"{DATA}: nothing to copy"
+    assert packs(saved) == before
+    said = saved.must("verify")
+    assert f"{DATA} in the vault: part" in said
+    assert f"{DATA} in the second copy: part" in said
+    assert saved.status() == (0, [])
+
+
+def test_a_killed_copy_is_completed_by_the_next(saved: Saved) -> None:
+    with copying(saved) as running:
+        os.killpg(running.pid, signal.SIGKILL)
+        for child in subprocess.run(
+            ["pgrep", "-f", restic()], capture_output=True, text=True, check=False
+        ).stdout.split():
+            with contextlib.suppress(OSError):
+                if str(saved.folder).encode() in Path(f"/proc/{child}/environ").read_bytes():
+                    os.kill(int(child), signal.SIGKILL)
+    assert saved.must("copy").strip() == f"{DATA}: 1 of 1 snapshots copied"
+    saved.must("verify", "--all")
+    assert saved.status() == (0, [])
+
+
+@pytest.mark.full
+def test_a_server_that_hangs_is_waited_for(saved: Saved) -> None:
+    with copying(saved) as running:
+        storage.pause(saved.lab, paused=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(3)
+        storage.pause(saved.lab, paused=False)
+        out, err = running.communicate()
+    assert (running.returncode, out.strip()) == (0, f"{DATA}: 1 of 1 snapshots copied"), err
+
+
+def test_a_server_that_goes_away_and_comes_back_is_told_or_waited_for(saved: Saved) -> None:
+    with copying(saved) as running:
+        storage.stop(saved.lab)
+        down = saved.mainstay("copy")
+        code, findings = saved.status()
+        storage.start(saved.lab)
+        out, err = running.communicate()
+    assert down.returncode == 3
+    assert "the second copy at https://" in down.stderr
+    assert code == Kind.COPY_BEHIND.exit_code, findings
+    assert (running.returncode, out.strip()) == (0, f"{DATA}: 1 of 1 snapshots copied"), err
+    saved.must("verify", "--all")
+    assert saved.status() == (0, [])
+
+
+def test_the_control_sides_key_takes_nothing_away(saved: Saved) -> None:
+    """Nor does the admins' take away a version: what was overwritten or removed is still there."""
+    control, admin = s3(saved, "copy"), s3(saved, "copy_admin")
+    pack = objects(saved)[0]
+    key = f"/{storage.BUCKET}/{pack.relative_to(saved.lab.root / 'storage/data' / storage.BUCKET)}"
+    content = pack.read_bytes()
+    for target in (key, f"/{storage.BUCKET}/release-1/release/config", f"/{storage.BUCKET}"):
+        assert control.ask("DELETE", target).status_code == 403
+    assert control.ask("DELETE", f"/{storage.BUCKET}", {"policy": ""}).status_code == 403
+    assert control.ask("PUT", f"/{storage.BUCKET}", {"policy": ""}, b"{}").status_code == 403
+    suspend = b'<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>Suspended</Status>'
+    suspended = control.ask("PUT", f"/{storage.BUCKET}", {"versioning": ""}, suspend + b"</VersioningConfiguration>")
+    assert suspended.status_code == 403
+
+    assert control.ask("PUT", key, body=b"rubbish").status_code == 200
+    prefix = key.removeprefix(f"/{storage.BUCKET}/")
+    listed = admin.ask("GET", f"/{storage.BUCKET}", {"versions": "", "prefix": prefix}).text
+    versions = re.findall("<VersionId>(.*?)</VersionId>", listed)
+    for version in versions:
+        for one in (control, admin):
+            assert one.ask("DELETE", key, {"versionId": version}).status_code == 403
+    was = [admin.ask("GET", key, {"versionId": version}).content for version in versions]
+    assert was == [b"rubbish", content]
+    assert admin.ask("PUT", key, body=content).status_code == 200
+
+
+def test_only_an_admin_thins_it_out(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAINSTAY_RESTIC", restic())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(saved.folder / "cache"))
+    with reach(load_site(saved.inventory)) as way, way.store(COPY) as control, way.store(COPY, ADMIN) as admin:
+        [first, *_] = there = control.restic(DATA_SET).snapshots()
+        with pytest.raises(ResticError):
+            control.restic(DATA_SET).forget([first.id])
+        assert control.restic(DATA_SET).snapshots() == there
+        assert admin.url == control.url
+    saved.must("verify")
+    assert "the second copy: release-1:release: keeps" in saved.must("retain")
+    own = state(load_site(saved.inventory)) / "release-1/release.control.jsonl"
+    done = [json.loads(line) for line in own.read_text().splitlines() if '"retain"' in line]
+    assert [(one["store"], one["outcome"]) for one in done] == [
+        (store, outcome) for store in ("vault", "copy") for outcome in ("started", "ok")
+    ]
+
+
+@pytest.fixture
+def a_pack(saved: Saved) -> Iterator[Path]:
+    """The largest pack of the second copy, put back afterwards."""
+    pack = max(objects(saved), key=lambda path: path.stat().st_size)
+    content = pack.read_bytes()
+    yield pack
+    with pack.open("r+b") as file:
+        file.write(content)
+    saved.must("verify", "--all")
+    assert saved.status() == (0, [])
+
+
+def test_damage_there_is_found_and_named_as_the_second_copys(saved: Saved, a_pack: Path) -> None:
+    with a_pack.open("r+b") as file:
+        file.seek(1000)
+        file.write(b"damage")
+    verified = saved.mainstay("verify", "--all")
+    assert verified.returncode == 1, verified.stdout + verified.stderr
+    assert f"{DATA} in the vault: part 1 of 1: sound" in verified.stdout
+    assert f"{DATA} in the second copy: part 1 of 1: DAMAGED" in verified.stdout
+    assert a_pack.name in verified.stdout
+    assert "hits /public" in verified.stdout
+    code, findings = saved.status()
+    assert code == Kind.DAMAGED.exit_code
+    assert [one["what"].startswith("the second copy: ") for one in findings] == [True]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        'find . -path "./data/*" -type f -delete',
+        "mv snapshots gone; mkdir snapshots; chown vault: snapshots",
+        "rm -r config data index keys snapshots",
+    ],
+    ids=["packs", "snapshots", "repository"],
+)
+def test_what_the_vault_cannot_give_comes_from_the_second_copy(saved: Saved, loss: str) -> None:
+    name = f"from-copy-{len(loss)}"
+    saved.root("vault-1", f"cp -a {REPOSITORY_OF_IT} /srv/vault/kept; cd {REPOSITORY_OF_IT}; {loss}")
+    try:
+        back, told = saved.restored(name)
+    finally:
+        saved.root("vault-1", f"rm -r {REPOSITORY_OF_IT}; mv /srv/vault/kept {REPOSITORY_OF_IT}")
+    assert back == saved.hashes()
+    assert "from the second copy" in told
+    assert "the vault" in told

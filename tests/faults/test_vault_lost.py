@@ -1,0 +1,88 @@
+"""The vault is lost with its volume: data comes back from the second copy, and a new vault by one command."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from backup.data_set import Kind
+from cloud import provision
+from inventories.inventory import load_site
+from lab.converge import converge
+from tests.saved_site import DATA, REPOSITORY_OF_IT, Saved, saved_site
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    for site in saved_site("lost", tmp_path_factory.mktemp("lost")):
+        site.must("run", DATA)
+        site.save_more("second", 1)
+        site.must("copy")
+        site.must("verify")
+        assert site.status() == (0, [])
+        yield site
+
+
+def burn(saved: Saved) -> None:
+    """The vault's host and volume are gone at the provider."""
+    site = load_site(saved.inventory)
+    api, locked = provision.client(site), site.lock.hosts["vault-1"]
+    api.remove(f"/instances/{locked.instance_id}")
+    for volume in locked.volumes.values():
+        api.remove(f"/blocks/{volume.id}")
+
+
+def listed(saved: Saved) -> list[str]:
+    return saved.root("vault-1", f"ls {REPOSITORY_OF_IT}/snapshots").split()
+
+
+def test_a_vault_that_is_lost_for_good_is_survived(saved: Saved) -> None:
+    burn(saved)
+    code, findings = saved.status()
+    assert code == Kind.UNLISTED.exit_code, findings
+    assert "docs/runbooks/vault-lost.md" in findings[0]["to_do"]
+    back, told = saved.restored("from-the-copy")
+    assert back == saved.hashes()
+    assert "the vault: vault-1: " in told
+    assert "from the second copy" in told
+
+    for deploy in ("provision", "vault"):
+        done = converge(saved.inventory, deploy)
+        assert done.ok, done.output
+    assert saved.mainstay("run", DATA).returncode == 1, "a host makes no new repository in the place of the lost one"
+    assert saved.must("rebuild").strip() == f"{DATA}: 2 of 2 snapshots copied"
+    saved.must("verify", "--all")
+    # The run that was refused is the only thing amiss.
+    assert [one["kind"] for one in saved.status()[1]] == [Kind.FAILED.word]
+
+    saved.must("run", DATA)
+    assert saved.status() == (0, [])
+    assert saved.root("release-1", "systemctl start mainstay-backup-verify@release") == ""
+    assert saved.restored("from-the-new-vault")[0] == saved.hashes()
+    assert saved.must("copy").strip() == f"{DATA}: 1 of 1 snapshots copied"
+    assert saved.must("copy").strip() == f"{DATA}: nothing to copy"
+    assert saved.must("rebuild").strip() == f"{DATA}: nothing to copy"
+    assert len(listed(saved)) == 3
+    assert saved.status() == (0, [])
+
+
+def test_a_vault_that_is_no_new_one_is_left_alone(saved: Saved) -> None:
+    saved.save_more("third", 1)
+    before = listed(saved)
+    refused = saved.mainstay("rebuild")
+    assert refused.returncode == 1
+    assert "the vault holds 1 snapshots that the second copy lacks" in refused.stdout
+    assert f"mainstay backup copy {DATA}" in refused.stdout
+    assert listed(saved) == before
+
+
+def test_the_snapshot_that_only_the_second_copy_has_is_found_by_the_vaults_id(saved: Saved) -> None:
+    saved.must("copy")
+    [gone, *_] = (one for one in sorted(listed(saved)))
+    saved.root("vault-1", f"mv {REPOSITORY_OF_IT}/snapshots/{gone} /srv/vault/kept")
+    try:
+        told = saved.restored("one", "--snapshot", gone[:8])[1]
+    finally:
+        saved.root("vault-1", f"mv /srv/vault/kept {REPOSITORY_OF_IT}/snapshots/{gone}")
+    assert "from the second copy" in told
