@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from backup import custody
 from tests.runbooks import reader
 from tests.runbooks.reader import RUNBOOKS, Runbook
 
@@ -31,3 +32,16 @@ def test_findings_name_pages_that_are_there() -> None:
     named = set(re.findall(r"docs/runbooks/([\w-]+)\.md", WORDS))
     assert named
     assert named <= {*PAGES}
+
+
+def test_what_is_promised_of_each_data_set_is_what_its_role_says() -> None:
+    text = (RUNBOOKS.parents[1] / "backup/README.md").read_text()
+    promised = dict(re.findall(r"^\| `(\w+)`: [^|]*\| (\w+ \| \d+ h) \|", text, re.MULTILINE))
+    roles = sorted(path.parent.name for path in (RUNBOOKS.parents[1] / "roles").glob("*/recovery.py"))
+    said = {role: custody.recovery(role) for role in roles}
+    assert promised == {
+        role: f"{one.every} | {one.rpo_hours} h" for role, one in said.items() if one.consistency != "none"
+    }
+    (keep,) = {one.keep for one in said.values() if one.consistency != "none"}
+    kept = f"the last {keep.last}, {keep.daily} daily, {keep.weekly} weekly, {keep.monthly} monthly"
+    assert kept in text
