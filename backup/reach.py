@@ -113,19 +113,18 @@ def forwarded(config: Path, host: str, port: int) -> Iterator[int]:
         local = int(free.getsockname()[1])
     way = f"127.0.0.1:{local}:127.0.0.1:{port}"
     options = ["-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-N", "-L", way]
-    forwarding = subprocess.Popen(
+    with subprocess.Popen(
         ["ssh", "-F", str(config), *options, host],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         process_group=0,
-    )
-    try:
-        _wait(forwarding, local, host)
-        yield local
-    finally:
-        forwarding.terminate()
-        forwarding.communicate()
+    ) as forwarding:
+        try:
+            _wait(forwarding, local, host)
+            yield local
+        finally:
+            forwarding.terminate()
 
 
 def state(site: LoadedSite) -> Path:

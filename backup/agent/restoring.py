@@ -9,7 +9,7 @@ from backup.agent.attempt import BadInput, Found, Job, Refused
 from backup.agent.saving import Tell
 from backup.ledger import Entry
 from backup.restic import Restic
-from backup.restic_process import Message
+from backup.restic_process import Message, ResticError
 
 SNAPSHOT = re.compile(r"[0-9a-f]{8,64}")
 
@@ -44,7 +44,15 @@ def _restore(
     job: Job, found: Found, target: Path, snapshot: str, wanted: list[str], tell: Tell | None, notes: list[str]
 ) -> None:
     found["snapshot"] = chosen = _chosen(job, snapshot)
-    summary, told = put(job.restic, chosen, target, wanted, job.plan.consistency == "refs", tell)
+    with_refs = job.plan.consistency == "refs"
+    try:
+        summary, told = put(job.restic, chosen, target, wanted, with_refs, tell)
+    except ResticError:
+        # A vault that was filled from the second copy lists it under another id.
+        copied = [one.id for one in job.restic.snapshots() if one.original == chosen != one.id]
+        if not copied:
+            raise
+        summary, told = put(job.restic, copied[0], target, wanted, with_refs, tell)
     found |= {"files": summary.get("files_restored", 0), "bytes": summary.get("bytes_restored", 0)}
     notes += told
 

@@ -7,11 +7,12 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from backup import custody
+from backup import control, custody
 from backup.custody import ADMIN
 from backup.data_set import Kind
 from backup.reach import reach, state
@@ -116,39 +117,35 @@ def test_a_server_that_goes_away_and_comes_back_is_told_or_waited_for(saved: Sav
 
 def test_the_control_sides_key_takes_nothing_away(saved: Saved) -> None:
     """Nor does the admins' take away a version: what was overwritten or removed is still there."""
-    control, admin = s3(saved, "copy"), s3(saved, "copy_admin")
+    adds, removes = s3(saved, "copy"), s3(saved, "copy_admin")
     pack = objects(saved)[0]
     key = f"/{storage.BUCKET}/{pack.relative_to(saved.lab.root / 'storage/data' / storage.BUCKET)}"
     content = pack.read_bytes()
     for target in (key, f"/{storage.BUCKET}/release-1/release/config", f"/{storage.BUCKET}"):
-        assert control.ask("DELETE", target).status_code == 403
-    assert control.ask("DELETE", f"/{storage.BUCKET}", {"policy": ""}).status_code == 403
-    assert control.ask("PUT", f"/{storage.BUCKET}", {"policy": ""}, b"{}").status_code == 403
+        assert adds.ask("DELETE", target).status_code == 403
+    assert adds.ask("DELETE", f"/{storage.BUCKET}", {"policy": ""}).status_code == 403
+    assert adds.ask("PUT", f"/{storage.BUCKET}", {"policy": ""}, b"{}").status_code == 403
     suspend = b'<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>Suspended</Status>'
-    suspended = control.ask("PUT", f"/{storage.BUCKET}", {"versioning": ""}, suspend + b"</VersioningConfiguration>")
+    suspended = adds.ask("PUT", f"/{storage.BUCKET}", {"versioning": ""}, suspend + b"</VersioningConfiguration>")
     assert suspended.status_code == 403
 
-    assert control.ask("PUT", key, body=b"rubbish").status_code == 200
+    assert adds.ask("PUT", key, body=b"rubbish").status_code == 200
     prefix = key.removeprefix(f"/{storage.BUCKET}/")
-    listed = admin.ask("GET", f"/{storage.BUCKET}", {"versions": "", "prefix": prefix}).text
+    listed = removes.ask("GET", f"/{storage.BUCKET}", {"versions": "", "prefix": prefix}).text
     versions = re.findall("<VersionId>(.*?)</VersionId>", listed)
     for version in versions:
-        for one in (control, admin):
+        for one in (adds, removes):
             assert one.ask("DELETE", key, {"versionId": version}).status_code == 403
-    was = [admin.ask("GET", key, {"versionId": version}).content for version in versions]
+    was = [removes.ask("GET", key, {"versionId": version}).content for version in versions]
     assert was == [b"rubbish", content]
-    assert admin.ask("PUT", key, body=content).status_code == 200
+    assert removes.ask("PUT", key, body=content).status_code == 200
 
 
-def test_only_an_admin_thins_it_out(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_an_admin_thins_it_out_and_what_went_is_not_copied_again(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MAINSTAY_RESTIC", restic())
     monkeypatch.setenv("XDG_CACHE_HOME", str(saved.folder / "cache"))
-    with reach(load_site(saved.inventory)) as way, way.store(COPY) as control, way.store(COPY, ADMIN) as admin:
-        [first, *_] = there = control.restic(DATA_SET).snapshots()
-        with pytest.raises(ResticError):
-            control.restic(DATA_SET).forget([first.id])
-        assert control.restic(DATA_SET).snapshots() == there
-        assert admin.url == control.url
     saved.must("verify")
     assert "the second copy: release-1:release: keeps" in saved.must("retain")
     own = state(load_site(saved.inventory)) / "release-1/release.control.jsonl"
@@ -156,6 +153,17 @@ def test_only_an_admin_thins_it_out(saved: Saved, monkeypatch: pytest.MonkeyPatc
     assert [(one["store"], one["outcome"]) for one in done] == [
         (store, outcome) for store in ("vault", "copy") for outcome in ("started", "ok")
     ]
+    with reach(load_site(saved.inventory)) as way, way.store(COPY) as adds, way.store(COPY, ADMIN) as removes:
+        there = adds.restic(DATA_SET).snapshots()
+        with pytest.raises(ResticError):
+            adds.restic(DATA_SET).forget([there[0].id])
+        assert adds.restic(DATA_SET).snapshots() == there
+        planned = control.plan_retention(removes, DATA_SET, 1.0)
+        oldest = replace(planned.verdicts[0], keep=False)
+        control.retain(removes, DATA_SET, replace(planned, verdicts=(oldest, *planned.verdicts[1:])))
+        assert adds.restic(DATA_SET).snapshots() == there[1:]
+    assert saved.must("copy").strip() == f"{DATA}: nothing to copy"
+    assert saved.status() == (0, [])
 
 
 @pytest.fixture

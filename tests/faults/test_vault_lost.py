@@ -56,6 +56,8 @@ def test_a_vault_that_is_lost_for_good_is_survived(saved: Saved) -> None:
     # The run that was refused is the only thing amiss.
     assert [one["kind"] for one in saved.status()[1]] == [Kind.FAILED.word]
 
+    agent = "/usr/local/lib/mainstay/backup.pyz"
+    saved.root("release-1", f"{agent} restore release --to /root/back; diff -r /root/back/public /srv/release/public")
     saved.must("run", DATA)
     assert saved.status() == (0, [])
     assert saved.root("release-1", "systemctl start mainstay-backup-verify@release") == ""
