@@ -4,11 +4,17 @@ HOST/PLAN.jsonl            collected: the host's lines as they are
 HOST/PLAN.control.jsonl    what the control side did to the data set, and when it collected up to which line
 HOST/PLAN.rejected.jsonl   what the host reported and was not believed, each with when and why
 HOST/heard                 when the host last answered
+
+A laptop has the same, as the control host has it, and two more kinds of file:
+
+HOST/PLAN.pending.jsonl    what this laptop did to the data set, until the control host has taken it in
+HOST/PLAN.other.jsonl, HOST/PLAN.control.other.jsonl    what the control host has that contradicts what it had before
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from datetime import datetime
 from pathlib import Path
 
@@ -35,9 +41,12 @@ def ask_after(folder: Path, host: str, plan: str) -> int:
     return max(0, len(lines(_path(folder, host, plan))) - 1)
 
 
-def collect(folder: Path, host: str, plan: str, reported: Sequence[bytes], now: datetime) -> str:
+def collect(
+    folder: Path, host: str, plan: str, reported: Sequence[bytes], now: datetime, *, anchor: bool = True
+) -> str:
     """Takes in what a host answered. Returns why it is not believed, or "".
 
+    anchor: that it was collected is written down, for folders that are the record.
     What is not believed is kept apart, and leaves what was collected as it is.
     """
     copy = _path(folder, host, plan)
@@ -50,7 +59,7 @@ def collect(folder: Path, host: str, plan: str, reported: Sequence[bytes], now: 
     own = _path(folder, host, plan, ".control")
     there = lines(copy)
     anchored = max((entry.upto for entry in read(own)), default=0)
-    if len(there) > anchored:
+    if anchor and len(there) > anchored:
         append(own, _collected(host, plan, len(there), digest(there[-1]), now))
     return ""
 
@@ -58,6 +67,64 @@ def collect(folder: Path, host: str, plan: str, reported: Sequence[bytes], now: 
 def note(folder: Path, entry: Entry) -> Entry:
     """Writes down what the control side did to a data set."""
     return append(_path(folder, entry.host, entry.plan, ".control"), entry)
+
+
+def note_once(folder: Path, entry: Entry) -> None:
+    """Writes down what another machine did, unless that is there already."""
+    for one in read(_path(folder, entry.host, entry.plan, ".control")):
+        if changed(one, seq=entry.seq, after=entry.after) == entry:
+            return
+    note(folder, entry)
+
+
+def postpone(folder: Path, entry: Entry) -> None:
+    """Keeps what this machine did until the control host can take it in; `known` tells it meanwhile."""
+    append(_path(folder, entry.host, entry.plan, ".pending"), entry)
+
+
+def postponed(folder: Path) -> list[tuple[Path, list[Entry]]]:
+    """What is kept for the control host, by file."""
+    return [(path, read(path)) for path in sorted(folder.glob("*/*.pending.jsonl"))]
+
+
+def take(folder: Path, theirs: Path, data_sets: Iterable[tuple[str, str]], *, older: bool = False) -> list[str]:
+    """Takes in the control host's folder. Returns what in it contradicts what was here before; both are kept then.
+
+    data_sets: hosts and plans. older: theirs comes from a backup, and may be behind what is here.
+    """
+    contradicted = []
+    for host, plan in data_sets:
+        for kind in ("", ".control"):
+            mine, fresh = (whole_lines(one, host, plan, kind) for one in (folder, theirs))
+            if fresh.startswith(mine):
+                if fresh != mine:
+                    replace(_path(folder, host, plan, kind), fresh, 0o600)
+            elif not (older and mine.startswith(fresh)):
+                replace(_path(folder, host, plan, f"{kind}.other"), fresh, 0o600)
+                contradicted.append(_contradiction(folder, host, plan, kind))
+        for name in (f"{plan}.rejected.jsonl", "heard"):
+            _follow(folder / host / name, theirs / host / name)
+    return contradicted
+
+
+def whole_lines(folder: Path, host: str, plan: str, kind: str = "") -> bytes:
+    """What is there of a ledger: the host's as collected, or the control side's own (kind ".control")."""
+    return b"".join(line + b"\n" for line in lines(_path(folder, host, plan, kind)))
+
+
+def _follow(mine: Path, theirs: Path) -> None:
+    if theirs.exists():
+        replace(mine, theirs.read_bytes(), 0o600)
+    else:
+        mine.unlink(missing_ok=True)
+
+
+def _contradiction(folder: Path, host: str, plan: str, kind: str) -> str:
+    mine, other = (_path(folder, host, plan, f"{kind}{end}") for end in ("", ".other"))
+    return (
+        f"{host}:{plan}: what the control host has ({other}) does not continue what it had before ({mine}): one of them"
+        f" was rewritten. Compare them, and give the right one the name {mine.name}"
+    )
 
 
 def known(folder: Path, host: str, plan: str, *, whole: bool = False) -> Known:
@@ -76,10 +143,14 @@ def known(folder: Path, host: str, plan: str, *, whole: bool = False) -> Known:
         except LedgerError as error:
             disputes.append(str(error))
             parts.append(_as_far_as_good(path, error.line))
+    for kind in ("", ".control"):
+        if _path(folder, host, plan, f"{kind}.other").exists():
+            disputes.append(_contradiction(folder, host, plan, kind))
     if whole:
         disputes += _not_as_anchored(_path(folder, host, plan), parts[1])
     ledger, control = parts
-    return Known(ledger, control, _heard(folder, host), "; ".join(disputes))
+    waiting = read(_path(folder, host, plan, ".pending"))
+    return Known(ledger, [*control, *waiting], _heard(folder, host), "; ".join(disputes))
 
 
 def _not_as_anchored(copy: Path, control: Sequence[Entry]) -> list[str]:

@@ -1,6 +1,6 @@
 """What the control side does with all data sets of a site: collects ledgers, lists and checks repositories, retains.
 
-The same from the control host and from any admin's laptop; what a machine has collected lies in its own folder.
+The same from the control host and from any admin's laptop; backup/record.py says where the record lies.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 
-from backup import collected, coverage, custody
+from backup import collected, coverage, custody, record
 from backup.custody import DataSet
 from backup.data_set import DataSet as Looked
 from backup.data_set import Plan
 from backup.ledger import Entry
-from backup.reach import Reach, Unreachable, ledger_lines, state
+from backup.reach import Reach, Unreachable, ledger_lines
 from backup.restic import Check, Restic, Snapshot
 from backup.restic_process import NoRepository, ResticError
 from backup.retention import Keep, Retention, retention
@@ -38,8 +38,13 @@ def wanted(site: LoadedSite, names: Sequence[str]) -> list[DataSet]:
 
 
 def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
-    """Fetches what hosts' ledgers have grown by. A host that does not answer is told, and is no reason to stop."""
-    folder = state(way.site)
+    """Brings the record up to date with what hosts' ledgers have grown by: itself, or by the control host.
+
+    A host that does not answer is told, and is no reason to stop.
+    """
+    if record.is_copy(way.site) and record.fetch(way, say):
+        return
+    folder, anchor = record.folder(way.site), not record.is_copy(way.site)
 
     def one(data_set: DataSet) -> None:
         after = collected.ask_after(folder, data_set.host, data_set.plan)
@@ -48,7 +53,7 @@ def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
         except Unreachable as error:
             say(str(error))
         else:
-            collected.collect(folder, data_set.host, data_set.plan, reported, datetime.now(UTC))
+            collected.collect(folder, data_set.host, data_set.plan, reported, datetime.now(UTC), anchor=anchor)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(one, data_sets))
@@ -56,7 +61,7 @@ def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
 
 def look(way: Reach, stores: Mapping[str, Store], data_sets: Sequence[DataSet], say: Say) -> list[Looked]:
     """All that is known of data sets. stores: those that could be reached, by name."""
-    folder = state(way.site)
+    folder = record.folder(way.site)
 
     def one(data_set: DataSet) -> Looked:
         known = collected.known(folder, data_set.host, data_set.plan, whole=True)
@@ -93,7 +98,7 @@ def verify(store: Store, data_set: DataSet, whole: bool, say: Say) -> bool:
 
     What it finds is written down. Damage names the snapshots and files it hits. Raises ResticError.
     """
-    folder = state(store.site)
+    folder = record.folder(store.site)
     known = collected.known(folder, data_set.host, data_set.plan)
     now = datetime.now(UTC)
     since = coverage.first_held(known.ledger, known.control, store.name)
@@ -131,7 +136,7 @@ def _note_check(store: Store, data_set: DataSet, begun: datetime, part: tuple[in
         part=part,
         error="; ".join(found.errors)[:1000],
     )
-    collected.note(state(store.site), entry)
+    record.note(store.site, entry)
 
 
 def accept(site: LoadedSite, data_set: DataSet, ids: Sequence[str], why: str) -> None:
@@ -148,12 +153,12 @@ def accept(site: LoadedSite, data_set: DataSet, ids: Sequence[str], why: str) ->
         who=site.ssh_user,
         why=why,
     )
-    collected.note(state(site), entry)
+    record.note(site, entry)
 
 
 def plan_retention(store: Store, data_set: DataSet, max_share: float) -> Retention:
     """Which snapshots of a data set stay and which may go, and what forbids that. Raises ResticError."""
-    known = collected.known(state(store.site), data_set.host, data_set.plan, whole=True)
+    known = collected.known(record.folder(store.site), data_set.host, data_set.plan, whole=True)
     keep = Keep(**custody.recovery(data_set.plan).keep.model_dump())
     return retention(
         data_set.host,
@@ -178,7 +183,7 @@ def retain(store: Store, data_set: DataSet, planned: Retention) -> None:
 
     def note(outcome: str, error: str = "") -> None:
         end = None if outcome == "started" else datetime.now(UTC)
-        collected.note(state(store.site), entry(start=begun, end=end, outcome=outcome, error=error))
+        record.note(store.site, entry(start=begun, end=end, outcome=outcome, error=error))
 
     note("started")
     restic = store.restic(data_set)

@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-from backup import collected
+from backup import collected, record
 from backup.collected import Known
 from backup.custody import DataSet
 from backup.expected import compare, settled_ids
 from backup.ledger import Entry
-from backup.reach import state
 from backup.restic import Snapshot
 from backup.restic_process import NoRepository, ResticError
 from backup.store import COPY, Store
@@ -27,7 +26,7 @@ def to_copy(vault: Store, copy: Store, data_set: DataSet, tell: Say) -> str:
     tell: hears of each that is begun. Raises ResticError when any could not be copied, after the others were;
     Unreachable when either store is gone.
     """
-    known = collected.known(state(vault.site), data_set.host, data_set.plan, whole=True)
+    known = collected.known(record.folder(vault.site), data_set.host, data_set.plan, whole=True)
     held = vault.restic(data_set).snapshots()
     there = _listed(copy, data_set)
     wanted = missing(known, held, there or [], datetime.now(UTC))
@@ -100,8 +99,7 @@ def _copy(
         return "nothing to copy"
     begun = datetime.now(UTC)
     entry = partial(Entry, host=data_set.host, plan=data_set.plan, kind="copy", store=target.name, start=begun)
-    folder = state(target.site)
-    collected.note(folder, entry(outcome="started"))
+    record.note(target.site, entry(outcome="started"))
     restic = target.restic(data_set)
     done: list[str] = []
     failed: list[ResticError] = []
@@ -120,7 +118,7 @@ def _copy(
         outcome = "failed" if failed else "ok" if len(done) == len(wanted) else "interrupted"
         words = "; ".join(dict.fromkeys(map(str, failed)))[:1000]
         end = datetime.now(UTC)
-        collected.note(folder, entry(outcome=outcome, end=end, ids=(*before, *done), error=words))
+        record.note(target.site, entry(outcome=outcome, end=end, ids=(*before, *done), error=words))
     if failed:
         raise failed[0]
     return f"{len(done)} of {len(wanted)} snapshots copied"

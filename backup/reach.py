@@ -45,7 +45,11 @@ class Reach:
 
     def agent(self, host: str, *words: str) -> list[str]:
         """The words that run the backup agent on a host."""
-        return ["ssh", "-F", str(self.config), "-o", "BatchMode=yes", host, "sudo", "-n", INSTALLED, *words]
+        return self.admin(host, "sudo", "-n", INSTALLED, *words)
+
+    def admin(self, host: str, *words: str) -> list[str]:
+        """The words that run a command on a host."""
+        return ["ssh", "-F", str(self.config), "-o", "BatchMode=yes", host, *words]
 
     def declared(self) -> tuple[str, ...]:
         """The stores that the site has, by name."""

@@ -5,16 +5,16 @@ import tempfile
 from pathlib import Path
 
 
-def replace(path: Path, text: str, mode: int | None = None) -> None:
-    """Puts text in the place of a file's content, in one step that a crash cannot halve; folders are made.
+def replace(path: Path, content: str | bytes, mode: int | None = None) -> None:
+    """Puts content in the place of a file's content, in one step that a crash cannot halve; folders are made.
 
     Nobody else can read it before it has its mode: the one given, else the one the file has, else 0644.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w") as out:
-            out.write(text)
+        with os.fdopen(handle, "wb") as out:
+            out.write(content.encode() if isinstance(content, str) else content)
             out.flush()
             os.fsync(out.fileno())
             if mode is None:

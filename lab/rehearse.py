@@ -74,13 +74,20 @@ class Rehearsal:
 
     def mainstay(self, *words: str) -> None:
         """A command of `mainstay`, as an admin gives it; its last line is the outcome."""
-        with self.step(f"mainstay {' '.join(words)}") as step:
-            command = [str(REPOSITORY / "bin/mainstay"), *words, "--inventory", str(INVENTORY)]
+        self._command(f"mainstay {' '.join(words)}", *words, "--inventory", str(INVENTORY))
+
+    def on(self, host: str, *words: str) -> None:
+        """A command on a host, as an admin who is logged in there gives it; its last line is the outcome."""
+        self._command(f"on {host}: {' '.join(words)}", "lab", "ssh", host, *words)
+
+    def _command(self, name: str, *words: str) -> None:
+        with self.step(name) as step:
+            command = [str(REPOSITORY / "bin/mainstay"), *words]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if self.verbose or done.returncode:
                 console.print(done.stdout + done.stderr, markup=False)
             if done.returncode:
-                raise StepFailed(f"mainstay {' '.join(words)} exited {done.returncode}: its output is above")
+                raise StepFailed(f"{name} exited {done.returncode}: its output is above")
             step.outcome = (done.stdout.strip().splitlines() or ["done"])[-1].strip()
 
 
@@ -111,6 +118,8 @@ def rehearse(rehearsal: Rehearsal) -> None:
             rehearsal.mainstay("backup", "run", str(data_set))
         for word in ("copy", "verify", "status"):
             rehearsal.mainstay("backup", word)
+        for host in site.fleet.with_role(custody.CONTROL_ROLE):
+            rehearsal.on(host, "sudo", "mainstay", "backup", "status")
     finally:
         table(rehearsal.steps)
 

@@ -13,16 +13,10 @@ from inventories.files import replace
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import blocks, ssh_config
 from lab.converge import Converged, converge
-from lab.sites import derive
+from lab.sites import derive, only
 from tests.labs import own_lab
 
 VAULT, DATA, CONTROL = "vault-1", "web-1", "control-1"
-CONTROL_HOST = {
-    "role": "control",
-    "plan": "vc2-1c-1gb",
-    "region": "ams",
-    "volumes": {"state": {"size_gb": 10, "mount": "/srv/control"}},
-}
 
 
 @dataclass
@@ -68,24 +62,13 @@ class ControlSite:
         text.write_text(tomlkit.dumps(document))
 
 
-def _only(*wanted: str) -> Callable[[Any], None]:
-    def change(document: Any) -> None:
-        for name in document["hosts"].keys() - {*wanted}:
-            del document["hosts"][name]
-        if CONTROL in wanted:
-            document["hosts"][CONTROL] = CONTROL_HOST
-
-    return change
-
-
 def control_site(folder: Path, part: str) -> Iterator[ControlSite]:
-    """A fixture's body. The control host is declared and not there."""
+    """A fixture's body. The control host is declared and not there: who has its keys can be it all the same."""
     with own_lab(part) as lab:
-        inventory = derive(lab, folder, _only(VAULT, DATA))
-        done = converge(inventory, "provision")
-        assert done.ok, done.output
-        derive(lab, folder, _only(VAULT, DATA, CONTROL))
+        inventory = derive(lab, folder, lambda document: only(document, VAULT, DATA))
         made = ControlSite(inventory, folder)
+        made.deploy("provision")
+        derive(lab, folder, lambda document: only(document, VAULT, DATA, CONTROL))
         custody.make(made.site)
         made.deploy("vault")
         made.deploy("web")

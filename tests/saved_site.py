@@ -34,10 +34,11 @@ class Saved:
     @property
     def environment(self) -> dict[str, str]:
         """What the admin has set."""
-        return os.environ | {"MAINSTAY_RESTIC": restic(), "XDG_CACHE_HOME": str(self.folder / "cache")}
+        chosen = {"MAINSTAY_INVENTORY": str(self.inventory), "MAINSTAY_RESTIC": restic()}
+        return os.environ | chosen | {"XDG_CACHE_HOME": str(self.folder / "cache")}
 
     def words(self, *words: str) -> list[str]:
-        return [str(REPOSITORY / "bin/mainstay"), "backup", *words, "--inventory", str(self.inventory)]
+        return [str(REPOSITORY / "bin/mainstay"), "backup", *words]
 
     def begin(self, *words: str) -> "subprocess.Popen[str]":
         """`mainstay backup WORDS`, in a process group of its own."""

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from backup import control, metrics, page
-from backup.reach import reach
-from backup.status import as_json, as_table, as_text, exit_code, status
+from backup.status import as_json, as_table, as_text, exit_code
+from backup.watch import survey
 from cli.backup.app import DataSetNames, app, say
 from cli.options import Inventory, chosen
 
@@ -29,9 +29,8 @@ def status_(
     """
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])
-    with reach(site) as way, way.stores(say) as stores:
-        control.collect(way, sets, say)
-        rows = status(control.look(way, stores, sets, say), now := datetime.now(UTC))
+    rows = survey(site, sets, say)
+    now = datetime.now(UTC)
     if html:
         page.write(html, rows, now, site.name)
     if prometheus:

@@ -1,12 +1,13 @@
 """The backup agent: what runs on a host to save the data of its roles. Called by the deploys of roles with data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from backup import custody
+from backup import custody, record
 from backup.zipapp import INSTALLED, zipapp
 from roles.agent import plans
 from roles.agent.ledgers import ABOVE, STATE, folder, ledgers
@@ -23,11 +24,19 @@ def agent() -> None:
     site = host.data.site
     if plans.vault(site) and (planned := plans.planned(site, host.data.host_name)):
         reader = "control" if control.watched(site, host.data.host_name) else "root"
-        install(planned, custody.certificate(site), reader)
+        install(planned, custody.certificate(site), reader, partial(record.ledger_of, site, host.data.host_name))
 
 
-def install(planned: Sequence[Planned], certificate: str, reader: str = "root") -> None:
-    """The agent with these plans; reader: the group that may read their ledgers."""
+def install(
+    planned: Sequence[Planned],
+    certificate: str,
+    reader: str = "root",
+    collected: Callable[[str], bytes] = lambda _: b"",
+) -> None:
+    """The agent with these plans.
+
+    reader: the group that may read their ledgers. collected: what the record has of a plan's ledger.
+    """
     needed = dict(PACKAGES)
     if any(one.recovery.consistency == "btrfs" for one in planned):
         needed["btrfs-progs"] = None
@@ -53,7 +62,7 @@ def install(planned: Sequence[Planned], certificate: str, reader: str = "root") 
         secret=(f"{FOLDER}/*.json",),
         validate={f"{FOLDER}/{one.name}.json": f"python3 -I {INSTALLED} check {one.name}" for one in planned},
     )
-    ledgers(name="ledgers", plans=[one.name for one in planned], group=reader)
+    ledgers(name="ledgers", plans=[one.name for one in planned], group=reader, collected=collected)
     services("timers", [unit for one in planned for unit in _timers(one)])
 
 

@@ -113,10 +113,7 @@ def base() -> None:
                 "sudoers": [admin.name for admin in admins if admin.sudo],
                 "ssh_port": SSH_PORT,
                 "ssh": firewall.ssh(settings),
-                "openings": firewall.rules(
-                    firewall.openings_of(roles_of(host.data.declared)),
-                    [str(vpc.subnet) for vpc in site.fleet.vpcs.values()],
-                ),
+                "openings": firewall.rules(firewall.openings_of(roles_of(host.data.declared))),
             },
             generated={sysctl.FILE: sysctl.text()} | ({control.KEYS: watched.key} if watched else {}),
             absent=("/etc/sudoers.d/90-cloud-init-users", *([] if watched else [control.KEYS])),

@@ -34,16 +34,13 @@ def by_family(networks: Sequence[str]) -> dict[str, str]:
     return {family: f"{{ {', '.join(members)} }}" for family, members in found.items()}
 
 
-def rules(openings: Iterable[Opening], private: Sequence[str]) -> list[str]:
-    """One rule for each opening and family; without sources one for both. private: the site's private networks."""
+def rules(openings: Iterable[Opening]) -> list[str]:
+    """One rule for each opening and family; without sources one for both."""
     lines = []
     for opening in openings:
         port = f"{opening.protocol} dport {opening.port}"
-        sources = private if opening.private else opening.sources
-        if opening.private and not private:
-            continue
-        if sources:
-            lines += [f"{port} {family} saddr {nets} accept" for family, nets in by_family(sources).items()]
+        if opening.sources:
+            lines += [f"{port} {family} saddr {nets} accept" for family, nets in by_family(opening.sources).items()]
         else:
             lines.append(f"{port} accept")
     return list(dict.fromkeys(lines))

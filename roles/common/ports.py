@@ -30,8 +30,6 @@ class Opening(Typed):
     port: Port
     sources: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
     """Networks in CIDR notation, of either family."""
-    private: bool = False
-    """Only from the site's own private networks, instead of sources."""
 
 
 class Listen(Typed):

@@ -1,4 +1,7 @@
-"""A password is rotated: whatever happens on the way, one that works is in the secrets file, and the host can save."""
+"""What an admin answers for: passwords that are rotated, and snapshots that are vouched for.
+
+Whatever happens on the way of a rotation, a password that works is in the secrets file, and the host can save.
+"""
 
 import shlex
 import subprocess
@@ -11,6 +14,7 @@ import pytest
 
 from backup import custody
 from backup.custody import ADMIN, DataSet
+from backup.data_set import Kind
 from backup.reach import reach
 from backup.restic import Restic
 from backup.restic_process import ResticError, WrongPassword
@@ -18,7 +22,7 @@ from backup.store import COPY, VAULT
 from inventories.editing import Plain
 from inventories.inventory import load_site
 from lab.converge import REPOSITORY, converge
-from tests.saved_site import DATA, HOST, PLAN, Saved, saved_site
+from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, Saved, saved_site
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -40,6 +44,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     for made in saved_site("rotation", tmp_path_factory.mktemp("rotation")):
         made.must("run", DATA)
         made.must("copy", DATA)
+        made.must("verify", DATA)
         yield made
 
 
@@ -99,6 +104,22 @@ def test_a_rotation_that_was_killed_goes_on_and_in_between_host_and_secrets_file
     saved.must("run", DATA)
     saved.must("rotate", DATA)
     must_be_rotated(saved, old)
+
+
+def test_an_admin_vouches_for_a_snapshot_that_is_gone(saved: Saved) -> None:
+    saved.must("run", DATA)
+    snapshots = f"{REPOSITORY_OF_IT}/snapshots"
+    newest = saved.root("vault-1", f"ls -t {snapshots} | head -1")
+    saved.root("vault-1", f"rm {snapshots}/{newest}")
+    code, findings = saved.status()
+    assert code == Kind.GONE.exit_code, findings
+    assert "mainstay backup accept" in findings[0]["to_do"]
+    unclear = saved.mainstay("accept", DATA, newest[:7], "--why", "a test")
+    assert unclear.returncode == 2
+    assert f"there are: {newest[:8]} (snapshot gone)" in unclear.stderr
+    said = saved.must("accept", DATA, newest[:8], "--why", "a test removed it")
+    assert f"{newest[:8]} (snapshot gone): accepted by lab" in said
+    assert saved.status() == (0, [])
 
 
 @pytest.mark.full

@@ -146,7 +146,7 @@ def test_disk_full(saved: Saved) -> None:
     as_hosts = "setpriv --reuid vault --regid vault --clear-groups"
     all_of_it = "$(( $(stat -f -c %a*%S /srv/vault) ))"
     saved.root(VAULT, f"{as_hosts} fallocate -l {all_of_it} {REPOSITORY_OF_IT}/junk || true")
-    assert saved.root(VAULT, "df --output=avail /srv/vault | tail -1") == "0"
+    assert int(saved.root(VAULT, "df --output=avail /srv/vault | tail -1")) < 1000, "KiB that hosts may write"
     size = disk(saved)
     follow(saved, "disk-full", "Who took it", "Make room", vault=VAULT, **OF)
     toml = saved.inventory.with_suffix(".toml")

@@ -99,18 +99,12 @@ def test_an_opening_is_for_everyone_or_for_its_sources_of_either_family() -> Non
         Opening(protocol="tcp", port=443),
         Opening(protocol="tcp", port=9100, sources=("10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32")),
         Opening(protocol="tcp", port=443),
-        Opening(protocol="tcp", port=8001, private=True),
     )
-    assert firewall.rules(openings, ["10.20.0.0/24"]) == [
+    assert firewall.rules(openings) == [
         "tcp dport 443 accept",
         "tcp dport 9100 ip saddr { 10.0.0.0/8, 192.0.2.1/32 } accept",
         "tcp dport 9100 ip6 saddr { 2001:db8::/32 } accept",
-        "tcp dport 8001 ip saddr { 10.20.0.0/24 } accept",
     ]
-
-
-def test_what_is_open_to_private_networks_is_closed_where_there_are_none() -> None:
-    assert firewall.rules([Opening(protocol="tcp", port=8001, private=True)], []) == []
 
 
 def test_ssh_from_one_family_closes_the_other() -> None:

@@ -20,7 +20,8 @@ from inventories import identities
 from inventories.editing import Plain, apply
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
-from inventories.secrets import Secrets
+from inventories.keys import public_ssh
+from inventories.secrets import Secrets, owners, stale
 from roles.vault.deploy import OPTIONS, data_volume
 from roles.vault.settings import Settings
 from roles.vault.users import htpasswd, users
@@ -189,6 +190,76 @@ def test_a_fleet_that_cannot_be_saved_is_refused(keys: Keys, site: str, problem:
     with pytest.raises(InputError, match=re.escape(problem)):
         custody.make(keys.site)
     assert not keys.site.secrets.path.exists()
+
+
+CONTROL = HOST.format(name="watch-1", role="control")
+SHARED = ["vault_control", "backup_web_1_web", "backup_watch_1_control"]
+
+
+def readers(keys: Keys) -> dict[str, set[str]]:
+    """Names of those who read a secret."""
+    return {name: set(owners(entry)) for name, entry in keys.site.secrets.entries.items()}
+
+
+def test_a_control_host_has_keys_of_its_own_and_reads_what_neither_deletes_nor_provisions(keys: Keys) -> None:
+    keys.declare(SITE + HOSTS + CONTROL)
+    keys.set("vultr_api_key", "k")
+    keys.set("copy_admin_secret_key", "k")
+    assert keys.make().exit_code == 0
+    found = readers(keys)
+    assert {name for name, who in found.items() if who == {"alice", "control"}} == set(SHARED)
+    assert {name for name, who in found.items() if who == {"alice"}} == set(found) - set(SHARED)
+    values = keys.values()
+    assert public_ssh(values["control_ssh_key"]).startswith("ssh-ed25519 ")
+    own = keys.files / "own"
+    own.write_text(values["control_age_key"])
+    as_control = Secrets(keys.site.secrets.path, [own])
+    assert {name for name in as_control if as_control.readable(name)} == set(SHARED)
+    assert {name: as_control[name].get_secret_value() for name in SHARED} == {name: values[name] for name in SHARED}
+    custody.check(keys.site)
+    assert keys.make().output == "nothing is missing\n"
+
+
+def test_what_was_there_before_the_control_host_is_encrypted_to_it_too(keys: Keys) -> None:
+    keys.make()
+    for name in ("copy_access_key", "notify_ping"):
+        keys.set(name, "k")
+    old = keys.values()
+    keys.declare(SITE + HOSTS + CONTROL)
+    given = ["backup_web_1_web", "copy_access_key", "notify_ping", "vault_control"]
+    lines = keys.make().output.splitlines()
+    assert lines[-4:] == [f"{name}: now for the control host too" for name in given]
+    assert "control.age.pub: made" in lines
+    assert old.items() < keys.values().items()
+    assert {name for name, who in readers(keys).items() if "control" in who} == {*given, "backup_watch_1_control"}
+
+
+def test_a_control_host_whose_key_was_taken_out_gets_another_and_reads_all_with_that(keys: Keys) -> None:
+    keys.declare(SITE + HOSTS + CONTROL)
+    keys.make()
+    before = (keys.files / "control.age.pub").read_text()
+    keys.set("control_age_key", None)
+    assert keys.make().output.splitlines()[:2] == ["control_age_key: made", "control.age.pub: made"]
+    assert (keys.files / "control.age.pub").read_text() != before
+    assert stale(keys.site.secrets.entries, keys.site.readers) == ()
+
+
+@pytest.mark.parametrize("name", ["control_ssh_key", "control_age_key", "control.age.pub"])
+def test_a_deploy_that_lacks_a_key_of_the_control_host_names_the_command(keys: Keys, name: str) -> None:
+    keys.declare(SITE + HOSTS + CONTROL)
+    keys.make()
+    if name == "control.age.pub":
+        (keys.files / name).unlink()
+    else:
+        keys.set(name, None)
+    with pytest.raises(InputError, match=rf"{re.escape(name)}.*\n.*mainstay backup keys"):
+        custody.check(keys.site)
+
+
+def test_a_second_control_host_is_refused(keys: Keys) -> None:
+    keys.declare(SITE + HOSTS + CONTROL + HOST.format(name="watch-2", role="control"))
+    with pytest.raises(InputError, match="more than one control host: watch-1, watch-2"):
+        custody.make(keys.site)
 
 
 def test_only_roles_with_data_are_saved(keys: Keys) -> None:

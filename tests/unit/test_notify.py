@@ -1,11 +1,9 @@
 """People are told of what begins and what ends, once; a channel that is down is told later."""
 
 import json
-import threading
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.policy import default
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,50 +11,17 @@ import pytest
 from backup import notify
 from backup.data_set import Finding, Kind
 from backup.notify import Channels, NotTold, ping, tell, watched
+from tests.post_office import Server, serving
 from tests.unit.ledgers import at
 
 GONE = Finding(Kind.GONE, "release-1", "release", "1 snapshots are no longer in the vault: abc", "Find out who.")
 LATE = Finding(Kind.LATE, "web-1", "web", "the newest complete backup is of 2 days ago", "Run it.")
 
 
-class Server(ThreadingHTTPServer):
-    """Remembers what was POSTed, and answers with the next of `answers`, or 200."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[str, bytes]] = []
-        self.answers: list[int] = []
-        super().__init__(("127.0.0.1", 0), Answer)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def messages(self) -> list[dict[str, object]]:
-        return [json.loads(body) for _, body in self.got]
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        self.server.got.append((self.path, self.rfile.read(int(self.headers["Content-Length"] or 0))))
-        code = self.server.answers.pop(0) if self.server.answers else 200
-        self.send_response(code)
-        if 300 <= code < 400:
-            self.send_header("Location", "/elsewhere")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+    with serving() as running:
         yield running
-        running.shutdown()
 
 
 @pytest.fixture
@@ -97,7 +62,7 @@ def test_only_what_begins_and_what_ends_is_told(server: Server, channels: Channe
     for hour, found in enumerate([[], [], [GONE], [GONE], [GONE, LATE], [LATE], [LATE], [], []]):
         assert tell(found, channels, state, at(hour)) == []
     began_ended = [(message["began"], message["ended"]) for message in server.messages()]
-    told = [([one["kind"] for one in began], [one["kind"] for one in ended]) for began, ended in began_ended]  # type: ignore[attr-defined]
+    told = [([one["kind"] for one in began], [one["kind"] for one in ended]) for began, ended in began_ended]
     assert told == [
         (["snapshot gone"], []),
         (["late"], []),
@@ -152,7 +117,7 @@ def test_a_channel_that_is_down_is_told_later_and_the_other_at_once(
     assert len(mails(outbox)) == 1
     assert tell([GONE], channels, state, at(1)) == []
     assert len(mails(outbox)) == 1
-    assert [len(message["began"]) for message in server.messages()] == [1, 1]  # type: ignore[arg-type]
+    assert [len(message["began"]) for message in server.messages()] == [1, 1]
     (outbox / "down").touch()
     [problem] = tell([], channels, state, at(2))
     assert problem.startswith("mail: ")

@@ -1,0 +1,203 @@
+"""Where the record of all backups lies, and how a laptop comes by it.
+
+The record is a folder of ledgers (backup/collected.py). The control host keeps it; where the fleet has none, each
+admin's machine keeps its own. A laptop of a fleet with a control host has a copy, fetched by SSH before it is used:
+what is fetched must continue what was fetched before. What a laptop does to a data set is noted in the control host's
+record.
+
+While the control host does not answer, a laptop works in a folder apart: its copy, what the newest backup of the record
+has beyond that, and what hosts say themselves. Notes made meanwhile wait, and are handed over when it is back.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from backup import collected, custody
+from backup.custody import CONTROL_ROLE, DataSet
+from backup.ledger import Entry, parse, render
+from backup.reach import LEDGERS, Reach, Unreachable, reach, state
+from backup.restic_process import ResticError
+from inventories.errors import InputError
+from inventories.inventory import LoadedSite
+
+NOTED = ("check", "copy", "retain", "accept")
+"""Kinds of entries that a laptop may add to the control host's record."""
+FETCHED, MEANWHILE = ".fetched", ".meanwhile"
+"""Folders in a laptop's copy: as it came, and the one worked in while the control host does not answer."""
+COMMAND = ("sudo", "-n", "/usr/local/bin/mainstay", "backup")
+COLLECT_S, NOTE_S = 600, 60
+"""How long the control host may take for it."""
+Say = Callable[[str], None]
+
+
+def is_copy(site: LoadedSite) -> bool:
+    """Whether the record lies on another machine, the control host."""
+    return bool(custody.control_host(site)) and not site.control
+
+
+def folder(site: LoadedSite) -> Path:
+    """The record as this machine has it now."""
+    apart = state(site) / MEANWHILE
+    return apart if is_copy(site) and apart.exists() else state(site)
+
+
+def fetch(way: Reach, say: Say) -> bool:
+    """Has the control host collect, and fetches its record; False if it does not answer, which is said.
+
+    Then `folder` is one apart, with what the newest backup of the record knows: hosts have to be asked.
+    """
+    with _alone(way.site):
+        try:
+            _fetch(way, say)
+        except Unreachable as error:
+            say(f"{error}\n  going on without the control host: with its backed-up record, and by asking the hosts")
+            _work_apart(way, say)
+            return False
+    return True
+
+
+def ledger_of(site: LoadedSite, host: str, plan: str) -> bytes:
+    """A host's ledger as collected, up to now if the control host can be asked; empty if there is nothing."""
+    if is_copy(site):
+        with reach(site) as way, _alone(site), suppress(Unreachable):
+            _fetch(way, lambda _: None)
+    return collected.whole_lines(folder(site), host, plan)
+
+
+def _fetch(way: Reach, say: Say) -> None:
+    site, apart = way.site, state(way.site) / MEANWHILE
+    _collect_there(way, say)
+    fetched = _rsync(way)
+    for place in [state(site), apart] if apart.exists() else [state(site)]:
+        for told in collected.take(place, fetched, _all(site), older=place == apart):
+            say(told)
+    try:
+        for place in (apart, state(site)):
+            _hand_over(way, place)
+    except Unreachable as error:
+        say(f"{error}\n  what this machine noted is kept, and handed over the next time")
+        return
+    if apart.exists():
+        _keep_contradictions(apart, state(site))
+        shutil.rmtree(apart)
+
+
+def note(site: LoadedSite, entry: Entry) -> None:
+    """Writes down what was done to a data set, where the record is; kept here while that cannot be reached."""
+    if not is_copy(site):
+        collected.note(state(site), entry)
+        return
+    here = folder(site)
+    if here == state(site):
+        try:
+            with reach(site) as way:
+                _note_there(way, entry)
+            return
+        except Unreachable:
+            pass
+    collected.postpone(here, entry)
+
+
+def accept(site: LoadedSite, line: bytes) -> Entry:
+    """On the control host: writes down what an admin's laptop did. Raises InputError for what that may not write."""
+    try:
+        entry = parse(line)
+    except ValueError as error:
+        raise InputError("entry", "", str(error), "`mainstay backup` sends it by itself") from None
+    if entry.kind not in NOTED:
+        raise InputError("entry", "kind", f"{entry.kind!r} is not written by admins", f"these are: {', '.join(NOTED)}")
+    if DataSet(entry.host, entry.plan) not in custody.data_sets(site.fleet):
+        raise InputError("entry", "host", f"{entry.host}:{entry.plan} is no data set of this site")
+    collected.note_once(state(site), entry)
+    return entry
+
+
+def _all(site: LoadedSite) -> list[tuple[str, str]]:
+    return [(one.host, one.plan) for one in custody.data_sets(site.fleet)]
+
+
+def _collect_there(way: Reach, say: Say) -> None:
+    done = _run(way.admin(custody.control_host(way.site), *COMMAND, "collect"), b"", COLLECT_S)
+    for line in done.stderr.decode(errors="replace").splitlines():
+        say(line)
+
+
+def _note_there(way: Reach, entry: Entry) -> None:
+    _run(way.admin(custody.control_host(way.site), *COMMAND, "note"), render(entry), NOTE_S)
+
+
+def _rsync(way: Reach) -> Path:
+    """The control host's folder as it is now; only what changed is sent."""
+    target = state(way.site) / FETCHED
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    options = ["--recursive", "--times", "--delete", "--rsync-path", "sudo -n rsync"]
+    words = ["rsync", *options, "--rsh", f"ssh -F {way.config} -o BatchMode=yes"]
+    _run([*words, f"{custody.control_host(way.site)}:{LEDGERS}/", f"{target}/"], b"", COLLECT_S)
+    return target
+
+
+def _hand_over(way: Reach, place: Path) -> None:
+    for path, entries in collected.postponed(place):
+        for entry in entries:
+            _note_there(way, entry)
+        path.unlink()
+
+
+def _keep_contradictions(apart: Path, kept: Path) -> None:
+    for other in apart.glob("*/*.other.jsonl"):
+        target = kept / other.relative_to(apart)
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        other.replace(target)
+
+
+def _work_apart(way: Reach, say: Say) -> None:
+    site, apart = way.site, state(way.site) / MEANWHILE
+    if not apart.exists():
+        fresh = apart.with_name(f"{MEANWHILE}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(state(site), fresh, ignore=shutil.ignore_patterns(".*"))
+        fresh.rename(apart)
+    data_set = DataSet(custody.control_host(site), CONTROL_ROLE)
+    with TemporaryDirectory(prefix="mainstay-") as made, way.stores(say) as stores:
+        for store in stores.values():
+            try:
+                store.restic(data_set).restore("latest", Path(made, store.name), include=["/ledgers"])
+            except (ResticError, InputError) as error:
+                say(f"the record cannot be had from {store.words}: {error}")
+                continue
+            for told in collected.take(apart, Path(made, store.name, "ledgers"), _all(site), older=True):
+                say(told)
+            say(f"the record is that of the newest backup in {store.words}, with what hosts add to it")
+            return
+
+
+def _run(words: Sequence[str], stdin: bytes, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
+    """Raises Unreachable."""
+    try:
+        done = subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise Unreachable(f"the control host does not answer within {timeout_s:.0f} s") from None
+    except OSError as error:
+        raise InputError(words[0], "", f"cannot be run here: {error.strerror}", "install it") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip() or f"ended with {done.returncode}"
+        raise Unreachable(f"the control host: {said}")
+    return done
+
+
+@contextmanager
+def _alone(site: LoadedSite) -> Iterator[None]:
+    """One fetch at a time on this machine."""
+    state(site).mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(state(site) / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,9 @@
+"""The control host: the base of every host, what watches over the backups, and its own backup."""
+
+from roles.agent.deploy import agent
+from roles.base.deploy import base
+from roles.control.deploy import control
+
+base()
+control()
+agent()

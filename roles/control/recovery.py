@@ -1,0 +1,13 @@
+"""What of this role is saved: the ledgers, which say what must exist, the mirrors and the zones."""
+
+from backup.recovery import Recovery
+
+RECOVERY = Recovery(
+    root="/srv/control",
+    paths=("ledgers", "mirrors", "zones"),
+    exclude=("*.lock",),
+    consistency="refs",
+    every="hourly",
+    rpo_hours=6,
+    checks=("test_the_ledgers_are_whole", "test_the_mirrors_are_whole"),
+)

@@ -1,0 +1,170 @@
+"""The control host at work: it tells what begins and what ends, keeps mirrors, and comes back when it is lost."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.converge import REPOSITORY
+from tests.waiting import until
+from tests.watched_site import CONTROL, DATA, HOOK, PING, Watched, commands, watched_site
+
+pytestmark = pytest.mark.lab
+FAILED, SILENT = f"{DATA}:web failed", f"{DATA}:web host silent"
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    yield from watched_site(tmp_path_factory.mktemp("control"))
+
+
+@pytest.fixture
+def calm(watched: Watched) -> Watched:
+    """Nothing is wrong, and everybody knows."""
+    assert watched.watch()
+    watched.office.got.clear()
+    return watched
+
+
+def test_a_second_deploy_changes_nothing(watched: Watched) -> None:
+    assert watched.deploy("control").changed == ()
+
+
+def test_the_command_is_there_for_root(watched: Watched) -> None:
+    told = json.loads(watched.ssh(CONTROL, "sudo mainstay backup status --json").stdout)
+    assert {f"{one['host']}:{one['plan']}" for one in told["data_sets"]} == {f"{DATA}:web", f"{CONTROL}:control"}
+    assert all(one["last_good"] for one in told["data_sets"])
+    refused = watched.ssh(CONTROL, "mainstay backup status")
+    assert (refused.returncode, refused.stderr) == (2, "mainstay: give it as root: sudo mainstay backup status\n")
+
+
+def test_a_failed_backup_is_told_once_and_so_is_its_end(calm: Watched) -> None:
+    before = len(calm.subjects())
+    calm.root(DATA, "mv /srv/web/public /srv/web/away")
+    calm.ssh(DATA, "sudo systemctl start mainstay-backup@web")
+    assert calm.watch()
+    assert calm.pings() == ["/start", ""]
+    assert calm.told() == [([FAILED], [])]
+    assert calm.watch()
+    assert calm.told() == []
+    calm.root(DATA, "mv /srv/web/away /srv/web/public; systemctl start mainstay-backup@web")
+    assert calm.watch()
+    assert calm.told() == [([], ["failed"])]
+    until("two mails", lambda: len(calm.subjects()) >= before + 2)
+    name = calm.site.name
+    assert calm.subjects()[before:] == [f"[{name}] {DATA}:web: failed", f"[{name}] over: {DATA}:web: failed"]
+
+
+def test_a_host_that_is_off_is_told_once_and_so_is_its_return(calm: Watched) -> None:
+    """That hours have passed is played by the note of when it last answered."""
+    calm.power(DATA, "halt")
+    long_ago = f"date -u -d '4 hours ago' +%FT%T.%6N+00:00 >/srv/control/ledgers/{DATA}/heard"
+    calm.root(CONTROL, long_ago)
+    assert calm.watch()
+    assert calm.told() == [([SILENT], [])]
+    assert calm.watch()
+    assert calm.told() == []
+    page = calm.root(CONTROL, "cat /srv/control/status/backup.html")
+    assert "host silent" in page
+    metrics = calm.root(CONTROL, "cat /var/lib/prometheus/node-exporter/mainstay-backup.prom")
+    sample = f'mainstay_backup_finding{{host="{DATA}",plan="web",finding="host silent",severity="warning"}}'
+    assert f"{sample} 1\n" in metrics
+    calm.power(DATA, "start")
+    assert calm.watch()
+    assert calm.told() == [([], ["host silent"])]
+
+
+def test_a_channel_that_fails_stops_no_other_and_is_told_later(calm: Watched) -> None:
+    before = len(calm.subjects())
+    calm.ssh(DATA, "sudo mv /srv/web/public /srv/web/away; sudo systemctl start mainstay-backup@web")
+    calm.office.answers = [200, 403]  # the ping before, the webhook
+    assert not calm.watch()
+    assert calm.pings() == ["/start", "/fail"]
+    until("a mail", lambda: len(calm.subjects()) == before + 1)
+    calm.office.got.clear()
+    assert calm.watch()
+    assert calm.told() == [([FAILED], [])]
+    calm.root(DATA, "mv /srv/web/away /srv/web/public; systemctl start mainstay-backup@web")
+    assert calm.watch()
+
+
+def test_nothing_secret_is_shown_to_others(calm: Watched) -> None:
+    """Not in the journal, and in no list of processes while it works."""
+    look = "systemctl start --no-block mainstay-control@watch; "
+    look += "while systemctl show -P ActiveState mainstay-control@watch | grep -q ^activating; "
+    look += "do cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; done; journalctl -b --no-pager"
+    shown = calm.root(CONTROL, look)
+    assert "cli.main backup watch" in shown
+    values = [calm.site.secrets[name].get_secret_value() for name in calm.site.secrets]
+    assert not [value for value in [*values, HOOK, PING] if value in shown]
+
+
+class Upstream:
+    """A repository that the control host mirrors, served as plain files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.bare = folder, folder.parent / "it.git"
+        self("init", "-q", "-b", "main", str(folder), cwd=folder.parent)
+        self("init", "-q", "--bare", "-b", "main", str(self.bare), cwd=folder.parent)
+
+    def __call__(self, *words: str, cwd: Path | None = None) -> str:
+        command = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org", *words]
+        done = subprocess.run(command, cwd=cwd or self.folder, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def publish(self, message: str, *words: str) -> str:
+        self("commit", "-q", "--allow-empty", "-m", message, *words)
+        self("push", "-q", "--force", str(self.bare), "main")
+        self("update-server-info", cwd=self.bare)
+        return self("rev-parse", "HEAD")
+
+
+def test_mirrors_follow_and_lose_nothing(watched: Watched, tmp_path: Path) -> None:
+    upstream = Upstream(tmp_path / "work")
+    watched.office.folder = tmp_path
+    tips = []
+    for words in ((), ("--amend",)):
+        tips.append(upstream.publish(f"commit {words}", *words))
+        watched.root(CONTROL, "systemctl start mainstay-control@mirror")
+    git = "setpriv --reuid control --clear-groups git -C /srv/control/mirrors/it.git"
+    assert watched.root(CONTROL, f"{git} rev-parse refs/heads/main").strip() == tips[1]
+    kept = watched.root(CONTROL, f"{git} for-each-ref --format='%(objectname)' 'refs/kept/*/heads/main'")
+    assert kept.split() == [tips[0]]
+    watched.office.folder = tmp_path / "nowhere"
+    assert watched.ssh(CONTROL, "sudo systemctl start mainstay-control@mirror").returncode
+    assert "it: FAILED: " in watched.root(CONTROL, "journalctl -u mainstay-control@mirror -n 20 -o cat --no-pager")
+
+
+def test_zones_are_kept_as_the_api_gives_them(watched: Watched) -> None:
+    zone = watched.site.fleet.site.domain
+    kept = json.loads(watched.root(CONTROL, f"cat /srv/control/zones/{zone}.json"))
+    held = {record["name"]: record["data"] for record in kept["records"] if record["type"] == "A"}
+    assert held[CONTROL] == watched.site.lock.hosts[CONTROL].ipv4
+
+
+def test_software_that_is_killed_while_it_is_replaced_is_there(watched: Watched) -> None:
+    """Each round begins with other software, and is killed a little later; the last one comes to its end."""
+    change = "gzip -dc /var/lib/mainstay/control/project.tar.gz | gzip -{level} >/root/p; "
+    change += "cat /root/p >/var/lib/mainstay/control/project.tar.gz; "
+    unpack = "python3 -I /usr/local/lib/mainstay/unpack.py"
+    for level, seconds in ((1, 0.05), (2, 0.3), (3, 1), (4, 3)):
+        killed = f"{change.format(level=level)} timeout -s KILL {seconds} {unpack} || true; mainstay backup --help"
+        assert "watch" in watched.root(CONTROL, killed)
+    assert "watch" in watched.root(CONTROL, f"{unpack}; mainstay backup --help")
+    assert len(watched.root(CONTROL, "ls -d /opt/*").split()) == 2
+    assert watched.deploy("control").changed != ()
+
+
+def test_a_lost_control_host_comes_back_by_the_readmes_words(calm: Watched) -> None:
+    calm.root(CONTROL, "systemctl start mainstay-backup@control")
+    before = calm.root(CONTROL, "cat /srv/control/ledgers/*/*.jsonl | grep -c .")
+    calm.deploy("provision", "--data", f"remove=host/{CONTROL},volume/{CONTROL}/state")
+    calm.deploy("provision")
+    calm.deploy("site")
+    calm.root(CONTROL, commands(REPOSITORY / "roles/control/README.md"))
+    assert int(calm.root(CONTROL, "cat /srv/control/ledgers/*/*.jsonl | grep -c .")) <= int(before)
+    calm.root(CONTROL, "systemctl start mainstay-backup@control")
+    status = json.loads(calm.ssh(CONTROL, "sudo mainstay backup status --json").stdout)
+    assert [finding for one in status["data_sets"] for finding in one["findings"]] == []

@@ -1,0 +1,152 @@
+"""A laptop's copy of the record: what it takes in, what it refuses, what waits for the control host."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from backup import collected, record
+from backup.ledger import Entry, append, lines, render
+from inventories.errors import InputError
+from inventories.fleet import Fleet
+from inventories.inventory import LoadedSite
+from tests.unit.ledgers import at, entry
+
+SETS = [("release-1", "release")]
+LEDGER, OWN = "release-1/release.jsonl", "release-1/release.control.jsonl"
+HOST = {"plan": "p", "region": "ams"}
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """The control host's folder, with a backup and a check."""
+    folder = tmp_path / "theirs"
+    append(folder / LEDGER, entry(0))
+    reported = lines(folder / LEDGER)
+    (folder / LEDGER).unlink()
+    collected.collect(folder, "release-1", "release", reported, at(1))
+    collected.note(folder, check(2))
+    return folder
+
+
+@pytest.fixture
+def mine(tmp_path: Path, theirs: Path) -> Path:
+    """A laptop's, fetched."""
+    assert collected.take(tmp_path / "mine", theirs, SETS) == []
+    return tmp_path / "mine"
+
+
+def check(hour: float) -> Entry:
+    return entry(hour, kind="check", snapshot="", files=0, bytes=0, store="vault", part=(1, 30))
+
+
+def site(tmp_path: Path, *, control: bool = True, on_it: bool = False) -> LoadedSite:
+    hosts = {"release-1": HOST | {"role": "release"}, "vault-1": HOST | {"role": "vault", "dns": ["v.example.org"]}}
+    if control:
+        hosts["watch-1"] = HOST | {"role": "control"}
+    fleet = Fleet.model_validate(
+        {"site": {"name": "s", "domain": "example.org", "files": str(tmp_path)}, "hosts": hosts}
+    )
+    return LoadedSite(tmp_path / "s.toml", fleet, tmp_path / "control" if on_it else None)
+
+
+def whole(folder: Path) -> collected.Known:
+    return collected.known(folder, "release-1", "release", whole=True)
+
+
+def test_what_the_control_host_has_is_taken_in_as_it_grows(mine: Path, theirs: Path) -> None:
+    assert whole(mine) == whole(theirs)
+    append(theirs / LEDGER, entry(3))
+    collected.note(theirs, check(4))
+    (theirs / "release-1/release.rejected.jsonl").write_text('{"why": "history was rewritten", "lines": []}\n')
+    assert collected.take(mine, theirs, SETS) == []
+    assert whole(mine) == whole(theirs)
+    assert whole(mine).disputed == "history was rewritten"
+    (theirs / "release-1/release.rejected.jsonl").unlink()
+    collected.take(mine, theirs, SETS)
+    assert whole(mine).disputed == ""
+
+
+@pytest.mark.parametrize("name", [LEDGER, OWN])
+@pytest.mark.parametrize("how", ["rewritten", "shorter", "gone"])
+def test_a_record_that_does_not_continue_the_last_one_is_disputed_and_both_are_kept(
+    mine: Path, theirs: Path, name: str, how: str
+) -> None:
+    before = (mine / name).read_bytes()
+    *kept, last = (theirs / name).read_bytes().splitlines(keepends=True)
+    forged = {"rewritten": [*kept, last.replace(b"ok", b"no")], "shorter": kept, "gone": []}[how]
+    (theirs / name).write_bytes(b"".join(forged))
+    [told] = collected.take(mine, theirs, SETS)
+    other = mine / name.replace(".jsonl", ".other.jsonl")
+    assert (mine / name).read_bytes() == before
+    assert other.read_bytes() == b"".join(forged)
+    assert str(other) in told
+    assert told in whole(mine).disputed
+    (mine / name).write_bytes(b"".join(forged))
+    other.unlink()
+    assert collected.take(mine, theirs, SETS) == []
+
+
+def test_a_backup_of_the_record_may_lag_behind_and_not_contradict(mine: Path, theirs: Path, tmp_path: Path) -> None:
+    backed_up = tmp_path / "backed-up"
+    shutil.copytree(theirs, backed_up)
+    append(theirs / LEDGER, entry(3))
+    collected.take(mine, theirs, SETS)
+    newest = whole(mine)
+    assert collected.take(mine, backed_up, SETS, older=True) == []
+    assert whole(mine) == newest
+    (backed_up / LEDGER).write_bytes(render(entry(7)) + b"\n")
+    assert len(collected.take(mine, backed_up, SETS, older=True)) == 1
+
+
+def test_half_a_line_that_is_being_written_is_not_taken_for_a_line(mine: Path, theirs: Path) -> None:
+    with (theirs / OWN).open("ab") as out:
+        out.write(b'{"half')
+    assert collected.take(mine, theirs, SETS) == []
+    assert whole(mine).disputed == ""
+
+
+def test_what_waits_for_the_control_host_counts_at_once(mine: Path) -> None:
+    gone = entry(5, kind="retain", snapshot="", store="vault", ids=("a",))
+    collected.postpone(mine, gone)
+    assert [one.kind for one in whole(mine).control] == ["collect", "check", "retain"]
+    [(path, [waiting])] = collected.postponed(mine)
+    assert (waiting.kind, waiting.ids, path.parent.name) == ("retain", ("a",), "release-1")
+
+
+def test_the_record_is_here_or_with_the_control_host(tmp_path: Path) -> None:
+    assert not record.is_copy(site(tmp_path, control=False))
+    assert not record.is_copy(site(tmp_path, on_it=True))
+    laptop = site(tmp_path)
+    assert record.is_copy(laptop)
+    assert record.folder(laptop) == tmp_path / "ledgers"
+    (tmp_path / "ledgers/.meanwhile").mkdir(parents=True)
+    assert record.folder(laptop) == tmp_path / "ledgers/.meanwhile"
+    assert record.folder(site(tmp_path, control=False)) == tmp_path / "ledgers"
+
+
+def test_an_admins_entry_is_written_once_however_often_it_is_handed_over(tmp_path: Path) -> None:
+    here = site(tmp_path, control=False)
+    for _ in range(2):
+        record.accept(here, render(check(2)))
+    record.accept(here, render(check(3)))
+    assert [one.start for one in whole(tmp_path / "ledgers").control] == [at(2), at(3)]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"", "is not JSON"),
+        (b"{}", "lacks"),
+        (render(check(1)) + b"\n" + render(check(2)), "is not JSON"),
+        (render(entry(0)), "'backup' is not written by admins"),
+        (render(entry(0, kind="collect", upto=1, head="x")), "'collect' is not written by admins"),
+        (render(entry(0, kind="check", plan="../../x")), "is no data set"),
+        (render(entry(0, kind="check", host="/etc")), "is no data set"),
+        (render(entry(0, kind="check", host="web-9")), "is no data set"),
+    ],
+)
+def test_what_no_admin_writes_is_refused(tmp_path: Path, line: bytes, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        record.accept(site(tmp_path, control=False), line)
+    assert not list(tmp_path.glob("ledgers/**/*.jsonl"))

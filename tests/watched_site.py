@@ -1,0 +1,116 @@
+"""A vault, a host with data and a control host in a lab of their own, and where the control host tells people."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from email import message_from_bytes
+from email.policy import default
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from backup import custody
+from inventories import editing, secrets
+from inventories.inventory import LoadedSite, load_site
+from inventories.ssh import ssh_config
+from lab import lifecycle
+from lab.converge import Converged, converge
+from lab.engine import LabConfig
+from lab.sites import derive, only
+from tests.labs import own_lab
+from tests.post_office import Server, serving
+from tests.waiting import until
+
+VAULT, DATA, CONTROL = "vault-1", "web-1", "control-1"
+HOOK, PING = "/hook/0123456789abcdef", "/ping/fedcba9876543210"
+"""Whoever knows them can write there: they are secrets."""
+
+
+@dataclass
+class Watched:
+    """The site in service, with a first backup of each data set."""
+
+    inventory: Path
+    lab: LabConfig
+    office: Server
+
+    @property
+    def site(self) -> LoadedSite:
+        return load_site(self.inventory)
+
+    def deploy(self, name: str, *options: str) -> Converged:
+        done = converge(self.inventory, name, *options)
+        assert done.ok, done.output
+        return done
+
+    def ssh(self, host: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        config = self.inventory.parent / "ssh_config"
+        config.write_text(ssh_config(self.site))
+        command = ["ssh", "-F", str(config), "-o", "BatchMode=yes", host, *words]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+
+    def root(self, host: str, command: str) -> str:
+        done = self.ssh(host, "sudo", "sh", "-e", stdin=command)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def watch(self) -> bool:
+        """By its service; whether that went well."""
+        return self.ssh(CONTROL, "sudo", "systemctl", "start", "mainstay-control@watch").returncode == 0
+
+    def told(self) -> list[tuple[list[str], list[str]]]:
+        """What the webhook was told since it was last asked: what began, what ended."""
+        found = [
+            ([one["data_set"] + " " + one["kind"] for one in sent["began"]], [one["kind"] for one in sent["ended"]])
+            for sent in self.office.messages(HOOK)
+        ]
+        self.office.got.clear()
+        return found
+
+    def pings(self) -> list[str]:
+        return [path.removeprefix(PING) for path, _ in self.office.got if path.startswith(PING)]
+
+    def subjects(self) -> list[str]:
+        """Of all mail that has arrived."""
+        mails = sorted((self.lab.root / "mail").glob("*.eml"))
+        return [str(message_from_bytes(mail.read_bytes(), policy=default)["Subject"]) for mail in mails]
+
+    def power(self, host: str, what: str) -> None:
+        """start or halt, as the provider does."""
+        key = {"Authorization": f"Bearer {lifecycle.api_key(self.lab)}"}
+        url = f"{self.lab.api_url}/instances/{self.site.lock.hosts[host].instance_id}"
+        until(f"{what} {host}", lambda: requests.post(f"{url}/{what}", headers=key, timeout=60).ok)
+        if what == "start":
+            until(f"{host} is up", lambda: self.ssh(host, "systemctl is-system-running --wait").stdout, timeout_s=120)
+
+
+def watched_site(folder: Path, part: str = "control") -> Iterator[Watched]:
+    """A fixture's body; part names the lab."""
+    with ExitStack() as stack:
+        lab = stack.enter_context(own_lab(part))
+        office = stack.enter_context(serving(str(lab.gateway4)))
+
+        def change(document: Any) -> None:
+            only(document, VAULT, DATA, CONTROL)
+            document["settings"]["control"] = {"mirrors": {"it": f"{office.url}/it.git"}}
+
+        made = Watched(derive(lab, folder, change), lab, office)
+        custody.make(made.site)
+        site = made.site
+        wanted = {"notify_webhook": f"{office.url}{HOOK}", "notify_ping": f"{office.url}{PING}"}
+        plain = {name: editing.Plain(value, (secrets.CONTROL,)) for name, value in wanted.items()}
+        editing.apply(site.secrets.path, site.secrets.entries, plain, site.readers)
+        made.deploy("provision")
+        made.deploy("site")
+        made.root(DATA, "echo page >/srv/web/public/page; systemctl start mainstay-backup@web")
+        made.root(CONTROL, "systemctl start mainstay-backup@control")
+        yield made
+
+
+def commands(readme: Path) -> str:
+    """The block of shell commands in a README."""
+    [block] = re.findall(r"```sh\n(.*?)```", readme.read_text(), re.DOTALL)
+    return str(block)
