@@ -18,10 +18,11 @@ from backup.data_set import Kind
 from backup.reach import reach
 from backup.restic import Restic
 from backup.restic_process import ResticError, WrongPassword
-from backup.store import COPY, VAULT
+from backup.store import COPY, VAULT, Store
 from inventories.editing import Plain
 from inventories.inventory import load_site
 from lab.converge import REPOSITORY, converge
+from tests.restics import restic
 from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, Saved, saved_site
 from tests.waiting import until
 
@@ -57,11 +58,13 @@ def held(saved: Saved) -> dict[str, str]:
 def keys(saved: Saved, password: str, store: str = VAULT) -> list[str]:
     """The repository's keys, when the password opens it."""
     with reach(load_site(saved.inventory)) as way, way.store(store, ADMIN) as there:
-        return list(with_password(there.restic(SET), password).keys())
+        return list(opened(there, password).keys())
 
 
-def with_password(restic: Restic, password: str) -> Restic:
-    return replace(restic, repository=replace(restic.repository, password=password))
+def opened(store: Store, password: str = "") -> Restic:
+    """With the password of the secrets file, unless another is given."""
+    repository = store.repository(SET)
+    return Restic(replace(repository, password=password or repository.password), restic())
 
 
 def must_be_rotated(saved: Saved, old: str) -> None:
@@ -82,7 +85,7 @@ def must_be_rotated(saved: Saved, old: str) -> None:
 def test_a_password_is_rotated_and_keys_that_nobody_knows_of_go(saved: Saved) -> None:
     old = held(saved)[SET.secret]
     with reach(load_site(saved.inventory)) as way, way.vault() as vault:
-        vault.restic(SET).add_key("of a host that was compromised")
+        opened(vault).add_key("of a host that was compromised")
     done = saved.mainstay("rotate", DATA)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 other keys were removed" in done.stdout
@@ -205,7 +208,7 @@ def must_be_refused(saved: Saved, secret: str) -> None:
     listener = next((one for one, name in custody.LOGINS.items() if name == secret), "")
     if listener:
         with reach(site) as way, way.vault(listener) as vault, pytest.raises(ResticError, match="401"):
-            vault.restic(SET).snapshots()
+            opened(vault).snapshots()
         return
     name, address = site.fleet.hosts["vault-1"].dns[0], site.lock.hosts["vault-1"].ipv4
     login = f"{HOST}:{site.secrets[secret].get_secret_value()}"

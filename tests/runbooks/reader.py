@@ -47,7 +47,9 @@ def follow(saved: Saved, name: str, *titles: str, editor: str = "false", **names
     tools = saved.folder / "bin"
     tools.mkdir(exist_ok=True)
     ssh = tools / "ssh"
-    ssh.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {saved.ssh_config} "$@"\n')
+    config = tools / "ssh_config"
+    now = f"{REPOSITORY}/bin/mainstay lab ssh-config --name {saved.lab.name} > {config}"  # host keys may have changed
+    ssh.write_text(f'#!/bin/sh\n{now}\nexec /usr/bin/ssh -F {config} "$@"\n')
     ssh.chmod(0o755)
     path = f"{tools}:{REPOSITORY / '.venv/bin'}:{saved.environment['PATH']}"
     script = Runbook(name).script(titles, {"MAINSTAY_INVENTORY": saved.inventory, **names})
