@@ -167,6 +167,23 @@ def _note_check(store: Store, data_set: DataSet, begun: datetime, part: tuple[in
     record.note(store.site, entry)
 
 
+def accept(site: LoadedSite, data_set: DataSet, ids: Sequence[str], why: str) -> None:
+    """Writes down that the admin who runs this vouches for snapshots as they are."""
+    now = datetime.now(UTC)
+    entry = Entry(
+        host=data_set.host,
+        plan=data_set.plan,
+        kind="accept",
+        start=now,
+        end=now,
+        outcome="ok",
+        ids=tuple(ids),
+        who=site.ssh_user,
+        why=why,
+    )
+    record.note(site, entry)
+
+
 def plan_retention(store: Store, data_set: DataSet, max_share: float) -> Retention:
     """Which snapshots of a data set stay and which may go, and what forbids that. Raises ResticError."""
     known = collected.known(record.folder(store.site), data_set.host, data_set.plan, whole=True)

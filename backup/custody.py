@@ -177,7 +177,7 @@ def make(site: LoadedSite) -> tuple[str, ...]:
         name: editing.Plain(held[name].get_secret_value(), _tagged(held, name)) for name in _kept(site, held, shared)
     }
     if wanted or given:
-        editing.apply(held.path, held.entries, wanted | given, site.readers)
+        write(site, held, wanted | given)
     if not certified:
         replace(certificate, self_signed(key, found[1].dns))
         made.append(certificate.name)
@@ -186,7 +186,7 @@ def make(site: LoadedSite) -> tuple[str, ...]:
 
 def _new(name: str) -> str:
     makers = {TLS_KEY: new_key, SSH_KEY: keys.new_ssh, AGE_KEY: keys.new_age}
-    return makers[name]() if name in makers else secrets.token_urlsafe(32)
+    return makers[name]() if name in makers else new_password()
 
 
 def _tagged(held: Secrets, name: str) -> tuple[str, ...]:
@@ -212,19 +212,36 @@ def check(site: LoadedSite) -> tuple[str, str]:
     """
     vault = vault_of(site)
     assert vault, "a vault is deployed, so there is one"
-    certificate = site.files / CERTIFICATE
     missing = [name for name in secret_names(site) if name not in site.secrets]
     if missing:
         raise InputError(site.secrets.path, ", ".join(missing), "no such secret", f"make it: {command(site)}")
-    public = [certificate, *([site.files / CONTROL_RECIPIENT] if control_host(site) else [])]
-    for path in public:
-        if not path.exists():
-            raise InputError(path, "", "is not there", f"make it: {command(site)}")
-    key, text = site.secrets[TLS_KEY].get_secret_value(), certificate.read_text()
+    recipient = site.files / CONTROL_RECIPIENT
+    if control_host(site) and not recipient.exists():
+        raise InputError(recipient, "", "is not there", f"make it: {command(site)}")
+    key, text = site.secrets[TLS_KEY].get_secret_value(), certificate(site)
     for problem in problems(text, key, vault[1].dns, datetime.now(UTC)):
         hint = f"remove it, make a new one: {command(site)}; then deploy the vault and all that it saves"
-        raise InputError(certificate, "", problem, hint)
+        raise InputError(site.files / CERTIFICATE, "", problem, hint)
     return text, key
+
+
+def certificate(site: LoadedSite) -> str:
+    """The vault's, which is public. Raises InputError, naming the command that makes it."""
+    path = site.files / CERTIFICATE
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise InputError(path, "", f"cannot be read: {error.strerror}", f"make it: {command(site)}") from None
+
+
+def write(site: LoadedSite, held: Secrets, wanted: editing.Changes) -> None:
+    """Stores secrets, encrypted to whom each is for. held: as they were read; later changes are not overwritten."""
+    editing.apply(held.path, held.entries, wanted, site.readers)
+
+
+def new_password() -> str:
+    """256 random bits, in characters that an address takes as they are."""
+    return secrets.token_urlsafe(32)
 
 
 def _word(name: str) -> str:

@@ -67,6 +67,10 @@ class Entry:
     """collect: the number of the host's newest line that was there by then."""
     head: str = ""
     """collect: the hash of that line."""
+    who: str = ""
+    """accept: the admin."""
+    why: str = ""
+    """accept: what the admin says of it."""
 
     @property
     def written(self) -> datetime:
@@ -74,11 +78,11 @@ class Entry:
         return self.end or self.start
 
 
-ONLY_CONTROL = ("store", "part", "ids", "upto", "head")
+ONLY_CONTROL = ("store", "part", "ids", "upto", "head", "who", "why")
 NAMES = frozenset(one.name for one in fields(Entry))
 NEEDED = NAMES - set(ONLY_CONTROL)
 NUMBERS = ("seq", "files", "bytes", "bytes_added", "unread_count", "upto")
-WORDS = ("host", "plan", "kind", "start", "end", "outcome", "snapshot", "error", "after", "store", "head")
+WORDS = ("host", "plan", "kind", "start", "end", "outcome", "snapshot", "error", "after", "store", "head", "who", "why")
 TYPES: dict[str, type] = {
     **dict.fromkeys(NUMBERS, int),
     **dict.fromkeys(WORDS, str),

@@ -288,7 +288,7 @@ class Restic:
 
     def keys(self) -> dict[str, bool]:
         """Ids of the keys, each with whether it is the one in use."""
-        return {key["id"]: key["current"] for key in self._run("key", "list").listed()}
+        return {key["id"]: key["current"] for key in self._read("key", "list").listed()}
 
     def add_key(self, password: str) -> None:
         """Lets a second password open the repository."""

@@ -132,23 +132,11 @@ def run(
     source is the repository of --from-repo; files are descriptors that restic inherits. Raises ResticError, by its
     meaning, for an exit code that is not allowed.
     """
-    repository.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        environment = _environment(repository)
-        held = list(files)
-        for prefix, place in (("", repository), ("FROM_", source)):
-            if place:
-                environment |= place.environment
-                mine = {f"RESTIC_{prefix}REPOSITORY_FILE": place.url, f"RESTIC_{prefix}PASSWORD_FILE": place.password}
-                for name, text in (mine | {**place.credentials}).items():
-                    file = stack.enter_context(in_memory(text))
-                    environment[name] = in_memory_path(file)
-                    held.append(file)
-        ca = [f"--cacert={ca}" for ca in authorities(repository, source)]
+    with given(repository, source) as (environment, held, options):
         process = subprocess.Popen(
-            [program, command, "--json", *ca, *arguments],
+            [program, command, "--json", *options, *arguments],
             env=environment,
-            pass_fds=held,
+            pass_fds=[*files, *held],
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -159,6 +147,26 @@ def run(
     if done.code not in allowed:
         raise failure(repository, command, done)
     return done
+
+
+@contextlib.contextmanager
+def given(
+    repository: Repository, source: Repository | None = None
+) -> Iterator[tuple[dict[str, str], list[int], list[str]]]:
+    """What restic needs to be told of a repository: its whole environment, descriptors to inherit, options."""
+    repository.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        environment = _environment(repository)
+        held = []
+        for prefix, place in (("", repository), ("FROM_", source)):
+            if place:
+                environment |= place.environment
+                mine = {f"RESTIC_{prefix}REPOSITORY_FILE": place.url, f"RESTIC_{prefix}PASSWORD_FILE": place.password}
+                for name, text in (mine | {**place.credentials}).items():
+                    file = stack.enter_context(in_memory(text))
+                    environment[name] = in_memory_path(file)
+                    held.append(file)
+        yield environment, held, [f"--cacert={ca}" for ca in authorities(repository, source)]
 
 
 def authorities(repository: Repository, source: Repository | None) -> list[Path]:

@@ -172,13 +172,13 @@ def _refusals(data_set: str, found: Comparison, control: Sequence[Entry], now: d
     if found.gone:
         refused.append(
             f"{named([one.snapshot for one in found.gone])} must be there and {be(found.gone)} not. "
-            f"Find out who removed what (`mainstay backup status`), then have them accepted by an admin."
+            f"Find out who removed what (`mainstay backup status`), then `mainstay backup accept {data_set} ID...`."
         )
     for future, word in ((False, "back-dated"), (True, "from the future")):
         if odd := [one for one in found.odd if one.future is future]:
             refused.append(
                 f"{named([one.id for one in odd])} {be(odd)} {word}: {odd[0].why}. "
-                "Look at the host's clock and who was on it, then have them accepted by an admin."
+                f"Look at the host's clock and who was on it, then `mainstay backup accept {data_set} ID...`."
             )
     good = found.good()
     if not good:
@@ -193,6 +193,6 @@ def _refusals(data_set: str, found: Comparison, control: Sequence[Entry], now: d
     if found_damage := damage(control, store, now):
         refused.append(
             f"{found_damage}, and that is not yet mended. "
-            f"Follow the runbook 'verification failed', then run `mainstay backup verify {data_set}`."
+            f"Follow docs/runbooks/verification-failed.md, then run `mainstay backup verify {data_set}`."
         )
     return refused

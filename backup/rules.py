@@ -36,8 +36,8 @@ def of_the_host(one: DataSet, runs: Sequence[Entry], good: Sequence[Dated], now:
         yield (
             Kind.DISPUTED,
             f"the ledger is not to be believed: {one.disputed}",
-            "If the host was installed anew, give it its collected ledger back; if not, treat it as compromised. "
-            "Runbook 'host compromised'.",
+            "If the host was installed anew, give it its collected ledger back; if not, treat it as compromised: "
+            "docs/runbooks/host-compromised.md.",
         )
     if one.heard is None:
         yield Kind.SILENT, "never answered", "Deploy its role; see whether it is up and reachable by SSH."
@@ -96,20 +96,21 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
         yield (
             Kind.UNLISTED,
             "the vault could not be asked for its snapshots",
-            "See whether it is up, its disk and its certificate; if it is lost, runbook 'vault lost'.",
+            "See whether it is up, its disk and its certificate; if it is lost: docs/runbooks/vault-lost.md.",
         )
         return
     if one.unreadable:
         yield (
             Kind.DAMAGED,
             f"{len(one.unreadable)} snapshots are in the vault, and cannot be read: {named(one.unreadable)}",
-            "Runbook 'verification failed'. `mainstay backup restore` finds what the second copy has of them.",
+            "docs/runbooks/verification-failed.md. `mainstay backup restore` finds what the second copy has of them.",
         )
     if gone := [entry.snapshot for entry in found.gone if entry.snapshot not in one.unreadable]:
         yield (
             Kind.GONE,
             f"{len(gone)} snapshots are no longer in the vault: {named(gone)}",
-            "Find out who could delete there. `mainstay backup restore` finds what the second copy has of them.",
+            "Find out who could delete there. `mainstay backup restore` finds what the second copy has of them. "
+            f"{accepting(one.plan)}",
         )
     for kind, odd in (
         (Kind.BACK_DATED, [odd for odd in found.odd if not odd.future]),
@@ -119,7 +120,7 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
             yield (
                 kind,
                 f"{named(snapshot.id for snapshot in odd)}: {odd[0].why}",
-                f"Look at the clock of {one.plan.host} (`timedatectl`) and who was on it; an admin may accept them.",
+                f"Look at the clock of {one.plan.host} (`timedatectl`) and who was on it. {accepting(one.plan)}",
             )
 
 
@@ -150,7 +151,7 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
         if held is None or (store == "copy" and not one.has_copy):
             continue
         if found := damage(one.control, store, now):
-            yield Kind.DAMAGED, f"{where}: {found}", f"Runbook 'verification failed', then {verify}."
+            yield Kind.DAMAGED, f"{where}: {found}", f"docs/runbooks/verification-failed.md, then {verify}."
         read = coverage(one.control, store, held, now)
         if read.overdue:
             what = f"{where}: part {read.part[0]}/{read.part[1]} was not read for {span(now - read.oldest)}"
@@ -198,7 +199,7 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
             Kind.DAMAGED,
             f"{len(one.copy_unreadable)} snapshots are in the second copy, and cannot be read: "
             f"{named(one.copy_unreadable)}",
-            "Runbook 'verification failed'.",
+            "docs/runbooks/verification-failed.md.",
         )
     removed = settled_ids(one.control, "retain", "copy") | settled_ids(one.control, "accept")
     once = settled_ids(one.control, "copy", "copy")
@@ -206,7 +207,7 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
         yield (
             Kind.GONE,
             f"{len(gone)} snapshots are no longer in the second copy: {named(sorted(gone))}",
-            f"Find out who could delete there, then {again}.",
+            f"Find out who could delete there, then {again}. {accepting(one.plan)}",
         )
     have = [dated.time for dated in good if dated.entry.snapshot in copied.there]
     if missing := [
@@ -218,6 +219,11 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
             f"{len(missing)} of the complete backups {be(missing)} not in the second copy; {last}",
             f"{again}.",
         )
+
+
+def accepting(plan: Plan) -> str:
+    """How an admin says that snapshots are as they are for a reason."""
+    return f"If all is explained: `mainstay backup accept {plan.data_set} ID... --why TEXT`."
 
 
 def named(ids: Iterator[str] | Sequence[str]) -> str:

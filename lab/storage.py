@@ -16,6 +16,7 @@ from pathlib import Path
 
 import requests
 
+from backup.certificate import new_key, self_signed
 from inventories.files import replace
 from lab.engine import EngineError, LabConfig
 from lab.go import go, run
@@ -64,12 +65,10 @@ def keys(config: LabConfig) -> dict[str, str]:
 
 def certificate(config: LabConfig) -> str:
     """What its users have to trust, in PEM."""
-    from backup import certificate as made  # Brings pyinfra along, which the lab's daemon has no use for.
-
     key, pem = (_folder(config) / f"storage.{kind}" for kind in ("key", "pem"))
     if not pem.exists():
-        replace(key, made.new_key(), 0o600)
-        replace(pem, made.self_signed(key.read_text(), (str(config.gateway4),)))
+        replace(key, new_key(), 0o600)
+        replace(pem, self_signed(key.read_text(), (str(config.gateway4),)))
     return pem.read_text()
 
 

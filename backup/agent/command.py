@@ -64,6 +64,10 @@ def _do(asked: argparse.Namespace, agent: str) -> int:
         return _lines(ledger.lines(job.state.ledger, asked.after))
     if asked.command == "check":
         return OK
+    if asked.command == "key":
+        with job.state.locked():
+            print(next(key for key, current in job.restic.keys().items() if current))
+        return OK
     telling = Telling(asked.json)
     if asked.command == "settle":
         # Where another run is at it, that one has settled everything when it began.
@@ -106,12 +110,13 @@ def _parser() -> argparse.ArgumentParser:
         ("check", "look whether a plan file is right, and do nothing"),
         ("settle", "put back what a killed run left (the unit does it by itself)"),
         ("ledger", "print what was done, as JSON lines"),
+        ("key", "print the id of the key that the plan's password opens the repository with, when no run is at it"),
     ):
         one = commands.add_parser(name, help=text)
         one.add_argument("plan", metavar="PLAN")
         if name == "ledger":
             one.add_argument("--after", type=_count, default=0, metavar="SEQ", help="only lines beyond this one")
-        elif name != "check":
+        elif name not in ("check", "key"):
             one.add_argument("--json", action="store_true", help="one JSON object a line")
         if name == "restore":
             one.add_argument("--to", type=Path, required=True, metavar="DIR", help="empty, or not there yet")

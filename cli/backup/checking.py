@@ -21,7 +21,7 @@ def verify(
 ) -> None:
     """Read back what is due in the vault and in the second copy, so that every pack is read within 30 days.
 
-    Exit code 1 on damage, 3 when one of the two does not answer.
+    Damage names the files it hits. Exit code 1 on damage, 3 when one of the two does not answer.
     """
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])

@@ -19,18 +19,19 @@ Work = Callable[[Store, Store, DataSet, Callable[[str], None]], str]
 
 @app.command()
 def copy(data_sets: DataSetNames = None, inventory: Inventory = None) -> None:
-    """Bring the backups that the second copy lacks there, the newest first. Run again, it goes on where it stopped.
+    """Bring the backups that the second copy lacks there, the newest first.
 
-    Exit code 1 when any data set could not be copied; the others are.
+    Run again, it goes on where it stopped. Exit code 1 when any data set could not be copied; the others are.
     """
     _between(VAULT, COPY, copying.to_copy, data_sets, inventory)
 
 
 @app.command()
 def rebuild(data_sets: DataSetNames = None, inventory: Inventory = None) -> None:
-    """Fill a new, empty vault from the second copy, after provision and deploys/vault.py. Runbook 'vault lost'.
+    """Fill a new, empty vault from the second copy.
 
-    A data set of which the vault holds anything that the second copy lacks is left alone, with exit code 1.
+    After provision and deploys/vault.py: docs/runbooks/vault-lost.md. A data set of which the vault holds anything that
+    the second copy lacks is left alone, with exit code 1.
     """
     _between(COPY, VAULT, copying.to_vault, data_sets, inventory)
 

@@ -21,9 +21,9 @@ def retain(
     max_share: Annotated[float, typer.Option(help="Most of a data set's snapshots that may go, 0 to 1.")] = MAX_SHARE,
     inventory: Inventory = None,
 ) -> None:
-    """Remove old snapshots as plans declare, with the admins' credentials. Refuses when anything is amiss.
+    """Remove the snapshots that plans no longer keep, unless anything is amiss.
 
-    In the vault, and by the same rules in the second copy.
+    In the vault, and by the same rules in the second copy, with the admins' credentials.
     """
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])

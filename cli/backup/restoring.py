@@ -28,7 +28,7 @@ def restore(
     include: Annotated[list[str] | None, typer.Option(metavar="PATH", help="Only this; can be repeated.")] = None,
     inventory: Inventory = None,
 ) -> None:
-    """Put a snapshot into a folder of this machine, from the vault or, where that fails, from the second copy.
+    """Put a snapshot, or a part of it, into a folder of this machine, from the vault, or else from the second copy.
 
     Needs restic here; nothing on the host is touched.
     """

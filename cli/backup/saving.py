@@ -15,9 +15,9 @@ SSH_FAILED = 255
 
 @app.command()
 def keys(inventory: Inventory = None) -> None:
-    """Make the passwords, keys and public files that are missing. Changes no value that is there, prints none.
+    """Make the passwords, keys and public files that are missing.
 
-    What the control host may read is encrypted to it as well.
+    Changes no value that is there, and prints none. What the control host may read is encrypted to it as well.
     """
     site = chosen(inventory)
     names = custody.make(site)
@@ -29,7 +29,10 @@ def keys(inventory: Inventory = None) -> None:
 
 @app.command()
 def run(data_set: DataSetName, inventory: Inventory = None) -> None:
-    """Save a data set now, on its host, with progress. Ctrl-C breaks it off cleanly."""
+    """Save a data set now, on its host, with progress.
+
+    Ctrl-C breaks it off cleanly.
+    """
     site = chosen(inventory)
     [one] = control.wanted(site, [data_set])
     with reach(site) as way:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
-from backup import record
+from backup import custody, record
 from backup.zipapp import INSTALLED, zipapp
 from roles.agent import plans
 from roles.agent.ledgers import ABOVE, STATE, folder, ledgers
@@ -24,12 +24,12 @@ def agent() -> None:
     site = host.data.site
     if plans.vault(site) and (planned := plans.planned(site, host.data.host_name)):
         reader = "control" if control.watched(site, host.data.host_name) else "root"
-        install(planned, plans.certificate(site), reader, partial(record.ledger_of, site, host.data.host_name))
+        install(planned, custody.certificate(site), reader, partial(record.ledger_of, site, host.data.host_name))
 
 
 def install(
     planned: Sequence[Planned],
-    certificate: bytes,
+    certificate: str,
     reader: str = "root",
     collected: Callable[[str], bytes] = lambda _: b"",
 ) -> None:

@@ -69,16 +69,6 @@ def planned(site: LoadedSite, host: str) -> list[Planned]:
     return found
 
 
-def certificate(site: LoadedSite) -> bytes:
-    """The vault's, which is public. Raises InputError."""
-    path = site.files / custody.CERTIFICATE
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        problem = f"the vault's certificate cannot be read: {error.strerror}"
-        raise InputError(path, "", problem, f"make it: {custody.command(site)}") from None
-
-
 def plan_file(planned: Planned) -> str:
     """/etc/mainstay/backup/PLAN.json, as backup/agent/plan.py reads it."""
     recovery = planned.recovery

@@ -48,7 +48,7 @@ def test_a_vault_that_is_lost_for_good_is_survived(saved: Saved) -> None:
     burn(saved)
     code, findings = saved.status()
     assert code == Kind.UNLISTED.exit_code, findings
-    assert "vault lost" in findings[0]["to_do"]
+    assert "docs/runbooks/vault-lost.md" in findings[0]["to_do"]
     back, told = saved.restored("from-the-copy")
     assert back == saved.hashes()
     assert "the vault: vault-1: " in told

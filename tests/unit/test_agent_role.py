@@ -69,8 +69,8 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path: Path,
     loaded = site(tmp_path, key, values, **{"vault-1": VAULT})
     with pytest.raises(InputError, match=rf"{missing}: no such secret\n.*mainstay backup keys --inventory .*s\.py"):
         plans.planned(loaded, "release-1")
-    with pytest.raises(InputError, match="certificate cannot be read"):
-        plans.certificate(loaded)
+    with pytest.raises(InputError, match=r"vault\.pem: cannot be read"):
+        custody.certificate(loaded)
 
 
 @pytest.mark.parametrize("vaults", [{"v-1": VAULT, "v-2": VAULT}, {"v-1": VAULT | {"dns": []}}])

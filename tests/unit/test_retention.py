@@ -93,7 +93,7 @@ def test_a_missing_snapshot_stops_it() -> None:
     found = run(listed=[snapshot(hour) for hour in DAYS if hour != 240])
     assert found.removals == []
     assert f"{identity(240)[:8]} must be there and is not" in found.refused[0]
-    assert "accepted by an admin" in found.refused[0]
+    assert "`mainstay backup accept release-1:release ID...`" in found.refused[0]
     vouched = [control(2395, "accept", ids=(identity(240),)), control(2390, "check")]
     assert run(listed=[snapshot(hour) for hour in DAYS if hour != 240], control=vouched).refused == ()
 

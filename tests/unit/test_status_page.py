@@ -1,9 +1,17 @@
 """The page that people look at says what status found, and nothing that a host says becomes markup."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-from backup.page import render, write
+import html5lib
+import pytest
+
+from backup.data_set import Finding, Kind
+from backup.page import STYLE, render, write
+from backup.status import Row
 from tests.unit.ledgers import at, failed, started
 from tests.unit.test_status import NOW, good, good_ledger, look, snapshots
 
@@ -16,12 +24,13 @@ class Seen(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words = ""
         self.feed(text)
+        self.words = " ".join(self.words.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.words += f"{' '.join(data.split())} "
+        self.words += data
 
 
 def test_a_page_on_which_all_is_well() -> None:
@@ -34,10 +43,10 @@ def test_a_page_on_which_all_is_well() -> None:
 def test_a_page_says_what_is_wrong_and_what_to_do_the_worst_first() -> None:
     row = look(good(vault=snapshots(0), heard=None))
     seen = Seen(render([look(good()), row], at(NOW), "prod"))
-    assert "2 findings - prod" in seen.words
+    assert "2 findings, 1 critical - prod" in seen.words
     for one in row.findings:
         assert one.what in seen.words
-        assert one.to_do in seen.words
+        assert one.to_do.replace("`", "") in seen.words
     assert [attributes["class"] for tag, attributes in seen.tags if tag == "li"] == ["critical", "warning"]
     assert "snapshot gone, host silent" in seen.words
 
@@ -58,3 +67,46 @@ def test_a_page_of_what_never_ran(tmp_path: Path) -> None:
     assert (
         "never - - - - never ran, not to be listed, host silent" in Seen((tmp_path / "status.html").read_text()).words
     )
+
+
+def everything() -> Row:
+    """A data set with a finding of every kind."""
+    row = look(good())
+    return replace(row, findings=tuple(Finding(kind, "web-1", "web", "so & so", "Do `this <now>`.") for kind in Kind))
+
+
+@pytest.mark.parametrize("rows", [[], [look(good())], [look(good()), everything()]], ids=["none", "well", "all kinds"])
+def test_a_page_is_valid_and_read_in_order(rows: Sequence[Row]) -> None:
+    text = render(rows, at(NOW), "prod")
+    html5lib.HTMLParser(strict=True).parse(text)
+    tags = [tag for tag, _ in Seen(text).tags]
+    assert tags.count("h1") == 1
+    assert ("html", {"lang": "en"}) in Seen(text).tags
+    assert tags.count("tr") == (len(rows) + 1 if rows else 0)
+    headings = [attributes.get("scope") for tag, attributes in Seen(text).tags if tag == "th"]
+    assert headings.count("row") == len(rows)
+    assert headings.count("col") == (7 if rows else 0)
+
+
+def test_commands_are_shown_as_such_and_severity_is_said_not_only_coloured() -> None:
+    text = render([everything()], at(NOW), "prod")
+    assert "Do <code>this &lt;now&gt;</code>." in text
+    assert "web-1:web: late (critical)" in Seen(text).words
+    assert "web-1:web: copy behind (warning)" in Seen(text).words
+
+
+def luminance(colour: str) -> float:
+    """As WCAG 2 counts it, of #rgb or #rrggbb."""
+    digits = "".join(digit * 2 for digit in colour) if len(colour) == 3 else colour
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_text_stands_out_from_what_is_behind_it(scheme: int) -> None:
+    colours = dict(re.findall(r"--(\w+): #([0-9a-f]+)", STYLE.split(":root {")[scheme + 1]))
+    for front in ("text", "faint", "critical", "warning", "ok"):
+        for behind in ("ground", "box"):
+            pair = sorted((luminance(colours[front]), luminance(colours[behind])))
+            assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (front, behind)

@@ -1,0 +1,38 @@
+"""Which snapshots an admin may vouch for as they are, and which are meant by what was typed. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from backup.data_set import DataSet, Kind
+from backup.expected import compare, settled_ids
+from inventories.errors import InputError
+
+
+def amiss(one: DataSet, now: datetime) -> dict[str, Kind]:
+    """The snapshots that are not as they should be, by the ids that status tells, each with what it is."""
+    found: dict[str, Kind] = {}
+    if one.vault is not None:
+        seen = compare(one.ledger, one.control, one.vault, now)
+        found |= dict.fromkeys((entry.snapshot for entry in seen.gone), Kind.GONE)
+        found |= {odd.id: Kind.FUTURE if odd.future else Kind.BACK_DATED for odd in seen.odd}
+    if one.copy is not None:
+        there = compare(one.ledger, one.control, one.copy, now, "copy").there
+        settled = settled_ids(one.control, "retain", "copy") | settled_ids(one.control, "accept")
+        copied = {one for entry in one.control if entry.kind == "copy" and entry.outcome == "ok" for one in entry.ids}
+        found = dict.fromkeys(sorted(copied - settled - there.keys()), Kind.GONE) | found
+    return found
+
+
+def meant(data_set: str, given: Sequence[str], found: Mapping[str, Kind]) -> list[str]:
+    """The whole ids of those that were named, each by at least its first eight digits. Raises InputError."""
+    ids = []
+    for name in given:
+        fitting = [one for one in found if one.startswith(name)]
+        if len(name) < 8 or len(fitting) != 1:
+            problem = "is less than eight digits" if len(name) < 8 else "nothing is amiss with such a snapshot"
+            if len(name) >= 8 and fitting:
+                problem = f"may be each of {', '.join(fitting)}"
+            known = ", ".join(f"{one[:8]} ({kind.word})" for one, kind in found.items())
+            raise InputError(data_set, name, problem, f"there are: {known}" if known else "all are as they should be")
+        ids += fitting
+    return list(dict.fromkeys(ids))

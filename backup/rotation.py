@@ -1,0 +1,179 @@
+"""A new password for a repository, so that one that works is in the secrets file at every moment.
+
+secret         holds
+backup_X       what the host is deployed with: it opens the repository at all times
+next_backup_X  a new password, until it is proved
+old_backup_X   the one before, until no key of it is left
+
+Each step looks at what is there and does what is missing, so that a rotation which was broken off anywhere goes on when
+it is run again. Keys that nobody knows of, such as one that a compromised host added, go with the old one.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from backup import custody
+from backup.custody import ADMIN, DataSet
+from backup.reach import Reach, Unreachable
+from backup.restic import Restic
+from backup.restic_process import NoRepository, WrongPassword
+from backup.store import VAULT, WORDS
+from inventories.editing import Plain
+from inventories.inventory import CLONE, LoadedSite
+from inventories.secrets import Secrets
+
+SSH_FAILED = 255
+Say = Callable[[str], None]
+Stores = Mapping[str, Restic]
+"""The repositories of a data set, by what people call them; all have the same password."""
+
+
+class RotationError(Exception):
+    """A rotation that cannot go on now. Nothing is lost: run again, it goes on from there."""
+
+
+def rotate(way: Reach, data_set: DataSet, say: Say) -> None:
+    """Gives a data set's repositories a new password and its host with it, and removes all other keys.
+
+    Raises RotationError, Unreachable, ResticError and InputError; in each case the password in backup_X works.
+    """
+    site = way.site
+    following, before = f"next_{data_set.secret}", f"old_{data_set.secret}"
+    if before in _held(site):
+        say(f"{data_set}: goes on where it stopped: the new password is in {data_set.secret}")
+    else:
+        if following not in _held(site):
+            _write(site, {following: Plain(custody.new_password())})
+            say(f"{data_set}: a new password is in {following}")
+        with stores(way, data_set) as found:
+            for name, restic in found.items():
+                _let_in(restic, _password(site, data_set.secret), _password(site, following))
+                say(f"{data_set}: the new password opens {name}, and a snapshot was read with it")
+        _promote(site, data_set.secret, following, before)
+        say(f"{data_set}: the new password is in {data_set.secret}, the old one in {before}")
+    for words in deploys(site, data_set):
+        say(f"$ {' '.join(words)}")
+        _deploy(words)
+    with stores(way, data_set) as found:
+        new = _password(site, data_set.secret)
+        _prove_host(way, data_set, _key(_with(found[WORDS[VAULT]], new)))
+        say(f"{data_set}: {data_set.host} opens the vault with the new password")
+        for name, restic in found.items():
+            _let_in(restic, _password(site, before), new)  # a second copy may have been begun meanwhile
+            gone = _remove_others(_with(restic, new))
+            say(f"{data_set}: {name}: {gone} other {'key was' if gone == 1 else 'keys were'} removed")
+    _write(site, {before: None})
+    say(f"{data_set}: done; commit {site.secrets.path.name}")
+
+
+@contextmanager
+def stores(way: Reach, data_set: DataSet) -> Iterator[Stores]:
+    """The repositories, each by a credential that may delete. One that was not begun yet is left out, but the vault's.
+
+    Raises Unreachable and InputError: a password is not rotated in one place alone.
+    """
+    with ExitStack() as stack:
+        found = {}
+        for name in way.declared():
+            restic = stack.enter_context(way.store(name, ADMIN)).restic(data_set)
+            if name == VAULT or _is_there(restic):
+                found[WORDS[name]] = restic
+        yield found
+
+
+def deploys(site: LoadedSite, data_set: DataSet) -> Sequence[Sequence[str]]:
+    """The commands that give a data set's password to whom it belongs: its host, then the control host."""
+    inventory = str(site.path.with_suffix(".py"))
+    if site.path.is_relative_to(CLONE):
+        inventory = str(Path(inventory).relative_to(CLONE))
+    hosts = {data_set.host: data_set.plan} | dict.fromkeys(site.fleet.with_role("control"), "control")
+    return [("pyinfra", inventory, f"deploys/{role}.py", "--limit", host, "-y") for host, role in hosts.items()]
+
+
+def _held(site: LoadedSite) -> Secrets:
+    """The secrets as they are on disk now."""
+    return site.secrets.at(site.secrets.path)
+
+
+def _password(site: LoadedSite, name: str) -> str:
+    return _held(site)[name].get_secret_value()
+
+
+def _write(site: LoadedSite, wanted: Mapping[str, Plain | None]) -> None:
+    custody.write(site, _held(site), wanted)
+
+
+def _promote(site: LoadedSite, name: str, following: str, before: str) -> None:
+    """In one write: there is no moment at which `name` holds nothing or what does not open."""
+    tags = _held(site).entries[name].tags
+    old, new = _password(site, name), _password(site, following)
+    _write(site, {name: Plain(new, tags), before: Plain(old), following: None})
+
+
+def _with(restic: Restic, password: str) -> Restic:
+    return replace(restic, repository=replace(restic.repository, password=password))
+
+
+def _is_there(restic: Restic) -> bool:
+    try:
+        restic.keys()
+    except NoRepository:
+        return False
+    except WrongPassword:
+        return True
+    return True
+
+
+def _let_in(restic: Restic, old: str, new: str) -> None:
+    """Adds a key for the new password, unless it is there, and proves it without any cache."""
+    fresh = _with(restic, new)
+    try:
+        fresh.keys()
+    except WrongPassword:
+        _with(restic, old).add_key(new)
+    with TemporaryDirectory(prefix="mainstay-") as folder:
+        proving = replace(fresh, repository=replace(fresh.repository, cache=Path(folder)))
+        if not proving.snapshots():
+            raise RotationError("the repository holds no snapshot that could prove the new password: save first")
+
+
+def _deploy(words: Sequence[str]) -> None:
+    """As an admin would, in the clone. What it says is for people."""
+    program = Path(sys.executable).with_name(words[0])
+    done = subprocess.run([program, *words[1:]], cwd=CLONE, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
+    if done.returncode:
+        hint = "Old and new password both work. Mend what is named above, then run this again"
+        raise RotationError(f"{' '.join(words)} exited {done.returncode}. {hint}")
+
+
+def _prove_host(way: Reach, data_set: DataSet, key: str) -> None:
+    """The host opens the repository by that very key, and no run that began with another is still at it."""
+    words = way.agent(data_set.host, "key", data_set.plan)
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode == SSH_FAILED:
+        raise Unreachable(f"{data_set.host}: {done.stderr.strip()}")
+    if done.returncode:
+        hint = "The old key stays until the host is proved: run this again"
+        raise RotationError(f"{data_set.host}: {done.stderr.strip()}. {hint}")
+    if done.stdout.strip() != key:
+        raise RotationError(f"{data_set.host} opens the repository with another password than the one deployed")
+
+
+def _key(restic: Restic) -> str:
+    """The id of the key in use."""
+    return next(key for key, current in restic.keys().items() if current)
+
+
+def _remove_others(restic: Restic) -> int:
+    """Removes every key but the one in use; how many there were."""
+    others = [key for key, current in restic.keys().items() if not current]
+    for key in others:
+        restic.remove_key(key)
+    if left := [key for key, current in restic.keys().items() if not current]:
+        raise RotationError(f"not removed, though said to be: {', '.join(left)}")
+    return len(others)

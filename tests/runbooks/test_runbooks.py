@@ -1,0 +1,271 @@
+"""Every runbook, followed to the letter on hosts, does what it promises."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import tomlkit
+
+from backup import custody
+from backup.custody import DataSet
+from inventories.inventory import load_site
+from tests.runbooks.reader import editing, follow
+from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, Saved, saved_site
+from tests.waiting import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+VAULT = "vault-1"
+ROOT = "/srv/release"
+FILE = "/public/ota/panther/panther-stable"
+SECRET = DataSet(HOST, PLAN).secret
+ALL = (
+    r'cd /srv/release && find public -printf "%p %u %g %m\n" | sort; find public -type f -printf "%p %T@\n" | sort;'
+    "find public -type f -exec sha256sum {} + | sort"
+)
+OF = {"host": HOST, "role": PLAN}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    for made in saved_site("runbooks", tmp_path_factory.mktemp("runbooks")):
+        made.must("run", DATA)
+        made.must("copy", DATA)
+        made.must("verify", "--all")
+        yield made
+
+
+@pytest.fixture
+def saved(site: Saved) -> Iterator[Saved]:
+    """All is well before, and after."""
+    site.must("status")
+    yield site
+    site.must("status")
+
+
+def ledgers(saved: Saved) -> Path:
+    return load_site(saved.inventory).files / "ledgers"
+
+
+def password(saved: Saved) -> str:
+    return load_site(saved.inventory).secrets[SECRET].get_secret_value()
+
+
+def test_restore_one_file(saved: Saved, tmp_path: Path) -> None:
+    before = saved.root(HOST, ALL)
+    content = saved.root(HOST, f"cat {ROOT}{FILE}")
+    saved.root(HOST, f"rm {ROOT}{FILE}")
+    titles = ("To your machine", "Put it back on the host")
+    said = follow(saved, "restore-one-file", *titles, **OF, path=FILE, to=tmp_path / "restored")
+    assert (tmp_path / f"restored{FILE}").read_text().strip() == content
+    assert "1 snapshots" in said
+    assert saved.root(HOST, ALL) == before
+
+
+def test_restore_a_whole_data_set(saved: Saved) -> None:
+    before = saved.root(HOST, ALL)
+    saved.root(HOST, f"rm -r {ROOT}/public/ota; echo spoiled > {ROOT}/public/{FILE.rpartition('/')[2]}")
+    titles = ("Fetch it beside the data", "Put it in the place of the data", "When all is as it should be")
+    said = follow(saved, "restore-a-whole-data-set", *titles, **OF, root=ROOT, paths="public")
+    assert "all is well" in said
+    assert saved.root(HOST, ALL) == before
+    assert saved.root(HOST, f"ls -A {ROOT}").split() == saved.root(HOST, f"ls {ROOT}").split()
+    assert saved.root(HOST, f"systemctl is-active mainstay-backup@{PLAN}.timer") == "active"
+
+
+@pytest.mark.full
+def test_password_lost_and_git_has_it(saved: Saved) -> None:
+    old, files = password(saved), load_site(saved.inventory).files
+    git(files, "init", "-q")
+    commit(files, "all")
+    lose(saved)
+    commit(files, "lost")
+    said = follow(saved, "password-lost", "It was removed, and git has it", **lost(saved))
+    assert password(saved) == old
+    assert "snapshots" in said
+
+
+@pytest.mark.full
+def test_password_lost_and_the_host_has_it(saved: Saved) -> None:
+    old = password(saved)
+    lose(saved)
+    editor = editing(saved.folder, f'echo \'{SECRET} = "{old}"\' >> "$1"')
+    said = follow(saved, "password-lost", "The host still has it", editor=editor, **lost(saved))
+    assert f'"password": "{old}"' in said
+    assert password(saved) != old
+    saved.must("run", DATA)
+    saved.must("verify", DATA)
+
+
+@pytest.mark.full
+def test_password_lost_for_good(saved: Saved) -> None:
+    lose(saved)
+    bucket = saved.lab.root / "storage/data/mainstay"
+    (bucket / HOST / PLAN).rename(bucket / "lost")
+    said = follow(saved, "password-lost", "It is nowhere", **lost(saved))
+    assert f"{SECRET}: made" in said
+    assert "all is well" in said
+    assert saved.root(VAULT, "ls /srv/vault/lost/*/config")
+
+
+def lost(saved: Saved) -> dict[str, Any]:
+    return {
+        **OF,
+        "files": load_site(saved.inventory).files,
+        "secret": SECRET,
+        "vault": VAULT,
+        "ledgers": ledgers(saved),
+    }
+
+
+def lose(saved: Saved) -> None:
+    site = load_site(saved.inventory)
+    custody.write(site, site.secrets, {SECRET: None})
+    assert saved.mainstay("verify").returncode == 2
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ["-c", "user.name=admin", "-c", "user.email=admin@example.org"]
+    subprocess.run(["git", "-C", folder, *who, *words], check=True, capture_output=True)
+
+
+def commit(folder: Path, what: str) -> None:
+    git(folder, "config", "user.name", "admin")
+    git(folder, "config", "user.email", "admin@example.org")
+    git(folder, "add", "secrets.age")
+    git(folder, "commit", "-q", "-m", what)
+
+
+@pytest.mark.full
+def test_disk_full(saved: Saved) -> None:
+    as_hosts = "setpriv --reuid vault --regid vault --clear-groups"
+    all_of_it = "$(( $(stat -f -c %a*%S /srv/vault) ))"
+    saved.root(VAULT, f"{as_hosts} fallocate -l {all_of_it} {REPOSITORY_OF_IT}/junk || true")
+    assert int(saved.root(VAULT, "df --output=avail /srv/vault | tail -1")) < 1000, "KiB that hosts may write"
+    follow(saved, "disk-full", "Who took it", "Make room", vault=VAULT, **OF)
+    saved.root(VAULT, f"rm {REPOSITORY_OF_IT}/junk")
+    saved.must("run", DATA)
+    saved.must("verify", DATA)
+
+
+@pytest.mark.full
+def test_disk_full_and_the_volume_grows(saved: Saved) -> None:
+    size = disk(saved)
+    toml = saved.inventory.with_suffix(".toml")
+    document = tomlkit.parse(toml.read_text())
+    document["hosts"][VAULT]["volumes"]["repositories"]["size_gb"] = 20
+    toml.write_text(tomlkit.dumps(document))
+    follow(saved, "disk-full", "Make the volume larger", vault=VAULT, **OF)
+    assert disk(saved) > 1.8 * size
+    saved.must("verify", DATA)
+
+
+def disk(saved: Saved) -> int:
+    return int(saved.root(VAULT, "df --output=size /srv/vault | tail -1"))
+
+
+def pack(saved: Saved) -> str:
+    """The largest pack."""
+    return saved.root(
+        VAULT, f'find {REPOSITORY_OF_IT}/data -type f -printf "%s %p\\n" | sort -n | tail -1 | cut -d" " -f2'
+    )
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "printf X | dd of={} bs=1 seek=1000 conv=notrunc status=none",
+        pytest.param("truncate -s 1000 {}", marks=pytest.mark.full),
+        pytest.param("rm {}", marks=pytest.mark.full),
+    ],
+)
+def test_verification_failed_and_the_host_has_the_data(saved: Saved, damage: str, tmp_path: Path) -> None:
+    damaged = pack(saved)
+    saved.root(VAULT, damage.format(damaged))
+    said = follow(
+        saved, "verification-failed", "What is hit", "Mend it from what the host still has", **mending(tmp_path)
+    )
+    assert Path(damaged).name in said
+    assert "hits /public/" in said
+    assert "part 1 of 1: sound" in said
+    assert "all is well" in said
+
+
+@pytest.mark.full
+def test_verification_failed_and_nobody_has_the_data(saved: Saved, tmp_path: Path) -> None:
+    saved.root(HOST, f"sudo -u release dd if=/dev/urandom of={ROOT}/public/gone bs=1M count=9 status=none")
+    saved.must("run", DATA)
+    saved.root(HOST, f"rm {ROOT}/public/gone")
+    saved.root(VAULT, f"rm {pack(saved)}")
+    titles = ("What is hit", "Mend it from what the host still has", "What nobody has any more")
+    said = follow(saved, "verification-failed", *titles, **mending(tmp_path))
+    assert "hits /public/gone" in said
+    assert "DAMAGED" in said
+    assert said.rstrip().endswith("all is well")
+
+
+def mending(work: Path) -> dict[str, Any]:
+    return {**OF, "vault": VAULT, "work": work, "why": "damaged, and the host no longer had the data"}
+
+
+@pytest.mark.full
+def test_host_compromised(saved: Saved) -> None:
+    good = saved.must("restic", DATA, "snapshots", "--json")
+    before = saved.root(HOST, ALL)
+    saved.root(HOST, f"echo evil > {ROOT}/public/evil")
+    saved.must("run", DATA)
+    names = intrusion(saved, good)
+    host_login = custody.host_secret(HOST)
+    editor = editing(saved.folder, f"sed -i '/^{host_login} =/d' \"$1\"")
+    titles = ("Look", "Shut it out", "A fresh host", "Its data, from before", "What the intruder left and knows")
+    said = follow(saved, "host-compromised", *titles, editor=editor, **names)
+    assert f"{host_login}: made" in said
+    assert said.rstrip().endswith("all is well")
+    assert saved.root(HOST, ALL) == before
+
+
+def intrusion(saved: Saved, before: str) -> dict[str, Any]:
+    good = [one["id"] for one in json.loads(before)]
+    now = [one["id"] for one in json.loads(saved.must("restic", DATA, "snapshots", "--json"))]
+    bad = next(one for one in now if one not in good)
+    return {
+        **OF,
+        "root": ROOT,
+        "paths": "public",
+        "good": good[-1],
+        "bad": bad,
+        "why": "intruder found on this host",
+    }
+
+
+@pytest.mark.full
+def test_vault_lost(saved: Saved, tmp_path: Path) -> None:
+    saved.must("copy", DATA)
+    saved.must("run", DATA)
+    not_copied = json.loads(saved.must("restic", DATA, "snapshots", "--json"))[-1]["id"]
+    names = {**OF, "vault": VAULT, "to": tmp_path / "restored", "gone": not_copied}
+    lose_the_vault(saved)
+    said = follow(saved, "vault-lost", "Meanwhile", **names)
+    assert "second copy" in said
+    assert (tmp_path / f"restored{FILE}").exists()
+    follow(saved, "vault-lost", "A new vault", **names)
+    said = follow(saved, "vault-lost", "What was not in the copy", **names)
+    assert said.rstrip().endswith("all is well")
+
+
+def lose_the_vault(saved: Saved) -> None:
+    """With its volume, at the provider."""
+    site = load_site(saved.inventory)
+    locked = site.lock.hosts[VAULT]
+    headers = {"Authorization": f"Bearer {site.secrets['vultr_api_key'].get_secret_value()}"}
+    for thing in (f"instances/{locked.instance_id}", *(f"blocks/{one.id}" for one in locked.volumes.values())):
+        until(f"no {thing}", partial(gone, f"{site.fleet.provider.api_url}/{thing}", headers))
+
+
+def gone(url: str, headers: dict[str, str]) -> bool:
+    return requests.delete(url, headers=headers, timeout=60).status_code in (204, 404)

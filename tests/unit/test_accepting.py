@@ -1,0 +1,74 @@
+"""An admin vouches for what is amiss, named so that nothing else can be meant, and then it is no finding any more."""
+
+from dataclasses import replace
+
+import pytest
+
+from backup.accepting import amiss, meant
+from backup.data_set import DataSet, Kind
+from inventories.errors import InputError
+from tests.unit.ledgers import at, control, identity, snapshot
+from tests.unit.test_status import DAY, NOW, copies, good, numbered, snapshots, told
+
+LATER = 40 * DAY + 1
+ROGUE = snapshot(LATER - 30 * DAY, id=f"{7:064x}", original=f"{7:064x}")
+
+
+def known(data_set: DataSet) -> DataSet:
+    return replace(data_set, ledger=numbered(data_set.ledger))
+
+
+def accepted(data_set: DataSet, *ids: str) -> DataSet:
+    return replace(data_set, control=[*data_set.control, control(LATER, "accept", store="", ids=ids)])
+
+
+@pytest.mark.parametrize(
+    ("data_set", "found"),
+    [
+        (good(vault=snapshots(3 * DAY, 4 * DAY)), {3 * DAY: Kind.GONE, 4 * DAY: Kind.GONE}),
+        (good(copy=copies()[1:]), {0: Kind.GONE}),
+        (good(vault=[*snapshots(5 * DAY), snapshot(5 * DAY, time=at(3 * DAY))]), {5 * DAY: Kind.BACK_DATED}),
+    ],
+)
+def test_what_is_amiss_can_be_accepted_and_is_no_finding_any_more(data_set: DataSet, found: dict[float, Kind]) -> None:
+    wanted = {identity(hour): kind for hour, kind in found.items()}
+    assert amiss(known(data_set), at(NOW)) == wanted
+    assert set(told(data_set)) == {*wanted.values()}
+    after = accepted(data_set, *wanted)
+    assert told(after) == []
+    assert amiss(known(after), at(NOW)) == {}
+
+
+def test_a_snapshot_that_no_ledger_knows_can_be_accepted() -> None:
+    strange = good(vault=[*snapshots(), ROGUE])
+    assert amiss(known(strange), at(NOW)) == {ROGUE.id: Kind.BACK_DATED}
+    assert told(accepted(strange, ROGUE.id)) == []
+
+
+def test_where_all_is_well_nothing_can_be_accepted() -> None:
+    assert amiss(known(good()), at(NOW)) == {}
+    with pytest.raises(InputError, match=r"nothing is amiss with such a snapshot\n  all are as they should be"):
+        meant("release-1:release", ["0" * 64], {})
+
+
+ONE, TWO = "0123456789" + "a" * 54, "01234567" + "b" * 56
+FOUND = {ONE: Kind.GONE, TWO: Kind.BACK_DATED}
+
+
+def test_ids_are_whole_or_short_and_named_once() -> None:
+    assert meant("a:b", [ONE, TWO[:9], ONE[:10]], FOUND) == [ONE, TWO]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("0123456", "is less than eight digits"),
+        ("", "is less than eight digits"),
+        ("01234567", f"may be each of {ONE}, {TWO}"),
+        ("fedcba98", "nothing is amiss with such a snapshot"),
+    ],
+)
+def test_what_is_not_clear_is_refused_and_told_what_there_is(given: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem) as raised:
+        meant("a:b", [ONE, given], FOUND)
+    assert "there are: 01234567 (snapshot gone), 01234567 (back-dated)" in str(raised.value)
