@@ -109,7 +109,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 def _entries(host: str, plan: str, rows: Sequence[dict[str, Any]]) -> list[Entry]:
     """The entries of rows. Their fields are set at once: one by one, as a frozen class does, takes long."""
-    rest = {**DEFAULTS, "host": host, "plan": plan, "after": "", "versions": {}}
+    rest: dict[str, Any] = {**DEFAULTS, "host": host, "plan": plan, "after": "", "versions": {}}
     found = []
     for row in rows:
         for name in ("start", "end"):
