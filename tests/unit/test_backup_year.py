@@ -12,6 +12,7 @@ from backup.control import looked
 from backup.coverage import due, first_good
 from backup.data_set import Kind, Plan
 from backup.ledger import Entry, append, lines
+from backup.remembered import recall
 from backup.restic import Snapshot
 from backup.retention import Keep, retention
 from backup.status import Row, status
@@ -47,7 +48,7 @@ class Model:
 
     def look_after(self, hour: float) -> None:
         """The control side's day: checks, a copy."""
-        found = known(self.folder, "release-1", "release")
+        found = recall(self.folder, "release-1", "release", at(hour))
         since = first_good(found.ledger)
         assert since
         for store in ("vault", "copy"):

@@ -38,6 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history in which all is well, looked at after each day."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        patch.setattr(remembered, "ANEW_AFTER", 0)
         model = Model(tmp_path_factory.mktemp("history"))
         for day in range(DAYS):
             model.backup(day * DAY)
