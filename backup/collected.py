@@ -14,6 +14,7 @@ HOST/PLAN.other.jsonl, HOST/PLAN.control.other.jsonl    what the control host ha
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from datetime import datetime
@@ -59,8 +60,7 @@ def collect(
         return str(error)
     own = path_of(folder, host, plan, ".control")
     there = lines(copy)
-    anchored = max((entry.upto for entry in read(own)), default=0)
-    if anchor and len(there) > anchored:
+    if anchor and len(there) > _anchored(own):
         append(own, _collected(host, plan, len(there), digest(there[-1]), now))
     return ""
 
@@ -165,6 +165,15 @@ def not_as_anchored(copy: Path, there: Sequence[bytes], control: Sequence[Entry]
 
 def _as_far_as_good(path: Path, broken: int) -> list[Entry]:
     return [parse(line) for line in lines(path)[: broken - 1]]
+
+
+def _anchored(own: Path) -> int:
+    """Up to which line it is written down that it was collected. What is damaged is passed over: a look tells it."""
+    for line in reversed(lines(own)):
+        with suppress(ValueError):
+            if (entry := parse(line)).kind == "collect":
+                return entry.upto
+    return 0
 
 
 def _collected(host: str, plan: str, upto: int, head: str, now: datetime) -> Entry:

@@ -97,7 +97,7 @@ def looked(folder: Path, plan: Plan, listed: Mapping[str, Listed], now: datetime
         )
 
     found = of(recall(folder, plan.host, plan.name, now))
-    return of(collected.known(folder, plan.host, plan.name, whole=True)) if in_doubt(found, now) else found
+    return of(collected.known(folder, plan.host, plan.name, whole=True)) if in_doubt(found) else found
 
 
 def _listed(store: Store | None, data_set: DataSet, say: Say) -> Listed:

@@ -18,7 +18,7 @@ SKEW = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Dated:
-    """A backup with a snapshot, by its ledger. time: its start, or what it can have been if it says otherwise."""
+    """A line of a ledger. time: its start, or what it can have been if it says otherwise."""
 
     entry: Entry
     time: datetime
@@ -89,7 +89,7 @@ def compare(
     ]
     known = {one.id for one in there.values()}
     unfinished, pending = [], []
-    collected = max((one.written for one in (*ledger[-1:], *_collections(control)[-1:])), default=None)
+    collected = max((one.written for one in (*ledger[-1:], *collections_of(control)[-1:])), default=None)
     for snapshot in listed:
         if snapshot.id in known or {snapshot.id, snapshot.original} & vouched:
             continue
@@ -106,7 +106,12 @@ def compare(
 
 def dated_backups(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> list[Dated]:
     """The backups with a snapshot, each with the time that it can have been made at."""
-    collections = _collections(control)
+    return [one for one in dated(ledger, control, now) if one.entry.kind == "backup" and one.entry.snapshot]
+
+
+def dated(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> list[Dated]:
+    """All lines, each with the time that it can have been begun at."""
+    collections = collections_of(control)
     numbers = [one.upto for one in collections]
     found = []
     earliest: datetime | None = None
@@ -122,8 +127,7 @@ def dated_backups(ledger: Sequence[Entry], control: Sequence[Entry], now: dateti
             wrong, time = f"claims {_said(entry.written)}, but was written after {_said(earliest)}", earliest
         elif earliest is None or entry.written > earliest:
             earliest = entry.written
-        if entry.kind == "backup" and entry.snapshot:
-            found.append(Dated(entry, time, wrong, future))
+        found.append(Dated(entry, time, wrong, future))
     return found
 
 
@@ -132,7 +136,8 @@ def settled_ids(control: Sequence[Entry], kind: str, store: str = "") -> set[str
     return {one for entry in control if entry.kind == kind and store in ("", entry.store) for one in entry.ids}
 
 
-def _collections(control: Sequence[Entry]) -> list[Entry]:
+def collections_of(control: Sequence[Entry]) -> list[Entry]:
+    """When the control side first had which of the host's lines."""
     return [entry for entry in control if entry.kind == "collect"]
 
 

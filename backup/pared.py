@@ -1,9 +1,8 @@
-"""The lines of a data set's history that the rules of `status` still need, of a year's perhaps a tenth. Pure.
+"""The lines of a data set's history that the rules of `status` still need, of a year's perhaps a twentieth. Pure.
 
-Left out is what can change nothing any more: a start that its end follows, a backup that retention removed from every
-store, a check of a part that was checked again, the hours between. Judged by what is left a data set is silent only if
-it is by all of it, and is told the same, but for two things that need all lines, `in_doubt`: snapshots that are gone,
-and ones whose date cannot be true.
+Left out is what can change nothing any more: the start of a run, what ran in vain, a backup that retention removed from
+every store, a check of a part that was checked again, the hours between. By what is left the same is told, unless a
+store lists what no line that is left tells of: `in_doubt`.
 """
 
 from bisect import bisect_left
@@ -15,62 +14,81 @@ from operator import attrgetter
 from typing import Any
 
 from backup.data_set import DataSet
-from backup.expected import compare, settled_ids
+from backup.expected import collections_of, dated, settled_ids
 from backup.ledger import Entry
 
 
 def pare(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> tuple[list[Entry], list[Entry]]:
-    """Of a host's and the control side's entries, the ones that are still needed. Once pared they can grow again."""
-    left = _of_the_host(ledger, _removed_everywhere(control))
-    return left, _of_control(control, left, now)
+    """Of a host's and the control side's entries, the ones that are still needed. Once pared they can grow again.
+
+    All of them, if the control side's clock went back between two collections: nothing can be dated by them then.
+    """
+    if any(after.start < before.start for before, after in pairwise(collections_of(control))):
+        return list(ledger), list(control)
+    left, proofs = _of_the_host(ledger, control, now)
+    return left, _of_control(control, left, proofs, now)
 
 
-def in_doubt(one: DataSet, now: datetime) -> bool:
+def in_doubt(one: DataSet) -> bool:
     """Whether what was left out might explain what is found."""
-    stores = (("vault", one.vault), ("copy", one.copy))
-    compared = [compare(one.ledger, one.control, listed, now, store) for store, listed in stores if listed is not None]
-    return any(found.gone or found.odd for found in compared)
+    recorded = {entry.snapshot for entry in one.ledger if entry.kind == "backup" and entry.snapshot}
+    for listed in (one.vault, one.copy):
+        there = {snapshot.id if snapshot.id in recorded else snapshot.original for snapshot in listed or ()}
+        if len(there) < len(listed or ()) or there - recorded:
+            return True
+        if listed is not None and listed is one.vault:
+            settled = settled_ids(one.control, "retain", "vault") | settled_ids(one.control, "accept")
+            if recorded - settled - there:
+                return True
+    return False
 
 
 def _removed_everywhere(control: Sequence[Entry]) -> set[str]:
-    copied = {one for entry in control if entry.kind == "copy" for one in entry.ids}
+    copied = settled_ids(control, "copy", "copy")
     return settled_ids(control, "retain", "vault") - (copied - settled_ids(control, "retain", "copy"))
 
 
-def _of_the_host(ledger: Sequence[Entry], removed: set[str]) -> list[Entry]:
-    if not ledger:
-        return []
+def _of_the_host(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> tuple[list[Entry], list[Entry]]:
+    """The lines that are needed, and the collections that prove the times of some of them wrong."""
+    removed, collections = _removed_everywhere(control), collections_of(control)
+    numbers = [entry.upto for entry in collections]
     runs = [entry for entry in ledger if entry.kind == "backup"]
     saved = [entry for entry in runs if entry.snapshot]
     compared = [entry for entry in ledger if entry.kind == "verify" and entry.outcome != "interrupted"]
-    needed = [ledger[-1], max(ledger, key=attrgetter("written")), *runs[:1], *runs[-3:], *compared[-2:]]
+    needed = [*runs[:1], *runs[-2:], *compared[-1:]]
     needed += [entry for entry in saved if entry.snapshot not in removed]
-    needed += [entry for entry in reversed(saved) if entry.outcome == "ok"][:1]
     needed += _earliest(saved) + _latest(entry for entry in compared if entry.outcome == "ok")
-    for entry, after in pairwise(runs):
-        if entry.outcome == "started" and not after.snapshot:
-            needed += [entry, after]
-    return _in_order(needed)
+    # What was not collected yet can still be proved wrong.
+    needed += [entry for entry in ledger if entry.seq > max(numbers, default=0)]
+    needed_numbers = {entry.seq for entry in needed}
+    proofs: list[Entry] = []
+    trusted: list[Entry] = []
+    for one in dated(ledger, control, now):
+        if not one.wrong:
+            trusted = _last_written([*trusted, one.entry])
+        elif one.entry.seq in needed_numbers:
+            first = bisect_left(numbers, one.entry.seq)
+            needed += trusted
+            proofs += collections[max(first - 1, 0) : first + 1]
+    return _in_order(needed + trusted), proofs
 
 
-def _of_control(control: Sequence[Entry], ledger: Sequence[Entry], now: datetime) -> list[Entry]:
-    ids = {entry.snapshot for entry in ledger if entry.snapshot}
-    collections = [entry for entry in control if entry.kind == "collect"]
-    needed = collections[-1:] + _latest(collections)
-    numbers = [entry.upto for entry in collections]
-    for entry in ledger:
-        first = bisect_left(numbers, entry.seq)
-        needed += collections[max(first - 1, 0) : first + 1]
-    for store in ("vault", "copy"):
-        needed += [entry for entry in control if (entry.kind, entry.store) == ("copy", store)][:1]
+def _of_control(
+    control: Sequence[Entry], ledger: Sequence[Entry], proofs: Sequence[Entry], now: datetime
+) -> list[Entry]:
+    ids = {entry.snapshot for entry in ledger}
+    needed = list(proofs)
     newest: dict[Any, Entry] = {}
+    copied = False
     for entry in control:
-        if entry.kind in ("retain", "copy"):
+        if entry.kind in ("retain", "copy") and entry.ids:
             entry = replace(entry, ids=tuple(one for one in entry.ids if one in ids))
-        if entry.start > now or entry.ids:
+        first_copy = not copied and (entry.kind, entry.store) == ("copy", "copy")
+        copied |= first_copy
+        if entry.start > now or entry.ids or first_copy:
             needed.append(entry)
         key = (entry.kind, entry.store, entry.outcome, entry.part)
-        if entry.kind != "retain" or key not in newest or entry.start > newest[key].start:
+        if entry.start <= now and (entry.kind != "retain" or key not in newest or entry.start > newest[key].start):
             newest[key] = entry
     return _in_order([*needed, *newest.values()])
 
@@ -87,3 +105,7 @@ def _earliest(entries: Sequence[Entry]) -> list[Entry]:
 def _latest(entries: Iterable[Entry]) -> list[Entry]:
     found = list(entries)
     return [max(found, key=attrgetter("start"))] if found else []
+
+
+def _last_written(entries: Sequence[Entry]) -> list[Entry]:
+    return [max(entries, key=attrgetter("written"))]

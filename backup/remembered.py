@@ -19,7 +19,7 @@ from backup.ledger import Entry, LedgerError, chain, content
 from backup.pared import pare
 from inventories.files import replace
 
-FORMAT = 1
+FORMAT = 2
 """Of the file, and of what is pared: another one is not read."""
 ANEW_AFTER = 20
 """Lines that have come since, from which on the file is written anew."""
@@ -99,7 +99,7 @@ def _load(memory: Path, host: str, plan: str) -> list[Part]:
     form, *parts = json.loads(rest)
     if form != FORMAT:
         return [NOTHING, NOTHING]
-    return [Part(size, digest, [_entry(host, plan, row) for row in rows]) for size, digest, rows in parts]
+    return [Part(size, digest, _entries(host, plan, rows)) for size, digest, rows in parts]
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -107,16 +107,21 @@ def _row(entry: Entry) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 
 
-def _entry(host: str, plan: str, row: dict[str, Any]) -> Entry:
-    """The entry of a row. Its fields are set at once: one by one, as a frozen class does, takes long."""
-    for name in ("start", "end"):
-        if name in row:
-            row[name] = datetime.fromisoformat(row[name])
-    if "unread" in row:
-        row["unread"] = tuple((path, why) for path, why in row["unread"])
-    for name in ("ids", "part"):
-        if name in row:
-            row[name] = tuple(row[name])
-    entry = object.__new__(Entry)
-    entry.__dict__.update(DEFAULTS, host=host, plan=plan, after="", versions={}, **row)
-    return entry
+def _entries(host: str, plan: str, rows: Sequence[dict[str, Any]]) -> list[Entry]:
+    """The entries of rows. Their fields are set at once: one by one, as a frozen class does, takes long."""
+    rest: dict[str, Any] = {**DEFAULTS, "host": host, "plan": plan, "after": "", "versions": {}}
+    found = []
+    for row in rows:
+        for name in ("start", "end"):
+            if name in row:
+                row[name] = datetime.fromisoformat(row[name])
+        if "unread" in row:
+            row["unread"] = tuple((path, why) for path, why in row["unread"])
+        for name in ("ids", "part"):
+            if name in row:
+                row[name] = tuple(row[name])
+        entry = object.__new__(Entry)
+        entry.__dict__.update(rest)
+        entry.__dict__.update(row)
+        found.append(entry)
+    return found

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from backup.coverage import Coverage, coverage, first_good, first_held
 from backup.data_set import DataSet, Finding, Kind, Plan
-from backup.expected import compare, dated_backups
+from backup.expected import compare, dated_backups, settled_ids
 from backup.ledger import Entry
 from backup.rules import INTERVALS, ago, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
 from backup.sizes import size
@@ -25,7 +25,7 @@ class Row:
 
     plan: Plan
     last_good: Entry | None
-    """The newest complete backup that is in the vault (or, if that could not be asked, recorded)."""
+    """The newest complete backup that is in the vault (or, if that could not be asked, should be)."""
     next_due: datetime | None
     running_since: datetime | None
     coverage: Coverage | None
@@ -60,7 +60,11 @@ def _row(one: DataSet, now: datetime) -> Row:
     if found:
         good = found.good()
     else:
-        good = [dated for dated in dated_backups(one.ledger, one.control, now) if dated.entry.outcome == "ok"]
+        removed = settled_ids(one.control, "retain", "vault")
+        recorded = [dated for dated in dated_backups(one.ledger, one.control, now) if dated.entry.outcome == "ok"]
+        good = sorted(
+            (dated for dated in recorded if dated.entry.snapshot not in removed), key=lambda dated: dated.time
+        )
     copied = compare(one.ledger, one.control, one.copy, now, "copy") if one.copy is not None else None
     newest_copy = max((dated.time for dated in copied.good()), default=None) if copied else None
     told = [

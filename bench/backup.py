@@ -314,7 +314,7 @@ def show(result: dict[str, Any]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--size", type=int, default=600, metavar="MB", help="of the data (default: 600)")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant (default: 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each contestant (default: 3)")
     parser.add_argument("--plans", type=int, default=1000, help="plans in `status` (default: 1000)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args()

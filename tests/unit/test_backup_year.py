@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from backup.collected import ask_after, collect, known, note
+from backup.control import looked
 from backup.coverage import due, first_good
-from backup.data_set import DataSet, Kind, Plan
+from backup.data_set import Kind, Plan
 from backup.ledger import Entry, append, lines
+from backup.remembered import recall
 from backup.restic import Snapshot
 from backup.retention import Keep, retention
 from backup.status import Row, status
@@ -46,7 +48,7 @@ class Model:
 
     def look_after(self, hour: float) -> None:
         """The control side's day: checks, a copy."""
-        found = known(self.folder, "release-1", "release")
+        found = recall(self.folder, "release-1", "release", at(hour))
         since = first_good(found.ledger)
         assert since
         for store in ("vault", "copy"):
@@ -72,9 +74,8 @@ class Model:
         return does.refused
 
     def look(self, hour: float) -> Row:
-        found = known(self.folder, "release-1", "release", whole=True)
-        data_set = DataSet(PLAN, found.ledger, found.control, found.heard, self.vault, self.copy, True, found.disputed)
-        return status([data_set], at(hour))[0]
+        listed = {"vault": (self.vault, ()), "copy": (self.copy, ())}
+        return status([looked(self.folder, PLAN, listed, at(hour), has_copy=True)], at(hour))[0]
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.full)])

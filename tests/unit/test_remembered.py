@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from backup import remembered
-from backup.collected import collect, known, note
+from backup.collected import collect, known, note, path_of
 from backup.control import looked
 from backup.data_set import DataSet
 from backup.ledger import Entry, append, chain, content, lines, parse
@@ -38,6 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A history in which all is well, looked at after each day."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        patch.setattr(remembered, "ANEW_AFTER", 0)
         model = Model(tmp_path_factory.mktemp("history"))
         for day in range(DAYS):
             model.backup(day * DAY)
@@ -197,6 +198,15 @@ def test_a_new_line_that_was_collected_otherwise_is_found(history: Path) -> None
 
 def test_what_a_host_reported_and_was_not_believed_is_told(history: Path) -> None:
     assert collect(history, *HOST, [], LATER) == recall(history, *HOST, LATER).disputed != ""
+
+
+@pytest.mark.parametrize("kind", [".pending", ".other", ".control.other"])
+def test_beside_what_is_not_settled_all_is_read(history: Path, kind: str) -> None:
+    append(path_of(history, *HOST, kind), control(DAYS * DAY, "accept", took=0, ids=("0",), who="alice", why="looked"))
+    found = recall(history, *HOST, LATER)
+    assert found == known(history, *HOST, whole=True)
+    assert bool(found.disputed) == (kind != ".pending")
+    assert (found.control[-1].why == "looked") == (kind == ".pending")
 
 
 def test_a_shortened_history_is_told(history: Path) -> None:
