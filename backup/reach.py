@@ -27,6 +27,8 @@ from inventories.ssh import ssh_config
 
 LEDGERS = Path("/srv/control/ledgers")
 """On the control host: the record."""
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
+"""Before a command: it is ended when this program is killed, which then cannot do it."""
 WAIT_S = 15
 """How long a forwarding may take to be there."""
 
@@ -118,7 +120,7 @@ def forwarded(config: Path, host: str, port: int) -> Iterator[int]:
     way = f"127.0.0.1:{local}:127.0.0.1:{port}"
     options = ["-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-N", "-L", way]
     with subprocess.Popen(
-        ["ssh", "-F", str(config), *options, host],
+        [*ENDS_WITH_US, "ssh", "-F", str(config), *options, host],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import os
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -47,6 +45,13 @@ def packs(saved: Saved) -> set[str]:
     return {path.name for path in objects(saved)}
 
 
+def name(process: str) -> str:
+    """The program that a process runs; empty once it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0].decode()).name
+    return ""
+
+
 @contextlib.contextmanager
 def copying(saved: Saved) -> Iterator["subprocess.Popen[str]"]:
     """A copy of a backup's 60 MB that is under way: some of it is there, and not all."""
@@ -77,13 +82,12 @@ def test_a_copy_is_whole_and_another_one_copies_nothing(saved: Saved) -> None:
 
 def test_a_killed_copy_is_completed_by_the_next(saved: Saved) -> None:
     with copying(saved) as running:
-        os.killpg(running.pid, signal.SIGKILL)
-        for child in subprocess.run(
-            ["pgrep", "-f", restic()], capture_output=True, text=True, check=False
-        ).stdout.split():
-            with contextlib.suppress(OSError):
-                if str(saved.folder).encode() in Path(f"/proc/{child}/environ").read_bytes():
-                    os.kill(int(child), signal.SIGKILL)
+        listed = subprocess.run(["pgrep", "-P", str(running.pid)], capture_output=True, text=True, check=True)
+        children = listed.stdout.split()
+        begun = [name(child) for child in children]
+        assert sorted(begun) == [Path(restic()).name, "ssh"]
+        running.kill()
+        until("neither restic nor a forwarding is left", lambda: not any(map(name, children)))
     assert saved.must("copy").strip() == f"{DATA}: 1 of 1 snapshots copied"
     saved.must("verify", "--all")
     assert saved.status() == (0, [])
