@@ -29,8 +29,10 @@ LEDGERS = Path("/srv/control/ledgers")
 """On the control host: the record."""
 ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 """Before a command: it is ended when this program is killed, which then cannot do it."""
-WAIT_S = 15
-"""How long a forwarding may take to be there."""
+WAIT_S = 60
+"""How long a forwarding may take to be there. A host that is down ssh gives up sooner; this is for one that is busy."""
+GREET_S = 15
+"""How long what is there may take to answer."""
 
 
 class Unreachable(Exception):
@@ -154,7 +156,7 @@ def ledger_lines(way: Reach, data_set: DataSet, after: int) -> list[bytes]:
 def _greet(where: tuple[str, int], ca: Path | None, what: str, *, tls: bool = True) -> None:
     """restic would try a server that is down for a quarter of an hour."""
     try:
-        with socket.create_connection(where, WAIT_S) as raw:
+        with socket.create_connection(where, GREET_S) as raw:
             if tls:
                 ssl.create_default_context(cafile=ca).wrap_socket(raw, server_hostname=where[0]).close()
     except OSError as error:
