@@ -202,11 +202,12 @@ def test_damage_there_is_found_and_named_as_the_second_copys(saved: Saved, a_pac
 @pytest.mark.parametrize(
     "loss",
     [
-        'find . -path "./data/*" -type f -delete',
-        "mv snapshots gone; mkdir snapshots; chown vault: snapshots",
-        "rm -r config data index keys snapshots",
+        pytest.param('find . -path "./data/*" -type f -delete', id="packs"),
+        pytest.param(
+            "mv snapshots gone; mkdir snapshots; chown vault: snapshots", id="snapshots", marks=pytest.mark.full
+        ),
+        pytest.param("rm -r config data index keys snapshots", id="repository", marks=pytest.mark.full),
     ],
-    ids=["packs", "snapshots", "repository"],
 )
 def test_what_the_vault_cannot_give_comes_from_the_second_copy(saved: Saved, loss: str) -> None:
     name = f"from-copy-{len(loss)}"

@@ -163,6 +163,7 @@ def test_the_old_key_stays_while_a_run_that_began_with_it_is_at_it(saved: Saved)
     must_be_rotated(saved, old)
 
 
+@pytest.mark.full
 def test_a_deploy_that_fails_leaves_the_old_password_in_force(saved: Saved) -> None:
     old = held(saved)[SET.secret]
     plan = f"/etc/mainstay/backup/{PLAN}.json"
