@@ -17,7 +17,7 @@ from lab.sites import LAB_TOML
 from tests.runbooks.reader import editing, follow
 from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, Saved, lose_the_vault, saved_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 VAULT, CONTROL = "vault-1", "control-1"
 ROOT = "/srv/release"
