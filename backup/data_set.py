@@ -31,6 +31,7 @@ class Kind(Enum):
     SILENT = ("host silent", 26, False)
     UNRETAINED = ("retention overdue", 27, False)
     MIRROR_BEHIND = ("mirror behind", 28, False)
+    ROTATING = ("rotation unfinished", 29, False)
 
     def __init__(self, word: str, exit_code: int, critical: bool) -> None:
         self.word, self.exit_code = word, exit_code

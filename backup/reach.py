@@ -27,8 +27,12 @@ from inventories.ssh import ssh_config
 
 LEDGERS = Path("/srv/control/ledgers")
 """On the control host: the record."""
-WAIT_S = 15
-"""How long a forwarding may take to be there."""
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
+"""Before a command: it is ended when this program is killed, which then cannot do it."""
+WAIT_S = 60
+"""How long a forwarding may take to be there. A host that is down ssh gives up sooner; this is for one that is busy."""
+GREET_S = 15
+"""How long what is there may take to answer."""
 
 
 class Unreachable(Exception):
@@ -118,7 +122,7 @@ def forwarded(config: Path, host: str, port: int) -> Iterator[int]:
     way = f"127.0.0.1:{local}:127.0.0.1:{port}"
     options = ["-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-N", "-L", way]
     with subprocess.Popen(
-        ["ssh", "-F", str(config), *options, host],
+        [*ENDS_WITH_US, "ssh", "-F", str(config), *options, host],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -152,7 +156,7 @@ def ledger_lines(way: Reach, data_set: DataSet, after: int) -> list[bytes]:
 def _greet(where: tuple[str, int], ca: Path | None, what: str, *, tls: bool = True) -> None:
     """restic would try a server that is down for a quarter of an hour."""
     try:
-        with socket.create_connection(where, WAIT_S) as raw:
+        with socket.create_connection(where, GREET_S) as raw:
             if tls:
                 ssl.create_default_context(cafile=ca).wrap_socket(raw, server_hostname=where[0]).close()
     except OSError as error:

@@ -6,7 +6,8 @@ next_backup_X  a new password, until it is proved
 old_backup_X   the one before, until no key of it is left
 
 Each step looks at what is there and does what is missing, so that a rotation which was broken off anywhere goes on when
-it is run again. Keys that nobody knows of, such as one that a compromised host added, go with the old one.
+it is run again; until then `status` tells of it. Keys that nobody knows of, such as one that a compromised host added,
+go with the old one.
 """
 
 import subprocess
@@ -43,7 +44,7 @@ def rotate(way: Reach, data_set: DataSet, say: Say) -> None:
     Raises RotationError, Unreachable, ResticError and InputError; in each case the password in backup_X works.
     """
     site = way.site
-    following, before = f"next_{data_set.secret}", f"old_{data_set.secret}"
+    following, before = _beside(data_set)
     if before in _held(site):
         say(f"{data_set}: goes on where it stopped: the new password is in {data_set.secret}")
     else:
@@ -69,6 +70,16 @@ def rotate(way: Reach, data_set: DataSet, say: Say) -> None:
             say(f"{data_set}: {name}: {gone} other {'key was' if gone == 1 else 'keys were'} removed")
     _write(site, {before: None})
     say(f"{data_set}: done; commit {site.secrets.path.name}")
+
+
+def unfinished(site: LoadedSite, data_set: DataSet) -> list[str]:
+    """The secrets that a rotation which was broken off has left; `rotate` goes on from there."""
+    return [name for name in _beside(data_set) if name in site.secrets]
+
+
+def _beside(data_set: DataSet) -> tuple[str, str]:
+    """Names of the secrets with the password to come and the one before."""
+    return f"next_{data_set.secret}", f"old_{data_set.secret}"
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from backup import control, custody, metrics, mirror, page
+from backup import control, custody, metrics, mirror, page, rotation
 from backup.custody import DataSet
 from backup.data_set import Finding, Kind
 from backup.notify import Channels, NotTold, tell, watched
 from backup.reach import reach, state
+from backup.rules import be
 from backup.status import Row, as_json, findings, status
 from inventories import files
 from inventories.inventory import LoadedSite
@@ -40,7 +41,18 @@ def survey(site: LoadedSite, data_sets: Sequence[DataSet], say: control.Say) -> 
     with reach(site) as way, way.stores(say) as stores:
         control.collect(way, data_sets, say)
         rows = status(control.look(way, stores, data_sets, say), now := datetime.now(UTC))
+    rows = [_with_rotation(site, row) for row in rows]
     return _with_mirrors(site, rows, now) if site.control else rows
+
+
+def _with_rotation(site: LoadedSite, row: Row) -> Row:
+    """With a rotation that was broken off, which only admins can see: the control host holds no secrets of it."""
+    left = rotation.unfinished(site, DataSet(row.plan.host, row.plan.name))
+    if not left:
+        return row
+    what = f"the rotation of its password was broken off: {' and '.join(left)} {be(left)} in {site.secrets.path.name}"
+    to_do = f"`mainstay backup rotate {row.plan.data_set}` goes on where it stopped."
+    return replace(row, findings=(*row.findings, Finding(Kind.ROTATING, row.plan.host, row.plan.name, what, to_do)))
 
 
 def _with_mirrors(site: LoadedSite, rows: Sequence[Row], now: datetime) -> list[Row]:

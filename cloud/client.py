@@ -134,12 +134,27 @@ class Client(Vultr):
                 raise
 
     def remove(self, path: str) -> None:
-        """DELETEs; what is gone already is no error."""
+        """DELETEs; what is gone already is no error.
+
+        A 404 may be of what the thing hangs on, such as a volume's host on its way out: it is tried again while the
+        thing can still be looked at.
+        """
+        for attempt in self._attempts(lambda error: error.passing or error.status == 404):
+            with attempt:
+                try:
+                    self._once("delete", f"{self.url}{path}")
+                except CloudError as error:
+                    if error.status != 404 or self._is_there(path):
+                        raise
+
+    def _is_there(self, path: str) -> bool:
         try:
-            self.delete(path)
+            self.get(path)
         except CloudError as error:
             if error.status != 404:
                 raise
+            return False
+        return True
 
     def wait(
         self, what: str, look: Callable[[], Item], ready: Callable[[Item], str], *, timeout_s: float = 300

@@ -8,7 +8,8 @@ from cloud.actual import tag
 from cloud.client import CloudError, Item
 from cloud.work import Work
 
-TTL_S = 300
+TTL_S = 120
+"""Of a name, the least that the provider takes: so soon all find a host that came back under another address."""
 
 
 def _create_marked(work: Work, path: str, list_key: str, key: str, mark: str, body: Item) -> str:

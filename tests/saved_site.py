@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cloud import provision
 from inventories.inventory import load_site
 from inventories.ssh import ssh_config
 from lab import load
@@ -122,6 +123,15 @@ class Saved:
         assert done.returncode == 0, done.stdout + done.stderr
         here = subprocess.run(["sh", "-c", HASHES], cwd=back, capture_output=True, text=True, check=True)
         return here.stdout.strip(), done.stderr
+
+
+def lose_the_vault(saved: Saved) -> None:
+    """With its volume, at the provider."""
+    site = load_site(saved.inventory)
+    api, locked = provision.client(site), site.lock.hosts["vault-1"]
+    api.remove(f"/instances/{locked.instance_id}")
+    for volume in locked.volumes.values():
+        api.remove(f"/blocks/{volume.id}")
 
 
 def saved_site(part: str, folder: Path) -> Iterator[Saved]:

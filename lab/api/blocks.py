@@ -114,8 +114,9 @@ def _delete(call: Call) -> Reply:
     """Attached or not: current clients do not detach first."""
     with call.cloud.store.change():
         block = call.cloud.find("block", call.path["id"], INVALID)
-        if block["attached_to_instance"]:
-            call.cloud.unlocked(block["attached_to_instance"])
+        host = call.cloud.store.get("instance", block["attached_to_instance"])
+        if host and host["_job"]:  # also while the host is deleted, of which GET says already that it is gone
+            raise ApiError(500, LOCKED)
         if call.cloud.awaited("block", block["id"]):
             raise ApiError(500, LOCKED)
         call.cloud.store.put("block", block | {"_deleted": True})

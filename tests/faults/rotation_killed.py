@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from backup.reach import ENDS_WITH_US
 from cli.main import main
 from inventories import secrets
 
@@ -36,6 +37,8 @@ def pass_by(what: str, point: str) -> None:
 
 
 def label(words: list[str]) -> str:
+    if tuple(words[: len(ENDS_WITH_US)]) == ENDS_WITH_US:
+        words = words[len(ENDS_WITH_US) :]
     program = Path(words[0]).name
     if program == Path(os.environ["MAINSTAY_RESTIC"]).name:
         return " ".join(["restic", *[word for word in words[1:] if not word.startswith("-")][:2]])

@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import os
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +23,7 @@ from tests.restics import restic
 from tests.saved_site import DATA, REPOSITORY_OF_IT, Saved, saved_site
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 DATA_SET = custody.DataSet(*DATA.split(":"))
 
 
@@ -45,6 +43,13 @@ def objects(saved: Saved, kind: str = "data") -> list[Path]:
 
 def packs(saved: Saved) -> set[str]:
     return {path.name for path in objects(saved)}
+
+
+def name(process: str) -> str:
+    """The program that a process runs; empty once it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0].decode()).name
+    return ""
 
 
 @contextlib.contextmanager
@@ -77,13 +82,12 @@ def test_a_copy_is_whole_and_another_one_copies_nothing(saved: Saved) -> None:
 
 def test_a_killed_copy_is_completed_by_the_next(saved: Saved) -> None:
     with copying(saved) as running:
-        os.killpg(running.pid, signal.SIGKILL)
-        for child in subprocess.run(
-            ["pgrep", "-f", restic()], capture_output=True, text=True, check=False
-        ).stdout.split():
-            with contextlib.suppress(OSError):
-                if str(saved.folder).encode() in Path(f"/proc/{child}/environ").read_bytes():
-                    os.kill(int(child), signal.SIGKILL)
+        listed = subprocess.run(["pgrep", "-P", str(running.pid)], capture_output=True, text=True, check=True)
+        children = listed.stdout.split()
+        begun = [name(child) for child in children]
+        assert sorted(begun) == [Path(restic()).name, "ssh"]
+        running.kill()
+        until("neither restic nor a forwarding is left", lambda: not any(map(name, children)))
     assert saved.must("copy").strip() == f"{DATA}: 1 of 1 snapshots copied"
     saved.must("verify", "--all")
     assert saved.status() == (0, [])
@@ -198,11 +202,12 @@ def test_damage_there_is_found_and_named_as_the_second_copys(saved: Saved, a_pac
 @pytest.mark.parametrize(
     "loss",
     [
-        'find . -path "./data/*" -type f -delete',
-        "mv snapshots gone; mkdir snapshots; chown vault: snapshots",
-        "rm -r config data index keys snapshots",
+        pytest.param('find . -path "./data/*" -type f -delete', id="packs"),
+        pytest.param(
+            "mv snapshots gone; mkdir snapshots; chown vault: snapshots", id="snapshots", marks=pytest.mark.full
+        ),
+        pytest.param("rm -r config data index keys snapshots", id="repository", marks=pytest.mark.full),
     ],
-    ids=["packs", "snapshots", "repository"],
 )
 def test_what_the_vault_cannot_give_comes_from_the_second_copy(saved: Saved, loss: str) -> None:
     name = f"from-copy-{len(loss)}"

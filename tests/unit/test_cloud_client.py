@@ -279,6 +279,14 @@ def test_what_is_so_already_and_what_is_gone_already_are_no_errors(provider: Pro
     api.change("/things/1", label="x")
     provider.script((404, {"error": "Invalid id", "status": 404}))
     api.remove("/things/1")
+    assert provider.requests[-2:] == [("DELETE", "/things/1"), ("GET", "/things/1")]
+
+
+def test_a_404_of_what_a_thing_hangs_on_is_not_taken_for_its_end(provider: Provider, api: Client) -> None:
+    of_its_host = (404, {"error": "Invalid instance ID.", "status": 404})
+    provider.script(of_its_host, (200, {"block": {}}), of_its_host, (200, {"block": {}}), (204, None))
+    api.remove("/blocks/1")
+    assert provider.count("DELETE", "/blocks/1") == 3
 
 
 def test_requests_keep_to_the_rate_limit_across_threads(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:

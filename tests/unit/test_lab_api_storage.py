@@ -1,11 +1,15 @@
 """Block storage and snapshots as a client of the lab's API sees them."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from tests.unit.lab_api import Client, serve
+from cloud import client as provisioning
+from lab.api.cloud import LOCKED
+from tests.unit.lab_api import KEY, Client, serve
 from tests.waiting import until
 
 
@@ -36,6 +40,29 @@ def test_block_storage_is_attached_resized_detached_and_deleted_even_while_attac
     assert api("DELETE", path) == (204, None)
     assert api("GET", path)[0] == 404
     assert block["id"] not in api.engine.disks
+
+
+def test_a_volume_is_locked_while_its_host_goes_and_a_client_that_removes_both_removes_both(api: Client) -> None:
+    instance = api.instance()["id"]
+    block = api("POST", "/blocks", {"region": "ams", "size_gb": 10})[1]["block"]["id"]
+    api("POST", f"/blocks/{block}/attach", {"instance_id": instance, "live": True})
+    going = Event()
+
+    def wait(call: str) -> None:
+        if call == "destroy":
+            going.wait(30)
+
+    api.engine.on = wait
+    client = provisioning.Client(f"{api.base}/v2", KEY)
+    client.remove(f"/instances/{instance}")
+    assert api("GET", f"/instances/{instance}")[0] == 404
+    assert api("DELETE", f"/blocks/{block}") == (500, {"error": LOCKED, "status": 500})
+    with ThreadPoolExecutor() as pool:
+        removed = pool.submit(client.remove, f"/blocks/{block}")
+        going.set()
+        removed.result()
+    assert block not in api.engine.disks
+    assert api("GET", f"/blocks/{block}")[0] == 404
 
 
 def test_a_snapshot_is_pending_until_copied_and_makes_new_hosts(api: Client) -> None:
