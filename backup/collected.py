@@ -115,7 +115,7 @@ def settle(folder: Path, theirs: Path, host: str, plan: str, *, dry: bool) -> li
     """Goes by the control host's own record of a data set, where that contradicted what is here; None: it did not.
 
     Returns what that record lacks, which then waits to be handed over. theirs: as just taken. Broken off, it can be
-    given again. Raises LedgerError: a chain is broken, or what the host itself said is another thing there.
+    given again. Raises LedgerError: a chain is broken, its past has what was not there, or the host said another thing.
     """
     lacks: list[Entry] | None = None
     for kind in ("", ".control"):
@@ -129,13 +129,22 @@ def settle(folder: Path, theirs: Path, host: str, plan: str, *, dry: bool) -> li
             continue
         if not kind:
             raise LedgerError(other, 0, f"what the host wrote down is not what it was before ({mine})")
-        there = check(other)
-        lacks = [one for one in check(mine) if one.kind != "collect" and not _has(there, one)]
+        there, here = check(other), check(mine)
+        _only_goes_on(other, there, here)
+        lacks = [one for one in here if one.kind != "collect" and not _has(there, one)]
         if not dry:
             for entry in lacks:
                 postpone(folder, entry)
             other.replace(mine)
     return lacks
+
+
+def _only_goes_on(other: Path, there: Sequence[Entry], here: Sequence[Entry]) -> None:
+    """Raises LedgerError when a record has what is not here and was written before it was last seen."""
+    newest = max((one.written for one in here), default=None)
+    for one in there:
+        if newest and one.written <= newest and not _has(here, one):
+            raise LedgerError(other, one.seq, f"tells of {one.kind} at {one.written:%Y-%m-%d %H:%M}, and did not then")
 
 
 def whole_lines(folder: Path, host: str, plan: str, kind: str = "") -> bytes:

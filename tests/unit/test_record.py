@@ -144,6 +144,16 @@ def test_a_host_that_tells_another_history_is_not_settled(mine: Path, theirs: Pa
     assert whole(mine).disputed
 
 
+def test_a_past_that_was_made_up_is_not_settled(mine: Path, theirs: Path) -> None:
+    first, _ = (theirs / OWN).read_bytes().splitlines(keepends=True)
+    (theirs / OWN).write_bytes(first)
+    collected.note(theirs, check(1.5))
+    collected.take(mine, theirs, SETS)
+    with pytest.raises(LedgerError, match="tells of check at"):
+        collected.settle(mine, theirs, "release-1", "release", dry=False)
+    assert whole(mine).disputed
+
+
 def test_a_record_that_is_no_chain_is_not_settled(mine: Path, theirs: Path) -> None:
     made_again(mine, theirs)
     other = mine / OWN.replace(".jsonl", ".other.jsonl")
