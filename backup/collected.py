@@ -72,10 +72,13 @@ def note(folder: Path, entry: Entry) -> Entry:
 
 def note_once(folder: Path, entry: Entry) -> None:
     """Writes down what another machine did, unless that is there already."""
-    for one in read(path_of(folder, entry.host, entry.plan, ".control")):
-        if changed(one, seq=entry.seq, after=entry.after) == entry:
-            return
-    note(folder, entry)
+    if not _has(read(path_of(folder, entry.host, entry.plan, ".control")), entry):
+        note(folder, entry)
+
+
+def _has(entries: Iterable[Entry], entry: Entry) -> bool:
+    """Whether it is among them, wherever in its ledger it stands."""
+    return any(changed(one, seq=entry.seq, after=entry.after) == entry for one in entries)
 
 
 def postpone(folder: Path, entry: Entry) -> None:
@@ -108,6 +111,42 @@ def take(folder: Path, theirs: Path, data_sets: Iterable[tuple[str, str]], *, ol
     return contradicted
 
 
+def settle(folder: Path, theirs: Path, host: str, plan: str, *, dry: bool) -> list[Entry] | None:
+    """Goes by the control host's own record of a data set, where that contradicted what is here; None: it did not.
+
+    Returns what that record lacks, which then waits to be handed over. theirs: as just taken. Broken off, it can be
+    given again. Raises LedgerError: a chain is broken, its past has what was not there, or the host said another thing.
+    """
+    lacks: list[Entry] | None = None
+    for kind in ("", ".control"):
+        mine, other = (path_of(folder, host, plan, f"{kind}{end}") for end in ("", ".other"))
+        if not other.exists():
+            continue
+        lacks = []
+        if whole_lines(theirs, host, plan, kind).startswith(whole_lines(folder, host, plan, kind)):
+            if not dry:
+                other.unlink()
+            continue
+        if not kind:
+            raise LedgerError(other, 0, f"what the host wrote down is not what it was before ({mine})")
+        there, here = check(other), check(mine)
+        _only_goes_on(other, there, here)
+        lacks = [one for one in here if one.kind != "collect" and not _has(there, one)]
+        if not dry:
+            for entry in lacks:
+                postpone(folder, entry)
+            other.replace(mine)
+    return lacks
+
+
+def _only_goes_on(other: Path, there: Sequence[Entry], here: Sequence[Entry]) -> None:
+    """Raises LedgerError when a record has what is not here and was written before it was last seen."""
+    newest = max((one.written for one in here), default=None)
+    for one in there:
+        if newest and one.written <= newest and not _has(here, one):
+            raise LedgerError(other, one.seq, f"tells of {one.kind} at {one.written:%Y-%m-%d %H:%M}, and did not then")
+
+
 def whole_lines(folder: Path, host: str, plan: str, kind: str = "") -> bytes:
     """What is there of a ledger: the host's as collected, or the control side's own (kind ".control")."""
     return b"".join(line + b"\n" for line in lines(path_of(folder, host, plan, kind)))
@@ -124,7 +163,7 @@ def _contradiction(folder: Path, host: str, plan: str, kind: str) -> str:
     mine, other = (path_of(folder, host, plan, f"{kind}{end}") for end in ("", ".other"))
     return (
         f"{host}:{plan}: what the control host has ({other}) does not continue what it had before ({mine}): one of them"
-        f" was rewritten. Compare them, and give the right one the name {mine.name}"
+        f" was rewritten, or the control host was made again: see roles/control/README.md"
     )
 
 

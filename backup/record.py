@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 from backup import collected, custody
 from backup.custody import CONTROL_ROLE, DataSet
-from backup.ledger import Entry, parse, render
+from backup.ledger import Entry, LedgerError, parse, render
 from backup.reach import LEDGERS, Reach, Unreachable, reach, state
 from backup.restic_process import ResticError
 from inventories.errors import InputError
@@ -117,6 +117,33 @@ def accept(site: LoadedSite, line: bytes) -> Entry:
         raise InputError("entry", "host", f"{entry.host}:{entry.plan} is no data set of this site")
     collected.note_once(state(site), entry)
     return entry
+
+
+def settle(way: Reach, *, dry: bool, say: Say) -> None:
+    """The control host was made again: goes by its record, and gives it what it lacks of this machine's.
+
+    Raises Unreachable, and InputError where that does not explain what is there.
+    """
+    site = way.site
+    with _alone(site):
+        _collect_there(way, say)
+        _fetch(way, lambda _: None)
+        settled = False
+        for host, plan in _all(site):
+            try:
+                lacks = collected.settle(state(site), state(site) / FETCHED, host, plan, dry=dry)
+            except LedgerError as error:
+                hint = "somebody changed it: docs/runbooks/host-compromised.md"
+                raise InputError(f"{host}:{plan}", "", str(error), hint) from None
+            if lacks is not None:
+                settled = True
+                say(f"{host}:{plan}: goes by the control host's record, which lacks {len(lacks)} of the entries here")
+                for entry in lacks:
+                    say(f"  {entry.kind} of {entry.start:%Y-%m-%d %H:%M}: {entry.outcome}")
+        if not settled:
+            say("the control host's record continues what is here: there is nothing to settle")
+        elif not dry:
+            _fetch(way, say)
 
 
 def _all(site: LoadedSite) -> list[tuple[str, str]]:

@@ -16,7 +16,12 @@ from lab.engine import LabConfig
 from tests.labs import own_lab
 
 REHEARSAL_TIMEOUT_SECONDS = 900
-ON_THE_SITE = ("tests/roles/", "tests/e2e/test_rehearse.py", "tests/e2e/test_base_in_service.py")
+ON_THE_SITE = (
+    "tests/roles/",
+    "tests/e2e/test_rehearse.py",
+    "tests/e2e/test_base_in_service.py",
+    "tests/faults/test_control_rooted.py",
+)
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ["MAINSTAY_TEST_LAB"] = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-{worker}"

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ class ControlSite:
         done = converge(self.inventory, name)
         assert done.ok, done.output
         return done
+
+    def deploys(self, *names: str) -> list[Converged]:
+        """Several at once."""
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(self.deploy, names))
 
     def root(self, host: str, command: str, *, check: bool = True) -> str:
         """A command of root's, by an admin."""
@@ -70,7 +76,6 @@ def control_site(folder: Path, part: str) -> Iterator[ControlSite]:
         made.deploy("provision")
         derive(lab, folder, lambda document: only(document, VAULT, DATA, CONTROL))
         custody.make(made.site)
-        made.deploy("vault")
-        made.deploy("web")
+        made.deploys("vault", "web")
         made.root(DATA, "echo page >/srv/web/public/page; systemctl start mainstay-backup@web")
         yield made

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,13 +18,15 @@ from inventories import editing, secrets
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
 from lab import lifecycle
-from lab.converge import Converged, converge
+from lab.converge import REPOSITORY, Converged, converge
 from lab.engine import LabConfig
 from lab.sites import derive, only
 from tests.labs import own_lab
 from tests.post_office import Server, serving
+from tests.restics import restic
 from tests.waiting import until
 
+MAINSTAY = Path(sys.executable).with_name("mainstay")
 VAULT, DATA, CONTROL = "vault-1", "web-1", "control-1"
 HOOK, PING = "/hook/0123456789abcdef", "/ping/fedcba9876543210"
 """Whoever knows them can write there: they are secrets."""
@@ -56,6 +59,14 @@ class Watched:
         done = self.ssh(host, "sudo", "sh", "-e", stdin=command)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def mainstay(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """`mainstay backup` on this machine, an admin's laptop."""
+        command = [str(MAINSTAY), "backup", words[0], "--inventory", str(self.inventory), *words[1:]]
+        own = {"PATH": "/usr/bin:/bin", "HOME": str(self.inventory.parent), "MAINSTAY_RESTIC": restic()}
+        return subprocess.run(
+            command, cwd=REPOSITORY, env=own, capture_output=True, text=True, check=False, timeout=300
+        )
 
     def watch(self) -> bool:
         """By its service; whether that went well."""

@@ -1,11 +1,15 @@
-"""`collect` and `note`: the record, which an admin's laptop has the control host keep."""
+"""`collect`, `settle` and `note`: the record, which an admin's laptop has the control host keep."""
 
 import sys
+from typing import Annotated
+
+import typer
 
 from backup import control, record
 from backup.reach import reach
-from cli.backup.app import app, say
+from cli.backup.app import app, failures, say
 from cli.options import Inventory, chosen
+from inventories.errors import InputError
 
 LINE_AT_MOST = 10_000_000
 """Bytes of an entry."""
@@ -17,6 +21,19 @@ def collect(inventory: Inventory = None) -> None:
     site = chosen(inventory)
     with reach(site) as way:
         control.collect(way, control.wanted(site, []), say)
+
+
+@app.command()
+def settle(
+    dry: Annotated[bool, typer.Option("--dry", help="Say what it would be given, and change nothing.")] = False,
+    inventory: Inventory = None,
+) -> None:
+    """Go by the record of a control host that was made again, and give it what it lacks of this machine's."""
+    site = chosen(inventory)
+    if not record.is_copy(site):
+        raise InputError(site.path, "hosts", "the record lies on this machine, and nothing contradicts it")
+    with failures(), reach(site) as way:
+        record.settle(way, dry=dry, say=say)
 
 
 @app.command(hidden=True)

@@ -86,7 +86,7 @@ def packed(files: Mapping[str, bytes]) -> bytes:
     """A tar.gz of these files that depends on nothing else: no times, owners or order."""
     out = io.BytesIO()
     with (
-        gzip.GzipFile(fileobj=out, mode="wb", mtime=0, filename="") as zipped,
+        gzip.GzipFile(fileobj=out, mode="wb", compresslevel=6, mtime=0, filename="") as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for name, content in sorted(files.items()):

@@ -114,7 +114,7 @@ def test_a_second_deploy_changes_nothing(host: BareHost, tmp_path: Path) -> None
 def test_no_one_else_reads_plans_or_ledgers(host: BareHost) -> None:
     modes = host.root(f"stat -c %a /etc/mainstay/backup /etc/mainstay/backup/*.json {STATE}/files/ledger.jsonl")
     assert set(modes.split()) == {"700", "600"}
-    assert host.root(f"stat -c '%a %G' {STATE} {STATE}/files").splitlines() == ["711 root", "710 root"]
+    assert host.root(f"stat -c %a:%G {STATE} {STATE}/files").split() == ["711:root", "710:root"]
 
 
 def test_a_timer_runs_it_and_makes_good_what_was_missed(host: BareHost) -> None:

@@ -3,10 +3,13 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from backup import record
+from backup.ledger import Entry
 from lab.converge import REPOSITORY
 from tests.waiting import until
 from tests.watched_site import CONTROL, DATA, HOOK, PING, Watched, commands, watched_site
@@ -166,13 +169,22 @@ def test_software_that_is_killed_while_it_is_replaced_is_there(watched: Watched)
 
 def test_a_lost_control_host_comes_back_by_the_readmes_words(calm: Watched) -> None:
     calm.root(CONTROL, "systemctl start mainstay-backup@control")
+    now = datetime.now(UTC).replace(microsecond=0)
+    later = Entry(host=DATA, plan="web", kind="check", start=now, end=now, outcome="ok", store="vault", part=(1, 30))
+    record.note(calm.site, later)  # in no backup of the record
+    assert calm.mainstay("status").returncode == 0
     before = calm.root(CONTROL, "cat /srv/control/ledgers/*/*.jsonl | grep -c .")
     calm.lose(CONTROL)
     calm.deploy("provision")
-    calm.deploy("site")
+    calm.deploy("control")
     calm.root(CONTROL, commands(REPOSITORY / "roles/control/README.md"))
     calm.deploy("control")
+    assert "does not continue what it had before" in calm.mainstay("status").stderr
+    settled = calm.mainstay("settle")
+    assert (settled.returncode, f"{DATA}:web: goes by the control host's record" in settled.stderr) == (0, True)
+    assert "check of " in settled.stderr
     calm.root(CONTROL, "systemctl start mainstay-backup@control")
     assert int(calm.root(CONTROL, "cat /srv/control/ledgers/*/*.jsonl | grep -c .")) >= int(before)
-    status = json.loads(calm.ssh(CONTROL, "sudo mainstay backup status --json").stdout)
-    assert [finding for one in status["data_sets"] for finding in one["findings"]] == []
+    status = calm.mainstay("status", "--json")
+    assert [finding for one in json.loads(status.stdout)["data_sets"] for finding in one["findings"]] == []
+    assert (status.returncode, status.stderr) == (0, "")

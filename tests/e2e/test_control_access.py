@@ -3,8 +3,11 @@
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import paramiko
 import pytest
+from paramiko.common import cMSG_CHANNEL_REQUEST
 
 from backup import ledger
 from backup.custody import ADMIN, CONTROL, PORTS
@@ -66,6 +69,15 @@ def stolen(site: ControlSite) -> Path:
     return site.stolen
 
 
+@pytest.fixture(scope="module")
+def asking(stolen: Path) -> Path:
+    """The same by one connection a host: each command is a session of its own all the same."""
+    config = stolen.with_name("asking_config")
+    shared = f"Host *\n  ControlMaster auto\n  ControlPath {stolen.parent}/%h\n  ControlPersist 10\n\n"
+    config.write_text(shared + stolen.read_text())
+    return config
+
+
 def ssh(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """ssh with these words, as who has the key."""
     options = ["ssh", "-F", str(config), "-o", "BatchMode=yes"]
@@ -84,15 +96,15 @@ def test_it_is_told_the_ledger_and_the_part_of_it_that_it_asks_for(site: Control
 
 
 @pytest.mark.parametrize("words", WRONG)
-def test_a_host_with_data_answers_nothing_else(stolen: Path, words: str) -> None:
-    done = ssh(stolen, DATA, *([words] if words else []))
+def test_a_host_with_data_answers_nothing_else(asking: Path, words: str) -> None:
+    done = ssh(asking, DATA, *([words] if words else []))
     assert (done.returncode, done.stdout) == (2, "")
     assert REFUSED in done.stderr
 
 
 @pytest.mark.parametrize("words", ["", "id", RIGHT, "/usr/lib/openssh/sftp-server", "restic-rest-server --help"])
-def test_the_vault_runs_nothing(stolen: Path, words: str) -> None:
-    done = ssh(stolen, VAULT, *([words] if words else []))
+def test_the_vault_runs_nothing(asking: Path, words: str) -> None:
+    done = ssh(asking, VAULT, *([words] if words else []))
     assert done.returncode == 1
     assert done.stdout.strip() == "This account is currently not available."
 
@@ -128,6 +140,30 @@ def test_terminals_and_ways_back_are_refused(stolen: Path, host: str, asked: str
     done = ssh(stolen, "-o", "ExitOnForwardFailure=yes", *asked.split(), host, "id")
     assert done.returncode
     assert refusal in done.stderr or "Tunnel device open failed" in done.stderr
+
+
+@pytest.mark.parametrize("host", [DATA, VAULT])
+def test_neither_agents_nor_displays_are_forwarded(site: ControlSite, stolen: Path, host: str) -> None:
+    """Asked by the protocol, with an answer wanted: ssh wants none for its agent."""
+    key = paramiko.Ed25519Key.from_private_key_file(str(stolen.with_name("stolen")))
+    with paramiko.Transport((site.site.lock.hosts[host].ipv4, 22)) as way:
+        way.connect(username=CONTROL, pkey=key)
+        with pytest.raises(paramiko.SSHException, match="Channel closed"):
+            way.open_session().request_x11(handler=lambda *_: None)
+        with pytest.raises(paramiko.SSHException, match="Channel closed"):
+            ask_for_an_agent(way.open_session())
+
+
+def ask_for_an_agent(session: Any) -> None:
+    """As paramiko's request_forward_agent, but that an answer is wanted. Raises SSHException when it is refused."""
+    message = paramiko.Message()
+    message.add_byte(cMSG_CHANNEL_REQUEST)
+    message.add_int(session.remote_chanid)
+    message.add_string("auth-agent-req@openssh.com")
+    message.add_boolean(True)
+    session._event_pending()
+    session.transport._send_user_message(message)
+    session._wait_for_event()
 
 
 def reaches(config: Path, host: str, target: str) -> bool:
@@ -175,8 +211,8 @@ def test_of_what_the_agent_keeps_it_reads_ledgers_alone(site: ControlSite) -> No
 
 def test_a_second_deploy_changes_nothing_and_a_backup_in_between_leaves_the_rights(site: ControlSite) -> None:
     site.root(DATA, "systemctl start mainstay-backup@web")
-    assert site.deploy("web").changed == ()
-    assert site.deploy("vault").changed == ()
+    for done in site.deploys("vault", "web"):
+        assert done.changed == ()
 
 
 def test_under_investigation_it_stays_outside_and_without_a_control_host_there_is_no_account(
@@ -187,10 +223,10 @@ def test_under_investigation_it_stays_outside_and_without_a_control_host_there_i
     assert "Permission denied" in ssh(stolen, DATA, RIGHT).stderr
     site.change(lambda document: document["hosts"][DATA].pop("settings"))
     site.change(lambda document: document["hosts"].pop("control-1"))
-    for host, deploy in ((DATA, "web"), (VAULT, "vault")):
-        site.deploy(deploy)
+    site.deploy("site")
+    for host in (DATA, VAULT):
         assert site.root(host, "getent passwd control || ls /etc/ssh/control_keys 2>/dev/null || echo none") == "none\n"
         assert "Permission denied" in ssh(stolen, host, RIGHT).stderr
-        assert site.deploy(deploy).changed == ()
+    assert site.deploy("site").changed == ()
     rights = f"stat -c '%a %U:%G' /var/lib/mainstay/backup/web {LEDGER}"
     assert site.root(DATA, rights).splitlines() == ["710 root:root", "600 root:root"]

@@ -1,36 +1,23 @@
 """The record lies with the control host: an admin's laptop fetches it, adds to it, and goes on without it."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from backup import collected, record
 from backup.ledger import Entry, check
 from backup.reach import LEDGERS, state
-from lab.converge import REPOSITORY
-from tests.restics import restic
 from tests.watched_site import CONTROL, DATA, Watched, watched_site
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
-MAINSTAY = Path(sys.executable).with_name("mainstay")
 HOST_LEDGER = "/var/lib/mainstay/backup/web/ledger.jsonl"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     yield from watched_site(tmp_path_factory.mktemp("record"), "record")
-
-
-def mainstay(site: Watched, *words: str) -> subprocess.CompletedProcess[str]:
-    """`mainstay backup` on this laptop."""
-    command = [str(MAINSTAY), "backup", words[0], "--inventory", str(site.inventory), *words[1:]]
-    own = {"PATH": "/usr/bin:/bin", "HOME": str(site.inventory.parent), "MAINSTAY_RESTIC": restic()}
-    return subprocess.run(command, cwd=REPOSITORY, env=own, capture_output=True, text=True, check=False, timeout=300)
 
 
 def known(site: Watched) -> collected.Known:
@@ -52,7 +39,7 @@ def accepted(why: str) -> Entry:
 
 def test_a_laptop_asks_the_control_host_to_collect_and_has_what_that_has(site: Watched) -> None:
     site.root(DATA, "systemctl start mainstay-backup@web")
-    done = mainstay(site, "status", f"{DATA}:web")
+    done = site.mainstay("status", f"{DATA}:web")
     assert "Traceback" not in done.stderr, done.stderr
     assert here(site) == there(site) == site.root(DATA, f"cat {HOST_LEDGER}")
     assert here(site, ".control") == there(site, ".control")
@@ -61,11 +48,11 @@ def test_a_laptop_asks_the_control_host_to_collect_and_has_what_that_has(site: W
 
 def test_what_a_laptop_does_is_written_where_the_record_is(site: Watched) -> None:
     before = len(known(site).control)
-    done = mainstay(site, "verify", f"{DATA}:web")
+    done = site.mainstay("verify", f"{DATA}:web")
     assert f"{DATA}:web in the vault: part " in done.stdout, done.stdout + done.stderr
     assert '"kind": "check"' in there(site, ".control")
     assert not list(state(site.site).glob("*/*.pending.jsonl"))
-    mainstay(site, "status", f"{DATA}:web")
+    site.mainstay("status", f"{DATA}:web")
     fresh = known(site)
     assert "check" in [one.kind for one in fresh.control[before:]]
     assert fresh.disputed == ""
@@ -81,33 +68,36 @@ def test_the_control_host_notes_nothing_that_is_no_admins_entry(site: Watched, l
 
 
 def test_a_record_that_was_rewritten_on_the_control_host_is_disputed_loudly(site: Watched) -> None:
-    mainstay(site, "status", f"{DATA}:web")
+    site.mainstay("status", f"{DATA}:web")
     kept = there(site, ".control")
     site.root(CONTROL, f'sed -i \'1s/"kind": "collect"/"kind": "accept"/\' {LEDGERS}/{DATA}/web.control.jsonl')
     forged = there(site, ".control")
     assert forged != kept
-    done = mainstay(site, "status", f"{DATA}:web")
+    done = site.mainstay("status", f"{DATA}:web")
     assert done.returncode >= 10
     assert "does not continue what it had before" in done.stderr
     assert here(site, ".control") == kept
     assert here(site, ".control.other") == forged
-    refused = mainstay(site, "retain", "--dry", f"{DATA}:web")
+    refused = site.mainstay("retain", "--dry", f"{DATA}:web")
     assert refused.returncode == 1, refused.stdout + refused.stderr
+    settled = site.mainstay("settle")
+    assert settled.returncode == 2, settled.stderr
+    assert "host-compromised.md" in settled.stderr
     site.root(CONTROL, f"cat >{LEDGERS}/{DATA}/web.control.jsonl <<'END'\n{kept}END")
-    (state(site.site) / DATA / "web.control.other.jsonl").unlink()
-    mainstay(site, "status", f"{DATA}:web")
+    assert site.mainstay("settle").returncode == 0
+    site.mainstay("status", f"{DATA}:web")
     assert known(site).disputed == ""
 
 
 def test_without_the_control_host_the_record_comes_from_the_vault_and_notes_wait(site: Watched) -> None:
-    mainstay(site, "status")
+    site.mainstay("status")
     whole = there(site)
     site.root(CONTROL, "systemctl start mainstay-backup@control")
     shutil.rmtree(state(site.site))  # another laptop, which has never seen the control host
     site.power(CONTROL, "halt")
     try:
         site.root(DATA, "systemctl start mainstay-backup@web")
-        done = mainstay(site, "status", f"{DATA}:web")
+        done = site.mainstay("status", f"{DATA}:web")
         assert "going on without the control host" in done.stderr
         assert "the record is that of the newest backup in the vault" in done.stderr
         assert here(site).startswith(whole)
@@ -115,11 +105,11 @@ def test_without_the_control_host_the_record_comes_from_the_vault_and_notes_wait
         assert known(site).disputed == ""
         record.note(site.site, accepted("noted meanwhile"))
         assert [one.error for one in known(site).control][-1] == "noted meanwhile"
-        mainstay(site, "status", f"{DATA}:web")
+        site.mainstay("status", f"{DATA}:web")
         assert [one.error for one in known(site).control][-1] == "noted meanwhile"
     finally:
         site.power(CONTROL, "start")
-    assert mainstay(site, "status", f"{DATA}:web").stderr == ""
+    assert site.mainstay("status", f"{DATA}:web").stderr == ""
     assert there(site, ".control").count("noted meanwhile") == 1
     assert not list(state(site.site).glob("**/*.pending.jsonl"))
     assert record.folder(site.site) == state(site.site)
@@ -128,7 +118,7 @@ def test_without_the_control_host_the_record_comes_from_the_vault_and_notes_wait
 
 
 def test_a_host_that_lost_its_ledger_has_it_back_by_a_deploy_and_continues_it(site: Watched) -> None:
-    mainstay(site, "status", f"{DATA}:web")
+    site.mainstay("status", f"{DATA}:web")
     before = site.root(DATA, f"cat {HOST_LEDGER}")
     site.root(DATA, "rm -r /var/lib/mainstay/backup")
     site.deploy("web")
@@ -136,7 +126,7 @@ def test_a_host_that_lost_its_ledger_has_it_back_by_a_deploy_and_continues_it(si
     assert site.root(DATA, f"stat -c '%a %U:%G' {HOST_LEDGER}") == "640 root:control\n"
     site.root(DATA, "systemctl start mainstay-backup@web")
     assert site.deploy("web").changed == ()
-    mainstay(site, "status", f"{DATA}:web")
+    site.mainstay("status", f"{DATA}:web")
     assert known(site).disputed == ""
     assert here(site).startswith(before)
     assert here(site) != before

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backup import collected, record
-from backup.ledger import Entry, append, lines, render
+from backup.ledger import Entry, LedgerError, append, lines, render
 from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
@@ -97,6 +97,70 @@ def test_a_backup_of_the_record_may_lag_behind_and_not_contradict(mine: Path, th
     assert whole(mine) == newest
     (backed_up / LEDGER).write_bytes(render(entry(7)) + b"\n")
     assert len(collected.take(mine, backed_up, SETS, older=True)) == 1
+
+
+def made_again(mine: Path, theirs: Path) -> None:
+    """The control host comes back from a backup before the check here, and goes on; the laptop sees it."""
+    first, _ = (theirs / OWN).read_bytes().splitlines(keepends=True)
+    (theirs / OWN).write_bytes(first)
+    collected.note(theirs, check(9))
+    assert len(collected.take(mine, theirs, SETS)) == 1
+
+
+def test_a_control_host_that_was_made_again_is_gone_by_and_given_what_it_lacks(mine: Path, theirs: Path) -> None:
+    made_again(mine, theirs)
+    [lacks] = collected.settle(mine, theirs, "release-1", "release", dry=True) or []
+    assert (lacks.kind, lacks.start) == ("check", at(2))
+    assert whole(mine).disputed
+    collected.settle(mine, theirs, "release-1", "release", dry=False)
+    assert whole(mine).disputed == ""
+    assert (mine / OWN).read_bytes() == (theirs / OWN).read_bytes()
+    [(path, [waiting])] = collected.postponed(mine)
+    collected.note_once(theirs, waiting)
+    path.unlink()
+    assert collected.take(mine, theirs, SETS) == []
+    assert [one.start for one in whole(mine).control if one.kind == "check"] == [at(9), at(2)]
+    assert collected.settle(mine, theirs, "release-1", "release", dry=False) is None
+
+
+def test_a_record_that_was_away_and_is_back_is_settled_and_lacks_nothing(mine: Path, theirs: Path) -> None:
+    kept = {name: (theirs / name).read_bytes() for name in (LEDGER, OWN)}
+    for name in kept:
+        (theirs / name).unlink()
+    assert len(collected.take(mine, theirs, SETS)) == 2
+    for name, content in kept.items():
+        (theirs / name).write_bytes(content)
+    collected.take(mine, theirs, SETS)
+    assert whole(mine).disputed
+    assert collected.settle(mine, theirs, "release-1", "release", dry=False) == []
+    assert whole(mine).disputed == ""
+
+
+def test_a_host_that_tells_another_history_is_not_settled(mine: Path, theirs: Path) -> None:
+    (theirs / LEDGER).write_bytes(render(entry(7)) + b"\n")
+    collected.take(mine, theirs, SETS)
+    with pytest.raises(LedgerError, match="is not what it was before"):
+        collected.settle(mine, theirs, "release-1", "release", dry=False)
+    assert whole(mine).disputed
+
+
+def test_a_past_that_was_made_up_is_not_settled(mine: Path, theirs: Path) -> None:
+    first, _ = (theirs / OWN).read_bytes().splitlines(keepends=True)
+    (theirs / OWN).write_bytes(first)
+    collected.note(theirs, check(1.5))
+    collected.take(mine, theirs, SETS)
+    with pytest.raises(LedgerError, match="tells of check at"):
+        collected.settle(mine, theirs, "release-1", "release", dry=False)
+    assert whole(mine).disputed
+
+
+def test_a_record_that_is_no_chain_is_not_settled(mine: Path, theirs: Path) -> None:
+    made_again(mine, theirs)
+    other = mine / OWN.replace(".jsonl", ".other.jsonl")
+    other.write_bytes(other.read_bytes().replace(b'"ok"', b'"no"'))
+    with pytest.raises(LedgerError):
+        collected.settle(mine, theirs, "release-1", "release", dry=False)
+    assert whole(mine).disputed
 
 
 def test_half_a_line_that_is_being_written_is_not_taken_for_a_line(mine: Path, theirs: Path) -> None:
