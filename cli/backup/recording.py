@@ -19,7 +19,7 @@ def collect(inventory: Inventory = None) -> None:
         control.collect(way, control.wanted(site, []), say)
 
 
-@app.command()
+@app.command(hidden=True)
 def note(inventory: Inventory = None) -> None:
-    """On the control host: write down what an admin did elsewhere. Not for people: an entry on standard input."""
+    """On the control host: write down what an admin did elsewhere; an entry on standard input."""
     record.accept(chosen(inventory), sys.stdin.buffer.read(LINE_AT_MOST))

@@ -36,7 +36,7 @@ def test_findings_name_pages_that_are_there() -> None:
 
 def test_what_is_promised_of_each_data_set_is_what_its_role_says() -> None:
     text = (RUNBOOKS.parents[1] / "backup/README.md").read_text()
-    promised = dict(re.findall(r"^\| `(\w+)`: [^|]*\| (\w+ \| \d+ h) \|", text, re.MULTILINE))
+    promised = dict(re.findall(r"^\| `(\w+)`: [^|]*\| ([\w-]+ \| \d+ h) \|", text, re.MULTILINE))
     roles = sorted(path.parent.name for path in (RUNBOOKS.parents[1] / "roles").glob("*/recovery.py"))
     said = {role: custody.recovery(role) for role in roles}
     assert promised == {
