@@ -112,6 +112,12 @@ def _listed(store: Store | None, data_set: DataSet, say: Say) -> Listed:
         return None, ()
 
 
+def is_to_be_begun(store: Store, data_set: DataSet) -> bool:
+    """Whether it is the second copy, and nothing was copied there yet."""
+    known = collected.known(record.folder(store.site), data_set.host, data_set.plan)
+    return store.name == COPY and coverage.first_held(known.ledger, known.control, COPY) is None
+
+
 def verify(store: Store, data_set: DataSet, whole: bool, say: Say) -> bool:
     """Reads the parts of a repository that are due (whole: all), and checks its structure; True if all is sound.
 

@@ -155,10 +155,18 @@ class Restic:
         ]
         return self._backup([*options, "--", *paths], host, tags, progress, root)
 
-    def backup_command(self, command: Sequence[str], filename: str, *, host: str, tags: Sequence[str]) -> Backup:
+    def backup_command(
+        self,
+        command: Sequence[str],
+        filename: str,
+        *,
+        host: str,
+        tags: Sequence[str],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Backup:
         """Saves what a command prints as one file. No snapshot comes of a command that fails. Needs restic 0.17."""
         options = [f"--stdin-filename={filename}", "--stdin-from-command"]
-        return self._backup([*options, "--", *command], host, tags, None, Path("/"))
+        return self._backup([*options, "--", *command], host, tags, progress, Path("/"))
 
     def _backup(
         self,
@@ -196,8 +204,11 @@ class Restic:
         return found
 
     def readable(self) -> tuple[list[Snapshot], list[str]]:
-        """The snapshots that can be read, oldest first, and the ids of damaged ones, which restic passes over."""
-        done = self._read("snapshots")
+        """The snapshots that can be read, oldest first, and the ids of damaged ones, which restic passes over.
+
+        Without its cache, out of which restic would list a snapshot that is damaged in the repository.
+        """
+        done = self._read("snapshots", "--no-cache")
         found = sorted(map(_snapshot, done.listed()), key=lambda snapshot: snapshot.time)
         return found, re.findall(r'^Ignoring "([0-9a-f]{64})"', "\n".join(done.words), re.MULTILINE)
 

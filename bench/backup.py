@@ -33,13 +33,11 @@ from backup.restic_process import Repository
 from backup.zipapp import zipapp
 from bench import borg, plans
 from bench.contest import BenchError, Runs, Times, command, one_round, peaks, summed
-from lab.go import go, module
 from roles.vault.users import htpasswd
+from tests.rest_server import VERSION, program
 from tests.restics import restic
 from tests.waiting import until
 
-SERVER = "github.com/restic/rest-server@v0.14.0"
-PROGRAM = Path.home() / ".cache/mainstay/rest-server/0.14.0"
 USER, PASSWORD = "alice", "a long one"
 SHARE, EXTRA_S, PLANS_S = 1.05, 0.5, 2.0
 console = Console(stderr=True)
@@ -70,10 +68,6 @@ def make_data(folder: Path, megabytes: int) -> dict[str, int]:
 @contextmanager
 def rest_server(folder: Path) -> Iterator[str]:
     """A rest-server on loopback; yields the address that `USER` saves below. Its certificate is folder/vault.pem."""
-    if not PROGRAM.exists():
-        PROGRAM.parent.mkdir(parents=True, exist_ok=True)
-        source = module(go(), SERVER)
-        command([go(), "build", "-o", str(PROGRAM), "./cmd/rest-server"], cwd=source)
     (folder / "repositories").mkdir(parents=True)
     key = certificate.new_key()
     (folder / "key.pem").write_text(key)
@@ -81,7 +75,7 @@ def rest_server(folder: Path) -> Iterator[str]:
     (folder / "htpasswd").write_text(htpasswd("bench", {USER: SecretStr("password")}))
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    words = [str(PROGRAM), "--path", str(folder / "repositories"), "--listen", address, "--append-only"]
+    words = [str(program()), "--path", str(folder / "repositories"), "--listen", address, "--append-only"]
     words += ["--private-repos", "--htpasswd-file", str(folder / "htpasswd"), "--tls"]
     words += ["--tls-cert", str(folder / "vault.pem"), "--tls-key", str(folder / "key.pem")]
     server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -173,7 +167,7 @@ def measure(work: Path, megabytes: int, rounds: int) -> dict[str, Any]:
     source.mkdir()
     data = make_data(source, megabytes)
     console.print(f"{data['files']} files, {data['bytes'] / 1e6:.0f} MB")
-    versions = borg.install() | {"restic": command([restic(), "version"]).split()[1], "rest-server": "0.14.0"}
+    versions = borg.install() | {"restic": command([restic(), "version"]).split()[1], "rest-server": VERSION}
     times: dict[str, Times] = {"first": {}, "unchanged": {}, "restore": {}}
     with rest_server(work / "server") as url, borg.sshd(work / "sshd") as port:
         for number in range(rounds):

@@ -11,8 +11,8 @@ from pathlib import Path
 from lab.go import go, module, run
 from tests.waiting import until
 
-MODULE = "github.com/restic/rest-server@v0.14.0"
-PROGRAM = Path.home() / ".cache/mainstay/rest-server/0.14.0"
+VERSION = "0.14.0"
+PROGRAM = Path.home() / f".cache/mainstay/rest-server/{VERSION}"
 
 
 def program() -> Path:
@@ -21,7 +21,8 @@ def program() -> Path:
         PROGRAM.parent.mkdir(parents=True, exist_ok=True)
         fresh = PROGRAM.with_suffix(".fresh")
         compiler = go()
-        run(compiler, "build", "-o", fresh, "./cmd/rest-server", cwd=module(compiler, MODULE), GOTOOLCHAIN="local")
+        source = module(compiler, f"github.com/restic/rest-server@v{VERSION}")
+        run(compiler, "build", "-o", fresh, "./cmd/rest-server", cwd=source, GOTOOLCHAIN="local")
         fresh.rename(PROGRAM)
     return PROGRAM
 

@@ -25,6 +25,7 @@ from backup.agent.state import Busy, State
 from backup.agent.status import lines, status
 from backup.agent.telling import Telling
 from backup.agent.verifying import verify
+from backup.agent.watching import GIVE_UP_S
 
 PLANS = Path("/etc/mainstay/backup")
 STATE = Path("/var/lib/mainstay/backup")
@@ -76,7 +77,7 @@ def _do(asked: argparse.Namespace, agent: str) -> int:
                 telling.note(left)
         return OK
     if asked.command == "run":
-        entry = save(job, telling.progress, telling.note)
+        entry = save(job, telling.progress, telling.note, asked.give_up)
     elif asked.command == "verify":
         entry = verify(job)
     else:
@@ -118,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--after", type=_count, default=0, metavar="SEQ", help="only lines beyond this one")
         elif name not in ("check", "key"):
             one.add_argument("--json", action="store_true", help="one JSON object a line")
+        if name == "run":
+            told = "how long nothing may move while the vault does not answer (default %(default)s)"
+            one.add_argument("--give-up", type=float, default=GIVE_UP_S, metavar="SECONDS", help=told)
         if name == "restore":
             one.add_argument("--to", type=Path, required=True, metavar="DIR", help="empty, or not there yet")
             one.add_argument("--snapshot", default="", metavar="ID", help="default: the newest")

@@ -2,7 +2,9 @@
 
 `restic init` sends a key, then the config, which that key alone opens. Killed in between it leaves a key that no
 append-only server lets go, and restic 0.17 and newer make no repository where a key is (0.16 makes one that nobody can
-open). So restic makes both on this host, and they are sent from here: the next run finds them and goes on.
+open). So restic makes both on this host, and they are sent from here: the next run finds them and goes on. Nothing of
+restic's format is written here: a new repository is just these two files in empty folders, whatever it lies in
+(https://restic.readthedocs.io/en/stable/100_references.html#repository-layout).
 """
 
 import shutil

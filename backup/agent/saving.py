@@ -8,22 +8,26 @@ from backup.agent import consistency, making
 from backup.agent.attempt import Found, Job, Refused
 from backup.agent.consistency import Source
 from backup.agent.store import StoreError
+from backup.agent.watching import Tell, Watch
 from backup.ledger import Entry
-from backup.restic import Backup, Progress, Restic, Unread
+from backup.restic import Backup, Restic, Unread
 from backup.restic_process import Locked
 
 SHORT_WAIT_S = 10
 """For another's lock, before locks whose owner is gone are removed."""
-Tell = Callable[[Progress], None]
 
 
-def save(job: Job, tell: Tell | None = None, note: Callable[[str], None] = lambda _: None) -> Entry:
-    """Makes a backup and returns the ledger's entry. Raises Busy when another run is at it."""
+def save(job: Job, tell: Tell, note: Callable[[str], None], give_up_s: float) -> Entry:
+    """Makes a backup and returns the ledger's entry. Raises Busy when another run is at it.
+
+    give_up_s: how long nothing may move while the vault does not answer.
+    """
+    watch = Watch(give_up_s, lambda: job.greet() is not None, tell)
     with job.state.locked():
-        return job.attempt("backup", lambda found: _save(job, found, tell, note))
+        return job.attempt("backup", lambda found: _save(job, found, watch, note))
 
 
-def _save(job: Job, found: Found, tell: Tell | None, note: Callable[[str], None]) -> None:
+def _save(job: Job, found: Found, tell: Tell, note: Callable[[str], None]) -> None:
     for left in consistency.settle(job.plan, job.state):
         note(left)
     _be_there(job, note)
@@ -77,7 +81,7 @@ def _prove(job: Job, snapshot: str) -> None:
     raise Refused(f"restic said that it saved snapshot {snapshot[:8]}, but that {problem}: look at the vault's disk")
 
 
-def _patiently(job: Job, source: Source, tell: Tell | None, note: Callable[[str], None]) -> Backup:
+def _patiently(job: Job, source: Source, tell: Tell, note: Callable[[str], None]) -> Backup:
     """The backup, with what may stand in its way: a lock whose owner is gone."""
     restic = replace(job.restic, lock_wait_s=min(SHORT_WAIT_S, job.restic.lock_wait_s))
     try:
@@ -88,10 +92,11 @@ def _patiently(job: Job, source: Source, tell: Tell | None, note: Callable[[str]
     return _backup(job, job.restic, source, tell)
 
 
-def _backup(job: Job, restic: Restic, source: Source, tell: Tell | None) -> Backup:
+def _backup(job: Job, restic: Restic, source: Source, tell: Tell) -> Backup:
     plan = job.plan
     if plan.consistency == "command":
-        return restic.backup_command(plan.command, f"{plan.name}.out", host=plan.host, tags=[plan.name])
+        name = f"{plan.name}.out"
+        return restic.backup_command(plan.command, name, host=plan.host, tags=[plan.name], progress=tell)
     return restic.backup(
         source.root, source.paths, host=plan.host, tags=[plan.name], exclude=source.exclude, progress=tell
     )

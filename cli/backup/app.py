@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from backup import control
 from backup.custody import DataSet
 from backup.reach import Unreachable
-from backup.restic_process import ResticError
+from backup.restic_process import NoRepository, ResticError
 from backup.store import Store
 from cli.options import FAILED, UNREACHABLE, stop
 
@@ -52,12 +53,18 @@ def failures() -> Iterator[None]:
 
 
 def each(data_sets: Sequence[DataSet], store: Store, work: Callable[[DataSet], bool]) -> bool:
-    """Does the work on each, and goes on where it fails; whether it was good with all."""
+    """Does the work on each, and goes on where it fails; whether it was good with all.
+
+    A second copy that nothing was copied to yet is passed over: `status` tells when it is late.
+    """
     good = True
     for one in data_sets:
         try:
             good &= work(one)
         except ResticError as error:
+            if isinstance(error, NoRepository) and control.is_to_be_begun(store, one):
+                say(f"{one} in {store.words}: nothing was copied there yet")
+                continue
             say(f"{one} in {store.words}: {error}")
             good = False
     return good

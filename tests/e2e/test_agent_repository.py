@@ -3,13 +3,14 @@
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.agents import Agent
 from tests.rest_server import Gate, rest_server
-from tests.restics import restic
+from tests.restics import VERSIONS, by_version, restic
 
 
 @pytest.fixture
@@ -61,6 +62,22 @@ def served(agent: Agent, tmp_path: Path) -> Iterator[Gate]:
         yield gate
 
 
+@pytest.mark.full
+def test_a_run_is_given_up_when_the_vault_is_gone_for_good(agent: Agent, served: Gate, tmp_path: Path) -> None:
+    """Nothing gets through from its first pack on. restic has a minute for its lock, which the next run removes."""
+    agent("run", "data")
+    (tmp_path / "source/new").write_text("is new")
+    served.held[b"POST /alice/web/data/"] = lambda: served.held.update({b"": lambda: None})
+    assert "the vault does not answer" in agent("run", "data", "--give-up", "1", code=1)
+    assert (agent.last.outcome, agent.last.snapshot) == ("failed", "")
+    assert there(tmp_path, "locks/*")
+    served.held.clear()
+    agent("run", "data")
+    assert not there(tmp_path, "locks/*")
+    agent("restore", "data", "--to", str(tmp_path / "back"))
+    assert (tmp_path / "back/new").read_text() == "is new"
+
+
 def there(tmp_path: Path, what: str) -> list[Path]:
     return [path for path in (tmp_path / "served/alice/web").glob(what) if path.is_file()]
 
@@ -80,6 +97,21 @@ def test_a_run_that_is_killed_while_it_makes_the_repository_is_made_good_by_the_
     agent("restore", "data", "--to", str(tmp_path / "back"))
     assert (tmp_path / "back/file").read_text() == "a file"
     assert not (agent.state / "fresh").exists()
+
+
+@pytest.mark.parametrize("version", by_version(*VERSIONS))
+def test_what_a_restic_made_and_the_agent_sent_every_restic_opens(
+    agent: Agent, served: Gate, tmp_path: Path, version: str
+) -> None:
+    program = agent.folder / "bin/restic"
+    program.unlink()
+    program.symlink_to(restic(version))
+    agent("run", "data")
+    at = replace(agent.restic.repository, url=str(tmp_path / "served/alice/web"))
+    for other in VERSIONS:
+        opened = replace(agent.restic, repository=at, program=restic(other))
+        assert [one.id for one in opened.snapshots()] == [agent.last.snapshot]
+        assert not opened.check((1, 1)).errors
 
 
 def test_what_is_made_here_is_made_anew_when_that_was_cut_short(agent: Agent, served: Gate, tmp_path: Path) -> None:

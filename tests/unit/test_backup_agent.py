@@ -12,14 +12,15 @@ import pytest
 
 from backup import zipapp
 from backup.agent import interrupts, refs
-from backup.agent.attempt import BadInput
+from backup.agent.attempt import BadInput, Refused
 from backup.agent.consistency import anchored
 from backup.agent.restoring import below
 from backup.agent.state import Busy, State
 from backup.agent.status import judged
 from backup.agent.verifying import unexplained
+from backup.agent.watching import Watch
 from backup.ledger import Entry
-from backup.restic import Difference
+from backup.restic import Difference, Progress
 from tests.waiting import until
 
 NOW = datetime(2026, 11, 25, 20, tzinfo=UTC)
@@ -217,3 +218,27 @@ def test_an_interrupt_waits_for_what_is_held_and_comes_once() -> None:
     done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n") == ["held", "interrupted once", ""]
     assert signal.SIGINT in interrupts.SIGNALS
+
+
+def progress(bytes_: int) -> Progress:
+    return Progress(0.5, 1, 2, bytes_, 100, None)
+
+
+@pytest.mark.parametrize(
+    ("give_up_s", "answers", "moves", "fails"),
+    [(0, False, [1, 1], True), (0, True, [1, 1, 1], False), (0, False, [1, 2, 3], False), (60, False, [1, 1], False)],
+    ids=["silent and still", "it answers", "it moves", "not yet"],
+)
+def test_a_run_is_given_up_when_nothing_moves_and_nobody_answers(
+    give_up_s: float, answers: bool, moves: list[int], fails: bool
+) -> None:
+    told: list[Progress] = []
+    watch = Watch(give_up_s, lambda: answers, told.append)
+    for bytes_ in moves[:-1]:
+        watch(progress(bytes_))
+    if fails:
+        with pytest.raises(Refused, match="the vault does not answer"):
+            watch(progress(moves[-1]))
+    else:
+        watch(progress(moves[-1]))
+        assert [one.bytes for one in told] == moves
