@@ -17,8 +17,9 @@ from backup.ledger import Entry
 from backup.pared import in_doubt
 from backup.reach import Reach, Unreachable, ledger_lines
 from backup.remembered import recall
-from backup.restic import Check, Restic, Snapshot
+from backup.restic import Restic
 from backup.restic_process import NoRepository, ResticError
+from backup.restic_results import Check, Snapshot
 from backup.retention import Keep, Retention, retention
 from backup.store import COPY, VAULT, Store
 from inventories.errors import InputError

@@ -9,8 +9,8 @@ from backup.collected import Known
 from backup.custody import DataSet
 from backup.expected import compare, settled_ids
 from backup.ledger import Entry
-from backup.restic import Snapshot
 from backup.restic_process import NoRepository, ResticError
+from backup.restic_results import Snapshot
 from backup.store import COPY, Store
 
 Say = Callable[[str], None]

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Literal
 
 from backup.ledger import Entry
-from backup.restic import Snapshot
+from backup.restic_results import Snapshot
 
 
 class Kind(Enum):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backup.ledger import Entry
-from backup.restic import Snapshot
+from backup.restic_results import Snapshot
 
 SKEW = timedelta(minutes=10)
 """How far clocks may be apart."""

@@ -15,8 +15,8 @@ from backup.collected import Known
 from backup.custody import DataSet
 from backup.expected import dated_backups
 from backup.reach import Reach, Unreachable
-from backup.restic import Progress, Snapshot
 from backup.restic_process import NoRepository, ResticError
+from backup.restic_results import Progress, Snapshot
 from backup.store import WORDS, Store
 from inventories.errors import InputError
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from backup.coverage import damage, of_this_repository
 from backup.expected import Comparison, Dated, compare
 from backup.ledger import Entry
-from backup.restic import Snapshot
+from backup.restic_results import Snapshot
 from backup.rules import be, named
 
 MAX_SHARE = 0.9

@@ -18,7 +18,7 @@ from typing import Any
 from backup.control import AT_ONCE, looked
 from backup.data_set import Plan
 from backup.ledger import Entry, digest, render
-from backup.restic import Snapshot
+from backup.restic_results import Snapshot
 from backup.status import as_json, status
 
 DAYS, SNAPSHOTS, RETAINED_EVERY = 365, 60, 30

@@ -10,8 +10,9 @@ from backup.agent.consistency import Source
 from backup.agent.store import StoreError
 from backup.agent.watching import Tell, Watch
 from backup.ledger import Entry
-from backup.restic import Backup, Restic, Unread
+from backup.restic import Restic
 from backup.restic_process import Locked
+from backup.restic_results import Backup, Unread
 
 SHORT_WAIT_S = 10
 """For another's lock, before locks whose owner is gone are removed."""

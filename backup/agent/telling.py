@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from backup.ledger import Entry, render
-from backup.restic import Progress
+from backup.restic_results import Progress
 from backup.sizes import size
 
 

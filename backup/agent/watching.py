@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from backup.agent.attempt import Refused
-from backup.restic import Progress
+from backup.restic_results import Progress
 
 GIVE_UP_S = 600
 """Shorter breaks cost nothing: restic goes on where it was."""

@@ -13,7 +13,7 @@ from backup.agent.attempt import BadInput, Refused
 from backup.agent.refs import RefsError
 from backup.agent.restoring import SNAPSHOT, below
 from backup.reach import reach
-from backup.restic import Progress
+from backup.restic_results import Progress
 from backup.restoring import NotRestored, Wish
 from backup.restoring import restore as restore_
 from cli.backup.app import DataSetName, app

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from backup.restic import Difference, Progress, Restic, Unreadable
+from backup.restic import Restic
 from backup.restic_process import Interrupted, Locked, NoRepository, Repository, ResticError, WrongPassword
+from backup.restic_results import Difference, Progress, Unreadable
 from tests.restics import USED, VERSIONS, by_version, restic
 from tests.waiting import until
 

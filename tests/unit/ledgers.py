@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backup.ledger import Entry
-from backup.restic import Snapshot
+from backup.restic_results import Snapshot
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

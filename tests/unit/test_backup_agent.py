@@ -20,7 +20,7 @@ from backup.agent.status import judged
 from backup.agent.verifying import unexplained
 from backup.agent.watching import Watch
 from backup.ledger import Entry
-from backup.restic import Difference, Progress
+from backup.restic_results import Difference, Progress
 from tests.waiting import until
 
 NOW = datetime(2026, 11, 25, 20, tzinfo=UTC)

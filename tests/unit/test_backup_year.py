@@ -13,7 +13,7 @@ from backup.coverage import due, first_good
 from backup.data_set import Kind, Plan
 from backup.ledger import Entry, append, lines
 from backup.remembered import recall
-from backup.restic import Snapshot
+from backup.restic_results import Snapshot
 from backup.retention import Keep, retention
 from backup.status import Row, status
 from tests.unit.ledgers import at, control, entry, snapshot, started

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from backup.expected import Comparison, compare
 from backup.ledger import Entry
-from backup.restic import Snapshot
+from backup.restic_results import Snapshot
 from tests.unit.ledgers import at, control, entry, failed, hours, identity, snapshot, started
 
 

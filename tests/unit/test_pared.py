@@ -12,7 +12,7 @@ from backup.data_set import DataSet
 from backup.ledger import Entry
 from backup.pared import in_doubt, pare
 from backup.remembered import _entries, _row
-from backup.restic import Snapshot
+from backup.restic_results import Snapshot
 from backup.status import as_json, status
 from tests.unit.ledgers import at, control, entry, failed, snapshot, started
 from tests.unit.test_backup_year import PLAN

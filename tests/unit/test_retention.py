@@ -8,7 +8,7 @@ import pytest
 
 from backup.expected import Dated
 from backup.ledger import Entry
-from backup.restic import Snapshot
+from backup.restic_results import Snapshot
 from backup.retention import Keep, Retention, chosen, retention
 from tests.unit.ledgers import NOON, at, control, entry, identity, snapshot, started
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from backup.data_set import DataSet, Kind, Plan
 from backup.ledger import Entry
-from backup.restic import Snapshot
+from backup.restic_results import Snapshot
 from backup.sizes import size
 from backup.status import Row, as_json, as_table, as_text, clean, exit_code, findings, status
 from tests.unit.ledgers import at, control, entry, failed, identity, snapshot, started

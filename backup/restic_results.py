@@ -1,0 +1,89 @@
+"""What restic tells, typed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from backup.restic_process import ResticError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: fraction from 0 to 1, bytes, seconds left (None: not known yet)."""
+
+    fraction: float
+    files: int
+    files_total: int
+    bytes: int
+    bytes_total: int
+    seconds_left: int | None
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A source that restic could not read."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A backup that ended. snapshot is "" when nothing had changed and none was asked for; sizes in bytes."""
+
+    snapshot: str
+    files: int
+    files_new: int
+    files_changed: int
+    bytes: int
+    bytes_added: int
+    unread: tuple[Unread, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot as the repository lists it. files and bytes are None where restic did not note them (before 0.17)."""
+
+    id: str
+    time: datetime
+    host: str
+    tags: tuple[str, ...]
+    paths: tuple[str, ...]
+    tree: str
+    original: str
+    """The id that it was copied from; its own where it was not copied."""
+    files: int | None
+    bytes: int | None
+
+
+class Unreadable(ResticError):
+    """Snapshots that are there and cannot be read. ids: theirs."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ids = tuple(ids)
+        names = ", ".join(one[:8] for one in ids)
+        super().__init__("snapshots", 0, f"these are there, and damaged: {names}")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found: errors in restic's words, ids of packs that are damaged or missing."""
+
+    errors: tuple[str, ...]
+    packs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A path that is not as in the snapshot: 'restored' is missing, 'updated' differs, 'deleted' is not in it."""
+
+    path: str
+    action: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A file of a snapshot that needs a certain pack."""
+
+    snapshot: str
+    path: str
