@@ -26,6 +26,8 @@ from backup.restic_process import Hear, Message, Repository, ResticError, Run, f
 from backup.restic_results import Backup, Check, Difference, Hit, Progress, Snapshot, Unread, Unreadable
 
 INCOMPLETE = 3
+SAVED_AGAIN = "storing the file again"
+"""Ends the error of a file that did not change, and of which the repository had lost a part: it is read anew."""
 
 
 def version_of(program: str) -> tuple[int, int, int]:
@@ -98,7 +100,7 @@ class Restic:
         known = ["--host", host, *(f"--tag={tag}" for tag in tags), "--group-by=host,tags"]
         done = self._run("backup", *known, *arguments, hear=_follow(progress), cwd=root, allowed=(0, INCOMPLETE))
         summary = done.summary()
-        unread = [
+        told = [
             Unread(error.get("item", ""), error.get("error", {}).get("message") or "not readable")
             for error in done.errors
             if error.get("during") == "archival"
@@ -112,7 +114,7 @@ class Restic:
             files_changed=summary["files_changed"],
             bytes=summary["total_bytes_processed"],
             bytes_added=_number(summary, "data_added_packed", "data_added"),
-            unread=tuple(unread),
+            unread=tuple(one for one in told if not one.why.endswith(SAVED_AGAIN)),
         )
 
     def snapshots(self) -> list[Snapshot]:

@@ -22,6 +22,8 @@ from lab.converge import REPOSITORY, command, converge
 from lab.engine import EngineError
 
 INVENTORY = REPOSITORY / "inventories/lab.py"
+NAMED_AT_MOST = 3
+"""Changes of a deploy that are named, not only counted: those of a run that was to change nothing."""
 console = Console(stderr=True, highlight=False)
 
 
@@ -71,6 +73,8 @@ class Rehearsal:
             if not done.ok:
                 raise StepFailed(f"pyinfra {' '.join(words[1:])} exited {done.code}: its output is above")
             step.outcome = _count(len(done.changed), "change") if done.changed else "nothing to change"
+            if 0 < len(done.changed) <= NAMED_AT_MOST:
+                step.outcome += f": {', '.join(done.changed)}"
 
     def mainstay(self, *words: str) -> None:
         """A command of `mainstay`, as an admin gives it; its last line is the outcome."""

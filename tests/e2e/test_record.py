@@ -77,7 +77,7 @@ def test_a_record_that_was_rewritten_on_the_control_host_is_disputed_loudly(site
     assert done.returncode >= 10
     assert "does not continue what it had before" in done.stderr
     assert here(site, ".control") == kept
-    assert here(site, ".control.other") == forged
+    assert here(site, ".control.other").startswith(forged)
     refused = site.mainstay("retain", "--dry", f"{DATA}:web")
     assert refused.returncode == 1, refused.stdout + refused.stderr
     settled = site.mainstay("settle")

@@ -177,6 +177,18 @@ def test_what_cannot_be_read_is_named_and_the_rest_saved(made: Restic) -> None:
     assert [unread.path.rpartition("/")[2] for unread in done.unread] == ["mem"]
 
 
+@every(*SINCE_017)
+def test_a_file_of_which_the_repository_lost_a_part_is_saved_anew(made: Restic, source: Path, tmp_path: Path) -> None:
+    save(made, source)
+    a_pack_of(made).unlink()
+    made._run("repair", "index")
+    done = made.backup(source, host="alice", tags=["data"])
+    assert done.unread == ()
+    assert made.check((1, 1)).errors == ()
+    made.restore(done.snapshot, tmp_path / "back")
+    assert (tmp_path / "back/large").read_bytes() == (source / "large").read_bytes()
+
+
 @every(*VERSIONS)
 def test_breaking_off_leaves_no_lock_and_no_process(made: Restic, source: Path) -> None:
     (source / "huge").write_bytes(os.urandom(200_000_000))
