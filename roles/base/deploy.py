@@ -46,7 +46,7 @@ UNITS = (
     Unit("apt-daily.timer"),
     Unit("apt-daily-upgrade.timer"),
     Unit("unattended-upgrades.service", ("/etc/apt/apt.conf.d/52mainstay",)),
-    Unit("mainstay-stale.timer"),
+    Unit("mainstay-stale.timer", ("/etc/systemd/system/mainstay-stale.service",)),
 )
 
 
