@@ -154,9 +154,7 @@ class Agent:
         self.environment = os.environ | {"PATH": f"{work}/bin:{os.environ['PATH']}"}
 
     def backup(self) -> None:
-        """With what the unit runs after it."""
-        for name in ("run", "settle"):
-            command([*self.words, name, "data"], env=self.environment)
+        command([*self.words, "run", "data"], env=self.environment)
 
     def restore(self, target: Path) -> None:
         command([*self.words, "restore", "data", "--to", str(target)], env=self.environment)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from backup import custody
 from backup.custody import APPEND, PORTS
 from backup.recovery import Recovery
+from backup.zipapp import INSTALLED
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 
@@ -34,6 +35,8 @@ CAPABILITIES = {
     "commands": ("CAP_SETUID", "CAP_SETGID", "CAP_DAC_OVERRIDE", "CAP_KILL"),
 }
 """What they need besides reading everything. commands: the plan's own, which become other users."""
+SETTLE = f"ExecStopPost=/usr/bin/python3 -I {INSTALLED} settle %i\n"
+"""Puts back what a killed run left: a snapshot, or commands that are to run after it. Others leave nothing."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ def unit_files(planned: Planned) -> dict[str, str]:
         own += f"ReadWritePaths={recovery.root}\n"
     if capabilities := sorted({capability for kind in kinds for capability in CAPABILITIES[kind]}):
         own += f"CapabilityBoundingSet={' '.join(capabilities)}\n"
+    if {"btrfs", "commands"} & {*kinds}:
+        own += SETTLE
     read_only = f"[Unit]\nRequiresMountsFor={recovery.root}\n"
     backup, verify = f"mainstay-backup@{planned.name}", f"mainstay-backup-verify@{planned.name}"
     return {

@@ -105,6 +105,16 @@ def test_a_unit_may_do_what_its_plan_needs_and_no_more() -> None:
     assert "Capability" not in units(consistency="btrfs")["mainstay-backup-verify@x.service.d"]
 
 
+def test_only_what_can_leave_something_is_settled_after_each_run() -> None:
+    def settles(**recovery: Any) -> bool:
+        return "ExecStopPost=" in units(**recovery)["mainstay-backup@x.service.d"]
+
+    assert not settles(consistency="files")
+    assert not settles(consistency="refs")
+    assert settles(consistency="btrfs")
+    assert settles(consistency="files", after=(("true",),))
+
+
 def test_timers_run_as_often_as_is_said_and_catch_up() -> None:
     half_hourly = units(consistency="files", every="half-hourly")
     assert "OnCalendar=*:00/30\nRandomizedDelaySec=15min\n" in half_hourly["mainstay-backup@x.timer"]
