@@ -29,6 +29,8 @@ LEDGERS = Path("/srv/control/ledgers")
 """On the control host: the record."""
 ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 """Before a command: it is ended when this program is killed, which then cannot do it."""
+SSH_FAILED = 255
+"""ssh's own exit code: the command was not reached."""
 WAIT_S = 60
 """How long a forwarding may take to be there. A host that is down ssh gives up sooner; this is for one that is busy."""
 GREET_S = 15

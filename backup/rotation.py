@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 from backup import custody
 from backup.custody import ADMIN, DataSet
-from backup.reach import Reach, Unreachable
+from backup.reach import SSH_FAILED, Reach, Unreachable
 from backup.restic import Restic
 from backup.restic_process import NoRepository, WrongPassword
 from backup.store import VAULT, WORDS
@@ -28,7 +28,6 @@ from inventories.editing import Plain
 from inventories.inventory import CLONE, LoadedSite
 from inventories.secrets import Secrets
 
-SSH_FAILED = 255
 Say = Callable[[str], None]
 Stores = Mapping[str, Restic]
 """The repositories of a data set, by what people call them; all have the same password."""

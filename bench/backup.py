@@ -34,6 +34,7 @@ from backup.zipapp import zipapp
 from bench import borg, plans
 from bench.contest import BenchError, Runs, Times, command, one_round, peaks, summed
 from roles.vault.users import htpasswd
+from tests.agents import plan
 from tests.rest_server import VERSION, program
 from tests.restics import restic
 from tests.waiting import until
@@ -131,23 +132,10 @@ class Agent:
         (work / "bin").mkdir()
         (work / "bin/restic").symlink_to(restic())
         (work / "backup.pyz").write_bytes(zipapp())
-        plan = {
-            "name": "data",
-            "host": "alice",
-            "url": bare.repository.url,
-            "password": PASSWORD,
-            "ca": str(bare.ca),
-            "root": str(bare.source),
-            "paths": ["."],
-            "exclude": [],
-            "consistency": "files",
-            "command": [],
-            "before": [],
-            "after": [],
-            "rpo_hours": 24,
-        }
         path = work / "plans/data.json"
-        path.write_text(json.dumps(plan))
+        path.write_text(
+            json.dumps(plan(url=bare.repository.url, root=str(bare.source), password=PASSWORD, ca=str(bare.ca)))
+        )
         path.chmod(0o600)
         folders = ["--plans", str(work / "plans"), "--state", str(work / "state")]
         self.words = [sys.executable, "-I", str(work / "backup.pyz"), *folders]

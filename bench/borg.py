@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.contest import BenchError, command
 from lab.go import debian_package
-from tests.waiting import until
+from tests.waiting import listens, until
 
 VENV = Path.home() / ".cache/mainstay/bench/borg"
 BORG = "borgbackup==1.4.*"
@@ -84,19 +84,11 @@ def sshd(folder: Path) -> Iterator[int]:
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     server = subprocess.Popen([_sshd(), "-D", "-e", "-f", str(folder / "sshd")], stderr=subprocess.PIPE)
     try:
-        until("sshd listens", lambda: _listens(port) or _ended(server))
+        until("sshd listens", lambda: listens(port) or _ended(server))
         yield port
     finally:
         server.kill()
         server.communicate()
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _ended(server: "subprocess.Popen[bytes]") -> bool:

@@ -18,6 +18,24 @@ from tests.restics import restic
 PASSWORD = "a long one"
 
 
+def plan(**given: Any) -> dict[str, Any]:
+    """The content of the plan file `data`; url and root have to be given."""
+    content = {
+        "name": "data",
+        "host": "alice",
+        "password": PASSWORD,
+        "ca": "",
+        "paths": ["."],
+        "exclude": [],
+        "consistency": "files",
+        "command": [],
+        "before": [],
+        "after": [],
+        "rpo_hours": 24,
+    }
+    return content | given
+
+
 @dataclass(frozen=True)
 class Agent:
     """A folder with plans, state, one repository, and the zipapp."""
@@ -46,23 +64,8 @@ class Agent:
 
     def plan(self, root: Path, **change: Any) -> None:
         """Writes the plan `data`."""
-        content = {
-            "name": "data",
-            "host": "alice",
-            "url": str(self.repository),
-            "password": PASSWORD,
-            "ca": "",
-            "root": str(root),
-            "paths": ["."],
-            "exclude": [],
-            "consistency": "files",
-            "command": [],
-            "before": [],
-            "after": [],
-            "rpo_hours": 24,
-        }
         path = self.folder / "plans/data.json"
-        path.write_text(json.dumps(content | change))
+        path.write_text(json.dumps(plan(**{"url": str(self.repository), "root": str(root)} | change)))
         path.chmod(0o600)
 
     def words(self, *words: str) -> list[str]:

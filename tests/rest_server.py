@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.go import go, module, run
-from tests.waiting import until
+from tests.waiting import listens, until
 
 VERSION = "0.14.0"
 PROGRAM = Path.home() / f".cache/mainstay/rest-server/{VERSION}"
@@ -86,17 +86,9 @@ def rest_server(folder: Path) -> Iterator[Gate]:
         server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         gate.server = server.pid
         try:
-            until("rest-server listens", lambda: _listens(gate.server_port))
+            until("rest-server listens", lambda: listens(gate.server_port))
             threading.Thread(target=gate.serve, args=(listener,), daemon=True).start()
             yield gate
         finally:
             server.kill()
             server.wait()
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True

@@ -1,5 +1,6 @@
 """Waiting for what is to come to pass, and for nothing else."""
 
+import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -14,3 +15,12 @@ def until(what: str, look: Callable[[], T], *, timeout_s: float = 60, every_s: f
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
         time.sleep(every_s)
     return found
+
+
+def listens(port: int) -> bool:
+    """Whether somebody takes connections at a port of loopback."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True

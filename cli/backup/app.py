@@ -8,11 +8,12 @@ import typer
 from typer.core import TyperGroup
 
 from backup import control
-from backup.custody import DataSet
-from backup.reach import Unreachable
+from backup.custody import CONTROL, DataSet
+from backup.reach import Unreachable, reach
 from backup.restic_process import NoRepository, ResticError
 from backup.store import Store
 from cli.options import FAILED, UNREACHABLE, stop
+from inventories.inventory import LoadedSite
 
 ORDER = ("status", "run", "restore", "verify", "copy", "retain", "accept", "keys", "rotate", "restic", "rebuild")
 """The commands as an admin needs them; any others follow."""
@@ -52,7 +53,18 @@ def failures() -> Iterator[None]:
         raise stop("backup", error, FAILED) from None
 
 
-def each(data_sets: Sequence[DataSet], store: Store, work: Callable[[DataSet], bool]) -> bool:
+def in_each_store(
+    site: LoadedSite, data_sets: Sequence[DataSet], work: Callable[[Store, DataSet], bool], listener: str = CONTROL
+) -> typer.Exit:
+    """Does the work on each data set in the vault and in the second copy; returns what to raise."""
+    with reach(site) as way, way.stores(say, listener) as stores:
+        control.collect(way, data_sets, say)
+        good = [_each(data_sets, store, work) for store in stores.values()]
+        missing = len(stores) < len(way.declared())
+    return typer.Exit(FAILED if not all(good) else UNREACHABLE if missing else 0)
+
+
+def _each(data_sets: Sequence[DataSet], store: Store, work: Callable[[Store, DataSet], bool]) -> bool:
     """Does the work on each, and goes on where it fails; whether it was good with all.
 
     A second copy that nothing was copied to yet is passed over: `status` tells when it is late.
@@ -60,7 +72,7 @@ def each(data_sets: Sequence[DataSet], store: Store, work: Callable[[DataSet], b
     good = True
     for one in data_sets:
         try:
-            good &= work(one)
+            good &= work(store, one)
         except ResticError as error:
             if isinstance(error, NoRepository) and control.is_to_be_begun(store, one):
                 say(f"{one} in {store.words}: nothing was copied there yet")

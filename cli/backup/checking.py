@@ -1,16 +1,14 @@
 """`verify`: reading back."""
 
-from functools import partial
 from typing import Annotated
 
 import typer
 
 from backup import control
 from backup.custody import DataSet
-from backup.reach import reach
 from backup.store import Store
-from cli.backup.app import DataSetNames, app, each, say
-from cli.options import FAILED, UNREACHABLE, Inventory, chosen
+from cli.backup.app import DataSetNames, app, in_each_store
+from cli.options import Inventory, chosen
 
 
 @app.command()
@@ -25,12 +23,8 @@ def verify(
     """
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])
-    with reach(site) as way, way.stores(say) as stores:
-        control.collect(way, sets, say)
-        sound = [each(sets, store, partial(_read, store, whole)) for store in stores.values()]
-        missing = len(stores) < len(way.declared())
-    raise typer.Exit(FAILED if not all(sound) else UNREACHABLE if missing else 0)
 
+    def read(store: Store, one: DataSet) -> bool:
+        return control.verify(store, one, whole, typer.echo)
 
-def _read(store: Store, whole: bool, data_set: DataSet) -> bool:
-    return control.verify(store, data_set, whole, typer.echo)
+    raise in_each_store(site, sets, read)

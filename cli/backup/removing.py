@@ -1,17 +1,15 @@
 """`retain`: what only an admin may do, with the credential that deletes."""
 
-from functools import partial
 from typing import Annotated
 
 import typer
 
 from backup import control
 from backup.custody import ADMIN, DataSet
-from backup.reach import reach
 from backup.retention import MAX_SHARE
 from backup.store import Store
-from cli.backup.app import DataSetNames, app, each, say
-from cli.options import FAILED, UNREACHABLE, Inventory, chosen
+from cli.backup.app import DataSetNames, app, in_each_store
+from cli.options import Inventory, chosen
 
 
 @app.command()
@@ -27,16 +25,12 @@ def retain(
     """
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])
-    with reach(site) as way, way.stores(say, ADMIN) as stores:
-        control.collect(way, sets, say)
 
-        def thin_out(store: Store, one: DataSet) -> bool:
-            planned = control.plan_retention(store, one, max_share)
-            typer.echo(f"{store.words}: {planned.dry()}")
-            if not dry and not planned.refused:
-                control.retain(store, one, planned)
-            return not planned.refused
+    def thin_out(store: Store, one: DataSet) -> bool:
+        planned = control.plan_retention(store, one, max_share)
+        typer.echo(f"{store.words}: {planned.dry()}")
+        if not dry and not planned.refused:
+            control.retain(store, one, planned)
+        return not planned.refused
 
-        good = [each(sets, store, partial(thin_out, store)) for store in stores.values()]
-        missing = len(stores) < len(way.declared())
-    raise typer.Exit(FAILED if not all(good) else UNREACHABLE if missing else 0)
+    raise in_each_store(site, sets, thin_out, ADMIN)

@@ -6,11 +6,9 @@ import sys
 import typer
 
 from backup import control, custody
-from backup.reach import reach
+from backup.reach import SSH_FAILED, reach
 from cli.backup.app import DataSetName, app
 from cli.options import FAILED, UNREACHABLE, Inventory, chosen
-
-SSH_FAILED = 255
 
 
 @app.command()
