@@ -67,16 +67,22 @@ def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
 
 def look(way: Reach, stores: Mapping[str, Store], data_sets: Sequence[DataSet], say: Say) -> list[Looked]:
     """All that is known of data sets. stores: those that could be reached, by name."""
-    folder = record.folder(way.site)
+    folder, has_copy = record.folder(way.site), COPY in way.declared()
 
-    def one(data_set: DataSet) -> Looked:
-        says = custody.recovery(data_set.plan)
-        plan = Plan(data_set.host, data_set.plan, says.every, says.rpo_hours)
-        listed = {name: _listed(stores.get(name), data_set, say) for name in (VAULT, COPY)}
-        return looked(folder, plan, listed, datetime.now(UTC), has_copy=COPY in way.declared())
+    def listed(data_set: DataSet) -> dict[str, Listed]:
+        return {name: _listed(stores.get(name), data_set, say) for name in (VAULT, COPY)}
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(one, data_sets))
+        there = list(pool.map(listed, data_sets))
+    return [
+        looked(folder, _plan(data_set), found, datetime.now(UTC), has_copy=has_copy)
+        for data_set, found in zip(data_sets, there, strict=True)
+    ]
+
+
+def _plan(data_set: DataSet) -> Plan:
+    says = custody.recovery(data_set.plan)
+    return Plan(data_set.host, data_set.plan, says.every, says.rpo_hours)
 
 
 def looked(folder: Path, plan: Plan, listed: Mapping[str, Listed], now: datetime, *, has_copy: bool) -> Looked:
@@ -209,8 +215,8 @@ def plan_retention(store: Store, data_set: DataSet, max_share: float) -> Retenti
     )
 
 
-def retain(store: Store, data_set: DataSet, planned: Retention) -> None:
-    """Removes what was planned, writing down before what goes. Raises ResticError.
+def retain(store: Store, data_set: DataSet, planned: Retention, say: Say) -> None:
+    """Removes what was planned; before, what goes is on the record. Raises ResticError.
 
     A lock that a killed run of this machine left goes first, and no other's.
     """
@@ -224,6 +230,7 @@ def retain(store: Store, data_set: DataSet, planned: Retention) -> None:
         record.note(store.site, entry(start=begun, end=end, outcome=outcome, error=error))
 
     note("started")
+    record.hand_over(store.site, say)
     restic = store.restic(data_set)
     try:
         restic.unlock()

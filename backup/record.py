@@ -34,6 +34,7 @@ FETCHED, MEANWHILE = ".fetched", ".meanwhile"
 COMMAND = ("sudo", "-n", "/usr/local/bin/mainstay", "backup")
 COLLECT_S, NOTE_S = 600, 60
 """How long the control host may take for it."""
+KEPT = "what this machine noted is kept, and handed over the next time"
 Say = Callable[[str], None]
 
 
@@ -82,7 +83,7 @@ def _fetch(way: Reach, say: Say) -> None:
         for place in (apart, state(site)):
             _hand_over(way, place)
     except Unreachable as error:
-        say(f"{error}\n  what this machine noted is kept, and handed over the next time")
+        say(f"{error}\n  {KEPT}")
         return
     if apart.exists():
         _keep_contradictions(apart, state(site))
@@ -90,23 +91,35 @@ def _fetch(way: Reach, say: Say) -> None:
 
 
 def note(site: LoadedSite, entry: Entry) -> None:
-    """Writes down what was done to a data set, where the record is; kept here while that cannot be reached."""
-    if not is_copy(site):
+    """Writes down what was done to a data set; on a laptop of a fleet with a control host, to be handed over."""
+    if is_copy(site):
+        collected.postpone(folder(site), entry)
+    else:
         collected.note(state(site), entry)
+
+
+def hand_over(site: LoadedSite, say: Say) -> None:
+    """Gives the control host what this machine noted. While that cannot take it, it waits for the next time."""
+    if not is_copy(site) or folder(site) != state(site):
         return
-    here = folder(site)
-    if here == state(site):
+    with reach(site) as way:
         try:
-            with reach(site) as way:
-                _note_there(way, entry)
-            return
-        except Unreachable:
-            pass
-    collected.postpone(here, entry)
+            _hand_over(way, state(site))
+        except Unreachable as error:
+            say(f"{error}\n  {KEPT}")
 
 
-def accept(site: LoadedSite, line: bytes) -> Entry:
-    """On the control host: writes down what an admin's laptop did. Raises InputError for what that may not write."""
+def accept(site: LoadedSite, sent: bytes) -> None:
+    """On the control host: writes down what an admin's laptop did, a line each.
+
+    Raises InputError for what that may not write; nothing is written then.
+    """
+    entries = [_accepted(site, line) for line in sent.splitlines()]
+    for entry in entries:
+        collected.note_once(state(site), entry)
+
+
+def _accepted(site: LoadedSite, line: bytes) -> Entry:
     try:
         entry = parse(line)
     except ValueError as error:
@@ -115,7 +128,6 @@ def accept(site: LoadedSite, line: bytes) -> Entry:
         raise InputError("entry", "kind", f"{entry.kind!r} is not written by admins", f"these are: {', '.join(NOTED)}")
     if DataSet(entry.host, entry.plan) not in custody.data_sets(site.fleet):
         raise InputError("entry", "host", f"{entry.host}:{entry.plan} is no data set of this site")
-    collected.note_once(state(site), entry)
     return entry
 
 
@@ -156,10 +168,6 @@ def _collect_there(way: Reach, say: Say) -> None:
         say(line)
 
 
-def _note_there(way: Reach, entry: Entry) -> None:
-    _run(way.admin(custody.control_host(way.site), *COMMAND, "note"), render(entry), NOTE_S)
-
-
 def _rsync(way: Reach) -> Path:
     """The control host's folder as it is now; only what changed is sent."""
     target = state(way.site) / FETCHED
@@ -171,9 +179,12 @@ def _rsync(way: Reach) -> Path:
 
 
 def _hand_over(way: Reach, place: Path) -> None:
-    for path, entries in collected.postponed(place):
-        for entry in entries:
-            _note_there(way, entry)
+    waiting = collected.postponed(place)
+    if not waiting:
+        return
+    sent = b"\n".join(render(entry) for _, entries in waiting for entry in entries)
+    _run(way.admin(custody.control_host(way.site), *COMMAND, "note"), sent, NOTE_S)
+    for path, _ in waiting:
         path.unlink()
 
 

@@ -8,14 +8,13 @@ monthly ones. Collecting by SSH and listing by restic cost their own time for ea
 import json
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from backup.control import AT_ONCE, looked
+from backup.control import looked
 from backup.data_set import Plan
 from backup.ledger import Entry, digest, render
 from backup.restic_results import Snapshot
@@ -78,8 +77,7 @@ def measure(work: Path, count: int, rounds: int) -> dict[str, Any]:
 
     def once() -> float:
         began = time.perf_counter()
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            found = list(pool.map(lambda plan: looked(work, plan, stores, NOW, has_copy=False), plans))
+        found = [looked(work, plan, stores, NOW, has_copy=False) for plan in plans]
         told = as_json(status(found, NOW), NOW)
         json.dumps(told)
         seconds = time.perf_counter() - began

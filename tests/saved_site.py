@@ -38,7 +38,7 @@ class Saved:
     def environment(self) -> dict[str, str]:
         """What the admin has set."""
         chosen = {"MAINSTAY_INVENTORY": str(self.inventory), "MAINSTAY_RESTIC": restic()}
-        return os.environ | chosen | {"XDG_CACHE_HOME": str(self.folder / "cache")}
+        return os.environ | chosen
 
     def words(self, *words: str, after: str = "") -> list[str]:
         clock = [debian_package("faketime", "faketime"), after] if after else []

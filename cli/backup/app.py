@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from backup import control
+from backup import control, record
 from backup.custody import CONTROL, DataSet
 from backup.reach import Unreachable, reach
 from backup.restic_process import NoRepository, ResticError
@@ -59,7 +59,10 @@ def in_each_store(
     """Does the work on each data set in the vault and in the second copy; returns what to raise."""
     with reach(site) as way, way.stores(say, listener) as stores:
         control.collect(way, data_sets, say)
-        good = [_each(data_sets, store, work) for store in stores.values()]
+        try:
+            good = [_each(data_sets, store, work) for store in stores.values()]
+        finally:
+            record.hand_over(site, say)
         missing = len(stores) < len(way.declared())
     return typer.Exit(FAILED if not all(good) else UNREACHABLE if missing else 0)
 

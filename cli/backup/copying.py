@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import typer
 from rich.console import Console
 
-from backup import control, copying
+from backup import control, copying, record
 from backup.custody import DataSet
 from backup.reach import reach
 from backup.restic_process import NoRepository, ResticError
@@ -62,5 +62,8 @@ def _between(source: str, target: str, work: Work, names: DataSetNames, inventor
                 return True
             return False
 
-        good = [one(data_set) for data_set in sets]
+        try:
+            good = [one(data_set) for data_set in sets]
+        finally:
+            record.hand_over(site, say)
     raise typer.Exit(0 if all(good) else FAILED)

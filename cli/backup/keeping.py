@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from backup import accepting, control, rotation
+from backup import accepting, control, record, rotation
 from backup.reach import reach
 from cli.backup.app import DataSetName, app, failures, say
 from cli.options import FAILED, Inventory, chosen, stop
@@ -31,6 +31,7 @@ def accept(
         found = accepting.amiss(looked, datetime.now(UTC))
         accepted = accepting.meant(data_set, ids, found)
         control.accept(site, one, accepted, why)
+        record.hand_over(site, say)
     for identity in accepted:
         typer.echo(f"{one}: {identity[:8]} ({found[identity].word}): accepted by {site.ssh_user}")
 

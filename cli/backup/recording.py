@@ -11,9 +11,6 @@ from cli.backup.app import app, failures, say
 from cli.options import Inventory, chosen
 from inventories.errors import InputError
 
-LINE_AT_MOST = 10_000_000
-"""Bytes of an entry."""
-
 
 @app.command()
 def collect(inventory: Inventory = None) -> None:
@@ -38,5 +35,5 @@ def settle(
 
 @app.command(hidden=True)
 def note(inventory: Inventory = None) -> None:
-    """On the control host: write down what an admin did elsewhere; an entry on standard input."""
-    record.accept(chosen(inventory), sys.stdin.buffer.read(LINE_AT_MOST))
+    """On the control host: write down what an admin did elsewhere; entries on standard input, a line each."""
+    record.accept(chosen(inventory), sys.stdin.buffer.read())

@@ -8,7 +8,7 @@ from backup import control
 from backup.custody import ADMIN, DataSet
 from backup.retention import MAX_SHARE
 from backup.store import Store
-from cli.backup.app import DataSetNames, app, in_each_store
+from cli.backup.app import DataSetNames, app, in_each_store, say
 from cli.options import Inventory, chosen
 
 
@@ -30,7 +30,7 @@ def retain(
         planned = control.plan_retention(store, one, max_share)
         typer.echo(f"{store.words}: {planned.dry()}")
         if not dry and not planned.refused:
-            control.retain(store, one, planned)
+            control.retain(store, one, planned, say)
         return not planned.refused
 
     raise in_each_store(site, sets, thin_out, ADMIN)

@@ -172,6 +172,7 @@ def test_a_lost_control_host_comes_back_by_the_readmes_words(calm: Watched) -> N
     now = datetime.now(UTC).replace(microsecond=0)
     later = Entry(host=DATA, plan="web", kind="check", start=now, end=now, outcome="ok", store="vault", part=(1, 30))
     record.note(calm.site, later)  # in no backup of the record
+    record.hand_over(calm.site, print)
     assert calm.mainstay("status").returncode == 0
     before = calm.root(CONTROL, "cat /srv/control/ledgers/*/*.jsonl | grep -c .")
     calm.lose(CONTROL)

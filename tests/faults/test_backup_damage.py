@@ -13,20 +13,24 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     yield from saved_site("damage", tmp_path_factory.mktemp("damage"))
 
 
-def test_a_data_set_that_was_never_saved_is_told(saved: Saved) -> None:
-    code, findings = saved.status()
+@pytest.fixture(scope="module")
+def saved(fresh: Saved) -> Saved:
+    fresh.must("run", DATA)
+    fresh.must("verify")
+    return fresh
+
+
+def test_a_data_set_that_was_never_saved_is_told(fresh: Saved) -> None:
+    code, findings = fresh.status()
     assert code == Kind.NEVER.exit_code
     assert "mainstay backup run" in findings[0]["to_do"]
 
 
 def test_a_saved_one_is_well_and_comes_back_with_nothing_but_clone_key_and_vault(saved: Saved) -> None:
-    ran = saved.mainstay("run", DATA)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert saved.mainstay("verify").returncode == 0
     assert saved.status() == (0, [])
     back, told = saved.restored("back")
     assert back == saved.hashes()
@@ -130,7 +134,7 @@ def test_a_damaged_index_is_found_by_verification(saved: Saved, a_file: str, dam
 @pytest.mark.parametrize("a_file", ["snapshots"], indirect=True)
 def test_a_damaged_snapshot_is_found_at_the_next_look(saved: Saved, a_file: str, damage: str) -> None:
     """Though restic has a cache here, with the file as it was."""
-    cached = saved.folder / "cache"
+    cached = load_site(saved.inventory).files / "cache"
     assert list(cached.rglob(Path(a_file).name))
     saved.root("vault-1", damage.format(a_file))
     code, findings = saved.status()

@@ -54,7 +54,8 @@ def name(process: str) -> str:
 
 @contextlib.contextmanager
 def copying(saved: Saved) -> Iterator["subprocess.Popen[str]"]:
-    """A copy of a backup's 60 MB that is under way: some of it is there, and not all."""
+    """A copy of a backup's 60 MB that is under way: some of it is there, and not all; nothing else waits for it."""
+    saved.must("copy")
     before = packs(saved)
     saved.save_more(f"more-{len(before)}", 60)
     with saved.begin("copy") as running:
@@ -149,7 +150,6 @@ def test_only_an_admin_thins_it_out_and_what_went_is_not_copied_again(
     saved: Saved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAINSTAY_RESTIC", restic())
-    monkeypatch.setenv("XDG_CACHE_HOME", str(saved.folder / "cache"))
     saved.save_more("thin", 1)
     saved.must("copy")
     saved.must("verify")
@@ -166,7 +166,7 @@ def test_only_an_admin_thins_it_out_and_what_went_is_not_copied_again(
         assert adds.restic(DATA_SET).snapshots() == there
         planned = control.plan_retention(removes, DATA_SET, 1.0)
         oldest = replace(planned.verdicts[0], keep=False)
-        control.retain(removes, DATA_SET, replace(planned, verdicts=(oldest, *planned.verdicts[1:])))
+        control.retain(removes, DATA_SET, replace(planned, verdicts=(oldest, *planned.verdicts[1:])), print)
         assert adds.restic(DATA_SET).snapshots() == there[1:]
     assert saved.must("copy").strip() == f"{DATA}: nothing to copy"
     assert saved.status() == (0, [])

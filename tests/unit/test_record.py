@@ -193,16 +193,17 @@ def test_an_admins_entry_is_written_once_however_often_it_is_handed_over(tmp_pat
     here = site(tmp_path, control=False)
     for _ in range(2):
         record.accept(here, render(check(2)))
-    record.accept(here, render(check(3)))
+    record.accept(here, render(check(2)) + b"\n" + render(check(3)))
     assert [one.start for one in whole(tmp_path / "ledgers").control] == [at(2), at(3)]
 
 
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        (b"", "is not JSON"),
+        (b"\n", "is not JSON"),
         (b"{}", "lacks"),
-        (render(check(1)) + b"\n" + render(check(2)), "is not JSON"),
+        (render(check(1)) + b"\n" + render(entry(0)), "'backup' is not written by admins"),
+        (render(check(1)) + b"\n\n" + render(check(2)), "is not JSON"),
         (render(entry(0)), "'backup' is not written by admins"),
         (render(entry(0, kind="collect", upto=1, head="x")), "'collect' is not written by admins"),
         (render(entry(0, kind="check", plan="../../x")), "is no data set"),
