@@ -3,7 +3,7 @@
 The same from the control host and from any admin's laptop; backup/record.py says where the record lies.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -65,8 +65,8 @@ def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
         list(pool.map(one, data_sets))
 
 
-def look(way: Reach, stores: Mapping[str, Store], data_sets: Sequence[DataSet], say: Say) -> list[Looked]:
-    """All that is known of data sets. stores: those that could be reached, by name."""
+def look(way: Reach, stores: Mapping[str, Store], data_sets: Sequence[DataSet], say: Say) -> Iterator[Looked]:
+    """All that is known of data sets, one after the other. stores: those that could be reached, by name."""
     folder, has_copy = record.folder(way.site), COPY in way.declared()
 
     def listed(data_set: DataSet) -> dict[str, Listed]:
@@ -74,10 +74,8 @@ def look(way: Reach, stores: Mapping[str, Store], data_sets: Sequence[DataSet], 
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         there = list(pool.map(listed, data_sets))
-    return [
-        looked(folder, _plan(data_set), found, datetime.now(UTC), has_copy=has_copy)
-        for data_set, found in zip(data_sets, there, strict=True)
-    ]
+    for data_set, found in zip(data_sets, there, strict=True):
+        yield looked(folder, _plan(data_set), found, datetime.now(UTC), has_copy=has_copy)
 
 
 def _plan(data_set: DataSet) -> Plan:

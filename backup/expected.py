@@ -74,7 +74,8 @@ def compare(
         if found := by_id.get(one.entry.snapshot) or by_original.get(one.entry.snapshot):
             there[one.entry.snapshot] = found
     kept = tuple(one for one in backups if one.entry.snapshot not in removed)
-    gone = [one.entry for one in kept if one.entry.snapshot not in there.keys() | vouched]
+    accounted = there.keys() | vouched
+    gone = [one.entry for one in kept if one.entry.snapshot not in accounted]
     odd = [
         Odd(one.entry.snapshot, one.wrong, one.future)
         for one in kept

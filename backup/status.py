@@ -3,7 +3,7 @@
 A finding lasts as long as what it tells of: it is there again at each look until it is mended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,7 +36,7 @@ class Row:
     """The worst first."""
 
 
-def status(data_sets: Sequence[DataSet], now: datetime) -> list[Row]:
+def status(data_sets: Iterable[DataSet], now: datetime) -> list[Row]:
     """All data sets, in the order given."""
     return [_row(one, now) for one in data_sets]
 

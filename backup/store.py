@@ -92,7 +92,10 @@ def second_copy(site: LoadedSite, declared: SecondCopy, listener: str, greet: Ca
 
 
 def cache(site: LoadedSite) -> Path:
-    """restic's caches of a site's repositories: what they hold is encrypted and can be fetched again. A lab's go with it."""
+    """restic's caches of a site's repositories: what they hold is encrypted and can be fetched again.
+
+    A lab's go with it.
+    """
     if not site.control and Path(site.fleet.site.files).is_absolute():
         return site.files / "cache"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mainstay" / "backup" / site.name

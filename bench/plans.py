@@ -77,7 +77,7 @@ def measure(work: Path, count: int, rounds: int) -> dict[str, Any]:
 
     def once() -> float:
         began = time.perf_counter()
-        found = [looked(work, plan, stores, NOW, has_copy=False) for plan in plans]
+        found = (looked(work, plan, stores, NOW, has_copy=False) for plan in plans)
         told = as_json(status(found, NOW), NOW)
         json.dumps(told)
         seconds = time.perf_counter() - began
