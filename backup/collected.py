@@ -20,7 +20,8 @@ from dataclasses import replace as changed
 from datetime import datetime
 from pathlib import Path
 
-from backup.ledger import Entry, LedgerError, append, check, digest, lines, merge, parse, read
+from backup.entry import Entry, digest, parse
+from backup.ledger import LedgerError, append, check, lines, merge, read
 from inventories.files import replace
 
 REJECTED_AT_MOST = 1_000_000

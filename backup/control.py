@@ -13,7 +13,7 @@ from backup import collected, coverage, custody, record
 from backup.custody import DataSet
 from backup.data_set import DataSet as Looked
 from backup.data_set import Plan
-from backup.ledger import Entry
+from backup.entry import Entry
 from backup.pared import in_doubt
 from backup.reach import Reach, Unreachable, ledger_lines
 from backup.remembered import recall

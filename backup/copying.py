@@ -7,8 +7,8 @@ from functools import partial
 from backup import collected, record
 from backup.collected import Known
 from backup.custody import DataSet
+from backup.entry import Entry
 from backup.expected import compare, settled_ids
-from backup.ledger import Entry
 from backup.restic_process import NoRepository, ResticError
 from backup.restic_results import Snapshot
 from backup.store import COPY, Store

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from backup.ledger import Entry
+from backup.entry import Entry
 
 Part = tuple[int, int]
 """n of t, n from 1."""

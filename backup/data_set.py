@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Literal
 
-from backup.ledger import Entry
+from backup.entry import Entry
 from backup.restic_results import Snapshot
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from backup.ledger import Entry
+from backup.entry import Entry
 from backup.restic_results import Snapshot
 
 SKEW = timedelta(minutes=10)

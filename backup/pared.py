@@ -14,8 +14,8 @@ from operator import attrgetter
 from typing import Any
 
 from backup.data_set import DataSet
+from backup.entry import Entry
 from backup.expected import collections_of, dated, settled_ids
-from backup.ledger import Entry
 
 
 def pare(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> tuple[list[Entry], list[Entry]]:

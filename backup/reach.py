@@ -35,6 +35,8 @@ WAIT_S = 60
 """How long a forwarding may take to be there. A host that is down ssh gives up sooner; this is for one that is busy."""
 GREET_S = 15
 """How long what is there may take to answer."""
+LEDGER_S = 120
+"""How long a host may take to tell what its ledger has grown by."""
 
 
 class Unreachable(Exception):
@@ -148,11 +150,27 @@ def state(site: LoadedSite) -> Path:
 
 def ledger_lines(way: Reach, data_set: DataSet, after: int) -> list[bytes]:
     """What a host's ledger says beyond a line. Raises Unreachable."""
-    words: Sequence[str] = way.agent(data_set.host, "ledger", data_set.plan, "--after", str(after))
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=120)
+    words = way.agent(data_set.host, "ledger", data_set.plan, "--after", str(after))
+    return answer(words, data_set.host, LEDGER_S).stdout.splitlines()
+
+
+def answer(
+    words: Sequence[str], whose: str, timeout_s: float, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """What a command says that asks another machine. whose: what people call that.
+
+    Raises Unreachable when it does not say it, and InputError when there is no such command here.
+    """
+    try:
+        done = subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise Unreachable(f"{whose}: no answer within {timeout_s:g} s") from None
+    except OSError as error:
+        raise InputError(words[0], "", f"cannot be run here: {error.strerror}", "install it") from None
     if done.returncode:
-        raise Unreachable(f"{data_set.host}: {done.stderr.decode(errors='replace').strip() or 'no answer'}")
-    return done.stdout.splitlines()
+        said = done.stderr.decode(errors="replace").strip() or f"ended with {done.returncode}"
+        raise Unreachable(f"{whose}: {said}")
+    return done
 
 
 def _greet(where: tuple[str, int], ca: Path | None, what: str, *, tls: bool = True) -> None:

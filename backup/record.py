@@ -12,17 +12,17 @@ has beyond that, and what hosts say themselves. Notes made meanwhile wait, and a
 import fcntl
 import os
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from backup import collected, custody
 from backup.custody import CONTROL_ROLE, DataSet
-from backup.ledger import Entry, LedgerError, parse, render
-from backup.reach import LEDGERS, Reach, Unreachable, reach, state
+from backup.entry import Entry, parse, render
+from backup.ledger import LedgerError
+from backup.reach import LEDGERS, Reach, Unreachable, answer, reach, state
 from backup.restic_process import ResticError
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
@@ -34,6 +34,7 @@ FETCHED, MEANWHILE = ".fetched", ".meanwhile"
 COMMAND = ("sudo", "-n", "/usr/local/bin/mainstay", "backup")
 COLLECT_S, NOTE_S = 600, 60
 """How long the control host may take for it."""
+THERE = "the control host"
 KEPT = "what this machine noted is kept, and handed over the next time"
 Say = Callable[[str], None]
 
@@ -163,7 +164,7 @@ def _all(site: LoadedSite) -> list[tuple[str, str]]:
 
 
 def _collect_there(way: Reach, say: Say) -> None:
-    done = _run(way.admin(custody.control_host(way.site), *COMMAND, "collect"), b"", COLLECT_S)
+    done = answer(way.admin(custody.control_host(way.site), *COMMAND, "collect"), THERE, COLLECT_S)
     for line in done.stderr.decode(errors="replace").splitlines():
         say(line)
 
@@ -174,7 +175,7 @@ def _rsync(way: Reach) -> Path:
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     options = ["--recursive", "--times", "--delete", "--rsync-path", "sudo -n rsync"]
     words = ["rsync", *options, "--rsh", f"ssh -F {way.config} -o BatchMode=yes"]
-    _run([*words, f"{custody.control_host(way.site)}:{LEDGERS}/", f"{target}/"], b"", COLLECT_S)
+    answer([*words, f"{custody.control_host(way.site)}:{LEDGERS}/", f"{target}/"], THERE, COLLECT_S)
     return target
 
 
@@ -183,7 +184,7 @@ def _hand_over(way: Reach, place: Path) -> None:
     if not waiting:
         return
     sent = b"\n".join(render(entry) for _, entries in waiting for entry in entries)
-    _run(way.admin(custody.control_host(way.site), *COMMAND, "note"), sent, NOTE_S)
+    answer(way.admin(custody.control_host(way.site), *COMMAND, "note"), THERE, NOTE_S, sent)
     for path, _ in waiting:
         path.unlink()
 
@@ -214,20 +215,6 @@ def _work_apart(way: Reach, say: Say) -> None:
                 say(told)
             say(f"the record is that of the newest backup in {store.words}, with what hosts add to it")
             return
-
-
-def _run(words: Sequence[str], stdin: bytes, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
-    """Raises Unreachable."""
-    try:
-        done = subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise Unreachable(f"the control host does not answer within {timeout_s:.0f} s") from None
-    except OSError as error:
-        raise InputError(words[0], "", f"cannot be run here: {error.strerror}", "install it") from None
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip() or f"ended with {done.returncode}"
-        raise Unreachable(f"the control host: {said}")
-    return done
 
 
 def _taken(lock: int) -> bool:

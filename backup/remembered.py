@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from backup.collected import Known, heard, known, not_as_anchored, path_of
-from backup.ledger import Entry, LedgerError, chain, content
+from backup.entry import Entry
+from backup.ledger import LedgerError, chain, content
 from backup.pared import pare
 from inventories.files import replace
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backup.coverage import damage, of_this_repository
+from backup.entry import Entry
 from backup.expected import Comparison, Dated, compare
-from backup.ledger import Entry
 from backup.restic_results import Snapshot
 from backup.rules import be, named
 

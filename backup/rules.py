@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from backup.coverage import WITHIN, coverage, damage, first_held
 from backup.data_set import DataSet, Kind, Plan
+from backup.entry import Entry
 from backup.expected import Comparison, Dated, settled_ids
-from backup.ledger import Entry
 
 INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRACE = timedelta(hours=1)

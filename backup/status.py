@@ -13,8 +13,8 @@ from rich.table import Table
 
 from backup.coverage import Coverage, coverage, first_good, first_held
 from backup.data_set import DataSet, Finding, Kind, Plan
+from backup.entry import Entry
 from backup.expected import compare, dated_backups, settled_ids
-from backup.ledger import Entry
 from backup.rules import INTERVALS, ago, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
 from backup.sizes import size
 

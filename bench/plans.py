@@ -16,7 +16,7 @@ from typing import Any
 
 from backup.control import looked
 from backup.data_set import Plan
-from backup.ledger import Entry, digest, render
+from backup.entry import Entry, digest, render
 from backup.restic_results import Snapshot
 from backup.status import as_json, status
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backup import ledger
-from backup.ledger import Entry
+from backup.entry import Entry
 from backup.restic import Restic
 from backup.restic_process import Repository
 from backup.zipapp import zipapp

@@ -17,7 +17,8 @@ from backup.agent.plan import Plan
 from backup.agent.refs import RefsError
 from backup.agent.state import State
 from backup.agent.store import Store, StoreError, Turned
-from backup.ledger import Entry, LedgerError
+from backup.entry import Entry
+from backup.ledger import LedgerError
 from backup.restic import Restic
 from backup.restic_process import Repository, ResticError
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from backup.agent import refs
 from backup.agent.attempt import BadInput, Found, Job, Refused
 from backup.agent.watching import Tell
-from backup.ledger import Entry
+from backup.entry import Entry
 from backup.restic import Restic
 from backup.restic_process import Message, ResticError
 

@@ -9,7 +9,7 @@ from backup.agent.attempt import Found, Job, Refused
 from backup.agent.consistency import Source
 from backup.agent.store import StoreError
 from backup.agent.watching import Tell, Watch
-from backup.ledger import Entry
+from backup.entry import Entry
 from backup.restic import Restic
 from backup.restic_process import Locked
 from backup.restic_results import Backup, Unread

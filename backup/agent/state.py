@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backup import ledger
-from backup.ledger import Entry
+from backup.entry import Entry
 
 PATIENCE_S = 2
 """`status` looks at locks by taking them for a moment."""

@@ -10,7 +10,8 @@ from typing import Any
 from backup.agent import plan as plans
 from backup.agent.plan import PlanError
 from backup.agent.state import State
-from backup.ledger import Entry, LedgerError
+from backup.entry import Entry
+from backup.ledger import LedgerError
 
 TIMER = "mainstay-backup@{}.timer"
 

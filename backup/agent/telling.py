@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from backup.ledger import Entry, render
+from backup.entry import Entry, render
 from backup.restic_results import Progress
 from backup.sizes import size
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from backup.agent import btrfs, refs
 from backup.agent.attempt import Found, Job, Refused
-from backup.ledger import Entry
+from backup.entry import Entry
 from backup.restic_results import Difference, Snapshot
 
 NAMED_AT_MOST = 10

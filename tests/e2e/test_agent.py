@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backup.ledger import Entry
+from backup.entry import Entry
 from tests.agents import PASSWORD, Agent
 from tests.waiting import until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backup import record
-from backup.ledger import Entry
+from backup.entry import Entry
 from lab.converge import REPOSITORY
 from tests.waiting import until
 from tests.watched_site import CONTROL, DATA, HOOK, PING, Watched, commands, watched_site

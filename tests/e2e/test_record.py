@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from backup import collected, record
-from backup.ledger import Entry, check
+from backup.entry import Entry
+from backup.ledger import check
 from backup.reach import LEDGERS, state
 from tests.watched_site import CONTROL, DATA, Watched, watched_site
 

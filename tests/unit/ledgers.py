@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from backup.ledger import Entry
+from backup.entry import Entry
 from backup.restic_results import Snapshot
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -19,7 +19,7 @@ from backup.agent.state import Busy, State
 from backup.agent.status import judged
 from backup.agent.verifying import unexplained
 from backup.agent.watching import Watch
-from backup.ledger import Entry
+from backup.entry import Entry
 from backup.restic_results import Difference, Progress
 from tests.waiting import until
 

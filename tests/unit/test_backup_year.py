@@ -11,7 +11,8 @@ from backup.collected import ask_after, collect, known, note
 from backup.control import looked
 from backup.coverage import due, first_good
 from backup.data_set import Kind, Plan
-from backup.ledger import Entry, append, lines
+from backup.entry import Entry
+from backup.ledger import append, lines
 from backup.remembered import recall
 from backup.restic_results import Snapshot
 from backup.retention import Keep, retention

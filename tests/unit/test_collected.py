@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from backup.collected import Known, ask_after, collect, known, note
-from backup.ledger import append, digest, lines, parse
+from backup.entry import digest, parse
+from backup.ledger import append, lines
 from tests.unit.ledgers import at, control, entry, failed
 
 

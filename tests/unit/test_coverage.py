@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from backup.coverage import CLASSES, PARTS, WITHIN, coverage, due, first_good
-from backup.ledger import Entry
+from backup.entry import Entry
 from tests.unit.ledgers import NOON, at, control, entry, failed, started
 
 DAY = timedelta(days=1)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from backup.entry import Entry
 from backup.expected import Comparison, compare
-from backup.ledger import Entry
 from backup.restic_results import Snapshot
 from tests.unit.ledgers import at, control, entry, failed, hours, identity, snapshot, started
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from backup.ledger import Entry, LedgerError, append, check, digest, lines, merge, parse, read, render
+from backup.entry import Entry, digest, parse, render
+from backup.ledger import LedgerError, append, check, lines, merge, read
 from tests.unit.ledgers import at, entry, failed, started
 
 KEYS = {

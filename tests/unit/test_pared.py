@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backup.data_set import DataSet
-from backup.ledger import Entry
+from backup.entry import Entry
 from backup.pared import in_doubt, pare
 from backup.remembered import _entries, _row
 from backup.restic_results import Snapshot

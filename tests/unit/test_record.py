@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from backup import collected, record
-from backup.ledger import Entry, LedgerError, append, lines, render
+from backup.entry import Entry, render
+from backup.ledger import LedgerError, append, lines
 from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite

@@ -14,7 +14,8 @@ from backup import remembered
 from backup.collected import collect, known, note, path_of
 from backup.control import looked
 from backup.data_set import DataSet
-from backup.ledger import Entry, append, chain, content, lines, parse
+from backup.entry import Entry, parse
+from backup.ledger import append, chain, content, lines
 from backup.remembered import ANEW_AFTER, recall
 from backup.status import as_json, status
 from tests.unit.ledgers import at, control, entry, failed, started

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from backup.entry import Entry
 from backup.expected import Dated
-from backup.ledger import Entry
 from backup.restic_results import Snapshot
 from backup.retention import Keep, Retention, chosen, retention
 from tests.unit.ledgers import NOON, at, control, entry, identity, snapshot, started

@@ -11,7 +11,7 @@ from backup.agent.attempt import Refused
 from backup.collected import Known
 from backup.copying import missing
 from backup.coverage import coverage, damage, due, first_held
-from backup.ledger import Entry
+from backup.entry import Entry
 from backup.restic_process import Repository, authorities
 from backup.restoring import Choice, by_ledger, choose, unknown
 from tests.unit.ledgers import at, control, entry, identity, snapshot

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from backup.data_set import DataSet, Kind, Plan
-from backup.ledger import Entry
+from backup.entry import Entry
 from backup.restic_results import Snapshot
 from backup.sizes import size
 from backup.status import Row, as_json, as_table, as_text, clean, exit_code, findings, status
