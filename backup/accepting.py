@@ -1,10 +1,11 @@
-"""Which snapshots an admin may vouch for as they are, and which are meant by what was typed. Pure."""
+"""Which snapshots an admin may vouch for as they are, or remove, and which are meant by what was typed. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from backup.data_set import DataSet, Kind
 from backup.expected import compare, settled_ids
+from backup.restic_results import Snapshot
 from inventories.errors import InputError
 
 
@@ -36,3 +37,24 @@ def meant(data_set: str, given: Sequence[str], found: Mapping[str, Kind]) -> lis
             raise InputError(data_set, name, problem, f"there are: {known}" if known else "all are as they should be")
         ids += fitting
     return list(dict.fromkeys(ids))
+
+
+def removable(data_set: str, given: Sequence[str], there: Mapping[str, Sequence[Snapshot]]) -> set[str]:
+    """The whole ids, as ledgers have them, of snapshots that were named by that id or by the one that a store lists.
+
+    there: what is listed, by what people call the stores. Raises InputError, also when a store would be left with none.
+    """
+    meant = set()
+    listed = [one for store in there.values() for one in store]
+    for name in given:
+        fitting = {one.original for one in listed if one.id.startswith(name) or one.original.startswith(name)}
+        if len(name) < 8 or len(fitting) != 1:
+            problem = f"may be each of {', '.join(sorted(fitting))}" if fitting else "no such snapshot"
+            hint = f"`mainstay backup restic {data_set} snapshots` lists them"
+            raise InputError(data_set, name, "is less than eight digits" if len(name) < 8 else problem, hint)
+        meant |= fitting
+    for words, store in there.items():
+        if store and all(one.original in meant for one in store):
+            hint = "a good one first: mainstay backup run, then copy"
+            raise InputError(data_set, " ".join(given), f"these are all that {words} has", hint)
+    return meant

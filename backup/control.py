@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from backup import collected, coverage, custody, record
+from backup.accepting import removable
 from backup.custody import DataSet
 from backup.data_set import DataSet as Looked
 from backup.data_set import Plan
@@ -193,6 +194,22 @@ def accept(site: LoadedSite, data_set: DataSet, ids: Sequence[str], why: str) ->
         why=why,
     )
     record.note(site, entry)
+
+
+def forget(way: Reach, data_set: DataSet, names: Sequence[str], why: str, say: Say) -> None:
+    """Removes named snapshots from all stores; before, it is on the record who did, when and why.
+
+    Raises InputError, Unreachable and ResticError; run again, it goes on.
+    """
+    with way.repositories(data_set) as found:
+        there = {words: restic.readable()[0] for words, restic in found.items()}
+        meant = removable(str(data_set), names, there)
+        accept(way.site, data_set, sorted(meant), why)
+        record.hand_over(way.site, say)
+        for words, restic in found.items():
+            if ids := [one.id for one in there[words] if one.original in meant]:
+                restic.forget(ids)
+            say(f"{data_set}: {words}: {len(ids)} removed, {len(there[words]) - len(ids)} left")
 
 
 def plan_retention(store: Store, data_set: DataSet, max_share: float) -> Retention:

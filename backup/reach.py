@@ -14,16 +14,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from backup import custody
-from backup.custody import CONTROL, PORTS, DataSet
+from backup.custody import ADMIN, CONTROL, PORTS, DataSet
+from backup.restic import Restic
+from backup.restic_process import NoRepository, WrongPassword
 from backup.store import COPY, VAULT, WORDS, Store, second_copy
 from backup.zipapp import INSTALLED
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
-from inventories.ssh import ssh_config
+from inventories.ssh import configured
 
 LEDGERS = Path("/srv/control/ledgers")
 """On the control host: the record."""
@@ -97,6 +98,21 @@ class Reach:
             yield found
 
     @contextmanager
+    def repositories(self, data_set: DataSet) -> Iterator[dict[str, Restic]]:
+        """A data set's, in all stores, by what people call them, each by a credential that may delete.
+
+        One that was not begun yet is left out, but the vault's. Raises Unreachable and InputError: what is done to them
+        is not done in one place alone.
+        """
+        with ExitStack() as stack:
+            found = {}
+            for name in self.declared():
+                restic = stack.enter_context(self.store(name, ADMIN)).restic(data_set)
+                if name == VAULT or _is_there(restic):
+                    found[WORDS[name]] = restic
+            yield found
+
+    @contextmanager
     def vault(self, listener: str = CONTROL) -> Iterator[Store]:
         """The vault, by one of the listeners that see all repositories. Raises Unreachable."""
         found = custody.vault_of(self.site)
@@ -112,9 +128,7 @@ class Reach:
 @contextmanager
 def reach(site: LoadedSite) -> Iterator[Reach]:
     """The ways into a site's hosts."""
-    with TemporaryDirectory(prefix="mainstay-") as folder:
-        config = Path(folder, "ssh_config")
-        config.write_text(ssh_config(site))
+    with configured(site) as config:
         yield Reach(site, config)
 
 
@@ -171,6 +185,16 @@ def answer(
         said = done.stderr.decode(errors="replace").strip() or f"ended with {done.returncode}"
         raise Unreachable(f"{whose}: {said}")
     return done
+
+
+def _is_there(restic: Restic) -> bool:
+    try:
+        restic.keys()
+    except NoRepository:
+        return False
+    except WrongPassword:
+        return True
+    return True
 
 
 def _greet(where: tuple[str, int], ca: Path | None, what: str, *, tls: bool = True) -> None:

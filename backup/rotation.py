@@ -12,25 +12,22 @@ go with the old one.
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from backup import custody
-from backup.custody import ADMIN, DataSet
+from backup.custody import DataSet
 from backup.reach import SSH_FAILED, Reach, Unreachable
 from backup.restic import Restic
-from backup.restic_process import NoRepository, WrongPassword
+from backup.restic_process import WrongPassword
 from backup.store import VAULT, WORDS
 from inventories.editing import Plain
 from inventories.inventory import CLONE, LoadedSite
 from inventories.secrets import Secrets
 
 Say = Callable[[str], None]
-Stores = Mapping[str, Restic]
-"""The repositories of a data set, by what people call them; all have the same password."""
 
 
 class RotationError(Exception):
@@ -50,7 +47,7 @@ def rotate(way: Reach, data_set: DataSet, say: Say) -> None:
         if following not in _held(site):
             _write(site, {following: Plain(custody.new_password())})
             say(f"{data_set}: a new password is in {following}")
-        with stores(way, data_set) as found:
+        with way.repositories(data_set) as found:
             for name, restic in found.items():
                 _let_in(restic, _password(site, data_set.secret), _password(site, following))
                 say(f"{data_set}: the new password opens {name}, and a snapshot was read with it")
@@ -59,7 +56,7 @@ def rotate(way: Reach, data_set: DataSet, say: Say) -> None:
     for words in deploys(site, data_set):
         say(f"$ {' '.join(words)}")
         _deploy(words)
-    with stores(way, data_set) as found:
+    with way.repositories(data_set) as found:
         new = _password(site, data_set.secret)
         _prove_host(way, data_set, _key(_with(found[WORDS[VAULT]], new)))
         say(f"{data_set}: {data_set.host} opens the vault with the new password")
@@ -79,21 +76,6 @@ def unfinished(site: LoadedSite, data_set: DataSet) -> list[str]:
 def _beside(data_set: DataSet) -> tuple[str, str]:
     """Names of the secrets with the password to come and the one before."""
     return f"next_{data_set.secret}", f"old_{data_set.secret}"
-
-
-@contextmanager
-def stores(way: Reach, data_set: DataSet) -> Iterator[Stores]:
-    """The repositories, each by a credential that may delete. One that was not begun yet is left out, but the vault's.
-
-    Raises Unreachable and InputError: a password is not rotated in one place alone.
-    """
-    with ExitStack() as stack:
-        found = {}
-        for name in way.declared():
-            restic = stack.enter_context(way.store(name, ADMIN)).restic(data_set)
-            if name == VAULT or _is_there(restic):
-                found[WORDS[name]] = restic
-        yield found
 
 
 def deploys(site: LoadedSite, data_set: DataSet) -> Sequence[Sequence[str]]:
@@ -127,16 +109,6 @@ def _promote(site: LoadedSite, name: str, following: str, before: str) -> None:
 
 def _with(restic: Restic, password: str) -> Restic:
     return replace(restic, repository=replace(restic.repository, password=password))
-
-
-def _is_there(restic: Restic) -> bool:
-    try:
-        restic.keys()
-    except NoRepository:
-        return False
-    except WrongPassword:
-        return True
-    return True
 
 
 def _let_in(restic: Restic, old: str, new: str) -> None:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import typer
 
 from cli import backup, secrets
+from cli.ssh import ssh, ssh_config
 from inventories.errors import InputError
 
 app = typer.Typer(
@@ -20,6 +21,8 @@ app = typer.Typer(
 )
 app.add_typer(backup.app, name="backup", help="What is saved, where, and whether it can be trusted.")
 app.add_typer(secrets.app, name="secrets", help="What the repository holds encrypted: API keys, passwords.")
+app.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(ssh)
+app.command("ssh-config")(ssh_config)
 if find_spec("lab"):  # the control host has none
     from cli import lab
 

@@ -1,7 +1,9 @@
 """How ssh reaches the hosts of a site: strictly by the keys pinned in its lock file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from inventories.inventory import LoadedSite
 
@@ -10,6 +12,15 @@ def ssh_config(site: LoadedSite) -> str:
     """What `ssh -F` takes: every provisioned host by name, under its pinned keys and no others."""
     hosts = {name: host.ipv4 for name, host in sorted(site.lock.hosts.items()) if host.host_keys}
     return blocks(hosts, site.ssh_user, site.known_hosts(), site.ssh_key)
+
+
+@contextmanager
+def configured(site: LoadedSite) -> Iterator[Path]:
+    """A file with that, for as long as it is needed."""
+    with TemporaryDirectory(prefix="mainstay-") as folder:
+        config = Path(folder, "ssh_config")
+        config.write_text(ssh_config(site))
+        yield config
 
 
 def blocks(hosts: Mapping[str, str], user: str, known_hosts: Path, key: Path | None) -> str:

@@ -15,7 +15,20 @@ from backup.store import Store
 from cli.options import FAILED, UNREACHABLE, stop
 from inventories.inventory import LoadedSite
 
-ORDER = ("status", "run", "restore", "verify", "copy", "retain", "accept", "keys", "rotate", "restic", "rebuild")
+ORDER = (
+    "status",
+    "run",
+    "restore",
+    "verify",
+    "copy",
+    "retain",
+    "accept",
+    "forget",
+    "keys",
+    "rotate",
+    "restic",
+    "rebuild",
+)
 """The commands as an admin needs them; any others follow."""
 
 

@@ -1,4 +1,4 @@
-"""`accept` and `rotate`: what an admin answers for."""
+"""`accept`, `forget` and `rotate`: what an admin answers for."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -34,6 +34,24 @@ def accept(
         record.hand_over(site, say)
     for identity in accepted:
         typer.echo(f"{one}: {identity[:8]} ({found[identity].word}): accepted by {site.ssh_user}")
+
+
+@app.command()
+def forget(
+    data_set: DataSetName,
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Snapshots, as `restic snapshots` names them.")],
+    why: Annotated[str, typer.Option(metavar="TEXT", help="What they are, for those who come after you.")],
+    inventory: Inventory = None,
+) -> None:
+    """Remove snapshots from the vault and the second copy, though their plan keeps them.
+
+    What an intruder saved, or what nobody may keep. Never all that a store has. Who, when and why are written down.
+    """
+    site = chosen(inventory)
+    [one] = control.wanted(site, [data_set])
+    with failures(), reach(site) as way:
+        control.collect(way, [one], say)
+        control.forget(way, one, ids, why, typer.echo)
 
 
 @app.command()

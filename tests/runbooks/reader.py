@@ -44,14 +44,7 @@ class Runbook:
 
 def follow(saved: Saved, name: str, *titles: str, editor: str = "false", **names: Any) -> str:
     """What the commands say, in one shell that ends with the first that fails. editor: what is typed into secrets."""
-    tools = saved.folder / "bin"
-    tools.mkdir(exist_ok=True)
-    ssh = tools / "ssh"
-    config = tools / "ssh_config"
-    now = f"{REPOSITORY}/bin/mainstay lab ssh-config --name {saved.lab.name} > {config}"  # host keys may have changed
-    ssh.write_text(f'#!/bin/sh\n{now}\nexec /usr/bin/ssh -F {config} "$@"\n')
-    ssh.chmod(0o755)
-    path = f"{tools}:{REPOSITORY / '.venv/bin'}:{saved.environment['PATH']}"
+    path = f"{REPOSITORY / '.venv/bin'}:{saved.environment['PATH']}"
     script = Runbook(name).script(titles, {"MAINSTAY_INVENTORY": saved.inventory, **names})
     done = subprocess.run(
         ["bash", "-eu", "-c", script],

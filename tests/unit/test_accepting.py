@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from backup.accepting import amiss, meant
+from backup.accepting import amiss, meant, removable
 from backup.data_set import DataSet, Kind
 from inventories.errors import InputError
 from tests.unit.ledgers import at, control, identity, snapshot
@@ -72,3 +72,29 @@ def test_what_is_not_clear_is_refused_and_told_what_there_is(given: str, problem
     with pytest.raises(InputError, match=problem) as raised:
         meant("a:b", [ONE, given], FOUND)
     assert "there are: 01234567 (snapshot gone), 01234567 (back-dated)" in str(raised.value)
+
+
+BAD, GOOD = "0123456789" + "c" * 54, "0123abcd" + "d" * 56
+COPIED = "f" * 64
+THERE = {
+    "the vault": [snapshot(1, id=GOOD, original=GOOD), snapshot(2, id=BAD, original=BAD)],
+    "the second copy": [snapshot(1, id="e" * 64, original=GOOD), snapshot(2, id=COPIED, original=BAD)],
+}
+
+
+def test_a_snapshot_is_removed_wherever_it_is_by_either_of_its_ids() -> None:
+    for name in (BAD, BAD[:8], COPIED, COPIED[:10]):
+        assert removable("a:b", [name, name], THERE) == {BAD}
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (["0123456"], "is less than eight digits"),
+        (["00000000"], "no such snapshot"),
+        ([BAD[:8], GOOD[:8]], "these are all that the vault has"),
+    ],
+)
+def test_what_is_not_clear_or_all_there_is_is_not_removed(given: list[str], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        removable("a:b", given, THERE)
