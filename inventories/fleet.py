@@ -174,7 +174,7 @@ class SecondCopy(Typed):
     """Storage that speaks S3, at another provider or region: what survives the loss of the vault."""
 
     endpoint: Annotated[str, AfterValidator(_api_url)]
-    """Like https://ams1.vultrobjects.com."""
+    """Like https://s3.example.org."""
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     region: str = ""
     """Where the endpoint needs to be told."""

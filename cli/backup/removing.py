@@ -19,9 +19,9 @@ def retain(
     max_share: Annotated[float, typer.Option(help="Most of a data set's snapshots that may go, 0 to 1.")] = MAX_SHARE,
     inventory: Inventory = None,
 ) -> None:
-    """Remove the snapshots that plans no longer keep, unless anything is amiss.
+    """Remove the snapshots that plans no longer keep, from the vault and from the second copy.
 
-    In the vault, and by the same rules in the second copy, with the admins' credentials.
+    Each data set in each of the two by itself, and not where one is missing, damaged or back-dated, or is not verified.
     """
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])
