@@ -1,0 +1,45 @@
+"""`mainstay ssh`: which hosts it enters, and that the command and its exit code pass through as they are."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+from cli import ssh as command
+from inventories.errors import InputError
+from inventories.inventory import load_site
+from inventories.lock import Lock, save
+from tests.unit.test_inventory import LOCKED, lab_config, write
+
+__all__ = ["lab_config", "write"]
+
+
+@pytest.fixture
+def inventory(write: Callable[..., Path]) -> Path:
+    made = write()
+    save(load_site(made).lock_path, Lock(hosts={"web-1": LOCKED}))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("host", "problem"),
+    [("release-1", "is declared and not provisioned yet"), ("web-3", "no such host\n  there are: web-1")],
+)
+def test_a_host_that_is_not_there_is_told(inventory: Path, host: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        command.ssh(host, inventory=inventory)
+
+
+def test_words_and_exit_code_pass_through(inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "ssh"
+    fake.write_text('#!/bin/sh\ncat "$2" >"$0.config"\nshift 2\nprintf "%s|" "$@" >"$0.words"\nexit 7\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(typer.Exit) as ended:
+        command.ssh("web-1", ["sudo", "ls", "-l", "a b"], inventory)
+    assert ended.value.exit_code == 7
+    assert (tmp_path / "ssh.words").read_text() == "web-1|sudo|ls|-l|a b|"
+    config = (tmp_path / "ssh.config").read_text()
+    assert f"HostName {LOCKED.ipv4}" in config
+    assert "StrictHostKeyChecking yes" in config
