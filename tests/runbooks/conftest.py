@@ -1,0 +1,24 @@
+"""The site on which runbooks are followed: one for each file of tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.saved_site import DATA, Saved, saved_site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    for made in saved_site("runbooks", tmp_path_factory.mktemp("runbooks")):
+        made.must("run", DATA)
+        made.must("copy", DATA)
+        made.must("verify", "--all")
+        yield made
+
+
+@pytest.fixture
+def saved(site: Saved) -> Iterator[Saved]:
+    """All is well before, and after."""
+    site.must("status")
+    yield site
+    site.must("status")
