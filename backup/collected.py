@@ -39,23 +39,36 @@ class Known:
     """Why something that the host reported was not believed; until PLAN.rejected.jsonl is moved away."""
 
 
-def ask_after(folder: Path, host: str, plan: str) -> int:
+def count(folder: Path, host: str, plan: str) -> int:
+    """How many lines of the host's have been collected."""
+    return len(lines(path_of(folder, host, plan)))
+
+
+def ask_after(had: int) -> int:
     """What to ask the host for: `backup.pyz ledger PLAN --after` this. Its first line proves that history is there."""
-    return max(0, len(lines(path_of(folder, host, plan))) - 1)
+    return max(0, had - 1)
 
 
 def collect(
-    folder: Path, host: str, plan: str, reported: Sequence[bytes], now: datetime, *, anchor: bool = True
+    folder: Path,
+    host: str,
+    plan: str,
+    reported: Sequence[bytes],
+    now: datetime,
+    *,
+    had: int | None = None,
+    anchor: bool = True,
 ) -> str:
     """Takes in what a host answered. Returns why it is not believed, or "".
 
+    had: how many lines had been collected when it was asked; None: as many as now.
     anchor: that it was collected is written down, for folders that are the record.
     What is not believed is kept apart, and leaves what was collected as it is.
     """
     copy = path_of(folder, host, plan)
     replace(folder / host / "heard", f"{now.isoformat()}\n", 0o600)
     try:
-        merge(copy, reported, host, plan)
+        merge(copy, reported, host, plan, had)
     except LedgerError as error:
         _reject(path_of(folder, host, plan, ".rejected"), reported, str(error), now)
         return str(error)

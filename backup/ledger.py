@@ -100,12 +100,13 @@ def chain(where: Path | str, found: Sequence[bytes], last: bytes = b"") -> list[
     return entries
 
 
-def merge(copy: Path, reported: Sequence[bytes], host: str, plan: str) -> list[Entry]:
+def merge(copy: Path, reported: Sequence[bytes], host: str, plan: str, asked_with: int | None = None) -> list[Entry]:
     """Adds to the collected copy what a host reports of its ledger, and returns the new entries.
 
     Reported is to begin at the newest line collected, as proof that it is still there (so ask for those after the last
-    but one), or before. Raises LedgerError, and adds nothing, if anything is missing, was changed, or speaks of
-    another data set.
+    but one), or before. asked_with: how many lines the copy had when the host was asked, which are to be there; another
+    merge may have added some since. None: as many as now. Raises LedgerError, and adds nothing, if anything is missing,
+    was changed, or speaks of another data set.
     """
     copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(copy, os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as handle:
@@ -114,8 +115,9 @@ def merge(copy: Path, reported: Sequence[bytes], host: str, plan: str) -> list[E
         # A half line here is the trace of a killed merge: the host still has it.
         whole = sum(map(len, had)) + len(had)
         where = f"{host}:{plan}"
-        if had and not reported:
-            raise LedgerError(where, len(had), "is missing: the host's ledger has become shorter")
+        due = len(had) if asked_with is None else asked_with
+        if due and not reported:
+            raise LedgerError(where, due, "is missing: the host's ledger has become shorter")
         first = 1
         if reported:
             try:
@@ -128,7 +130,7 @@ def merge(copy: Path, reported: Sequence[bytes], host: str, plan: str) -> list[E
         for number, (ours, theirs) in enumerate(zip(known, reported, strict=False), first):
             if ours != theirs:
                 raise LedgerError(where, number, "is not what was collected before: history was rewritten")
-        if len(reported) < len(known):
+        if first + len(reported) <= due:
             raise LedgerError(where, first + len(reported), "is missing: the host's ledger has become shorter")
         fresh = list(reported[len(known) :])
         entries = chain(where, fresh, had[-1] if had else b"")
