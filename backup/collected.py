@@ -8,7 +8,7 @@ HOST/heard                 when the host last answered
 
 A laptop has the same, as the control host has it, and two more kinds of file:
 
-HOST/PLAN.pending.jsonl    what this laptop did to the data set, until the control host has taken it in
+HOST/PLAN.pending.jsonl    what this laptop did to the data set, until it is in what comes from the control host
 HOST/PLAN.other.jsonl, HOST/PLAN.control.other.jsonl    what the control host has that contradicts what it had before
 """
 
@@ -39,23 +39,36 @@ class Known:
     """Why something that the host reported was not believed; until PLAN.rejected.jsonl is moved away."""
 
 
-def ask_after(folder: Path, host: str, plan: str) -> int:
+def count(folder: Path, host: str, plan: str) -> int:
+    """How many lines of the host's have been collected."""
+    return len(lines(path_of(folder, host, plan)))
+
+
+def ask_after(had: int) -> int:
     """What to ask the host for: `backup.pyz ledger PLAN --after` this. Its first line proves that history is there."""
-    return max(0, len(lines(path_of(folder, host, plan))) - 1)
+    return max(0, had - 1)
 
 
 def collect(
-    folder: Path, host: str, plan: str, reported: Sequence[bytes], now: datetime, *, anchor: bool = True
+    folder: Path,
+    host: str,
+    plan: str,
+    reported: Sequence[bytes],
+    now: datetime,
+    *,
+    had: int | None = None,
+    anchor: bool = True,
 ) -> str:
     """Takes in what a host answered. Returns why it is not believed, or "".
 
+    had: how many lines had been collected when it was asked; None: as many as now.
     anchor: that it was collected is written down, for folders that are the record.
     What is not believed is kept apart, and leaves what was collected as it is.
     """
     copy = path_of(folder, host, plan)
     replace(folder / host / "heard", f"{now.isoformat()}\n", 0o600)
     try:
-        merge(copy, reported, host, plan)
+        merge(copy, reported, host, plan, had)
     except LedgerError as error:
         _reject(path_of(folder, host, plan, ".rejected"), reported, str(error), now)
         return str(error)
@@ -79,17 +92,50 @@ def note_once(folder: Path, entry: Entry) -> None:
 
 def _has(entries: Iterable[Entry], entry: Entry) -> bool:
     """Whether it is among them, wherever in its ledger it stands."""
-    return any(changed(one, seq=entry.seq, after=entry.after) == entry for one in entries)
+    return any(one.start == entry.start and changed(one, seq=entry.seq, after=entry.after) == entry for one in entries)
+
+
+def _lacking(there: Sequence[Entry], entries: Iterable[Entry]) -> list[Entry]:
+    """Those that are not there, each once."""
+    found: list[Entry] = []
+    for entry in entries:
+        if not _has(there, entry) and not _has(found, entry):
+            found.append(entry)
+    return found
 
 
 def postpone(folder: Path, entry: Entry) -> None:
-    """Keeps what this machine did until the control host can take it in; `known` tells it meanwhile."""
+    """Keeps what this machine did until the control host's record has it; `known` tells it meanwhile."""
     append(path_of(folder, entry.host, entry.plan, ".pending"), entry)
 
 
 def postponed(folder: Path) -> list[tuple[Path, list[Entry]]]:
     """What is kept for the control host, by file."""
     return [(path, read(path)) for path in sorted(folder.glob("*/*.pending.jsonl"))]
+
+
+def bring(folder: Path, apart: Path) -> None:
+    """Keeps here what is kept there for the control host. Broken off, it can be given again."""
+    for path, entries in postponed(apart):
+        for entry in _lacking(read(folder / path.relative_to(apart)), entries):
+            postpone(folder, entry)
+
+
+def drop_noted(folder: Path, host: str, plan: str) -> None:
+    """Of what is kept for the control host, takes away what the record has. Nobody may postpone meanwhile."""
+    path, fresh = (path_of(folder, host, plan, f".pending{end}") for end in ("", ".new"))
+    waiting = read(path)
+    try:
+        left = _lacking(read(path_of(folder, host, plan, ".control")), waiting)
+    except LedgerError:  # a look tells it
+        return
+    if not left:
+        path.unlink(missing_ok=True)
+    elif len(left) < len(waiting):
+        fresh.unlink(missing_ok=True)
+        for entry in left:
+            append(fresh, entry)
+        fresh.replace(path)
 
 
 def take(folder: Path, theirs: Path, data_sets: Iterable[tuple[str, str]], *, older: bool = False) -> list[str]:
@@ -131,7 +177,7 @@ def settle(folder: Path, theirs: Path, host: str, plan: str, *, dry: bool) -> li
         if not kind:
             raise LedgerError(other, 0, f"what the host wrote down is not what it was before ({mine})")
         there, here = check(other), check(mine)
-        _only_goes_on(other, there, here)
+        _only_goes_on(other, there, here, read(path_of(folder, host, plan, ".pending")))
         lacks = [one for one in here if one.kind != "collect" and not _has(there, one)]
         if not dry:
             for entry in lacks:
@@ -140,11 +186,14 @@ def settle(folder: Path, theirs: Path, host: str, plan: str, *, dry: bool) -> li
     return lacks
 
 
-def _only_goes_on(other: Path, there: Sequence[Entry], here: Sequence[Entry]) -> None:
-    """Raises LedgerError when a record has what is not here and was written before it was last seen."""
+def _only_goes_on(other: Path, there: Sequence[Entry], here: Sequence[Entry], given: Sequence[Entry]) -> None:
+    """Raises LedgerError when a record has what is not here and was written before it was last seen.
+
+    given: what this machine handed over, and has not seen in it since.
+    """
     newest = max((one.written for one in here), default=None)
     for one in there:
-        if newest and one.written <= newest and not _has(here, one):
+        if newest and one.written <= newest and not _has(here, one) and not _has(given, one):
             raise LedgerError(other, one.seq, f"tells of {one.kind} at {one.written:%Y-%m-%d %H:%M}, and did not then")
 
 
@@ -191,7 +240,7 @@ def known(folder: Path, host: str, plan: str, *, whole: bool = False) -> Known:
         copy = path_of(folder, host, plan)
         disputes += not_as_anchored(copy, lines(copy), parts[1])
     ledger, control = parts
-    waiting = read(path_of(folder, host, plan, ".pending"))
+    waiting = _lacking(control, read(path_of(folder, host, plan, ".pending")))
     return Known(ledger, [*control, *waiting], heard(folder, host), "; ".join(disputes))
 
 

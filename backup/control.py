@@ -54,13 +54,14 @@ def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
     folder, anchor = record.folder(way.site), not record.is_copy(way.site)
 
     def one(data_set: DataSet) -> None:
-        after = collected.ask_after(folder, data_set.host, data_set.plan)
+        host, plan = data_set.host, data_set.plan
+        had = collected.count(folder, host, plan)
         try:
-            reported = ledger_lines(way, data_set, after)
+            reported = ledger_lines(way, data_set, collected.ask_after(had))
         except Unreachable as error:
             say(str(error))
         else:
-            collected.collect(folder, data_set.host, data_set.plan, reported, datetime.now(UTC), anchor=anchor)
+            collected.collect(folder, host, plan, reported, datetime.now(UTC), had=had, anchor=anchor)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(one, data_sets))

@@ -14,6 +14,13 @@ KINDS = ("backup", "verify", "restore", "check", "copy", "retain", "collect", "a
 OUTCOMES = ("started", "ok", "incomplete", "failed", "interrupted", "damaged")
 """started: written before the work: a killed run leaves a trace. damaged: a check that ended, and found errors."""
 UNREAD_AT_MOST = 100
+WHY_AT_MOST = 4500
+"""Characters of why a path could not be read: the longest path that Linux has, and some words."""
+LINE_AT_MOST = 8 << 20
+"""Bytes. All that can be unread fits, each byte of it as a JSON escape; and the ids of 100,000 snapshots."""
+NUMBERS_BELOW = 1 << 63
+YEARS = range(1970, 2200)
+"""From a clock that was never set, to what can still be reckoned with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +39,7 @@ class Entry:
     bytes: int = 0
     bytes_added: int = 0
     unread: tuple[tuple[str, str], ...] = ()
-    """Paths that could not be read, each with why; `append` keeps the first 100."""
+    """Paths that could not be read, each with why; `append` keeps the first 100, and of each reason what is needed."""
     unread_count: int = 0
     error: str = ""
     versions: dict[str, str] = field(default_factory=dict)
@@ -91,7 +98,13 @@ def render(entry: Entry) -> bytes:
 
 
 def parse(line: bytes) -> Entry:
-    """The entry of a line; keys that a newer version added are passed over. Raises ValueError saying what is wrong."""
+    """The entry of a line; keys that a newer version added are passed over. Raises ValueError saying what is wrong.
+
+    A host that somebody broke into may say anything: whoever reads what this returns can reckon with its times and
+    numbers.
+    """
+    if len(line) > LINE_AT_MOST:
+        raise ValueError(f"is longer than {LINE_AT_MOST} bytes")
     try:
         content = json.loads(line.decode())
     except (ValueError, RecursionError):
@@ -102,21 +115,20 @@ def parse(line: bytes) -> Entry:
         raise ValueError(f"lacks {', '.join(sorted(NEEDED - content.keys()))}")
     known = content if content.keys() <= NAMES else {name: content[name] for name in NAMES & content.keys()}
     for name, value in known.items():
-        if type(value) is not TYPES[name] or (type(value) is int and value < 0):
+        if type(value) is not TYPES[name] or (type(value) is int and not 0 <= value < NUMBERS_BELOW):
             raise ValueError(f"{name} has a value of another type")
     if known["kind"] not in KINDS or known["outcome"] not in OUTCOMES:
         raise ValueError(f"kind {known['kind']!r} or outcome {known['outcome']!r} is unknown")
     try:
         known["start"] = _time(known["start"])
         known["end"] = _time(known["end"]) if known["end"] else None
-        known["unread"] = tuple([(str(path), str(why)) for path, why in known["unread"]])
+        known["unread"] = tuple([(_word(path), _word(why)) for path, why in known["unread"]])
         if any(type(version) is not str for version in known["versions"].values()):
             raise ValueError("versions")
         if "ids" in known:
-            known["ids"] = tuple([str(one) for one in known["ids"]])
+            known["ids"] = tuple([_word(one) for one in known["ids"]])
         if "part" in known:
-            n, t = known["part"]
-            known["part"] = (int(n), int(t))
+            known["part"] = _part(*known["part"])
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"has a value of another type: {error}") from None
     return Entry(**known)
@@ -126,8 +138,24 @@ def _said(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _time(said: Any) -> datetime:
+def _time(said: str) -> datetime:
     time = datetime.fromisoformat(said)
     if time.tzinfo is None:
         raise ValueError(f"{said} has no time zone")
-    return time if time.tzinfo is UTC else time.astimezone(UTC)
+    if time.tzinfo is not UTC:
+        time = time.astimezone(UTC)
+    if time.year not in YEARS:
+        raise ValueError(f"{said} is no time that a backup can have")
+    return time
+
+
+def _word(said: Any) -> str:
+    if type(said) is not str:
+        raise ValueError("a list of words has something else in it")
+    return said
+
+
+def _part(n: Any, t: Any) -> tuple[int, int]:
+    if not (type(n) is type(t) is int and 0 < n <= t < NUMBERS_BELOW):
+        raise ValueError("part")
+    return n, t

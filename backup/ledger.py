@@ -13,13 +13,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from backup.entry import UNREAD_AT_MOST, Entry, digest, parse, render
+from backup.entry import UNREAD_AT_MOST, WHY_AT_MOST, Entry, digest, parse, render
+
+LEDGER_AT_MOST = 256 << 20
+"""Bytes that are collected of one: a host must not fill the control side's disk. Every half hour, it takes 15 years."""
 
 
 class LedgerError(Exception):
-    """A ledger that is not what was written to it; line counts from 1 (0: the ledger as a whole)."""
+    """A ledger that is not what was written to it; line counts from 1 (0: the ledger as a whole).
+
+    Of a problem the first thousand characters are kept: what is wrong with a line may be as long as the line.
+    """
 
     def __init__(self, where: Path | str, line: int, problem: str) -> None:
+        problem = problem[:1000]
         self.line, self.problem = line, problem
         super().__init__(f"{where}: line {line}: {problem}" if line else f"{where}: {problem}")
 
@@ -28,7 +35,8 @@ def append(path: Path, entry: Entry, tell: Callable[[str], None] = lambda said: 
     """Adds an entry, on disk when this returns, and returns it with its place. Makes the file (0600) and its folder.
 
     A last line that a killed writer left without its end is given its end if it is whole, else moved to PATH.torn;
-    either is told. Raises LedgerError if the last line is damaged otherwise, OSError if nothing could be written.
+    either is told. Raises LedgerError if the last line is damaged otherwise, or nobody could read the new one; OSError
+    if nothing could be written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as handle:
@@ -39,15 +47,18 @@ def append(path: Path, entry: Entry, tell: Callable[[str], None] = lambda said: 
             seq = parse(last).seq if last else 0
         except ValueError as error:
             raise LedgerError(path, 0, f"its last line {error}: nothing can be added") from None
-        unread = tuple(entry.unread)[:UNREAD_AT_MOST]
+        unread = tuple((name, why[:WHY_AT_MOST]) for name, why in entry.unread[:UNREAD_AT_MOST])
         count = max(entry.unread_count, len(entry.unread))
         placed = replace(entry, seq=seq + 1, after=digest(last) if last else "", unread=unread, unread_count=count)
         line = render(placed)
-        parse(line)
+        try:
+            placed = parse(line)
+        except ValueError as error:
+            raise LedgerError(path, seq + 1, f"cannot be added: it {error}") from None
         _add(handle, size, line + b"\n")
         if not size:
             _sync_folder(path.parent)
-    return parse(line)
+    return placed
 
 
 def content(path: Path) -> bytes:
@@ -83,7 +94,10 @@ def check(path: Path) -> list[Entry]:
 
 def chain(where: Path | str, found: Sequence[bytes], last: bytes = b"") -> list[Entry]:
     """The entries of lines that follow on `last` (empty: they begin a ledger). LedgerError names the first bad one."""
-    seq = parse(last).seq if last else 0
+    try:
+        seq = parse(last).seq if last else 0
+    except ValueError as error:
+        raise LedgerError(where, 0, f"the line that is to be continued {error}") from None
     entries = []
     for line in found:
         seq += 1
@@ -100,12 +114,13 @@ def chain(where: Path | str, found: Sequence[bytes], last: bytes = b"") -> list[
     return entries
 
 
-def merge(copy: Path, reported: Sequence[bytes], host: str, plan: str) -> list[Entry]:
+def merge(copy: Path, reported: Sequence[bytes], host: str, plan: str, asked_with: int | None = None) -> list[Entry]:
     """Adds to the collected copy what a host reports of its ledger, and returns the new entries.
 
     Reported is to begin at the newest line collected, as proof that it is still there (so ask for those after the last
-    but one), or before. Raises LedgerError, and adds nothing, if anything is missing, was changed, or speaks of
-    another data set.
+    but one), or before. asked_with: how many lines the copy had when the host was asked, which are to be there; another
+    merge may have added some since. None: as many as now. Raises LedgerError, and adds nothing, if anything is missing,
+    was changed, or speaks of another data set, or if there is more than a ledger can be.
     """
     copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(copy, os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as handle:
@@ -114,8 +129,9 @@ def merge(copy: Path, reported: Sequence[bytes], host: str, plan: str) -> list[E
         # A half line here is the trace of a killed merge: the host still has it.
         whole = sum(map(len, had)) + len(had)
         where = f"{host}:{plan}"
-        if had and not reported:
-            raise LedgerError(where, len(had), "is missing: the host's ledger has become shorter")
+        due = len(had) if asked_with is None else asked_with
+        if due and not reported:
+            raise LedgerError(where, due, "is missing: the host's ledger has become shorter")
         first = 1
         if reported:
             try:
@@ -128,9 +144,12 @@ def merge(copy: Path, reported: Sequence[bytes], host: str, plan: str) -> list[E
         for number, (ours, theirs) in enumerate(zip(known, reported, strict=False), first):
             if ours != theirs:
                 raise LedgerError(where, number, "is not what was collected before: history was rewritten")
-        if len(reported) < len(known):
+        if first + len(reported) <= due:
             raise LedgerError(where, first + len(reported), "is missing: the host's ledger has become shorter")
         fresh = list(reported[len(known) :])
+        if whole + sum(map(len, fresh)) + len(fresh) > LEDGER_AT_MOST:
+            problem = f"and those before it are more than a host's ledger can be, {LEDGER_AT_MOST} bytes"
+            raise LedgerError(where, len(had) + len(fresh), problem)
         entries = chain(where, fresh, had[-1] if had else b"")
         for entry in entries:
             if (entry.host, entry.plan) != (host, plan):
@@ -180,7 +199,7 @@ def _mend(path: Path, handle: int, tell: Callable[[str], None]) -> None:
     *whole, torn = b"".join(_chunks(handle)).split(b"\n")
     try:
         chain(path, [torn], whole[-1] if whole else b"")
-    except (LedgerError, ValueError):
+    except LedgerError:
         aside = path.with_name(f"{path.name}.torn")
         with _locked(aside, os.O_RDWR | os.O_CREAT | os.O_APPEND, fcntl.LOCK_EX) as other:
             _add(other, os.fstat(other).st_size, torn + b"\n")

@@ -5,6 +5,7 @@ reachable; the second copy as the public does, by https.
 """
 
 import os
+import selectors
 import socket
 import ssl
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.parse import urlsplit
 
 from backup import custody
@@ -38,6 +40,12 @@ GREET_S = 15
 """How long what is there may take to answer."""
 LEDGER_S = 120
 """How long a host may take to tell what its ledger has grown by."""
+
+
+ANSWER_AT_MOST = 32 << 20
+"""Bytes that another machine may say at once: the ledger of more than a year, every half hour."""
+ERROR_AT_MOST = 1000
+"""Characters of what it says when it fails: the last, which say why."""
 
 
 class Unreachable(Exception):
@@ -163,28 +171,65 @@ def state(site: LoadedSite) -> Path:
 
 
 def ledger_lines(way: Reach, data_set: DataSet, after: int) -> list[bytes]:
-    """What a host's ledger says beyond a line. Raises Unreachable."""
+    """What a host's ledger says beyond a line. Raises Unreachable.
+
+    Of very much, what comes first: the rest is beyond that, and comes with the next answer.
+    """
     words = way.agent(data_set.host, "ledger", data_set.plan, "--after", str(after))
-    return answer(words, data_set.host, LEDGER_S).stdout.splitlines()
+    *whole, half = answer(words, data_set.host, LEDGER_S).stdout.split(b"\n")
+    return whole or ([half] if half else [])
 
 
 def answer(
     words: Sequence[str], whose: str, timeout_s: float, stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    """What a command says that asks another machine. whose: what people call that.
+    """What a command says that asks another machine, as far as it is listened to. whose: what people call that.
 
     Raises Unreachable when it does not say it, and InputError when there is no such command here.
     """
-    try:
-        done = subprocess.run(words, input=stdin, capture_output=True, check=False, timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise Unreachable(f"{whose}: no answer within {timeout_s:g} s") from None
-    except OSError as error:
-        raise InputError(words[0], "", f"cannot be run here: {error.strerror}", "install it") from None
+    with TemporaryFile() as given:
+        given.write(stdin)
+        given.seek(0)
+        try:
+            running = subprocess.Popen(words, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        except OSError as error:
+            raise InputError(words[0], "", f"cannot be run here: {error.strerror}", "install it") from None
+    with running:
+        try:
+            done = _listen(running, time.monotonic() + timeout_s)
+        except subprocess.TimeoutExpired:
+            raise Unreachable(f"{whose}: no answer within {timeout_s:g} s") from None
+        finally:
+            running.kill()
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip() or f"ended with {done.returncode}"
+        said = done.stderr.decode(errors="replace").strip()[-ERROR_AT_MOST:] or f"ended with {done.returncode}"
         raise Unreachable(f"{whose}: {said}")
     return done
+
+
+def _listen(running: "subprocess.Popen[bytes]", deadline: float) -> subprocess.CompletedProcess[bytes]:
+    """Until the command ends, or has said too much, which is no failure. Raises TimeoutExpired."""
+    said = {pipe.fileno(): bytearray() for pipe in (running.stdout, running.stderr) if pipe}
+    with selectors.DefaultSelector() as pipes:
+        for pipe in said:
+            pipes.register(pipe, selectors.EVENT_READ)
+        while pipes.get_map() and max(map(len, said.values())) < ANSWER_AT_MOST:
+            for ready, _ in pipes.select(_left(running, deadline)):
+                if chunk := os.read(ready.fd, 1 << 16):
+                    said[ready.fd] += chunk
+                else:
+                    pipes.unregister(ready.fd)
+        code = 0 if pipes.get_map() else running.wait(_left(running, deadline))
+    out, err = (bytes(one[:ANSWER_AT_MOST]) for one in said.values())
+    return subprocess.CompletedProcess(running.args, code, out, err)
+
+
+def _left(running: "subprocess.Popen[bytes]", deadline: float) -> float:
+    """Seconds that are left. Raises TimeoutExpired when none are."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise subprocess.TimeoutExpired(running.args, 0)
+    return left
 
 
 def _is_there(restic: Restic) -> bool:

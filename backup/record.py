@@ -13,7 +13,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +31,8 @@ NOTED = ("check", "copy", "retain", "accept")
 """Kinds of entries that a laptop may add to the control host's record."""
 FETCHED, MEANWHILE = ".fetched", ".meanwhile"
 """Folders in a laptop's copy: as it came, and the one worked in while the control host does not answer."""
+FETCHING, NOTING = ".lock", ".noting"
+"""Locks in it: the first for as long as the control host takes, the second for a moment."""
 COMMAND = ("sudo", "-n", "/usr/local/bin/mainstay", "backup")
 COLLECT_S, NOTE_S = 600, 60
 """How long the control host may take for it."""
@@ -75,37 +77,51 @@ def ledger_of(site: LoadedSite, host: str, plan: str) -> bytes:
 
 
 def _fetch(way: Reach, say: Say) -> None:
+    try:
+        _hand_over(way)
+    except Unreachable as error:
+        say(f"{error}\n  {KEPT}")
+    _take(way, _all(way.site), say)
+
+
+def _take(way: Reach, data_sets: Sequence[tuple[str, str]], say: Say) -> None:
+    """Has the control host's record as it is now, and ends what was apart. What is in the record waits no more."""
     site, apart = way.site, state(way.site) / MEANWHILE
     fetched = _rsync(way)
     for place in [state(site), apart] if apart.exists() else [state(site)]:
-        for told in collected.take(place, fetched, _all(site), older=place == apart):
+        for told in collected.take(place, fetched, data_sets, older=place == apart):
             say(told)
-    try:
-        for place in (apart, state(site)):
-            _hand_over(way, place)
-    except Unreachable as error:
-        say(f"{error}\n  {KEPT}")
-        return
-    if apart.exists():
-        _keep_contradictions(apart, state(site))
-        shutil.rmtree(apart)
+    with _alone(site, NOTING):
+        if apart.exists():
+            _keep_contradictions(apart, state(site))
+            collected.bring(state(site), apart)
+            shutil.rmtree(apart)
+        for host, plan in data_sets:
+            collected.drop_noted(state(site), host, plan)
 
 
 def note(site: LoadedSite, entry: Entry) -> None:
     """Writes down what was done to a data set; on a laptop of a fleet with a control host, to be handed over."""
     if is_copy(site):
-        collected.postpone(folder(site), entry)
+        with _alone(site, NOTING):
+            collected.postpone(folder(site), entry)
     else:
         collected.note(state(site), entry)
 
 
 def hand_over(site: LoadedSite, say: Say) -> None:
-    """Gives the control host what this machine noted. While that cannot take it, it waits for the next time."""
-    if not is_copy(site) or folder(site) != state(site):
+    """Gives the control host what this machine noted, and sees it written there.
+
+    While that cannot take it, it waits for the next time.
+    """
+    if not is_copy(site):
         return
-    with reach(site) as way:
+    with reach(site) as way, _alone(site):
+        if folder(site) != state(site):
+            return
         try:
-            _hand_over(way, state(site))
+            if given := _hand_over(way):
+                _take(way, given, say)
         except Unreachable as error:
             say(f"{error}\n  {KEPT}")
 
@@ -113,22 +129,29 @@ def hand_over(site: LoadedSite, say: Say) -> None:
 def accept(site: LoadedSite, sent: bytes) -> None:
     """On the control host: writes down what an admin's laptop did, a line each.
 
-    Raises InputError for what that may not write; nothing is written then.
+    Raises InputError for what that may not write; nothing is written then. And for a data set that this site does not
+    have, which a laptop may know of before: the others are written.
     """
-    entries = [_accepted(site, line) for line in sent.splitlines()]
+    entries = [_accepted(line) for line in sent.splitlines()]
+    there, strange = custody.data_sets(site.fleet), set()
     for entry in entries:
-        collected.note_once(state(site), entry)
+        data_set = DataSet(entry.host, entry.plan)
+        if data_set in there:
+            collected.note_once(state(site), entry)
+        else:
+            strange.add(data_set)
+    if strange:
+        names = ", ".join(map(str, sorted(strange)))
+        raise InputError("entry", "host", f"{names} is no data set of this site", "if it is new: deploys/control.py")
 
 
-def _accepted(site: LoadedSite, line: bytes) -> Entry:
+def _accepted(line: bytes) -> Entry:
     try:
         entry = parse(line)
     except ValueError as error:
         raise InputError("entry", "", str(error), "`mainstay backup` sends it by itself") from None
     if entry.kind not in NOTED:
         raise InputError("entry", "kind", f"{entry.kind!r} is not written by admins", f"these are: {', '.join(NOTED)}")
-    if DataSet(entry.host, entry.plan) not in custody.data_sets(site.fleet):
-        raise InputError("entry", "host", f"{entry.host}:{entry.plan} is no data set of this site")
     return entry
 
 
@@ -179,14 +202,15 @@ def _rsync(way: Reach) -> Path:
     return target
 
 
-def _hand_over(way: Reach, place: Path) -> None:
-    waiting = collected.postponed(place)
-    if not waiting:
-        return
-    sent = b"\n".join(render(entry) for _, entries in waiting for entry in entries)
-    answer(way.admin(custody.control_host(way.site), *COMMAND, "note"), THERE, NOTE_S, sent)
-    for path, _ in waiting:
-        path.unlink()
+def _hand_over(way: Reach) -> list[tuple[str, str]]:
+    """Sends what waits of the data sets that there are; returns of which. It waits on, until it is in the record."""
+    site, there = way.site, _all(way.site)
+    kept = [entry for _, entries in collected.postponed(folder(site)) for entry in entries]
+    waiting = [entry for entry in kept if (entry.host, entry.plan) in there]
+    if waiting:
+        sent = b"\n".join(map(render, waiting))
+        answer(way.admin(custody.control_host(site), *COMMAND, "note"), THERE, NOTE_S, sent)
+    return list(dict.fromkeys((entry.host, entry.plan) for entry in waiting))
 
 
 def _keep_contradictions(apart: Path, kept: Path) -> None:
@@ -200,9 +224,10 @@ def _work_apart(way: Reach, say: Say) -> None:
     site, apart = way.site, state(way.site) / MEANWHILE
     if not apart.exists():
         fresh = apart.with_name(f"{MEANWHILE}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(state(site), fresh, ignore=shutil.ignore_patterns(".*"))
-        fresh.rename(apart)
+        with _alone(site, NOTING):
+            shutil.rmtree(fresh, ignore_errors=True)
+            shutil.copytree(state(site), fresh, ignore=shutil.ignore_patterns(".*"))
+            fresh.rename(apart)
     data_set = DataSet(custody.control_host(site), CONTROL_ROLE)
     with TemporaryDirectory(prefix="mainstay-") as made, way.stores(say) as stores:
         for store in stores.values():
@@ -227,10 +252,10 @@ def _taken(lock: int) -> bool:
 
 
 @contextmanager
-def _alone(site: LoadedSite) -> Iterator[None]:
-    """One fetch at a time on this machine. It waits by sleeping: the hosts of a deploy share one thread."""
+def _alone(site: LoadedSite, name: str = FETCHING) -> Iterator[None]:
+    """One at a time on this machine. It waits by sleeping: the hosts of a deploy share one thread."""
     state(site).mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(state(site) / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(state(site) / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         while not _taken(lock):
             time.sleep(0.1)

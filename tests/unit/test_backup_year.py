@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backup.collected import ask_after, collect, known, note
+from backup.collected import ask_after, collect, count, known, note
 from backup.control import looked
 from backup.coverage import due, first_good
 from backup.data_set import Kind, Plan
@@ -44,7 +44,7 @@ class Model:
         append(self.host, entry(hour))
 
     def collect(self, hour: float) -> None:
-        reported = lines(self.host, ask_after(self.folder, "release-1", "release"))
+        reported = lines(self.host, ask_after(count(self.folder, "release-1", "release")))
         assert collect(self.folder, "release-1", "release", reported, at(hour)) == ""
 
     def look_after(self, hour: float) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backup.collected import Known, ask_after, collect, known, note
+from backup.collected import Known, ask_after, collect, count, known, note
 from backup.entry import digest, parse
 from backup.ledger import append, lines
 from tests.unit.ledgers import at, control, entry, failed
@@ -24,8 +24,8 @@ def folder(tmp_path: Path) -> Path:
 
 def gather(folder: Path, host: Path, hour: float) -> str:
     """One collection, as the control side does it over SSH."""
-    reported = lines(host, ask_after(folder, "release-1", "release"))
-    return collect(folder, "release-1", "release", reported, at(hour))
+    had = count(folder, "release-1", "release")
+    return collect(folder, "release-1", "release", lines(host, ask_after(had)), at(hour), had=had)
 
 
 def look(folder: Path) -> Known:
@@ -50,6 +50,28 @@ def test_lines_are_collected_with_the_time_they_were_first_there(folder: Path, h
         (at(5), 3, digest(lines(host)[2])),
     ]
     assert (found.heard, found.disputed) == (at(5), "")
+
+
+def test_a_collection_that_is_overtaken_by_another_is_no_dispute(folder: Path, host: Path) -> None:
+    """A line is written after the first has asked, and the second takes it in before the first does."""
+    for hour in range(3):
+        had = count(folder, "release-1", "release")
+        reported = lines(host, ask_after(had))
+        append(host, entry(hour))
+        assert gather(folder, host, hour + 0.5) == ""
+        assert collect(folder, "release-1", "release", reported, at(hour + 0.6), had=had) == ""
+    assert look(folder).disputed == ""
+    assert [one.start for one in look(folder).ledger] == [at(0), at(1), at(2)]
+
+
+def test_a_host_that_cut_its_ledger_is_found_out_by_a_collection_that_is_overtaken(folder: Path, host: Path) -> None:
+    for hour in range(3):
+        append(host, entry(hour))
+    gather(folder, host, 3)
+    had = count(folder, "release-1", "release")
+    append(host, entry(4))
+    assert gather(folder, host, 5) == ""
+    assert "has become shorter" in collect(folder, "release-1", "release", [], at(6), had=had)
 
 
 def test_a_collection_killed_before_it_noted_the_time_is_made_good(folder: Path, host: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from backup.entry import Entry, digest, parse, render
-from backup.ledger import LedgerError, append, check, lines, merge, read
+from backup.entry import LINE_AT_MOST, Entry, digest, parse, render
+from backup.ledger import LedgerError, append, chain, check, lines, merge, read
 from tests.unit.ledgers import at, entry, failed, started
 
 KEYS = {
@@ -196,19 +196,64 @@ def test_a_line_that_is_none_is_named(path: Path, line: bytes, problem: str) -> 
         ("start", 5),
         ("start", "2026-11-25T20:00:00"),
         ("start", "0001-01-01T00:00:00+23:00"),
+        ("start", "0001-01-01T00:00:00Z"),
+        ("start", "1969-12-31T23:59:59Z"),
+        ("start", "2200-01-01T00:00:00+00:00"),
+        ("start", "9999-12-31T00:00:00Z"),
+        ("end", "9999-12-31T00:00:00Z"),
+        ("seq", 1 << 63),
+        ("bytes", 10**400),
+        ("files", 1 << 63),
+        ("bytes_added", 1 << 63),
+        ("unread_count", 10**300),
+        ("upto", 1 << 63),
         ("end", []),
         ("unread", [["only a path"]]),
         ("unread", 7),
+        ("unread", [["/a", 1]]),
+        ("unread", [[["/a"], "denied"]]),
         ("versions", "1"),
         ("versions", {"agent": 1}),
         ("part", [1]),
+        ("part", [1, 0]),
+        ("part", [0, 0]),
+        ("part", [3, 2]),
+        ("part", [1.5, 2.5]),
+        ("part", [1, 1 << 63]),
         ("ids", 7),
+        ("ids", [7]),
     ],
 )
 def test_a_value_of_another_type_is_refused(key: str, value: object) -> None:
     good = json.loads(render(entry(0)))
     with pytest.raises(ValueError, match=r"type|number|text|unknown"):
         parse(json.dumps(good | {key: value}).encode())
+
+
+def test_a_clock_that_was_never_set_is_no_reason_to_write_nothing(path: Path) -> None:
+    assert append(path, entry(0, start=datetime(1970, 1, 1, tzinfo=UTC))).start.year == 1970
+
+
+def test_what_nobody_could_read_is_not_written(path: Path) -> None:
+    grow(path, 1)
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match="cannot be added"):
+        append(path, entry(0, start=datetime(2300, 1, 1, tzinfo=UTC)))
+    assert path.read_bytes() == before
+
+
+def test_the_longest_line_that_a_host_writes_is_read(path: Path) -> None:
+    """Paths as long as Linux has them, in bytes that are no UTF-8, with reasons and an error that have no end."""
+    odd = os.fsdecode(b"/" + b"\xe9" * 4350)
+    append(path, entry(0, unread=((odd, "\U0001f600" * 10_000),) * 200, unread_count=200, error="\0" * 2003))
+    [found] = check(path)
+    assert (len(found.unread), found.unread[-1][0], found.unread_count) == (100, odd, 200)
+
+
+def test_a_line_without_an_end_is_refused_before_it_is_looked_at() -> None:
+    line = render(entry(0, error="x" * LINE_AT_MOST))
+    with pytest.raises(ValueError, match="is longer than"):
+        parse(line)
 
 
 def test_a_key_that_a_newer_agent_added_is_passed_over(path: Path) -> None:
@@ -293,6 +338,38 @@ def test_a_host_cannot_speak_for_another(path: Path, tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="speaks of release-1:release"):
         merge(tmp_path / "copy", grow(path, 1), "web-1", "web")
     assert lines(tmp_path / "copy") == []
+
+
+def test_a_host_cannot_fill_the_disk_with_good_lines(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "collected.jsonl"
+    found = grow(path, 6)
+    monkeypatch.setattr("backup.ledger.LEDGER_AT_MOST", len(b"\n".join(found[:4])) + 1)
+    assert len(report(path, found[:4], copy)) == 4
+    assert report(path, found[:4], copy) == []
+    with pytest.raises(LedgerError, match="more than a host's ledger can be"):
+        report(path, found, copy)
+    assert lines(copy) == found[:4]
+
+
+@pytest.mark.parametrize("key", ["kind", "start", "host"])
+def test_what_is_told_of_a_line_is_short(path: Path, tmp_path: Path, key: str) -> None:
+    [line] = grow(path, 1)
+    said = json.dumps(json.loads(line) | {key: "x" * 1_000_000}).encode()
+    with pytest.raises(LedgerError) as error:
+        merge(tmp_path / "copy", [said], "release-1", "release")
+    assert len(str(error.value)) < 1100
+
+
+def test_nothing_is_added_to_a_line_that_a_reader_of_before_let_in(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "collected.jsonl"
+    found = [line.replace(b'"start": "2026', b'"start": "9999') for line in grow(path, 2)]
+    copy.write_bytes(found[0] + b"\n")
+    with pytest.raises(LedgerError, match=r"release-1:release: .*has a value"):
+        report(path, found, copy)
+    with pytest.raises(LedgerError, match="has a value"):
+        chain(copy, found[1:], found[0])
 
 
 def test_rubbish_from_a_host_adds_nothing(path: Path, tmp_path: Path) -> None:

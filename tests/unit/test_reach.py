@@ -5,8 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from backup.reach import Unreachable, answer, forwarded
+from backup.custody import DataSet
+from backup.reach import Reach, Unreachable, answer, forwarded, ledger_lines
 from inventories.errors import InputError
+from inventories.fleet import Fleet
+from inventories.inventory import LoadedSite
+
+
+class Said(Reach):
+    """To hosts whose agent says what is in the file."""
+
+    def agent(self, host: str, *words: str) -> list[str]:
+        return ["cat", str(self.config)]
 
 
 def test_a_host_that_is_down_is_told_as_such(tmp_path: Path) -> None:
@@ -33,5 +43,39 @@ def test_another_machine_that_does_not_answer_is_told_as_such(command: str, told
 
 def test_what_another_machine_says_is_what_it_was_asked() -> None:
     assert answer(["cat"], "web-1", 60, b"a line\n").stdout == b"a line\n"
+    assert answer(["sh", "-c", "wc -c; echo 1 >&2"], "web-1", 60, b"x" * 1_000_000).stdout.split() == [b"1000000"]
+    assert answer(["sh", "-c", "exec >&-; sleep 0.1; echo that >&2"], "web-1", 60).stderr == b"that\n"
     with pytest.raises(InputError, match="cannot be run here"):
         answer(["no-such-program"], "web-1", 60)
+
+
+@pytest.mark.parametrize("pipe", [1, 2])
+def test_another_machine_that_says_too_much_is_listened_to_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, pipe: int
+) -> None:
+    monkeypatch.setattr("backup.reach.ANSWER_AT_MOST", 100_000)
+    said = answer(["sh", "-c", f"exec yes some line >&{pipe}"], "web-1", 60)
+    assert (said.stdout, said.stderr)[pipe - 1] == (b"some line\n" * 10_000)
+
+
+def test_why_a_machine_does_not_answer_is_the_end_of_what_it_says() -> None:
+    with pytest.raises(Unreachable, match=r"no route$") as told:
+        answer(["sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x >&2; echo no route >&2; exit 1"], "web-1", 60)
+    assert len(str(told.value)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("said", "lines"),
+    [
+        (b"", []),
+        (b"one\ntwo\n", [b"one", b"two"]),
+        (b"one\ntw", [b"one"]),
+        (b"rubbish", [b"rubbish"]),
+        (b"\n", [b""]),
+    ],
+)
+def test_what_was_cut_off_a_ledger_comes_with_the_next_answer(tmp_path: Path, said: bytes, lines: list[bytes]) -> None:
+    (tmp_path / "said").write_bytes(said)
+    fleet = Fleet.model_validate({"site": {"name": "s", "domain": "example.org", "files": str(tmp_path)}, "hosts": {}})
+    way = Said(LoadedSite(tmp_path / "s.toml", fleet), tmp_path / "said")
+    assert ledger_lines(way, DataSet("web-1", "web"), 0) == lines
