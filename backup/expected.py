@@ -46,7 +46,8 @@ class Comparison:
     backups: tuple[Dated, ...]
     """All backups with a snapshot, in the ledger's order."""
     gone: tuple[Entry, ...]
-    """Those of them that are not listed, and that retention did not remove nor an admin vouch for."""
+    """Those of them that the store must have had, that are not listed, and that retention did not remove nor an admin
+    vouch for."""
     odd: tuple[Odd, ...]
     """Back-dated, from the future, or in no ledger."""
     unfinished: tuple[Snapshot, ...]
@@ -63,8 +64,14 @@ class Comparison:
 def compare(
     ledger: Sequence[Entry], control: Sequence[Entry], listed: Sequence[Snapshot], now: datetime, store: str = "vault"
 ) -> Comparison:
-    """Holds a data set's ledger and what the control side did to a store against what that store lists."""
+    """Holds a data set's ledger and what the control side did to a store against what that store lists.
+
+    In the second copy only what was copied there must be; what the vault thinned out before never comes there.
+    """
     removed = settled_ids(control, "retain", store)
+    copied = settled_ids(control, "copy", store) if store == "copy" else set()
+    if store == "copy":
+        removed |= settled_ids(control, "retain", "vault") - copied
     vouched = settled_ids(control, "accept")
     backups = dated_backups(ledger, control, now)
     by_id = {one.id: one for one in listed}
@@ -75,7 +82,8 @@ def compare(
             there[one.entry.snapshot] = found
     kept = tuple(one for one in backups if one.entry.snapshot not in removed)
     accounted = there.keys() | vouched
-    gone = [one.entry for one in kept if one.entry.snapshot not in accounted]
+    had = [one.entry for one in kept if store != "copy" or one.entry.snapshot in copied]
+    gone = [entry for entry in had if entry.snapshot not in accounted]
     odd = [
         Odd(one.entry.snapshot, one.wrong, one.future)
         for one in kept

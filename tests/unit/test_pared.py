@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from backup.accepting import amiss
 from backup.data_set import DataSet
 from backup.entry import Entry
 from backup.pared import in_doubt, pare
@@ -153,7 +154,7 @@ class History:
         self.note(self.control, control(self.hour, "copy", took=0, store="vault", ids=ids))
 
     def look(self) -> tuple[bool, Any, Any]:
-        """Whether what is left is not enough, what is told by it, and by all."""
+        """Whether what is left is not enough, what is told by it and can be accepted, and by all."""
         listed: dict[str, list[Snapshot] | None] = {
             name: None if self.chance.random() < 0.1 else list(all_) for name, all_ in self.stores.items()
         }
@@ -168,7 +169,10 @@ class History:
             DataSet(PLAN, ledger, own, at(self.hour), listed["vault"], listed["copy"], True, unreadable)
             for ledger, own in (self.left, (self.ledger, self.control))
         ]
-        told = [as_json(status([one], at(self.hour)), at(self.hour)) for one in looked]
+        told = [
+            as_json(status([one], at(self.hour)), at(self.hour)) | {"amiss": amiss(one, at(self.hour))}
+            for one in looked
+        ]
         return in_doubt(looked[0]), told[0], told[1]
 
 

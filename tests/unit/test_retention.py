@@ -98,6 +98,36 @@ def test_a_missing_snapshot_stops_it() -> None:
     assert run(listed=[snapshot(hour) for hour in DAYS if hour != 240], control=vouched).refused == ()
 
 
+def copied(*hours: float) -> Entry:
+    return control(2380, "copy", store="copy", ids=tuple(map(identity, hours)))
+
+
+def test_the_second_copy_misses_only_what_was_copied_there() -> None:
+    """Not an incomplete backup, nor what the vault thinned out before, nor the newest that is yet to be copied."""
+    days = DAYS[:-1]
+    ledger = [*(entry(hour) for hour in DAYS), entry(2377, outcome="incomplete")]
+    thinned = control(2379, "retain", ids=(identity(240), identity(264)))
+    done = [thinned, copied(*days), control(2390, "check", store="copy")]
+    listed = [snapshot(hour) for hour in days]
+    assert run(ledger=ledger, listed=listed, control=done, store="copy").refused == ()
+    done[1] = copied(*(hour for hour in days if hour not in (240, 264)))
+    listed = [snapshot(hour) for hour in days if hour not in (240, 264)]
+    assert run(ledger=ledger, listed=listed, control=done, store="copy").refused == ()
+    found = run(ledger=ledger, listed=listed[:5] + listed[6:], control=done, store="copy")
+    assert found.removals == []
+    assert f"{identity(120)[:8]} must be there and is not" in found.refused[0]
+
+
+def test_a_wrong_date_of_what_the_vault_thinned_out_before_it_was_copied_stops_no_retention_of_the_copy() -> None:
+    ahead = Entry(**(vars(entry(9000)) | {"seq": 101}))
+    ledger = [Entry(**(vars(entry(hour)) | {"seq": number})) for number, hour in enumerate(DAYS, 1)] + [ahead]
+    done = [control(2378, "collect", upto=101), copied(*DAYS), control(2390, "check", store="copy")]
+    found = run(ledger=ledger, listed=[*map(snapshot, DAYS)], control=done, store="copy")
+    assert "from the future" in found.refused[0]
+    thinned = control(2379, "retain", ids=(ahead.snapshot,))
+    assert run(ledger=ledger, listed=[*map(snapshot, DAYS)], control=[*done, thinned], store="copy").refused == ()
+
+
 def test_what_was_removed_before_is_not_missed() -> None:
     first = run()
     left = [one for one in (snapshot(hour) for hour in DAYS) if one.id in kept(first)]
