@@ -144,7 +144,7 @@ def _month(time: datetime) -> str:
 
 
 def _verdicts(found: Comparison, reasons: dict[str, list[str]], listed: Sequence[Snapshot]) -> list[Verdict]:
-    recorded = {snapshot.id: identity for identity, snapshot in found.there.items()}
+    recorded = found.doubles | {snapshot.id: identity for identity, snapshot in found.there.items()}
     times = {one.entry.snapshot: one.time for one in found.backups}
     unfinished = {one.id for one in found.unfinished}
     good = found.good()
@@ -163,6 +163,8 @@ def _verdicts(found: Comparison, reasons: dict[str, list[str]], listed: Sequence
             keep, words = True, "made by a run that was killed, and no complete one is newer"
         else:
             keep, words = True, "not in the ledger"
+        if one.id in found.doubles:
+            words = f"the same as {found.there[known].id[:8]}: {words}"
         verdicts.append(Verdict(one.id, known, time, keep, words))
     return sorted(verdicts, key=lambda verdict: (verdict.time, verdict.id))
 

@@ -1,6 +1,7 @@
 """Retention keeps what a plan declares, whatever clocks say, and removes nothing when anything is amiss."""
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -231,6 +232,23 @@ def test_what_no_ledger_knows_is_never_removed() -> None:
     assert found.refused == ()
     assert next(one for one in found.verdicts if one.id == pending.id).why == "not in the ledger"
     assert pending.id not in {one.id for one in found.removals}
+
+
+def test_what_was_copied_twice_stays_and_goes_as_one() -> None:
+    """Of two copies at once, each brought over all."""
+    ledger = [entry(hour) for hour in DAYS]
+    once = [replace(snapshot(hour), id=f"c{identity(hour)[1:]}") for hour in DAYS]
+    listed = [*once, *(replace(one, id=f"d{one.id[1:]}") for one in once)]
+    done = [copied(*DAYS), control(2381, "collect", upto=100), control(2390, "check", store="copy")]
+    found = run(ledger=ledger, listed=listed, control=done, store="copy")
+    assert found.refused == ()
+    single = run()
+    kinds = {one.recorded: one.keep for one in single.verdicts}
+    assert len(found.verdicts) == 2 * len(single.verdicts)
+    assert all(one.keep == kinds[one.recorded] for one in found.verdicts)
+    assert {one.why for one in found.verdicts if one.id.startswith("d") and one.keep} >= {
+        f"the same as c{identity(2376)[1:8]}: the last, daily 1, weekly 1, monthly 1"
+    }
 
 
 def test_the_remains_of_a_killed_run_go_once_a_later_one_is_complete() -> None:
