@@ -197,6 +197,101 @@ def test_a_newest_snapshot_that_is_not_verified_stops_it(done: list[Entry]) -> N
     )
 
 
+HALF_HOURS = [number / 2 for number in range(400)]
+"""Of backups that take 6 minutes each, until hour 199.6."""
+OFTEN = Keep(last=24, daily=14)
+
+
+def half_hourly(*done: Entry, now: float = 200) -> Retention:
+    return run(HALF_HOURS, OFTEN, control=list(done), now=now, max_share=1)
+
+
+def test_backups_that_come_while_a_check_runs_forbid_nothing_and_stay() -> None:
+    """A check from hour 190 on takes five hours; there is none that began after the newest backup."""
+    found = half_hourly(control(190, "check", took=5, part=(3, 20)))
+    assert found.refused == ()
+    assert found.removals
+    seen = [hour for hour in HALF_HOURS if hour + 0.1 <= 190]
+    as_then = run(seen, OFTEN, control=[control(190, "check")], now=190.2)
+    assert {*kept(found)} == {*kept(as_then), *(identity(hour) for hour in HALF_HOURS if hour + 0.1 > 190)}
+    assert next(one for one in found.verdicts if one.time == at(190)).why == "came after the last check"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_removed_was_seen_by_a_check_and_so_was_what_stands_in_for_it(seed: int) -> None:
+    """Of what was seen is kept what the plan would keep if there were no more."""
+    chance = random.Random(seed)
+    days = sorted(chance.sample(range(0, 1000, 4), 200))
+    ledger = [entry(hour, took=chance.random() * 3, outcome=chance.choice(["ok", "ok", "incomplete"])) for hour in days]
+    began = chance.uniform(980, 995)
+    outcomes = {began - 30: "ok", began: "ok", began + 1: "failed", 1100: "ok"}
+    done = [control(hour, "check", took=5, outcome=outcome) for hour, outcome in outcomes.items()]
+    keep = Keep(chance.randint(1, 4), chance.randint(0, 8), chance.randint(0, 5), chance.randint(0, 13))
+    found = run(days, keep, ledger=ledger, control=done, now=1001, max_share=1)
+    assert found.refused == ()
+    seen = [one for one in ledger if one.written <= at(began)]
+    assert {one.recorded for one in found.verdicts if not one.keep} <= {one.snapshot for one in seen}
+    reasons = chosen(as_dated(seen), keep)
+    assert {one.recorded for one in found.verdicts if one.keep and one.time < at(900)} == {
+        one.snapshot for one in seen if one.snapshot in reasons and one.start < at(900)
+    }
+    newest = max((one for one in seen if one.outcome == "ok"), key=lambda one: one.start)
+    assert newest.snapshot in kept(found)
+
+
+def test_a_check_stands_for_a_day_and_not_for_longer() -> None:
+    """It counts from its end: one that takes days is not too old when it is done."""
+    check = control(123, "check", took=60)
+    assert half_hourly(check, now=200.9).refused == ()
+    assert half_hourly(check, now=201.1).refused == (
+        f"the newest, {identity(199.5)[:8]}, is not verified. Run `mainstay backup verify release-1:release`.",
+    )
+    late = half_hourly(control(199.7, "check", took=0.1), now=300)
+    assert late.removals == []
+    assert late.refused == (
+        f"the newest, {identity(199.5)[:8]}, was verified 4 days ago, allowed are 18 h. "
+        "Run `mainstay backup verify release-1:release`.",
+    )
+
+
+def test_a_check_of_everything_that_ends_after_the_check_of_a_part_counts() -> None:
+    """It sees less of the newest than the one that was begun later, which is too old."""
+    whole, part = control(150, "check", took=49, part=(1, 1)), control(170, "check", part=(3, 20))
+    found = half_hourly(part, whole)
+    assert found.refused == ()
+    assert {*kept(found)} >= {identity(hour) for hour in HALF_HOURS if hour >= 150}
+
+
+def test_what_was_copied_after_the_check_stands_in_for_nothing_in_the_copy() -> None:
+    """However old the backup is; also what was copied a second time, and what a killed copy left unwritten."""
+    check = control(2390, "check", store="copy")
+    keep = Keep(last=1)
+
+    def left(*copies: Entry) -> list[str]:
+        found = run([0.0, 24.0, 48.0], keep, control=[*copies, check], store="copy")
+        assert found.refused == ()
+        return kept(found)
+
+    after = control(2392, "copy", store="copy", ids=(identity(48),))
+    assert left(copied(0, 24, 48)) == [identity(48)]
+    for late in ([copied(0, 24), after], [copied(0, 24, 48), after], [copied(0, 24)]):
+        assert left(*late) == [identity(24), identity(48)]
+    refused = run([0.0, 24.0], keep, control=[check, replace(after, ids=(identity(0), identity(24)))], store="copy")
+    assert "is not verified" in refused.refused[0]
+
+
+def test_a_check_that_saw_no_complete_backup_stands_for_none() -> None:
+    found = half_hourly(control(0.05, "check", took=190))
+    assert "is not verified" in found.refused[0]
+
+
+def test_the_remains_of_a_killed_run_stay_until_a_check_saw_a_later_backup() -> None:
+    ledger = [entry(0), started(1), started(2), entry(2)]
+    listed = [snapshot(0), snapshot(1), snapshot(2)]
+    found = run(ledger=ledger, listed=listed, control=[control(1.5, "check")], now=4)
+    assert (found.refused, found.removals) == ((), [])
+
+
 @pytest.mark.parametrize("part", [(3, 20), None])
 def test_damage_that_is_not_mended_stops_it(part: tuple[int, int] | None) -> None:
     good, damaged = control(2389, "check"), control(2390, "check", part=part, outcome="damaged", error="pack abc")
