@@ -13,6 +13,7 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
+from backup.coverage import as_of
 from backup.data_set import DataSet
 from backup.entry import Entry
 from backup.expected import collections_of, dated, settled_ids
@@ -88,7 +89,7 @@ def _of_control(
         if entry.start > now or entry.ids or first_copy:
             needed.append(entry)
         key = (entry.kind, entry.store, entry.outcome, entry.part)
-        if entry.start <= now and (entry.kind != "retain" or key not in newest or entry.start > newest[key].start):
+        if entry.start <= now and (key not in newest or as_of(entry) >= as_of(newest[key])):
             newest[key] = entry
     return _in_order([*needed, *newest.values()])
 

@@ -144,7 +144,7 @@ def _last_check(control: Sequence[Entry], store: str, now: datetime) -> Entry | 
     """The sound check to go by: the one begun last, of late if any is. One from the future proves nothing."""
     checks = [
         entry
-        for entry in of_this_repository(control, store)
+        for entry in of_this_repository(control, store, now)
         if (entry.kind, entry.store, entry.outcome) == ("check", store, "ok") and entry.start <= now
     ]
     return max(checks, key=lambda entry: (_of_late(entry, now), entry.start), default=None)

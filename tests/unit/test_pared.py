@@ -98,7 +98,8 @@ class History:
             if self.chance.random() < 0.9:
                 outcome = self.chance.choices(("ok", "damaged", "failed"), (8, 2, 1))[0]
                 where = {"store": self.chance.choice(("vault", "copy")), "part": (part, times), "error": f"{self.hour}"}
-                self.note(self.control, control(self.lie(), "check", took=0, outcome=outcome, **where))
+                took = self.chance.choice((0, 0, 9))
+                self.note(self.control, control(self.lie(), "check", took=took, outcome=outcome, **where))
 
     def copy(self) -> None:
         """What the copy lacks of the vault's recorded snapshots; the copies have ids of their own."""
