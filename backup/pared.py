@@ -16,7 +16,7 @@ from typing import Any
 from backup.coverage import as_of
 from backup.data_set import DataSet
 from backup.entry import Entry
-from backup.expected import collections_of, dated, settled_ids
+from backup.expected import Dated, collections_of, dated, settled_ids
 
 
 def pare(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> tuple[list[Entry], list[Entry]]:
@@ -58,13 +58,15 @@ def _of_the_host(ledger: Sequence[Entry], control: Sequence[Entry], now: datetim
     compared = [entry for entry in ledger if entry.kind == "verify" and entry.outcome != "interrupted"]
     needed = [*runs[:1], *runs[-2:], *compared[-1:]]
     needed += [entry for entry in saved if entry.snapshot not in removed]
-    needed += _earliest(saved) + _latest(entry for entry in compared if entry.outcome == "ok")
+    lines = dated(ledger, control, now)
+    same = [one for one in lines if (one.entry.kind, one.entry.outcome) == ("verify", "ok")]
+    needed += _earliest(saved) + _latest(same)
     # What was not collected yet can still be proved wrong.
     needed += [entry for entry in ledger if entry.seq > max(numbers, default=0)]
     needed_numbers = {entry.seq for entry in needed}
     proofs: list[Entry] = []
     trusted: list[Entry] = []
-    for one in dated(ledger, control, now):
+    for one in lines:
         if not one.wrong:
             trusted = _last_written([*trusted, one.entry])
         elif one.entry.seq in needed_numbers:
@@ -103,9 +105,8 @@ def _earliest(entries: Sequence[Entry]) -> list[Entry]:
     return [min(entries, key=attrgetter("start"))] if entries else []
 
 
-def _latest(entries: Iterable[Entry]) -> list[Entry]:
-    found = list(entries)
-    return [max(found, key=attrgetter("start"))] if found else []
+def _latest(lines: Sequence[Dated]) -> list[Entry]:
+    return [max(lines, key=attrgetter("time")).entry] if lines else []
 
 
 def _last_written(entries: Sequence[Entry]) -> list[Entry]:

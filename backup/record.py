@@ -15,12 +15,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from backup import collected, custody
 from backup.custody import CONTROL_ROLE, DataSet
 from backup.entry import Entry, parse, render
+from backup.expected import SKEW
 from backup.ledger import LedgerError
 from backup.reach import LEDGERS, Reach, Unreachable, answer, reach, state
 from backup.restic_process import ResticError
@@ -129,6 +131,9 @@ def _accepted(site: LoadedSite, line: bytes) -> Entry:
         raise InputError("entry", "kind", f"{entry.kind!r} is not written by admins", f"these are: {', '.join(NOTED)}")
     if DataSet(entry.host, entry.plan) not in custody.data_sets(site.fleet):
         raise InputError("entry", "host", f"{entry.host}:{entry.plan} is no data set of this site")
+    if max(entry.start, entry.written) > datetime.now(UTC) + SKEW:
+        hint = "on the machine that noted it: mend the clock (`timedatectl`), and the dates in HOST/PLAN.pending.jsonl"
+        raise InputError("entry", "start", f"{entry.kind} of {entry.written:%Y-%m-%d %H:%M} is yet to come", hint)
     return entry
 
 

@@ -221,7 +221,7 @@ def test_backups_that_come_while_a_check_runs_forbid_nothing_and_stay() -> None:
 def test_what_is_removed_was_seen_by_a_check_and_so_was_what_stands_in_for_it(seed: int) -> None:
     """Of what was seen is kept what the plan would keep if there were no more."""
     chance = random.Random(seed)
-    days = sorted(chance.sample(range(0, 1000, 4), 200))
+    days = sorted(map(float, chance.sample(range(0, 1000, 4), 200)))
     ledger = [entry(hour, took=chance.random() * 3, outcome=chance.choice(["ok", "ok", "incomplete"])) for hour in days]
     began = chance.uniform(980, 995)
     outcomes = {began - 30: "ok", began: "ok", began + 1: "failed", 1100: "ok"}
