@@ -24,14 +24,16 @@ def pare(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> tu
 
     All of them, if the control side's clock went back between two collections: nothing can be dated by them then.
     """
-    if any(after.start < before.start for before, after in pairwise(collections_of(control))):
+    if _went_back(control):
         return list(ledger), list(control)
     left, proofs = _of_the_host(ledger, control, now)
     return left, _of_control(control, left, proofs, now)
 
 
 def in_doubt(one: DataSet) -> bool:
-    """Whether what was left out might explain what is found."""
+    """Whether what was left out might explain what is found, or date it."""
+    if _went_back(one.control):
+        return True
     recorded = {entry.snapshot for entry in one.ledger if entry.kind == "backup" and entry.snapshot}
     for listed in (one.vault, one.copy):
         there = {snapshot.id if snapshot.id in recorded else snapshot.original for snapshot in listed or ()}
@@ -42,6 +44,10 @@ def in_doubt(one: DataSet) -> bool:
             if recorded - settled - there:
                 return True
     return False
+
+
+def _went_back(control: Sequence[Entry]) -> bool:
+    return any(after.start < before.start for before, after in pairwise(collections_of(control)))
 
 
 def _removed_everywhere(control: Sequence[Entry]) -> set[str]:

@@ -214,6 +214,15 @@ def test_a_second_snapshot_of_the_same_may_be_of_a_killed_run() -> None:
     tell(history, 100, [*(snapshot(24 * day) for day in range(5)), snapshot(5, original=snapshot(0).id)], None)
 
 
+def test_once_the_control_sides_clock_went_back_only_all_lines_tell() -> None:
+    """What was left out before may be what dates a line now."""
+    history = grown([entry(24 * day) for day in range(5)], [collected(48.5, 3), collected(97, 4), collected(96.5, 5)])
+    left = pare(*history.left, at(100))
+    vault = [snapshot(24 * day) for day in range(5)]
+    assert in_doubt(DataSet(PLAN, *left, at(100), vault, None, True))
+    assert not in_doubt(DataSet(PLAN, left[0], left[1][:-1], at(100), vault, None, True))
+
+
 def test_a_clock_that_goes_back_by_minutes_is_seen_by_a_line_that_is_no_backup() -> None:
     history = grown([entry(0), entry(1.1, took=0.05, kind="verify", snapshot="", outcome="interrupted")], [])
     history.note(history.control, collected(1, 2))
