@@ -4,23 +4,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from backup.data_set import DataSet, Kind
-from backup.expected import compare, settled_ids
+from backup.expected import compare
 from backup.restic_results import Snapshot
 from inventories.errors import InputError
 
 
 def amiss(one: DataSet, now: datetime) -> dict[str, Kind]:
-    """The snapshots that are not as they should be, by the ids that status tells, each with what it is."""
+    """The snapshots that are not as they should be, by the ids that status and retention tell, each with what it is."""
     found: dict[str, Kind] = {}
-    if one.vault is not None:
-        seen = compare(one.ledger, one.control, one.vault, now)
-        found |= dict.fromkeys((entry.snapshot for entry in seen.gone), Kind.GONE)
-        found |= {odd.id: Kind.FUTURE if odd.future else Kind.BACK_DATED for odd in seen.odd}
-    if one.copy is not None:
-        there = compare(one.ledger, one.control, one.copy, now, "copy").there
-        settled = settled_ids(one.control, "retain", "copy") | settled_ids(one.control, "accept")
-        copied = {one for entry in one.control if entry.kind == "copy" and entry.outcome == "ok" for one in entry.ids}
-        found = dict.fromkeys(sorted(copied - settled - there.keys()), Kind.GONE) | found
+    for store, listed in (("copy", one.copy), ("vault", one.vault)):
+        if listed is not None:
+            seen = compare(one.ledger, one.control, listed, now, store)
+            found |= dict.fromkeys((entry.snapshot for entry in seen.gone), Kind.GONE)
+            found |= {odd.id: Kind.FUTURE if odd.future else Kind.BACK_DATED for odd in seen.odd}
     return found
 
 

@@ -3,6 +3,8 @@
 `restic check --read-data-subset=n/t` reads the packs whose id begins with a byte b for which b % t == n - 1 (restic
 0.16 to 0.19; tests/e2e/test_coverage.py). So 256 classes, one a first byte, tell exactly what any sequence of parts has
 read, with whatever t, and also for packs that came later: a pack is read when its class is next read.
+
+Entries go by their times, not by their order: what a laptop did apart is written down days later.
 """
 
 from collections.abc import Iterable, Sequence
@@ -77,14 +79,13 @@ def due(done: Sequence[Entry], store: str, since: datetime, now: datetime, parts
 
 def damage(done: Sequence[Entry], store: str, now: datetime) -> str:
     """The damage that checks found in a store and that no later check of the same found mended, in words; or empty."""
-    done = of_this_repository(done, store)
-    checks = [one for one in done if one.kind == "check" and one.store == store and one.outcome in ("ok", "damaged")]
+    checks = _checks(done, store, now)
     _, parts = _newest(done, store, now)
     if parts:
-        error = next((one.error for one in reversed(checks) if one.part in parts), "")
+        error = next(one.error for one in checks if one.part in parts)
         said = "damage was found in part " + ", ".join("{}/{}".format(*part) for part in parts)
-    elif checks and checks[-1].outcome == "damaged":
-        error, said = checks[-1].error, "damage was found in the structure"
+    elif checks and checks[0].outcome == "damaged":
+        error, said = checks[0].error, "damage was found in the structure"
     else:
         return ""
     return f"{said}: {error}" if error else said
@@ -92,19 +93,25 @@ def damage(done: Sequence[Entry], store: str, now: datetime) -> str:
 
 def first_held(backups: Iterable[Entry], done: Sequence[Entry], store: str) -> datetime | None:
     """Since when a store has had a data set's packs; None: it has none yet."""
-    copied = [one.start for one in done if one.kind == "copy" and one.store == store]
+    copied = [one for one in done if one.kind == "copy" and one.store == store]
     if store == "copy":
-        return copied[0] if copied else None
-    return copied[-1] if copied else first_good(backups)
+        return copied[0].start if copied else None
+    return max(copied, key=as_of).start if copied else first_good(backups)
 
 
-def of_this_repository(done: Sequence[Entry], store: str) -> Sequence[Entry]:
-    """What was done since the repository was made. A vault that was filled from the second copy is another one, of
+def of_this_repository(done: Sequence[Entry], store: str, now: datetime) -> Sequence[Entry]:
+    """What was begun since the repository was made. A vault that was filled from the second copy is another one, of
     whose packs nothing is proved by what was read before."""
-    if store != "vault":
+    filled = [as_of(one) for one in done if (one.kind, one.store) == ("copy", "vault") and one.start <= now]
+    if store != "vault" or not filled:
         return done
-    filled = [number for number, one in enumerate(done) if one.kind == "copy" and one.store == store]
-    return done[filled[-1] :] if filled else done
+    return [one for one in done if one.start >= max(filled)]
+
+
+def as_of(entry: Entry) -> datetime:
+    """The moment that what is told of a store holds for: its begin, as what came later may not have been seen; for
+    damage, which may have been there until then, and for copies, which are whole only then, its end."""
+    return entry.written if entry.outcome == "damaged" or entry.kind == "copy" else entry.start
 
 
 def first_good(backups: Iterable[Entry]) -> datetime | None:
@@ -125,10 +132,8 @@ def _newest(done: Sequence[Entry], store: str, now: datetime) -> tuple[list[date
     reads: list[datetime | None] = [None] * CLASSES
     damaged: list[Part] = []
     left = CLASSES
-    for entry in reversed(of_this_repository(done, store)):
-        if entry.kind != "check" or entry.store != store or entry.outcome not in ("ok", "damaged"):
-            continue
-        if entry.part is None or entry.start > now:
+    for entry in _checks(done, store, now):
+        if entry.part is None:
             continue
         fresh = [one for one in _classes(entry.part) if reads[one] is None]
         for one in fresh:
@@ -139,6 +144,16 @@ def _newest(done: Sequence[Entry], store: str, now: datetime) -> tuple[list[date
         if not left:
             break
     return reads, tuple(damaged)
+
+
+def _checks(done: Sequence[Entry], store: str, now: datetime) -> list[Entry]:
+    """The checks of a store that ended, the newest first."""
+    checks = [
+        one
+        for one in of_this_repository(done, store, now)
+        if one.kind == "check" and one.store == store and one.outcome in ("ok", "damaged") and one.start <= now
+    ]
+    return sorted(checks, key=as_of)[::-1]
 
 
 def _classes(part: Part) -> range:

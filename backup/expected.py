@@ -46,13 +46,16 @@ class Comparison:
     backups: tuple[Dated, ...]
     """All backups with a snapshot, in the ledger's order."""
     gone: tuple[Entry, ...]
-    """Those of them that are not listed, and that retention did not remove nor an admin vouch for."""
+    """Those of them that the store must have had, that are not listed, and that retention did not remove nor an admin
+    vouch for."""
     odd: tuple[Odd, ...]
     """Back-dated, from the future, or in no ledger."""
     unfinished: tuple[Snapshot, ...]
     """Listed, made by a run that was killed before it could write its end."""
     pending: tuple[Snapshot, ...]
     """Listed, and so new that its line may not have been collected."""
+    doubles: dict[str, str]
+    """Listed besides the very same, as when two copies ran at once: by its id, the ledger's."""
 
     def good(self) -> list[Dated]:
         """The complete backups that are there, oldest first."""
@@ -63,8 +66,14 @@ class Comparison:
 def compare(
     ledger: Sequence[Entry], control: Sequence[Entry], listed: Sequence[Snapshot], now: datetime, store: str = "vault"
 ) -> Comparison:
-    """Holds a data set's ledger and what the control side did to a store against what that store lists."""
+    """Holds a data set's ledger and what the control side did to a store against what that store lists.
+
+    In the second copy only what was copied there must be; what the vault thinned out before never comes there.
+    """
     removed = settled_ids(control, "retain", store)
+    copied = settled_ids(control, "copy", store) if store == "copy" else set()
+    if store == "copy":
+        removed |= settled_ids(control, "retain", "vault") - copied
     vouched = settled_ids(control, "accept")
     backups = dated_backups(ledger, control, now)
     by_id = {one.id: one for one in listed}
@@ -75,7 +84,8 @@ def compare(
             there[one.entry.snapshot] = found
     kept = tuple(one for one in backups if one.entry.snapshot not in removed)
     accounted = there.keys() | vouched
-    gone = [one.entry for one in kept if one.entry.snapshot not in accounted]
+    had = [one.entry for one in kept if store != "copy" or one.entry.snapshot in copied]
+    gone = [entry for entry in had if entry.snapshot not in accounted]
     odd = [
         Odd(one.entry.snapshot, one.wrong, one.future)
         for one in kept
@@ -89,12 +99,16 @@ def compare(
         if one.entry.snapshot in dates and (different := _another_date(one.entry, there[one.entry.snapshot]))
     ]
     known = {one.id for one in there.values()}
-    unfinished, pending = [], []
+    unfinished, pending, doubles = [], [], {}
     collected = max((one.written for one in (*ledger[-1:], *collections_of(control)[-1:])), default=None)
     for snapshot in listed:
-        if snapshot.id in known or {snapshot.id, snapshot.original} & vouched:
+        if snapshot.id in known:
             continue
-        if snapshot.time > now + SKEW:
+        if (first := there.get(snapshot.original)) and _content(snapshot) == _content(first):
+            doubles[snapshot.id] = snapshot.original
+        elif {snapshot.id, snapshot.original} & vouched:
+            continue
+        elif snapshot.time > now + SKEW:
             odd.append(Odd(snapshot.id, f"is dated {_said(snapshot.time)}, which is yet to come", True))
         elif _of_a_killed_run(snapshot, ledger):
             unfinished.append(snapshot)
@@ -102,7 +116,7 @@ def compare(
             pending.append(snapshot)
         else:
             odd.append(Odd(snapshot.id, f"is dated {_said(snapshot.time)}, and no ledger knows of it", False))
-    return Comparison(there, tuple(backups), tuple(gone), tuple(odd), tuple(unfinished), tuple(pending))
+    return Comparison(there, tuple(backups), tuple(gone), tuple(odd), tuple(unfinished), tuple(pending), doubles)
 
 
 def dated_backups(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> list[Dated]:
@@ -140,6 +154,11 @@ def settled_ids(control: Sequence[Entry], kind: str, store: str = "") -> set[str
 def collections_of(control: Sequence[Entry]) -> list[Entry]:
     """When the control side first had which of the host's lines."""
     return [entry for entry in control if entry.kind == "collect"]
+
+
+def _content(snapshot: Snapshot) -> tuple[object, ...]:
+    """What a copy has of what it was made from."""
+    return snapshot.time, snapshot.host, snapshot.paths, snapshot.tree
 
 
 def _another_date(entry: Entry, snapshot: Snapshot) -> Odd | None:

@@ -13,9 +13,10 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
+from backup.coverage import as_of
 from backup.data_set import DataSet
 from backup.entry import Entry
-from backup.expected import collections_of, dated, settled_ids
+from backup.expected import Dated, collections_of, dated, settled_ids
 
 
 def pare(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> tuple[list[Entry], list[Entry]]:
@@ -23,14 +24,16 @@ def pare(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> tu
 
     All of them, if the control side's clock went back between two collections: nothing can be dated by them then.
     """
-    if any(after.start < before.start for before, after in pairwise(collections_of(control))):
+    if _went_back(control):
         return list(ledger), list(control)
     left, proofs = _of_the_host(ledger, control, now)
     return left, _of_control(control, left, proofs, now)
 
 
 def in_doubt(one: DataSet) -> bool:
-    """Whether what was left out might explain what is found."""
+    """Whether what was left out might explain what is found, or date it."""
+    if _went_back(one.control):
+        return True
     recorded = {entry.snapshot for entry in one.ledger if entry.kind == "backup" and entry.snapshot}
     for listed in (one.vault, one.copy):
         there = {snapshot.id if snapshot.id in recorded else snapshot.original for snapshot in listed or ()}
@@ -41,6 +44,10 @@ def in_doubt(one: DataSet) -> bool:
             if recorded - settled - there:
                 return True
     return False
+
+
+def _went_back(control: Sequence[Entry]) -> bool:
+    return any(after.start < before.start for before, after in pairwise(collections_of(control)))
 
 
 def _removed_everywhere(control: Sequence[Entry]) -> set[str]:
@@ -57,13 +64,15 @@ def _of_the_host(ledger: Sequence[Entry], control: Sequence[Entry], now: datetim
     compared = [entry for entry in ledger if entry.kind == "verify" and entry.outcome != "interrupted"]
     needed = [*runs[:1], *runs[-2:], *compared[-1:]]
     needed += [entry for entry in saved if entry.snapshot not in removed]
-    needed += _earliest(saved) + _latest(entry for entry in compared if entry.outcome == "ok")
+    lines = dated(ledger, control, now)
+    same = [one for one in lines if (one.entry.kind, one.entry.outcome) == ("verify", "ok")]
+    needed += _earliest(saved) + _latest(same)
     # What was not collected yet can still be proved wrong.
     needed += [entry for entry in ledger if entry.seq > max(numbers, default=0)]
     needed_numbers = {entry.seq for entry in needed}
     proofs: list[Entry] = []
     trusted: list[Entry] = []
-    for one in dated(ledger, control, now):
+    for one in lines:
         if not one.wrong:
             trusted = _last_written([*trusted, one.entry])
         elif one.entry.seq in needed_numbers:
@@ -88,7 +97,7 @@ def _of_control(
         if entry.start > now or entry.ids or first_copy:
             needed.append(entry)
         key = (entry.kind, entry.store, entry.outcome, entry.part)
-        if entry.start <= now and (entry.kind != "retain" or key not in newest or entry.start > newest[key].start):
+        if entry.start <= now and (key not in newest or as_of(entry) >= as_of(newest[key])):
             newest[key] = entry
     return _in_order([*needed, *newest.values()])
 
@@ -102,9 +111,8 @@ def _earliest(entries: Sequence[Entry]) -> list[Entry]:
     return [min(entries, key=attrgetter("start"))] if entries else []
 
 
-def _latest(entries: Iterable[Entry]) -> list[Entry]:
-    found = list(entries)
-    return [max(found, key=attrgetter("start"))] if found else []
+def _latest(lines: Sequence[Dated]) -> list[Entry]:
+    return [max(lines, key=attrgetter("time")).entry] if lines else []
 
 
 def _last_written(entries: Sequence[Entry]) -> list[Entry]:

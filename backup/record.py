@@ -15,12 +15,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from backup import collected, custody
 from backup.custody import CONTROL_ROLE, DataSet
 from backup.entry import Entry, parse, render
+from backup.expected import SKEW
 from backup.ledger import LedgerError
 from backup.reach import LEDGERS, Reach, Unreachable, answer, reach, state
 from backup.restic_process import ResticError
@@ -129,20 +131,32 @@ def hand_over(site: LoadedSite, say: Say) -> None:
 def accept(site: LoadedSite, sent: bytes) -> None:
     """On the control host: writes down what an admin's laptop did, a line each.
 
-    Raises InputError for what that may not write; nothing is written then. And for a data set that this site does not
-    have, which a laptop may know of before: the others are written.
+    Raises InputError for what that may not write; nothing is written then. And for what has no place in the record now,
+    which must not hold up the others: they are written before.
     """
     entries = [_accepted(line) for line in sent.splitlines()]
-    there, strange = custody.data_sets(site.fleet), set()
+    refused = []
     for entry in entries:
-        data_set = DataSet(entry.host, entry.plan)
-        if data_set in there:
-            collected.note_once(state(site), entry)
+        if problem := _out_of_place(site, entry):
+            refused.append(problem)
         else:
-            strange.add(data_set)
-    if strange:
-        names = ", ".join(map(str, sorted(strange)))
-        raise InputError("entry", "host", f"{names} is no data set of this site", "if it is new: deploys/control.py")
+            collected.note_once(state(site), entry)
+    if refused:
+        raise refused[0]
+
+
+def _out_of_place(site: LoadedSite, entry: Entry) -> InputError | None:
+    """A data set that this site does not have, which a laptop may know of before; a time that is yet to come, which
+    would hide for as long that nothing came since."""
+    data_set = DataSet(entry.host, entry.plan)
+    if data_set not in custody.data_sets(site.fleet):
+        return InputError(
+            "entry", "host", f"{data_set} is no data set of this site", "if it is new: deploys/control.py"
+        )
+    if max(entry.start, entry.written) > datetime.now(UTC) + SKEW:
+        hint = "on the machine that noted it: mend the clock (`timedatectl`), and the dates in HOST/PLAN.pending.jsonl"
+        return InputError("entry", "start", f"{entry.kind} of {entry.written:%Y-%m-%d %H:%M} is yet to come", hint)
+    return None
 
 
 def _accepted(line: bytes) -> Entry:

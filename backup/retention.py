@@ -2,21 +2,27 @@
 
 The clock has no part in the choice: days, weeks and months are counted by the backups that there are. A plan that keeps
 seven daily ones keeps seven, however long ago the last was made.
+
+What stands in for what goes must have been verified. So a plan is applied to what the last sound check of the store can
+have seen, as if there were no more: what came after it had begun stays, and pushes nothing out. Needed is a check that
+ended within 18 hours, and that saw a complete backup.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from backup.coverage import damage, of_this_repository
 from backup.entry import Entry
 from backup.expected import Comparison, Dated, compare
 from backup.restic_results import Snapshot
-from backup.rules import be, named
+from backup.rules import ago, be, named, span
 
 MAX_SHARE = 0.9
 """Of all snapshots of a data set, the most that one run may remove, unless an admin says otherwise."""
+VERIFIED_WITHIN = timedelta(hours=18)
+"""Since the end of the check that is gone by: one of the night does for the day after it."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,16 @@ def retention(
 ) -> Retention:
     """What retention does to a data set in one store. disputed: why its ledger is not to be believed, if so."""
     found = compare(ledger, control, listed, now, store)
-    reasons = chosen([one for one in found.backups if one.entry.snapshot in found.there], keep)
-    verdicts = _verdicts(found, reasons, listed)
-    refused = _refusals(f"{host}:{plan}", found, control, now, store)
+    check, came = _last_check(control, store, now), _came(found, control, store, now)
+    there = [one for one in found.backups if one.entry.snapshot in found.there]
+    seen = [one for one in there if check is None or came[one.entry.snapshot] <= check.start]
+    verdicts = _verdicts(found, seen, chosen(seen, keep), listed)
+    refused = _refusals(f"{host}:{plan}", found, came, check, now)
+    if found_damage := damage(control, store, now):
+        refused.append(
+            f"{found_damage}, and that is not yet mended. "
+            f"Follow docs/runbooks/verification-failed.md, then run `mainstay backup verify {host}:{plan}`."
+        )
     if disputed:
         refused.insert(0, f"the host's ledger is disputed: {disputed}. Settle that first; see the findings of status.")
     removals = sum(not one.keep for one in verdicts)
@@ -127,6 +140,33 @@ def chosen(backups: Sequence[Dated], keep: Keep) -> dict[str, list[str]]:
     return reasons
 
 
+def _last_check(control: Sequence[Entry], store: str, now: datetime) -> Entry | None:
+    """The sound check to go by: the one begun last, of late if any is. One from the future proves nothing."""
+    checks = [
+        entry
+        for entry in of_this_repository(control, store, now)
+        if (entry.kind, entry.store, entry.outcome) == ("check", store, "ok") and entry.start <= now
+    ]
+    return max(checks, key=lambda entry: (_of_late(entry, now), entry.start), default=None)
+
+
+def _of_late(check: Entry, now: datetime) -> bool:
+    return now - check.written <= VERIFIED_WITHIN
+
+
+def _came(found: Comparison, control: Sequence[Entry], store: str, now: datetime) -> dict[str, datetime]:
+    """By when each backup that is there surely was, by the ledger's ids: copied ones by the end of their last copy."""
+    copied: dict[str, datetime] = {}
+    for entry in control:
+        if (entry.kind, entry.store) == ("copy", store):
+            copied |= {one: max(entry.written, copied.get(one, entry.written)) for one in entry.ids}
+    came = {}
+    for one in found.backups:
+        made = one.time if one.wrong else one.entry.written
+        came[one.entry.snapshot] = max(made, copied.get(one.entry.snapshot, now if store == "copy" else made))
+    return came
+
+
 def _sound(one: Dated) -> bool:
     return one.entry.outcome == "ok" and not one.wrong
 
@@ -143,31 +183,39 @@ def _month(time: datetime) -> str:
     return f"{time:%Y-%m}"
 
 
-def _verdicts(found: Comparison, reasons: dict[str, list[str]], listed: Sequence[Snapshot]) -> list[Verdict]:
-    recorded = {snapshot.id: identity for identity, snapshot in found.there.items()}
+def _verdicts(
+    found: Comparison, seen: Sequence[Dated], reasons: dict[str, list[str]], listed: Sequence[Snapshot]
+) -> list[Verdict]:
+    recorded = found.doubles | {snapshot.id: identity for identity, snapshot in found.there.items()}
     times = {one.entry.snapshot: one.time for one in found.backups}
     unfinished = {one.id for one in found.unfinished}
-    good = found.good()
-    newest = max((one.time for one in good), default=None)
+    old = {one.entry.snapshot for one in seen}
+    newest = max((one.time for one in seen if _sound(one)), default=None)
     verdicts = []
     for one in listed:
         known = recorded.get(one.id, "")
         time = times.get(known, one.time)
         if why := reasons.get(known):
             keep, words = True, ", ".join(why)
-        elif known in times:
+        elif known in old:
             keep, words = False, "none of those that the plan keeps"
+        elif known in times:
+            keep, words = True, "came after the last check"
         elif one.id in unfinished and newest and one.time < newest:
             keep, words = False, "made by a run that was killed; a later backup is complete"
         elif one.id in unfinished:
-            keep, words = True, "made by a run that was killed, and no complete one is newer"
+            keep, words = True, "made by a run that was killed, and no complete and verified one is newer"
         else:
             keep, words = True, "not in the ledger"
+        if one.id in found.doubles:
+            words = f"the same as {found.there[known].id[:8]}: {words}"
         verdicts.append(Verdict(one.id, known, time, keep, words))
     return sorted(verdicts, key=lambda verdict: (verdict.time, verdict.id))
 
 
-def _refusals(data_set: str, found: Comparison, control: Sequence[Entry], now: datetime, store: str) -> list[str]:
+def _refusals(
+    data_set: str, found: Comparison, came: Mapping[str, datetime], check: Entry | None, now: datetime
+) -> list[str]:
     refused = []
     if found.gone:
         refused.append(
@@ -184,15 +232,14 @@ def _refusals(data_set: str, found: Comparison, control: Sequence[Entry], now: d
     if not good:
         refused.append(f"no complete backup is there. Run `mainstay backup run {data_set}`.")
         return refused
-    newest = good[-1].entry
-    ended = good[-1].time if good[-1].wrong else newest.written
-    done = of_this_repository(control, store)
-    checks = [entry for entry in done if entry.kind == "check" and entry.store == store and entry.start <= now]
-    if not any(entry.outcome == "ok" and entry.start >= ended for entry in checks):
-        refused.append(f"the newest, {newest.snapshot[:8]}, is not verified. Run `mainstay backup verify {data_set}`.")
-    if found_damage := damage(control, store, now):
+    verify = f"Run `mainstay backup verify {data_set}`."
+    words = f"the newest, {good[-1].entry.snapshot[:8]}"
+    times = [came[one.entry.snapshot] for one in good]
+    late = check is None or not _of_late(check, now)
+    if check is None or check.start < (times[-1] if late else min(times)):
+        refused.append(f"{words}, is not verified. {verify}")
+    elif late:
         refused.append(
-            f"{found_damage}, and that is not yet mended. "
-            f"Follow docs/runbooks/verification-failed.md, then run `mainstay backup verify {data_set}`."
+            f"{words}, was verified {ago(check.written, now)}, allowed are {span(VERIFIED_WITHIN)}. {verify}"
         )
     return refused

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from backup.coverage import WITHIN, coverage, damage, first_held
 from backup.data_set import DataSet, Kind, Plan
 from backup.entry import Entry
-from backup.expected import Comparison, Dated, settled_ids
+from backup.expected import SKEW, Comparison, Dated, dated, settled_ids
 
 INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRACE = timedelta(hours=1)
@@ -167,7 +167,10 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
             f"the source is not as in its newest snapshot: {compared[-1].error or compared[-1].outcome}",
             f"On {one.plan.host}: `journalctl -u mainstay-backup-verify@{one.plan.name}`, then {verify}.",
         )
-    newest = max((entry.start for entry in compared if entry.outcome == "ok"), default=None)
+    lines = dated(one.ledger, one.control, now)
+    newest = max(
+        (line.time for line in lines if (line.entry.kind, line.entry.outcome) == ("verify", "ok")), default=None
+    )
     if now - (newest or since) > COMPARED_WITHIN:
         last = f"last {ago(newest, now)}" if newest else "never"
         yield (
@@ -176,7 +179,9 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
             f"On {one.plan.host}: `systemctl status mainstay-backup-verify@{one.plan.name}.timer`.",
         )
     retained = [
-        entry.start for entry in one.control if (entry.kind, entry.store, entry.outcome) == ("retain", "vault", "ok")
+        entry.start
+        for entry in one.control
+        if (entry.kind, entry.store, entry.outcome) == ("retain", "vault", "ok") and entry.start <= now + SKEW
     ]
     if now - max(retained, default=since) > RETAINED_WITHIN:
         last = f"last run {ago(max(retained), now)}" if retained else "never run"

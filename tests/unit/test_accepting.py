@@ -6,6 +6,8 @@ import pytest
 
 from backup.accepting import amiss, meant, removable
 from backup.data_set import DataSet, Kind
+from backup.entry import Entry
+from backup.retention import Keep, retention
 from inventories.errors import InputError
 from tests.unit.ledgers import at, control, identity, snapshot
 from tests.unit.test_status import DAY, NOW, copies, good, numbered, snapshots, told
@@ -43,6 +45,30 @@ def test_a_snapshot_that_no_ledger_knows_can_be_accepted() -> None:
     strange = good(vault=[*snapshots(), ROGUE])
     assert amiss(known(strange), at(NOW)) == {ROGUE.id: Kind.BACK_DATED}
     assert told(accepted(strange, ROGUE.id)) == []
+
+
+def test_what_a_copy_that_failed_brought_over_and_is_gone_can_be_accepted() -> None:
+    """Status tells it: a run that failed with others had noted it."""
+    done = [replace(one, outcome="failed") if one.kind == "copy" else one for one in good().control]
+    lost = good(copy=copies()[1:], control=done)
+    assert told(lost) == [Kind.GONE]
+    assert amiss(known(lost), at(NOW)) == {identity(0): Kind.GONE}
+
+
+def test_what_stops_retention_of_the_second_copy_can_be_accepted() -> None:
+    strange = replace(good(), copy=[*copies(), replace(ROGUE, time=at(3 * DAY))])
+    strange = accepted(replace(strange, control=[*strange.control, control(LATER, "collect", store="", upto=999)]))
+    assert amiss(known(strange), at(NOW)) == {ROGUE.id: Kind.BACK_DATED}
+    done = [*strange.control, control(LATER, "check", store="copy")]
+    listed = strange.copy or []
+
+    def refused(*more: Entry) -> tuple[str, ...]:
+        keep = Keep(last=100)
+        ledger = known(strange).ledger
+        return retention("release-1", "release", keep, ledger, [*done, *more], listed, at(NOW), store="copy").refused
+
+    assert "is back-dated" in refused()[0]
+    assert refused(control(LATER, "accept", store="", ids=(ROGUE.id,))) == ()
 
 
 def test_where_all_is_well_nothing_can_be_accepted() -> None:

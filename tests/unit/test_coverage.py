@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from backup.coverage import CLASSES, PARTS, WITHIN, coverage, due, first_good
+from backup.coverage import CLASSES, PARTS, WITHIN, coverage, damage, due, first_good
 from backup.entry import Entry
 from tests.unit.ledgers import NOON, at, control, entry, failed, started
 
@@ -118,6 +118,53 @@ def test_a_damaged_part_is_read_again_each_day_and_holds_up_no_other() -> None:
     done.append(reading(100, (3, PARTS)))
     assert coverage(done, "vault", NOON, NOON + 100 * DAY).damaged == ()
     assert len(done) < 210
+
+
+def test_what_is_written_down_late_hides_no_damage_found_since() -> None:
+    """A laptop that worked apart hands over a sound reading of all; the control host had found damage meanwhile."""
+    found, apart = reading(2, (5, PARTS), "damaged"), reading(0, (1, 1))
+    now = NOON + 4 * DAY
+    for done in ([found, apart], [apart, found]):
+        assert damage(done, "vault", now) == "damage was found in part 5/20"
+        assert coverage(done, "vault", NOON, now).damaged == ((5, PARTS),)
+        assert due(done, "vault", NOON, now)[-1] == (5, PARTS)
+        assert coverage(done, "vault", NOON, now).share == 1
+    assert damage([reading(2, (5, PARTS)), reading(0, (1, 1), "damaged")], "vault", now) == (
+        "damage was found in part 1/1"
+    )
+    assert damage([reading(2, (1, 1)), reading(0, (5, PARTS), "damaged")], "vault", now) == ""
+
+
+def test_a_reading_that_takes_long_hides_no_damage_and_its_own_is_not_hidden() -> None:
+    """It is sound as of its start, and what it found damaged may have been so until its end."""
+    now = NOON + 4 * DAY
+    long, short = {"took": 10.0, "part": (1, 1)}, {"part": (5, PARTS)}
+    sound, hit = control(0, "check", **long), control(5, "check", outcome="damaged", **short)
+    assert damage([hit, sound], "vault", now) == "damage was found in part 5/20"
+    sound, hit = control(5, "check", **short), control(0, "check", outcome="damaged", **long)
+    assert damage([sound, hit], "vault", now) == "damage was found in part 1/1"
+    assert damage([sound, hit, control(11, "check", **long)], "vault", now) == ""
+
+
+def test_damage_of_the_structure_goes_by_time_too() -> None:
+    hit, sound = control(5, "check", outcome="damaged", error="x"), control(0, "check")
+    now = NOON + 4 * DAY
+    assert damage([hit, sound], "vault", now) == "damage was found in the structure: x"
+    assert damage([control(6, "check"), hit], "vault", now) == ""
+    assert damage([control(500, "check"), hit], "vault", now) != ""
+
+
+def test_what_is_proved_of_a_vault_that_was_filled_anew_goes_by_time() -> None:
+    """Both may be handed over late: the filling, and a check of the vault that was lost."""
+    filled = control(24, "copy", took=5.0)
+    now = NOON + 4 * DAY
+    hit, old = reading(2, (5, PARTS), "damaged"), reading(0, (1, 1))
+    for done in ([filled, hit, old], [old, filled, hit], [hit, filled, old]):
+        assert damage(done, "vault", now) == "damage was found in part 5/20"
+        assert coverage(done, "vault", NOON, now).share < 0.1
+    during = control(26, "check", part=(1, 1))
+    assert coverage([filled, during], "vault", NOON, now).share == 0
+    assert coverage([control(500, "copy"), old], "vault", NOON, now).share == 1
 
 
 def test_parts_that_cannot_be_read_in_time_are_refused() -> None:

@@ -1,6 +1,9 @@
 """What must exist against what is listed: nothing that is gone, back-dated, ahead of time or slipped in goes unseen."""
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from backup.entry import Entry
 from backup.expected import Comparison, compare
@@ -61,6 +64,27 @@ def test_a_snapshot_that_claims_to_be_another_is_not_taken_for_it() -> None:
     found = compared([entry(0), entry(1)], [forged, snapshot(0), snapshot(1)], collect(2, 2))
     assert found.there[identity(0)].id == identity(0)
     assert odd(found) == [("c" * 64, False)]
+
+
+def twice(hour: float, **more: Any) -> Snapshot:
+    """What a second of two copies at once made of the backup of that hour."""
+    return snapshot(hour, **({"id": "d" * 64, "original": identity(hour)} | more))
+
+
+def test_what_two_copies_at_once_brought_over_twice_is_neither_strange_nor_new() -> None:
+    first = snapshot(0, id="c" * 64, original=identity(0))
+    for listed in ([first, twice(0), snapshot(1)], [snapshot(0), twice(0), snapshot(1)]):
+        for done in ([collect(50, 2)], []):
+            found = compared([entry(0), entry(1)], listed, *done)
+            assert (found.gone, found.odd, found.unfinished, found.pending) == ((), (), (), ())
+            assert found.there[identity(0)] == listed[0]
+            assert found.doubles == {"d" * 64: identity(0)}
+
+
+@pytest.mark.parametrize("differs", [{"time": at(0.05)}, {"tree": "e" * 64}, {"paths": ("/etc",)}, {"host": "web-1"}])
+def test_what_says_that_it_is_another_and_differs_is_none_of_two(differs: dict[str, Any]) -> None:
+    found = compared([entry(0), entry(1)], [snapshot(0), twice(0, **differs), snapshot(1)], collect(50, 2))
+    assert (odd(found), found.doubles) == ([("d" * 64, False)], {})
 
 
 def test_a_back_dated_snapshot_is_seen_with_or_without_a_line() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from backup.accepting import amiss
 from backup.data_set import DataSet
 from backup.entry import Entry
 from backup.pared import in_doubt, pare
@@ -97,7 +98,8 @@ class History:
             if self.chance.random() < 0.9:
                 outcome = self.chance.choices(("ok", "damaged", "failed"), (8, 2, 1))[0]
                 where = {"store": self.chance.choice(("vault", "copy")), "part": (part, times), "error": f"{self.hour}"}
-                self.note(self.control, control(self.lie(), "check", took=0, outcome=outcome, **where))
+                took = self.chance.choice((0, 0, 9))
+                self.note(self.control, control(self.lie(), "check", took=took, outcome=outcome, **where))
 
     def copy(self) -> None:
         """What the copy lacks of the vault's recorded snapshots; the copies have ids of their own."""
@@ -153,7 +155,7 @@ class History:
         self.note(self.control, control(self.hour, "copy", took=0, store="vault", ids=ids))
 
     def look(self) -> tuple[bool, Any, Any]:
-        """Whether what is left is not enough, what is told by it, and by all."""
+        """Whether what is left is not enough, what is told by it and can be accepted, and by all."""
         listed: dict[str, list[Snapshot] | None] = {
             name: None if self.chance.random() < 0.1 else list(all_) for name, all_ in self.stores.items()
         }
@@ -168,7 +170,10 @@ class History:
             DataSet(PLAN, ledger, own, at(self.hour), listed["vault"], listed["copy"], True, unreadable)
             for ledger, own in (self.left, (self.ledger, self.control))
         ]
-        told = [as_json(status([one], at(self.hour)), at(self.hour)) for one in looked]
+        told = [
+            as_json(status([one], at(self.hour)), at(self.hour)) | {"amiss": amiss(one, at(self.hour))}
+            for one in looked
+        ]
         return in_doubt(looked[0]), told[0], told[1]
 
 
@@ -207,6 +212,15 @@ def test_a_second_snapshot_of_the_same_may_be_of_a_killed_run() -> None:
     """Only all lines tell."""
     history = grown([entry(0), started(5), failed(5), *(entry(24 * day) for day in range(1, 5))], [collected(97, 7)])
     tell(history, 100, [*(snapshot(24 * day) for day in range(5)), snapshot(5, original=snapshot(0).id)], None)
+
+
+def test_once_the_control_sides_clock_went_back_only_all_lines_tell() -> None:
+    """What was left out before may be what dates a line now."""
+    history = grown([entry(24 * day) for day in range(5)], [collected(48.5, 3), collected(97, 4), collected(96.5, 5)])
+    left = pare(*history.left, at(100))
+    vault = [snapshot(24 * day) for day in range(5)]
+    assert in_doubt(DataSet(PLAN, *left, at(100), vault, None, True))
+    assert not in_doubt(DataSet(PLAN, left[0], left[1][:-1], at(100), vault, None, True))
 
 
 def test_a_clock_that_goes_back_by_minutes_is_seen_by_a_line_that_is_no_backup() -> None:

@@ -1,6 +1,8 @@
 """A laptop's copy of the record: what it takes in, what it refuses, what waits for the control host."""
 
 import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from backup.ledger import LedgerError, append, lines
 from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
-from tests.unit.ledgers import at, entry
+from tests.unit.ledgers import at, entry, hours
 
 SETS = [("release-1", "release")]
 LEDGER, OWN = "release-1/release.jsonl", "release-1/release.control.jsonl"
@@ -196,6 +198,18 @@ def test_an_admins_entry_is_written_once_however_often_it_is_handed_over(tmp_pat
         record.accept(here, render(check(2)))
     record.accept(here, render(check(2)) + b"\n" + render(check(3)))
     assert [one.start for one in whole(tmp_path / "ledgers").control] == [at(2), at(3)]
+
+
+def test_what_is_dated_ahead_is_refused_and_clocks_may_differ_a_little(tmp_path: Path) -> None:
+    """It would hide for as long that nothing came since."""
+    now = datetime.now(UTC)
+    here = site(tmp_path, control=False)
+    for ahead in (replace(check(0), start=now + hours(1), end=None), replace(check(0), start=now, end=now + hours(1))):
+        with pytest.raises(InputError, match=r"is yet to come[^!]*timedatectl"):
+            record.accept(here, render(check(2)) + b"\n" + render(ahead))
+        assert [one.start for one in whole(tmp_path / "ledgers").control] == [at(2)]
+    record.accept(here, render(replace(check(0), start=now + hours(0.1), end=None)))
+    assert len(whole(tmp_path / "ledgers").control) == 2
 
 
 @pytest.mark.parametrize(

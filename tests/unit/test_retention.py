@@ -1,6 +1,7 @@
 """Retention keeps what a plan declares, whatever clocks say, and removes nothing when anything is amiss."""
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -98,6 +99,36 @@ def test_a_missing_snapshot_stops_it() -> None:
     assert run(listed=[snapshot(hour) for hour in DAYS if hour != 240], control=vouched).refused == ()
 
 
+def copied(*hours: float) -> Entry:
+    return control(2380, "copy", store="copy", ids=tuple(map(identity, hours)))
+
+
+def test_the_second_copy_misses_only_what_was_copied_there() -> None:
+    """Not an incomplete backup, nor what the vault thinned out before, nor the newest that is yet to be copied."""
+    days = DAYS[:-1]
+    ledger = [*(entry(hour) for hour in DAYS), entry(2377, outcome="incomplete")]
+    thinned = control(2379, "retain", ids=(identity(240), identity(264)))
+    done = [thinned, copied(*days), control(2390, "check", store="copy")]
+    listed = [snapshot(hour) for hour in days]
+    assert run(ledger=ledger, listed=listed, control=done, store="copy").refused == ()
+    done[1] = copied(*(hour for hour in days if hour not in (240, 264)))
+    listed = [snapshot(hour) for hour in days if hour not in (240, 264)]
+    assert run(ledger=ledger, listed=listed, control=done, store="copy").refused == ()
+    found = run(ledger=ledger, listed=listed[:5] + listed[6:], control=done, store="copy")
+    assert found.removals == []
+    assert f"{identity(120)[:8]} must be there and is not" in found.refused[0]
+
+
+def test_a_wrong_date_of_what_the_vault_thinned_out_before_it_was_copied_stops_no_retention_of_the_copy() -> None:
+    ahead = Entry(**(vars(entry(9000)) | {"seq": 101}))
+    ledger = [Entry(**(vars(entry(hour)) | {"seq": number})) for number, hour in enumerate(DAYS, 1)] + [ahead]
+    done = [control(2378, "collect", upto=101), copied(*DAYS), control(2390, "check", store="copy")]
+    found = run(ledger=ledger, listed=[*map(snapshot, DAYS)], control=done, store="copy")
+    assert "from the future" in found.refused[0]
+    thinned = control(2379, "retain", ids=(ahead.snapshot,))
+    assert run(ledger=ledger, listed=[*map(snapshot, DAYS)], control=[*done, thinned], store="copy").refused == ()
+
+
 def test_what_was_removed_before_is_not_missed() -> None:
     first = run()
     left = [one for one in (snapshot(hour) for hour in DAYS) if one.id in kept(first)]
@@ -166,6 +197,101 @@ def test_a_newest_snapshot_that_is_not_verified_stops_it(done: list[Entry]) -> N
     )
 
 
+HALF_HOURS = [number / 2 for number in range(400)]
+"""Of backups that take 6 minutes each, until hour 199.6."""
+OFTEN = Keep(last=24, daily=14)
+
+
+def half_hourly(*done: Entry, now: float = 200) -> Retention:
+    return run(HALF_HOURS, OFTEN, control=list(done), now=now, max_share=1)
+
+
+def test_backups_that_come_while_a_check_runs_forbid_nothing_and_stay() -> None:
+    """A check from hour 190 on takes five hours; there is none that began after the newest backup."""
+    found = half_hourly(control(190, "check", took=5, part=(3, 20)))
+    assert found.refused == ()
+    assert found.removals
+    seen = [hour for hour in HALF_HOURS if hour + 0.1 <= 190]
+    as_then = run(seen, OFTEN, control=[control(190, "check")], now=190.2)
+    assert {*kept(found)} == {*kept(as_then), *(identity(hour) for hour in HALF_HOURS if hour + 0.1 > 190)}
+    assert next(one for one in found.verdicts if one.time == at(190)).why == "came after the last check"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_removed_was_seen_by_a_check_and_so_was_what_stands_in_for_it(seed: int) -> None:
+    """Of what was seen is kept what the plan would keep if there were no more."""
+    chance = random.Random(seed)
+    days = sorted(map(float, chance.sample(range(0, 1000, 4), 200)))
+    ledger = [entry(hour, took=chance.random() * 3, outcome=chance.choice(["ok", "ok", "incomplete"])) for hour in days]
+    began = chance.uniform(980, 995)
+    outcomes = {began - 30: "ok", began: "ok", began + 1: "failed", 1100: "ok"}
+    done = [control(hour, "check", took=5, outcome=outcome) for hour, outcome in outcomes.items()]
+    keep = Keep(chance.randint(1, 4), chance.randint(0, 8), chance.randint(0, 5), chance.randint(0, 13))
+    found = run(days, keep, ledger=ledger, control=done, now=1001, max_share=1)
+    assert found.refused == ()
+    seen = [one for one in ledger if one.written <= at(began)]
+    assert {one.recorded for one in found.verdicts if not one.keep} <= {one.snapshot for one in seen}
+    reasons = chosen(as_dated(seen), keep)
+    assert {one.recorded for one in found.verdicts if one.keep and one.time < at(900)} == {
+        one.snapshot for one in seen if one.snapshot in reasons and one.start < at(900)
+    }
+    newest = max((one for one in seen if one.outcome == "ok"), key=lambda one: one.start)
+    assert newest.snapshot in kept(found)
+
+
+def test_a_check_stands_for_a_day_and_not_for_longer() -> None:
+    """It counts from its end: one that takes days is not too old when it is done."""
+    check = control(123, "check", took=60)
+    assert half_hourly(check, now=200.9).refused == ()
+    assert half_hourly(check, now=201.1).refused == (
+        f"the newest, {identity(199.5)[:8]}, is not verified. Run `mainstay backup verify release-1:release`.",
+    )
+    late = half_hourly(control(199.7, "check", took=0.1), now=300)
+    assert late.removals == []
+    assert late.refused == (
+        f"the newest, {identity(199.5)[:8]}, was verified 4 days ago, allowed are 18 h. "
+        "Run `mainstay backup verify release-1:release`.",
+    )
+
+
+def test_a_check_of_everything_that_ends_after_the_check_of_a_part_counts() -> None:
+    """It sees less of the newest than the one that was begun later, which is too old."""
+    whole, part = control(150, "check", took=49, part=(1, 1)), control(170, "check", part=(3, 20))
+    found = half_hourly(part, whole)
+    assert found.refused == ()
+    assert {*kept(found)} >= {identity(hour) for hour in HALF_HOURS if hour >= 150}
+
+
+def test_what_was_copied_after_the_check_stands_in_for_nothing_in_the_copy() -> None:
+    """However old the backup is; also what was copied a second time, and what a killed copy left unwritten."""
+    check = control(2390, "check", store="copy")
+    keep = Keep(last=1)
+
+    def left(*copies: Entry) -> list[str]:
+        found = run([0.0, 24.0, 48.0], keep, control=[*copies, check], store="copy")
+        assert found.refused == ()
+        return kept(found)
+
+    after = control(2392, "copy", store="copy", ids=(identity(48),))
+    assert left(copied(0, 24, 48)) == [identity(48)]
+    for late in ([copied(0, 24), after], [copied(0, 24, 48), after], [copied(0, 24)]):
+        assert left(*late) == [identity(24), identity(48)]
+    refused = run([0.0, 24.0], keep, control=[check, replace(after, ids=(identity(0), identity(24)))], store="copy")
+    assert "is not verified" in refused.refused[0]
+
+
+def test_a_check_that_saw_no_complete_backup_stands_for_none() -> None:
+    found = half_hourly(control(0.05, "check", took=190))
+    assert "is not verified" in found.refused[0]
+
+
+def test_the_remains_of_a_killed_run_stay_until_a_check_saw_a_later_backup() -> None:
+    ledger = [entry(0), started(1), started(2), entry(2)]
+    listed = [snapshot(0), snapshot(1), snapshot(2)]
+    found = run(ledger=ledger, listed=listed, control=[control(1.5, "check")], now=4)
+    assert (found.refused, found.removals) == ((), [])
+
+
 @pytest.mark.parametrize("part", [(3, 20), None])
 def test_damage_that_is_not_mended_stops_it(part: tuple[int, int] | None) -> None:
     good, damaged = control(2389, "check"), control(2390, "check", part=part, outcome="damaged", error="pack abc")
@@ -201,6 +327,23 @@ def test_what_no_ledger_knows_is_never_removed() -> None:
     assert found.refused == ()
     assert next(one for one in found.verdicts if one.id == pending.id).why == "not in the ledger"
     assert pending.id not in {one.id for one in found.removals}
+
+
+def test_what_was_copied_twice_stays_and_goes_as_one() -> None:
+    """Of two copies at once, each brought over all."""
+    ledger = [entry(hour) for hour in DAYS]
+    once = [replace(snapshot(hour), id=f"c{identity(hour)[1:]}") for hour in DAYS]
+    listed = [*once, *(replace(one, id=f"d{one.id[1:]}") for one in once)]
+    done = [copied(*DAYS), control(2381, "collect", upto=100), control(2390, "check", store="copy")]
+    found = run(ledger=ledger, listed=listed, control=done, store="copy")
+    assert found.refused == ()
+    single = run()
+    kinds = {one.recorded: one.keep for one in single.verdicts}
+    assert len(found.verdicts) == 2 * len(single.verdicts)
+    assert all(one.keep == kinds[one.recorded] for one in found.verdicts)
+    assert {one.why for one in found.verdicts if one.id.startswith("d") and one.keep} >= {
+        f"the same as c{identity(2376)[1:8]}: the last, daily 1, weekly 1, monthly 1"
+    }
 
 
 def test_the_remains_of_a_killed_run_go_once_a_later_one_is_complete() -> None:

@@ -228,6 +228,27 @@ def test_a_source_that_differs_from_its_snapshot_or_was_not_compared_is_told() -
     assert "never" in only(good(ledger=never), Kind.UNVERIFIED)
 
 
+def test_a_comparison_that_is_dated_ahead_counts_as_of_when_it_was_collected() -> None:
+    """A clock that was wrong once, by 300 days, must not hide that no comparison came since."""
+    ahead = entry(300 * DAY, kind="verify", snapshot="")
+    never = [one for one in good_ledger() if one.kind != "verify"]
+    ledger = [*never[:62], ahead, *never[62:]]
+    done = [*good_control(), control(31 * DAY, "collect", upto=63, took=0)]
+    what = only(good(ledger=ledger, control=done), Kind.UNVERIFIED)
+    assert what == "the source was compared with its snapshot last 9 days ago, allowed are 8 days"
+    done[-1] = control(33 * DAY, "collect", upto=67, took=0)
+    assert told(good(ledger=ledger, control=done)) == []
+
+
+def test_retention_that_is_dated_ahead_is_none() -> None:
+    done = [one for one in good_control() if one.kind != "retain"]
+    ahead = [*done, control(300 * DAY, "retain")]
+    assert "never run" in only(good(control=ahead), Kind.UNRETAINED)
+    long_ago = [*ahead, control(2 * DAY, "retain")]
+    assert "last run 38 days ago" in only(good(control=long_ago), Kind.UNRETAINED)
+    assert told(good(control=[*done, control(NOW + 0.1, "retain")])) == []
+
+
 def test_retention_that_is_overdue_is_told() -> None:
     done = [one for one in good_control() if one.kind != "retain"]
     assert "never run" in only(good(control=done), Kind.UNRETAINED)
