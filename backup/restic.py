@@ -144,7 +144,7 @@ class Restic:
         """Puts a snapshot (or the paths of it that match) below target, holes as holes; returns restic's summary."""
         wanted = [f"--include={pattern}" for pattern in include]
         return self._read(
-            "restore", snapshot, "--sparse", "--target", str(target), *wanted, hear=_follow(progress)
+            "restore", snapshot, "--sparse", "--target", str(target.resolve()), *wanted, hear=_follow(progress)
         ).summary()
 
     def compare(self, snapshot: str, root: Path, exclude: Sequence[str] = ()) -> list[Difference]:
@@ -153,6 +153,7 @@ class Restic:
         exclude: restic's patterns for paths in the snapshot. Of folders, links and special files only the missing ones
         are told, since restic lists all of them. Needs restic 0.17.
         """
+        root = root.resolve()
         options = ["--dry-run", "-vv", "--overwrite=always", "--delete", "--target", str(root)]
         options += [f"--exclude={pattern}" for pattern in exclude]
         found: list[Difference] = []

@@ -136,6 +136,17 @@ def test_a_part_is_restored(agent: Agent, source: Path, tmp_path: Path) -> None:
     assert "must be a path below" in agent("restore", "data", "--to", str(tmp_path / "f"), "--include", "../x", code=2)
 
 
+def test_a_folder_to_restore_to_counts_from_where_one_is(
+    agent: Agent, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.plan(source)
+    ran(agent)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    agent("restore", "data", "--to", "back-to-here")
+    assert files(tmp_path / "here/back-to-here") == {"public/page", "private"}
+
+
 def test_a_new_host_restores_and_goes_on_without_its_old_ledger(agent: Agent, source: Path, tmp_path: Path) -> None:
     agent.plan(source)
     saved = ran(agent).snapshot

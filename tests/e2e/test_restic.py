@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from backup.restic import Restic
-from backup.restic_process import Interrupted, Locked, NoRepository, Repository, ResticError, WrongPassword
+from backup.restic_process import BUNDLES, Interrupted, Locked, NoRepository, Repository, ResticError, WrongPassword
 from backup.restic_results import Difference, Progress, Unreadable
 from tests.restics import USED, VERSIONS, by_version, restic
 from tests.waiting import until
@@ -81,6 +81,29 @@ def test_what_was_saved_is_listed_and_comes_back(made: Restic, source: Path, tmp
     assert (tmp_path / "back/link").readlink() == Path("folder/small")
     made.restore(done.snapshot, tmp_path / "one", include=["/folder/small"])
     assert [path.name for path in (tmp_path / "one").rglob("*") if path.is_file()] == ["small"]
+
+
+@every(*VERSIONS)
+def test_relative_paths_count_from_where_the_caller_is(
+    unmade: Restic, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """restic itself runs elsewhere. What is restored may not land in the root of the file system."""
+    (tmp_path / "deep/here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep/here")
+    here = Repository("repository", PASSWORD, cache=Path("cache"), ca=Path("ca.pem"))
+    Path("ca.pem").symlink_to(BUNDLES[0])
+    made = replace(unmade, repository=here)
+    made.init()
+    snapshot = made.backup(Path("../../source"), host="alice", tags=["data"]).snapshot
+    Path("way").symlink_to(tmp_path / "source/folder")
+    made.restore(snapshot, Path("back/.."))
+    made.restore(snapshot, Path("way/../back"))
+    assert (tmp_path / "deep/here/large").read_bytes() == (source / "large").read_bytes()
+    assert (tmp_path / "source/back/large").exists()
+    assert {path.name for path in Path().iterdir()} >= {"repository", "cache"}
+    if Path(made.program).name in SINCE_017:
+        (source / "large").write_text("changed")
+        assert made.compare(snapshot, Path("way/.."), ["/back"]) == [Difference("/large", "updated")]
 
 
 @every(*VERSIONS)
