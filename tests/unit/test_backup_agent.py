@@ -1,6 +1,7 @@
 """The agent's logic that needs no restic, and the file it is shipped as."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,6 +175,44 @@ def test_refs_that_are_a_link_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "root" / refs.MANIFEST).write_text(manifest)
     refs.install(tmp_path / "root")
     assert (outside / "refs/precious").exists()
+
+
+def bare_repository(folder: Path) -> Path:
+    for name in ("objects", "refs/heads"):
+        (folder / name).mkdir(parents=True)
+    (folder / "HEAD").write_text("ref: refs/heads/main\n")
+    return folder
+
+
+def test_everybody_who_may_run_gc_can_read_that_it_is_kept_away(tmp_path: Path) -> None:
+    """A repository's owner is another user than the agent, whose unit keeps what it makes to itself."""
+    lock = bare_repository(tmp_path / "a.git") / "gc.pid"
+    before = os.umask(0o077)
+    try:
+        with refs.no_gc(tmp_path, ["."]):
+            assert lock.stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+    assert not lock.exists()
+
+
+@pytest.mark.parametrize("left", ["", "1 elsewhere"], ids=["it ended", "it is at it"])
+def test_a_gc_that_ran_all_the_same_is_told(tmp_path: Path, left: str) -> None:
+    """git passes over a gc.pid that is older than 12 hours, puts its own in its place, and removes that at its end."""
+    lock = bare_repository(tmp_path / "a.git") / "gc.pid"
+    with pytest.raises(refs.RefsError, match=r"a\.git: git gc ran"), refs.no_gc(tmp_path, ["."]):
+        lock.unlink()
+        if left:
+            lock.write_text(left)
+    assert lock.exists() == bool(left)
+
+
+def test_a_repository_that_was_removed_meanwhile_had_no_gc(tmp_path: Path) -> None:
+    gone = bare_repository(tmp_path / "a.git")
+    kept = bare_repository(tmp_path / "b.git")
+    with refs.no_gc(tmp_path, ["."]):
+        shutil.rmtree(gone)
+    assert not (kept / "gc.pid").exists()
 
 
 def entry(hours_ago: float, outcome: str, kind: str = "backup") -> Entry:
