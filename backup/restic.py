@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from backup.restic_command import apart
 from backup.restic_process import Hear, Message, Repository, ResticError, Run, failure, in_memory, in_memory_path, run
 from backup.restic_results import Backup, Check, Difference, Hit, Progress, Snapshot, Unread, Unreadable
 
@@ -85,9 +86,12 @@ class Restic:
         tags: Sequence[str],
         progress: Callable[[Progress], None] | None = None,
     ) -> Backup:
-        """Saves what a command prints as one file. No snapshot comes of a command that fails. Needs restic 0.17."""
+        """Saves what a command prints as one file; it gets nothing of what restic is given.
+
+        No snapshot comes of a command that fails. Needs restic 0.17.
+        """
         options = [f"--stdin-filename={filename}", "--stdin-from-command"]
-        return self._backup([*options, "--", *command], host, tags, progress, Path("/"))
+        return self._backup([*options, "--", *apart(command)], host, tags, progress, Path("/"))
 
     def _backup(
         self,

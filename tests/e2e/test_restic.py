@@ -317,6 +317,25 @@ def test_a_commands_output_is_saved_unless_it_fails(made: Restic, tmp_path: Path
 
 
 @every(*SINCE_017)
+def test_a_command_is_given_nothing_of_restics(made: Restic, tmp_path: Path) -> None:
+    """It may be another user's: with restic's open files and environment it could read password and login."""
+    looks = ["sh", "-c", "ls /proc/self/fd; grep SigIgn /proc/self/status; env | grep RESTIC; true"]
+    expected = subprocess.run(looks, env={}, capture_output=True, text=True, check=False).stdout
+    done = made.backup_command(looks, "seen", host="alice", tags=["dump"])
+    made.restore(done.snapshot, tmp_path / "back")
+    assert (tmp_path / "back/seen").read_text() == expected
+    assert expected.startswith("0\n1\n2\n3\nSigIgn:")
+
+
+@every(*SINCE_017)
+def test_a_command_that_cannot_be_run_is_named(made: Restic, tmp_path: Path) -> None:
+    for command in ("no-such-program", "/etc/passwd", "./x"):
+        with pytest.raises(ResticError, match=f"{command}: (No such file|Permission|Not a)"):
+            made.backup_command([command, "-x"], "dump", host="alice", tags=["dump"])
+    assert made.snapshots() == []
+
+
+@every(*SINCE_017)
 def test_a_source_is_compared_by_content(made: Restic, source: Path) -> None:
     snapshot = save(made, source)
     assert made.compare(snapshot, source) == []
