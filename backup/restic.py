@@ -24,11 +24,7 @@ from typing import Any
 
 from backup.restic_command import apart
 from backup.restic_process import Hear, Message, Repository, ResticError, Run, failure, in_memory, in_memory_path, run
-from backup.restic_results import Backup, Check, Difference, Hit, Progress, Snapshot, Unread, Unreadable
-
-INCOMPLETE = 3
-SAVED_AGAIN = "storing the file again"
-"""Ends the error of a file that did not change, and of which the repository had lost a part: it is read anew."""
+from backup.restic_results import INCOMPLETE, Backup, Check, Difference, Hit, Progress, Snapshot, Unreadable, unread
 
 
 def version_of(program: str) -> tuple[int, int, int]:
@@ -75,7 +71,7 @@ class Restic:
             *(f"--exclude={pattern}" for pattern in exclude),
             *(["--skip-if-unchanged"] if skip_unchanged else []),
         ]
-        return self._backup([*options, "--", *paths], host, tags, progress, root)
+        return self._backup([*options, "--", *paths], host, tags, progress, root, paths)
 
     def backup_command(
         self,
@@ -100,15 +96,11 @@ class Restic:
         tags: Sequence[str],
         progress: Callable[[Progress], None] | None,
         root: Path,
+        paths: Sequence[str] = (),
     ) -> Backup:
         known = ["--host", host, *(f"--tag={tag}" for tag in tags), "--group-by=host,tags"]
         done = self._run("backup", *known, *arguments, hear=_follow(progress), cwd=root, allowed=(0, INCOMPLETE))
         summary = done.summary()
-        told = [
-            Unread(error.get("item", ""), error.get("error", {}).get("message") or "not readable")
-            for error in done.errors
-            if error.get("during") == "archival"
-        ]
         if not summary:
             raise ResticError("backup", done.code, "ended without a summary: " + "\n".join(done.words))
         return Backup(
@@ -118,7 +110,7 @@ class Restic:
             files_changed=summary["files_changed"],
             bytes=summary["total_bytes_processed"],
             bytes_added=_number(summary, "data_added_packed", "data_added"),
-            unread=tuple(one for one in told if not one.why.endswith(SAVED_AGAIN)),
+            unread=tuple(unread(done, root, paths)),
         )
 
     def snapshots(self) -> list[Snapshot]:

@@ -164,7 +164,10 @@ def given(
         for prefix, place in (("", repository), ("FROM_", source)):
             if place:
                 environment |= place.environment
-                mine = {f"RESTIC_{prefix}REPOSITORY_FILE": _address(place.url), f"RESTIC_{prefix}PASSWORD_FILE": place.password}
+                mine = {
+                    f"RESTIC_{prefix}REPOSITORY_FILE": _address(place.url),
+                    f"RESTIC_{prefix}PASSWORD_FILE": place.password,
+                }
                 for name, text in (mine | {**place.credentials}).items():
                     file = stack.enter_context(in_memory(text))
                     environment[name] = in_memory_path(file)

@@ -52,7 +52,7 @@ def write(root: Path, paths: Sequence[str]) -> int:
 def no_gc(root: Path, paths: Sequence[str]) -> Iterator[None]:
     """Keeps `git gc` from all repositories below the paths.
 
-    Raises RefsError when one goes on for too long, or ran all the same: git minds no gc.pid that is older than 12 hours.
+    Raises RefsError when one goes on for too long, or ran all the same: git minds no gc.pid older than 12 hours.
     """
     give_up = time.monotonic() + GC_PATIENCE_S
     held: list[Path] = []
@@ -72,7 +72,9 @@ def no_gc(root: Path, paths: Sequence[str]) -> Iterator[None]:
         yield
         for lock in held:
             if _read(lock) != _ours() and lock.parent.exists():
-                raise RefsError(f"{lock.parent}: git gc ran meanwhile, and may have taken away what was still to be saved")
+                raise RefsError(
+                    f"{lock.parent}: git gc ran meanwhile, and may have taken away what was still to be saved"
+                )
     finally:
         with interrupts.held():
             for lock in held:

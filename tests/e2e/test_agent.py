@@ -10,6 +10,7 @@ import pytest
 
 from backup.entry import Entry
 from tests.agents import PASSWORD, Agent
+from tests.restics import restic
 from tests.waiting import until
 
 
@@ -200,6 +201,19 @@ def test_a_file_that_cannot_be_read_makes_it_incomplete(agent: Agent, source: Pa
     finally:
         subprocess.run(["umount", bound], check=True)
     assert entry.snapshot == agent.restic.snapshots()[-1].id
+
+
+def test_a_part_that_goes_away_before_it_is_read_makes_it_incomplete(
+    agent: Agent, source: Path, tmp_path: Path
+) -> None:
+    """It was there when the run began. restic 0.18 ends with 0, and says so in words alone."""
+    agent.plan(source, paths=["public", "private"])
+    program = agent.folder / "bin/restic"
+    program.unlink()
+    program.write_text(f'#!/bin/sh\n[ "$1" != backup ] || rm -f {source}/private\nexec {restic()} "$@"\n')
+    program.chmod(0o755)
+    entry = ran(agent, code=3)
+    assert (entry.outcome, entry.unread) == ("incomplete", ((f"{source}/private", "does not exist"),))
 
 
 def test_files_that_change_and_vanish_meanwhile_do_not_fail_it(agent: Agent, tmp_path: Path) -> None:

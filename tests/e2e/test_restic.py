@@ -15,7 +15,7 @@ import pytest
 
 from backup.restic import Restic
 from backup.restic_process import BUNDLES, Interrupted, Locked, NoRepository, Repository, ResticError, WrongPassword
-from backup.restic_results import Difference, Progress, Unreadable
+from backup.restic_results import Difference, Progress, Unread, Unreadable
 from tests.restics import USED, VERSIONS, by_version, restic
 from tests.waiting import until
 
@@ -198,6 +198,18 @@ def test_what_cannot_be_read_is_named_and_the_rest_saved(made: Restic) -> None:
     done = made.backup(Path("/proc/self"), ["mem", "status"], host="alice", tags=["proc"])
     assert done.snapshot
     assert [unread.path.rpartition("/")[2] for unread in done.unread] == ["mem"]
+
+
+@every(*VERSIONS)
+def test_a_path_that_is_not_there_is_named_and_the_rest_saved(made: Restic, source: Path) -> None:
+    """No version tells it as JSON; 0.19 exits 3, the others 0."""
+    done = made.backup(source, ["gone", "folder", "nor/this, skipping"], host="alice", tags=["data"])
+    assert done.snapshot
+    assert done.unread == (Unread("gone", "does not exist"), Unread("nor/this, skipping", "does not exist"))
+    if Path(made.program).name >= "0.19":
+        assert made.backup(source, ["folder", "large/x"], host="alice", tags=["data"]).unread == (
+            Unread("large/x", "cannot be accessed"),
+        )
 
 
 @every(*SINCE_017)

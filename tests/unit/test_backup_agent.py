@@ -200,10 +200,13 @@ def test_everybody_who_may_run_gc_can_read_that_it_is_kept_away(tmp_path: Path) 
 def test_a_gc_that_ran_all_the_same_is_told(tmp_path: Path, left: str) -> None:
     """git passes over a gc.pid that is older than 12 hours, puts its own in its place, and removes that at its end."""
     lock = bare_repository(tmp_path / "a.git") / "gc.pid"
-    with pytest.raises(refs.RefsError, match=r"a\.git: git gc ran"), refs.no_gc(tmp_path, ["."]):
-        lock.unlink()
-        if left:
-            lock.write_text(left)
+    held = refs.no_gc(tmp_path, ["."])
+    held.__enter__()
+    lock.unlink()
+    if left:
+        lock.write_text(left)
+    with pytest.raises(refs.RefsError, match=r"a\.git: git gc ran"):
+        held.__exit__(None, None, None)
     assert lock.exists() == bool(left)
 
 
