@@ -18,6 +18,7 @@ from backup.agent.consistency import anchored
 from backup.agent.restoring import below
 from backup.agent.state import Busy, State
 from backup.agent.status import judged
+from backup.agent.store import Store
 from backup.agent.verifying import unexplained
 from backup.agent.watching import Watch
 from backup.entry import Entry
@@ -216,6 +217,14 @@ def test_a_repository_that_was_removed_meanwhile_had_no_gc(tmp_path: Path) -> No
     with refs.no_gc(tmp_path, ["."]):
         shutil.rmtree(gone)
     assert not (kept / "gc.pid").exists()
+
+
+@pytest.mark.parametrize("host", ["2001:db8::1", "2001:db8::a", "192.0.2.1", "vault"])
+def test_a_port_that_is_not_named_is_the_schemes(host: str) -> None:
+    """The end of an IPv6 address is none."""
+    for scheme, port in (("http", 80), ("https", 443)):
+        to = Store("/")._connection(scheme, host, None)
+        assert (to.host, to.port) == (host, port)
 
 
 def entry(hours_ago: float, outcome: str, kind: str = "backup") -> Entry:
