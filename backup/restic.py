@@ -22,12 +22,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from backup.restic_command import apart
 from backup.restic_process import Hear, Message, Repository, ResticError, Run, failure, in_memory, in_memory_path, run
-from backup.restic_results import Backup, Check, Difference, Hit, Progress, Snapshot, Unread, Unreadable
-
-INCOMPLETE = 3
-SAVED_AGAIN = "storing the file again"
-"""Ends the error of a file that did not change, and of which the repository had lost a part: it is read anew."""
+from backup.restic_results import INCOMPLETE, Backup, Check, Difference, Hit, Progress, Snapshot, Unreadable, unread
 
 
 def version_of(program: str) -> tuple[int, int, int]:
@@ -74,7 +71,7 @@ class Restic:
             *(f"--exclude={pattern}" for pattern in exclude),
             *(["--skip-if-unchanged"] if skip_unchanged else []),
         ]
-        return self._backup([*options, "--", *paths], host, tags, progress, root)
+        return self._backup([*options, "--", *paths], host, tags, progress, root, paths)
 
     def backup_command(
         self,
@@ -85,9 +82,12 @@ class Restic:
         tags: Sequence[str],
         progress: Callable[[Progress], None] | None = None,
     ) -> Backup:
-        """Saves what a command prints as one file. No snapshot comes of a command that fails. Needs restic 0.17."""
+        """Saves what a command prints as one file; it gets nothing of what restic is given.
+
+        No snapshot comes of a command that fails. Needs restic 0.17.
+        """
         options = [f"--stdin-filename={filename}", "--stdin-from-command"]
-        return self._backup([*options, "--", *command], host, tags, progress, Path("/"))
+        return self._backup([*options, "--", *apart(command)], host, tags, progress, Path("/"))
 
     def _backup(
         self,
@@ -96,15 +96,11 @@ class Restic:
         tags: Sequence[str],
         progress: Callable[[Progress], None] | None,
         root: Path,
+        paths: Sequence[str] = (),
     ) -> Backup:
         known = ["--host", host, *(f"--tag={tag}" for tag in tags), "--group-by=host,tags"]
         done = self._run("backup", *known, *arguments, hear=_follow(progress), cwd=root, allowed=(0, INCOMPLETE))
         summary = done.summary()
-        told = [
-            Unread(error.get("item", ""), error.get("error", {}).get("message") or "not readable")
-            for error in done.errors
-            if error.get("during") == "archival"
-        ]
         if not summary:
             raise ResticError("backup", done.code, "ended without a summary: " + "\n".join(done.words))
         return Backup(
@@ -114,7 +110,7 @@ class Restic:
             files_changed=summary["files_changed"],
             bytes=summary["total_bytes_processed"],
             bytes_added=_number(summary, "data_added_packed", "data_added"),
-            unread=tuple(one for one in told if not one.why.endswith(SAVED_AGAIN)),
+            unread=tuple(unread(done, root, paths)),
         )
 
     def snapshots(self) -> list[Snapshot]:
@@ -144,7 +140,7 @@ class Restic:
         """Puts a snapshot (or the paths of it that match) below target, holes as holes; returns restic's summary."""
         wanted = [f"--include={pattern}" for pattern in include]
         return self._read(
-            "restore", snapshot, "--sparse", "--target", str(target), *wanted, hear=_follow(progress)
+            "restore", snapshot, "--sparse", "--target", str(target.resolve()), *wanted, hear=_follow(progress)
         ).summary()
 
     def compare(self, snapshot: str, root: Path, exclude: Sequence[str] = ()) -> list[Difference]:
@@ -153,6 +149,7 @@ class Restic:
         exclude: restic's patterns for paths in the snapshot. Of folders, links and special files only the missing ones
         are told, since restic lists all of them. Needs restic 0.17.
         """
+        root = root.resolve()
         options = ["--dry-run", "-vv", "--overwrite=always", "--delete", "--target", str(root)]
         options += [f"--exclude={pattern}" for pattern in exclude]
         found: list[Difference] = []

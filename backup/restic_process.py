@@ -153,7 +153,10 @@ def run(
 def given(
     repository: Repository, source: Repository | None = None
 ) -> Iterator[tuple[dict[str, str], list[int], list[str]]]:
-    """What restic needs to be told of a repository: its whole environment, descriptors to inherit, options."""
+    """What restic needs to be told of a repository: its whole environment, descriptors to inherit, options.
+
+    Paths are told from the root on, as restic runs elsewhere.
+    """
     repository.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         environment = _environment(repository)
@@ -161,12 +164,15 @@ def given(
         for prefix, place in (("", repository), ("FROM_", source)):
             if place:
                 environment |= place.environment
-                mine = {f"RESTIC_{prefix}REPOSITORY_FILE": place.url, f"RESTIC_{prefix}PASSWORD_FILE": place.password}
+                mine = {
+                    f"RESTIC_{prefix}REPOSITORY_FILE": _address(place.url),
+                    f"RESTIC_{prefix}PASSWORD_FILE": place.password,
+                }
                 for name, text in (mine | {**place.credentials}).items():
                     file = stack.enter_context(in_memory(text))
                     environment[name] = in_memory_path(file)
                     held.append(file)
-        yield environment, held, [f"--cacert={ca}" for ca in authorities(repository, source)]
+        yield environment, held, [f"--cacert={ca.absolute()}" for ca in authorities(repository, source)]
 
 
 def authorities(repository: Repository, source: Repository | None) -> list[Path]:
@@ -206,11 +212,17 @@ def in_memory_path(file: int) -> str:
     return f"/proc/self/fd/{file}"
 
 
+def _address(url: str) -> str:
+    """As it is; a folder's with its whole path."""
+    folder = url.removeprefix("local:")
+    return url if re.match("[a-z0-9]+:", folder) else str(Path(folder).absolute())
+
+
 def _environment(repository: Repository) -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": os.environ.get("HOME", "/"),
-        "RESTIC_CACHE_DIR": str(repository.cache),
+        "RESTIC_CACHE_DIR": str(repository.cache.absolute()),
         "RESTIC_PROGRESS_FPS": "2",
     }
 

@@ -3,8 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
-from backup.restic_process import ResticError
+from backup.restic_process import ResticError, Run
+
+INCOMPLETE = 3
+PASSED_OVER = ("does not exist", "cannot be accessed")
+SAVED_AGAIN = "storing the file again"
+"""Ends the error of a file that did not change, and of which the repository had lost a part: it is read anew."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,19 @@ class Unread:
 
     path: str
     why: str
+
+
+def unread(done: Run, root: Path, paths: Sequence[str]) -> list[Unread]:
+    """What a backup of paths below root left out. Of a path that is not there up to 0.18 only words tell."""
+    told = [
+        Unread(error.get("item", ""), error.get("error", {}).get("message") or "not readable")
+        for error in done.errors
+        if error.get("during") == "archival"
+    ]
+    told += [Unread(path, why) for path in paths for why in PASSED_OVER if f"{path} {why}, skipping" in done.words]
+    if done.code == INCOMPLETE and not told:
+        told = [Unread(str(root), "restic could not read all of it")]
+    return [one for one in told if not one.why.endswith(SAVED_AGAIN)]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,16 @@ from pathlib import Path
 HERE = Path(__file__).parent
 INSTALLED = "/usr/local/lib/mainstay/backup.pyz"
 """Where it lies on hosts."""
-SHARED = ("__init__.py", "entry.py", "ledger.py", "restic.py", "restic_process.py", "restic_results.py", "sizes.py")
+SHARED = (
+    "__init__.py",
+    "entry.py",
+    "ledger.py",
+    "restic.py",
+    "restic_command.py",
+    "restic_process.py",
+    "restic_results.py",
+    "sizes.py",
+)
 START = """\
 from backup.agent.command import end, main
 

@@ -12,10 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 HOST = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}")
 ROOT = re.compile(r"(/[\w.+@-]+)+|/", re.ASCII)
+_LETTER = r"(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
+URL = re.compile(
+    rf"rest:https?://({_LETTER}+(:{_LETTER}*)?@)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{{1,5}})?(/({_LETTER}|[/:])*)?",
+    re.ASCII,
+)
+URL_LIKE = "must be an absolute path or like rest:https://USER:PASSWORD@HOST:PORT/PATH/, all in ASCII and else as %XX"
+"""An address is not shown: it holds a password."""
 CONSISTENCIES = ("files", "btrfs", "refs", "command")
 """See backup/agent/README.md."""
 LARGEST = 1 << 20
@@ -154,6 +162,22 @@ def _absolute(value: Any) -> str:
     return str(value)
 
 
+def _url(value: Any) -> str:
+    text = _some(value)
+    if not (text.isascii() and (text.startswith("/") or _is_served(text))):
+        raise ValueError(URL_LIKE)
+    return text
+
+
+def _is_served(url: str) -> bool:
+    """Whether it can be asked: ValueError is what Python says of ports and names that cannot be."""
+    try:
+        parts = urlsplit(url.removeprefix("rest:"))
+        return bool(URL.fullmatch(url) and parts.port != 0 and (parts.hostname or "").encode("idna"))
+    except ValueError:
+        return False
+
+
 def _below(value: Any) -> str:
     path = PurePosixPath(_some(value))
     if path.is_absolute() or str(path) != value or ".." in path.parts:
@@ -195,7 +219,7 @@ _commands = _list(_list(_text, least=1))
 READERS: dict[str, Callable[[Any], Any]] = {
     "name": _like(NAME, "release"),
     "host": _like(HOST, "release-1"),
-    "url": _some,
+    "url": _url,
     "password": _some,
     "ca": lambda value: _absolute(value) if _text(value) else "",
     "root": _absolute,

@@ -50,7 +50,10 @@ def write(root: Path, paths: Sequence[str]) -> int:
 
 @contextmanager
 def no_gc(root: Path, paths: Sequence[str]) -> Iterator[None]:
-    """Keeps `git gc` from all repositories below the paths. Raises RefsError when one goes on for too long."""
+    """Keeps `git gc` from all repositories below the paths.
+
+    Raises RefsError when one goes on for too long, or ran all the same: git minds no gc.pid older than 12 hours.
+    """
     give_up = time.monotonic() + GC_PATIENCE_S
     held: list[Path] = []
     try:
@@ -62,9 +65,16 @@ def no_gc(root: Path, paths: Sequence[str]) -> Iterator[None]:
             fresh = repository / f"{GC_LOCK}.lock"
             fresh.unlink(missing_ok=True)
             with fresh.open("x") as out:
+                # git of the repository's owner gives way only to what it can read.
+                os.fchmod(out.fileno(), 0o644)
                 out.write(_ours())
             held.append(fresh.replace(repository / GC_LOCK))
         yield
+        for lock in held:
+            if _read(lock) != _ours() and lock.parent.exists():
+                raise RefsError(
+                    f"{lock.parent}: git gc ran meanwhile, and may have taken away what was still to be saved"
+                )
     finally:
         with interrupts.held():
             for lock in held:

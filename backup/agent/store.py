@@ -11,7 +11,7 @@ import hashlib
 import json
 import ssl
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTP_PORT, HTTPS_PORT, HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -115,9 +115,9 @@ class Store:
 
     def _connection(self, scheme: str, host: str, port: int | None) -> HTTPConnection:
         if scheme == "http":
-            return HTTPConnection(host, port, timeout=TIMEOUT_S)
+            return HTTPConnection(host, port or HTTP_PORT, timeout=TIMEOUT_S)
         try:
             context = ssl.create_default_context(cafile=self.ca or None)
         except OSError as error:
             raise Turned(f"{self.ca}: is no certificate that can be read: {error.strerror or error}") from None
-        return HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
+        return HTTPSConnection(host, port or HTTPS_PORT, timeout=TIMEOUT_S, context=context)

@@ -10,6 +10,7 @@ import pytest
 
 from backup.entry import Entry
 from tests.agents import PASSWORD, Agent
+from tests.restics import restic
 from tests.waiting import until
 
 
@@ -136,6 +137,17 @@ def test_a_part_is_restored(agent: Agent, source: Path, tmp_path: Path) -> None:
     assert "must be a path below" in agent("restore", "data", "--to", str(tmp_path / "f"), "--include", "../x", code=2)
 
 
+def test_a_folder_to_restore_to_counts_from_where_one_is(
+    agent: Agent, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.plan(source)
+    ran(agent)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    agent("restore", "data", "--to", "back-to-here")
+    assert files(tmp_path / "here/back-to-here") == {"public/page", "private"}
+
+
 def test_a_new_host_restores_and_goes_on_without_its_old_ledger(agent: Agent, source: Path, tmp_path: Path) -> None:
     agent.plan(source)
     saved = ran(agent).snapshot
@@ -189,6 +201,19 @@ def test_a_file_that_cannot_be_read_makes_it_incomplete(agent: Agent, source: Pa
     finally:
         subprocess.run(["umount", bound], check=True)
     assert entry.snapshot == agent.restic.snapshots()[-1].id
+
+
+def test_a_part_that_goes_away_before_it_is_read_makes_it_incomplete(
+    agent: Agent, source: Path, tmp_path: Path
+) -> None:
+    """It was there when the run began. restic 0.18 ends with 0, and says so in words alone."""
+    agent.plan(source, paths=["public", "private"])
+    program = agent.folder / "bin/restic"
+    program.unlink()
+    program.write_text(f'#!/bin/sh\n[ "$1" != backup ] || rm -f {source}/private\nexec {restic()} "$@"\n')
+    program.chmod(0o755)
+    entry = ran(agent, code=3)
+    assert (entry.outcome, entry.unread) == ("incomplete", ((f"{source}/private", "does not exist"),))
 
 
 def test_files_that_change_and_vanish_meanwhile_do_not_fail_it(agent: Agent, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,6 +181,30 @@ def test_refs_git_collects_no_garbage_meanwhile(tmp_path: Path) -> None:
     with refs.no_gc(tmp_path, ["."]):
         assert (tmp_path / "a.git/gc.pid").read_text().startswith(f"{os.getpid()} ")
     assert not (tmp_path / "a.git/gc.pid").exists()
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A folder that other users can enter, unlike tmp_path."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+def test_refs_git_of_another_user_collects_none_either(open_to_all: Path) -> None:
+    """The mirrors of a control host: the agent is root, and its unit's umask 077."""
+    mirror = open_to_all / "a.git"
+    git("init", "-q", "--bare", mirror)
+    subprocess.run(["chown", "-R", "65534:65534", mirror], check=True)
+    gc = ["git", "-C", str(mirror), "gc", "--prune=now"]
+    before = os.umask(0o077)
+    try:
+        with refs.no_gc(open_to_all, ["."]):
+            refused = subprocess.run(gc, capture_output=True, text=True, check=False, user=65534, group=65534, env={})
+    finally:
+        os.umask(before)
+    assert "gc is already running" in refused.stderr
+    assert refused.returncode
 
 
 def test_refs_a_gc_that_is_at_it_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

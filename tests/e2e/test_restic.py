@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from backup.restic import Restic
-from backup.restic_process import Interrupted, Locked, NoRepository, Repository, ResticError, WrongPassword
-from backup.restic_results import Difference, Progress, Unreadable
+from backup.restic_process import BUNDLES, Interrupted, Locked, NoRepository, Repository, ResticError, WrongPassword
+from backup.restic_results import Difference, Progress, Unread, Unreadable
 from tests.restics import USED, VERSIONS, by_version, restic
 from tests.waiting import until
 
@@ -81,6 +81,29 @@ def test_what_was_saved_is_listed_and_comes_back(made: Restic, source: Path, tmp
     assert (tmp_path / "back/link").readlink() == Path("folder/small")
     made.restore(done.snapshot, tmp_path / "one", include=["/folder/small"])
     assert [path.name for path in (tmp_path / "one").rglob("*") if path.is_file()] == ["small"]
+
+
+@every(*VERSIONS)
+def test_relative_paths_count_from_where_the_caller_is(
+    unmade: Restic, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """restic itself runs elsewhere. What is restored may not land in the root of the file system."""
+    (tmp_path / "deep/here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep/here")
+    here = Repository("repository", PASSWORD, cache=Path("cache"), ca=Path("ca.pem"))
+    Path("ca.pem").symlink_to(BUNDLES[0])
+    made = replace(unmade, repository=here)
+    made.init()
+    snapshot = made.backup(Path("../../source"), host="alice", tags=["data"]).snapshot
+    Path("way").symlink_to(tmp_path / "source/folder")
+    made.restore(snapshot, Path("back/.."))
+    made.restore(snapshot, Path("way/../back"))
+    assert (tmp_path / "deep/here/large").read_bytes() == (source / "large").read_bytes()
+    assert (tmp_path / "source/back/large").exists()
+    assert {path.name for path in Path().iterdir()} >= {"repository", "cache"}
+    if Path(made.program).name in SINCE_017:
+        (source / "large").write_text("changed")
+        assert made.compare(snapshot, Path("way/.."), ["/back"]) == [Difference("/large", "updated")]
 
 
 @every(*VERSIONS)
@@ -175,6 +198,18 @@ def test_what_cannot_be_read_is_named_and_the_rest_saved(made: Restic) -> None:
     done = made.backup(Path("/proc/self"), ["mem", "status"], host="alice", tags=["proc"])
     assert done.snapshot
     assert [unread.path.rpartition("/")[2] for unread in done.unread] == ["mem"]
+
+
+@every(*VERSIONS)
+def test_a_path_that_is_not_there_is_named_and_the_rest_saved(made: Restic, source: Path) -> None:
+    """No version tells it as JSON; 0.19 exits 3, the others 0."""
+    done = made.backup(source, ["gone", "folder", "nor/this, skipping"], host="alice", tags=["data"])
+    assert done.snapshot
+    assert done.unread == (Unread("gone", "does not exist"), Unread("nor/this, skipping", "does not exist"))
+    if Path(made.program).name >= "0.19":
+        assert made.backup(source, ["folder", "large/x"], host="alice", tags=["data"]).unread == (
+            Unread("large/x", "cannot be accessed"),
+        )
 
 
 @every(*SINCE_017)
@@ -291,6 +326,25 @@ def test_a_commands_output_is_saved_unless_it_fails(made: Restic, tmp_path: Path
     with pytest.raises(ResticError, match="exit status 3"):
         made.backup_command(["sh", "-c", "echo half; exit 3"], "dump.sql", host="alice", tags=["dump"])
     assert len(made.snapshots()) == 1
+
+
+@every(*SINCE_017)
+def test_a_command_is_given_nothing_of_restics(made: Restic, tmp_path: Path) -> None:
+    """It may be another user's: with restic's open files and environment it could read password and login."""
+    looks = ["sh", "-c", "ls /proc/self/fd; grep SigIgn /proc/self/status; env | grep RESTIC; true"]
+    expected = subprocess.run(looks, env={}, capture_output=True, text=True, check=False).stdout
+    done = made.backup_command(looks, "seen", host="alice", tags=["dump"])
+    made.restore(done.snapshot, tmp_path / "back")
+    assert (tmp_path / "back/seen").read_text() == expected
+    assert expected.startswith("0\n1\n2\n3\nSigIgn:")
+
+
+@every(*SINCE_017)
+def test_a_command_that_cannot_be_run_is_named(made: Restic, tmp_path: Path) -> None:
+    for command in ("no-such-program", "/etc/passwd", "./x"):
+        with pytest.raises(ResticError, match=f"{command}: (No such file|Permission|Not a)"):
+            made.backup_command([command, "-x"], "dump", host="alice", tags=["dump"])
+    assert made.snapshots() == []
 
 
 @every(*SINCE_017)

@@ -1,6 +1,7 @@
 """The agent's logic that needs no restic, and the file it is shipped as."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from backup.agent.consistency import anchored
 from backup.agent.restoring import below
 from backup.agent.state import Busy, State
 from backup.agent.status import judged
+from backup.agent.store import Store
 from backup.agent.verifying import unexplained
 from backup.agent.watching import Watch
 from backup.entry import Entry
@@ -174,6 +176,55 @@ def test_refs_that_are_a_link_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "root" / refs.MANIFEST).write_text(manifest)
     refs.install(tmp_path / "root")
     assert (outside / "refs/precious").exists()
+
+
+def bare_repository(folder: Path) -> Path:
+    for name in ("objects", "refs/heads"):
+        (folder / name).mkdir(parents=True)
+    (folder / "HEAD").write_text("ref: refs/heads/main\n")
+    return folder
+
+
+def test_everybody_who_may_run_gc_can_read_that_it_is_kept_away(tmp_path: Path) -> None:
+    """A repository's owner is another user than the agent, whose unit keeps what it makes to itself."""
+    lock = bare_repository(tmp_path / "a.git") / "gc.pid"
+    before = os.umask(0o077)
+    try:
+        with refs.no_gc(tmp_path, ["."]):
+            assert lock.stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+    assert not lock.exists()
+
+
+@pytest.mark.parametrize("left", ["", "1 elsewhere"], ids=["it ended", "it is at it"])
+def test_a_gc_that_ran_all_the_same_is_told(tmp_path: Path, left: str) -> None:
+    """git passes over a gc.pid that is older than 12 hours, puts its own in its place, and removes that at its end."""
+    lock = bare_repository(tmp_path / "a.git") / "gc.pid"
+    held = refs.no_gc(tmp_path, ["."])
+    held.__enter__()
+    lock.unlink()
+    if left:
+        lock.write_text(left)
+    with pytest.raises(refs.RefsError, match=r"a\.git: git gc ran"):
+        held.__exit__(None, None, None)
+    assert lock.exists() == bool(left)
+
+
+def test_a_repository_that_was_removed_meanwhile_had_no_gc(tmp_path: Path) -> None:
+    gone = bare_repository(tmp_path / "a.git")
+    kept = bare_repository(tmp_path / "b.git")
+    with refs.no_gc(tmp_path, ["."]):
+        shutil.rmtree(gone)
+    assert not (kept / "gc.pid").exists()
+
+
+@pytest.mark.parametrize("host", ["2001:db8::1", "2001:db8::a", "192.0.2.1", "vault"])
+def test_a_port_that_is_not_named_is_the_schemes(host: str) -> None:
+    """The end of an IPv6 address is none."""
+    for scheme, port in (("http", 80), ("https", 443)):
+        to = Store("/")._connection(scheme, host, None)
+        assert (to.host, to.port) == (host, port)
 
 
 def entry(hours_ago: float, outcome: str, kind: str = "backup") -> Entry:

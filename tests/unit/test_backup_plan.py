@@ -72,6 +72,52 @@ BAD: list[tuple[str, Any]] = [
 ]
 
 
+BAD_URLS = [
+    "rest:https://h-1:s3cr/et@vault:8000/x/",
+    "rest:https://h-1:s3cr?et@vault:8000/x/",
+    "rest:https://h-1:s3cr#et@vault:8000/x/",
+    "rest:https://h-1:s3cr@et@vault:8000/x/",
+    "rest:https://h-1:12/s3cret@vault/x/",
+    "rest:https://h-1:s3cret%zz@vault/x/",
+    "rest:https://h-1:s3cret@vault:99999/x/",
+    "rest:https://h-1:s3cret@vault:80a/x/",
+    "rest:https://h-1:s3cret@/x/",
+    "rest:https://h-1:s3cret@[::1/x/",
+    "rest:https://h-1:s3cret@[x]/x/",
+    "rest:https://h-1:s3cret@vault..example.org/x/",
+    "rest:https://h-1:s3cret@vault/x y/",
+    "rest:https://h-1:s3cret@vault/\u00e9/",
+    "rest:https://h-1:s3cret@vault/x?a=b",
+    "rest:ftp://h-1:s3cret@vault/x/",
+    "rest:h-1:s3cret@vault/x/",
+    "https://h-1:s3cret@vault/x/",
+    "s3:https://s3cret/b",
+    "s3cret/repository",
+    "/srv/s3cret\u00e9",
+]
+GOOD_URLS = [
+    "rest:https://vault/",
+    "rest:http://127.0.0.1:8000/a/b",
+    "rest:https://h-1:a%2Fb%40c!@[2001:db8::1]:8000/h-1/x.y/",
+    "/srv/a repository",
+]
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_an_address_that_cannot_be_meant_is_refused_and_not_shown(url: str) -> None:
+    """It holds a login: a secret that is not escaped would be taken for a port, and told as a wrong one."""
+    with pytest.raises(PlanError) as refused:
+        parse(FILE, content(url=url))
+    assert refused.value.key == "url"
+    assert "s3cr" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
+@pytest.mark.parametrize("url", GOOD_URLS)
+def test_an_address_is_taken_as_it_is(url: str) -> None:
+    assert parse(FILE, content(url=url)).url == url
+
+
 def content(**change: Any) -> bytes:
     return json.dumps(GOOD | change).encode()
 
