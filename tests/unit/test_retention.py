@@ -305,8 +305,15 @@ def test_damage_that_is_not_mended_stops_it(part: tuple[int, int] | None) -> Non
 def test_removing_more_than_a_share_stops_it() -> None:
     found = run(keep=Keep(last=1))
     assert found.removals == []
-    assert "99 of 100 snapshots would go, more than 90%" in found.refused[0]
+    assert "99 of 100 snapshots would go, more than 98%" in found.refused[0]
     assert len(run(keep=Keep(last=1), max_share=0.99).removals) == 99
+
+
+def test_a_half_hourly_plan_is_thinned_out_every_month_without_asking() -> None:
+    month = [number / 2 for number in range(30 * 48)]
+    found = run(month, Keep(last=24, daily=14, weekly=8, monthly=12), control=[control(720, "check")], now=721)
+    assert found.refused == ()
+    assert len(found.removals) > 0.95 * len(month)
 
 
 def test_a_disputed_ledger_stops_it() -> None:
