@@ -5,6 +5,7 @@ The same from the control host and from any admin's laptop; backup/record.py say
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from backup.restic_process import NoRepository, ResticError
 from backup.restic_results import Check, Snapshot
 from backup.retention import Keep, Retention, retention
 from backup.store import COPY, VAULT, Store
+from backup.trouble import said
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 
@@ -44,14 +46,16 @@ def wanted(site: LoadedSite, names: Sequence[str]) -> list[DataSet]:
     return [known[name] for name in names or known]
 
 
-def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
+def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> dict[DataSet, str]:
     """Brings the record up to date with what hosts' ledgers have grown by: itself, or by the control host.
 
-    A host that does not answer is told, and is no reason to stop.
+    A host that does not answer is told, and is no reason to stop; nor is an answer that cannot be taken in. Returns of
+    which data sets it could not, and why.
     """
     if record.is_copy(way.site) and record.fetch(way, say):
-        return
+        return {}
     folder, anchor = record.folder(way.site), not record.is_copy(way.site)
+    failed: dict[DataSet, str] = {}
 
     def one(data_set: DataSet) -> None:
         after = collected.ask_after(folder, data_set.host, data_set.plan)
@@ -62,12 +66,29 @@ def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
         else:
             collected.collect(folder, data_set.host, data_set.plan, reported, datetime.now(UTC), anchor=anchor)
 
+    def safely(data_set: DataSet) -> None:
+        try:
+            one(data_set)
+        except Exception as error:
+            failed[data_set] = said(error)
+            say(f"{data_set}: what its host wrote down cannot be taken in: {said(error)}")
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(one, data_sets))
+        list(pool.map(safely, data_sets))
+    return failed
 
 
-def look(way: Reach, stores: Mapping[str, Store], data_sets: Sequence[DataSet], say: Say) -> Iterator[Looked]:
-    """All that is known of data sets, one after the other. stores: those that could be reached, by name."""
+def look(
+    way: Reach,
+    stores: Mapping[str, Store],
+    data_sets: Sequence[DataSet],
+    say: Say,
+    uncollected: Mapping[DataSet, str] | None = None,
+) -> Iterator[Looked]:
+    """All that is known of data sets, one after the other; whatever is wrong with one, of the others too.
+
+    stores: those that could be reached, by name. uncollected: as `collect` returned it.
+    """
     folder, has_copy = record.folder(way.site), COPY in way.declared()
 
     def listed(data_set: DataSet) -> dict[str, Listed]:
@@ -76,7 +97,13 @@ def look(way: Reach, stores: Mapping[str, Store], data_sets: Sequence[DataSet], 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         there = list(pool.map(listed, data_sets))
     for data_set, found in zip(data_sets, there, strict=True):
-        yield looked(folder, _plan(data_set), found, datetime.now(UTC), has_copy=has_copy)
+        plan = _plan(data_set)
+        try:
+            one = looked(folder, plan, found, datetime.now(UTC), has_copy=has_copy)
+        except Exception as error:
+            say(f"{data_set}: cannot be looked at: {said(error)}")
+            one = Looked(plan, (), (), None, None, unseen=said(error))
+        yield replace(one, uncollected=(uncollected or {}).get(data_set, ""))
 
 
 def _plan(data_set: DataSet) -> Plan:
@@ -113,8 +140,8 @@ def _listed(store: Store | None, data_set: DataSet, say: Say) -> Listed:
         return store.restic(data_set).readable()
     except NoRepository:
         return [], ()
-    except ResticError as error:
-        say(f"{data_set} in {store.words}: {error}")
+    except Exception as error:
+        say(f"{data_set} in {store.words}: {said(error)}")
         return None, ()
 
 

@@ -76,6 +76,10 @@ class DataSet:
     """Those that the second copy holds damaged."""
     disputed: str = ""
     """Why the ledger is not to be believed: the host contradicts what was collected, or a record is damaged."""
+    uncollected: str = ""
+    """Why what its host wrote down could not be taken into the record; empty if it was, or the host did not answer."""
+    unseen: str = ""
+    """Why nothing else is known of it: it could not be looked at."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import fcntl
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
@@ -80,14 +80,21 @@ class Change:
         return "\n".join(lines) + "\n"
 
 
-def tell(found: Sequence[Finding], channels: Channels, state: Path, now: datetime) -> list[str]:
-    """Tells each channel what changed since it was last told. Returns what could not be told, and why."""
+def tell(
+    found: Sequence[Finding], channels: Channels, state: Path, now: datetime, unseen: Collection[str] = ()
+) -> list[str]:
+    """Tells each channel what changed since it was last told. Returns what could not be told, and why.
+
+    unseen: data sets that could not be looked at, of which nothing is told to be over. A folder that nothing can be
+    written to keeps nobody from being told, though perhaps twice.
+    """
     problems = []
     with _alone(state):
         told = _read(state)
         for name, send in _senders(channels, now):
             before = told.get(name, {})
-            current = _facts(found, before, now)
+            left = {key: facts for key, facts in before.items() if facts["data_set"] in unseen}
+            current = left | _facts(found, before, now)
             change = changes(before, current)
             if not change:
                 continue
@@ -97,7 +104,10 @@ def tell(found: Sequence[Finding], channels: Channels, state: Path, now: datetim
                 problems.append(f"{name}: {error}; it is told at the next look")
                 continue
             told[name] = current
-            replace(state, json.dumps(told, sort_keys=True, indent=1) + "\n", 0o600)
+            try:
+                replace(state, json.dumps(told, sort_keys=True, indent=1) + "\n", 0o600)
+            except OSError as error:
+                problems.append(f"{name}: was told, and it cannot be noted: {state}: {error.strerror}")
     return problems
 
 
@@ -220,7 +230,7 @@ def _facts(found: Sequence[Finding], before: Known, now: datetime) -> Known:
 
 def _read(state: Path) -> dict[str, Known]:
     """What was told; nothing, if that is not known: then all is told again."""
-    with contextlib.suppress(FileNotFoundError, ValueError):
+    with contextlib.suppress(OSError, ValueError):
         told = json.loads(state.read_text())
         if isinstance(told, dict) and all(isinstance(known, dict) for known in told.values()):
             return told
@@ -229,10 +239,11 @@ def _read(state: Path) -> dict[str, Known]:
 
 @contextmanager
 def _alone(state: Path) -> Iterator[None]:
-    state.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(state.with_name(f"{state.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    """One at a time, where there can be a lock."""
+    with ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            state.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(state.with_name(f"{state.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(handle)

@@ -39,6 +39,12 @@ def of_the_host(one: DataSet, runs: Sequence[Entry], good: Sequence[Dated], now:
             "If the host was installed anew, give it its collected ledger back; if not, treat it as compromised: "
             "docs/runbooks/host-compromised.md.",
         )
+    if one.uncollected:
+        yield (
+            Kind.DISPUTED,
+            f"what its host wrote down cannot be taken into the record: {one.uncollected}",
+            "On the machine that keeps the record: is its disk full or read-only, are its files as they were?",
+        )
     if one.heard is None:
         yield Kind.SILENT, "never answered", "Deploy its role; see whether it is up and reachable by SSH."
     elif now - one.heard > SILENT_AFTER:
@@ -96,7 +102,8 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
         yield (
             Kind.UNLISTED,
             "the vault could not be asked for its snapshots",
-            "See whether it is up, its disk and its certificate; if it is lost: docs/runbooks/vault-lost.md.",
+            "`mainstay backup status` says why. See whether it is up, its disk and its certificate; if it is lost: "
+            "docs/runbooks/vault-lost.md.",
         )
         return
     if one.unreadable:
