@@ -83,6 +83,16 @@ class DataSet:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What a finding is about, where a data set can have more than one of its kind."""
+
+    place: str = ""
+    """Where it is: what is found elsewhere begins and ends by itself."""
+    each: tuple[str, ...] = ()
+    """What was hit there, by names that stay the same: people are told again when there is more of it."""
+
+
+@dataclass(frozen=True)
 class Finding:
     """One thing that is wrong with a data set: what happened, and what to do."""
 
@@ -91,6 +101,7 @@ class Finding:
     plan: str
     what: str
     to_do: str
+    subject: Subject = Subject()
 
     @property
     def data_set(self) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from backup.coverage import WITHIN, coverage, damage, first_held
-from backup.data_set import DataSet, Kind, Plan
+from backup.coverage import CLASSES, WITHIN, Part, coverage, damage, first_held
+from backup.data_set import DataSet, Kind, Plan, Subject
 from backup.entry import Entry
 from backup.expected import SKEW, Comparison, Dated, dated, settled_ids
 
@@ -23,8 +23,8 @@ HALVED_WITHIN = timedelta(days=7)
 """A size is compared with the largest of that time before."""
 
 
-Told = Iterator[tuple[Kind, str, str]]
-"""What is wrong, what happened, what to do."""
+Told = Iterator[tuple[Kind, str, str, *tuple[Subject, ...]]]
+"""What is wrong, what happened, what to do; and about what, where there can be several of a kind."""
 
 
 def of_the_host(one: DataSet, runs: Sequence[Entry], good: Sequence[Dated], now: datetime) -> Told:
@@ -44,6 +44,7 @@ def of_the_host(one: DataSet, runs: Sequence[Entry], good: Sequence[Dated], now:
             Kind.DISPUTED,
             f"what its host wrote down cannot be taken into the record: {one.uncollected}",
             "On the machine that keeps the record: is its disk full or read-only, are its files as they were?",
+            Subject("record"),
         )
     if one.heard is None:
         yield Kind.SILENT, "never answered", "Deploy its role; see whether it is up and reachable by SSH."
@@ -111,6 +112,7 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
             Kind.DAMAGED,
             f"{len(one.unreadable)} snapshots are in the vault, and cannot be read: {named(one.unreadable)}",
             "docs/runbooks/verification-failed.md. `mainstay backup restore` finds what the second copy has of them.",
+            Subject("vault snapshots", tuple(one.unreadable)),
         )
     if gone := [entry.snapshot for entry in found.gone if entry.snapshot not in one.unreadable]:
         yield (
@@ -118,6 +120,7 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
             f"{len(gone)} snapshots are no longer in the vault: {named(gone)}",
             "Find out who could delete there. `mainstay backup restore` finds what the second copy has of them. "
             f"{accepting(one.plan)}",
+            Subject("vault", tuple(gone)),
         )
     for kind, odd in (
         (Kind.BACK_DATED, [odd for odd in found.odd if not odd.future]),
@@ -157,15 +160,17 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
         held = first_held(one.ledger, one.control, store)
         if held is None or (store == "copy" and not one.has_copy):
             continue
-        if found := damage(one.control, store, now):
-            yield Kind.DAMAGED, f"{where}: {found}", f"docs/runbooks/verification-failed.md, then {verify}."
         read = coverage(one.control, store, held, now)
+        if found := damage(one.control, store, now):
+            to_do = f"docs/runbooks/verification-failed.md, then {verify}."
+            yield Kind.DAMAGED, f"{where}: {found}", to_do, Subject(store, _hit(read.damaged))
         if read.overdue:
             what = f"{where}: part {read.part[0]}/{read.part[1]} was not read for {span(now - read.oldest)}"
             yield (
                 Kind.UNVERIFIED,
                 f"{what}, allowed are {WITHIN.days} days",
                 f"{verify}; is the control host's timer on?",
+                Subject(store),
             )
     compared = [entry for entry in one.ledger if entry.kind == "verify" and entry.outcome != "interrupted"]
     if compared and compared[-1].outcome not in ("ok", "started"):
@@ -173,6 +178,7 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
             Kind.DAMAGED,
             f"the source is not as in its newest snapshot: {compared[-1].error or compared[-1].outcome}",
             f"On {one.plan.host}: `journalctl -u mainstay-backup-verify@{one.plan.name}`, then {verify}.",
+            Subject("source"),
         )
     lines = dated(one.ledger, one.control, now)
     newest = max(
@@ -184,6 +190,7 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
             Kind.UNVERIFIED,
             f"the source was compared with its snapshot {last}, allowed are {COMPARED_WITHIN.days} days",
             f"On {one.plan.host}: `systemctl status mainstay-backup-verify@{one.plan.name}.timer`.",
+            Subject("source"),
         )
     retained = [
         entry.start
@@ -204,7 +211,8 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
     again = f"`mainstay backup copy {one.plan.data_set}`"
     if copied is None:
         if good:
-            yield Kind.COPY_BEHIND, "the second copy could not be asked for its snapshots", f"{again} says why."
+            what = "the second copy could not be asked for its snapshots"
+            yield Kind.COPY_BEHIND, what, f"{again} says why.", Subject("unasked")
         return
     if one.copy_unreadable:
         yield (
@@ -212,6 +220,7 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
             f"{len(one.copy_unreadable)} snapshots are in the second copy, and cannot be read: "
             f"{named(one.copy_unreadable)}",
             "docs/runbooks/verification-failed.md.",
+            Subject("copy snapshots", tuple(one.copy_unreadable)),
         )
     removed = settled_ids(one.control, "retain", "copy") | settled_ids(one.control, "accept")
     once = settled_ids(one.control, "copy", "copy")
@@ -220,6 +229,7 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
             Kind.GONE,
             f"{len(gone)} snapshots are no longer in the second copy: {named(sorted(gone))}",
             f"Find out who could delete there, then {again}. {accepting(one.plan)}",
+            Subject("copy", tuple(sorted(gone))),
         )
     have = [dated.time for dated in good if dated.entry.snapshot in copied.there]
     if missing := [
@@ -262,6 +272,11 @@ def span(length: timedelta) -> str:
 def be(things: Sequence[object]) -> str:
     """`is` or `are`."""
     return "is" if len(things) == 1 else "are"
+
+
+def _hit(parts: Sequence[Part]) -> tuple[str, ...]:
+    """The classes of packs in these parts: they stay the same, into however many parts a repository is divided."""
+    return tuple(map(str, sorted({one for n, t in parts for one in range(n - 1, CLASSES, t)})))
 
 
 def _outcome(entry: Entry) -> str:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from backup.coverage import Coverage, coverage, first_good, first_held
-from backup.data_set import DataSet, Finding, Kind, Plan
+from backup.data_set import DataSet, Finding, Kind, Plan, Subject
 from backup.entry import Entry
 from backup.expected import compare, dated_backups, settled_ids
 from backup.rules import INTERVALS, ago, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
@@ -68,7 +68,7 @@ def _unseen(plan: Plan, why: str) -> Row:
         "On the machine that keeps the record: is its disk full or read-only, are its files as they were? If it is by "
         f"what {plan.host} wrote, treat that as compromised: docs/runbooks/host-compromised.md."
     )
-    finding = Finding(Kind.DISPUTED, plan.host, plan.name, what, to_do)
+    finding = Finding(Kind.DISPUTED, plan.host, plan.name, what, to_do, Subject("look"))
     return Row(plan, None, None, None, None, None, None, (finding,), unseen=True)
 
 
@@ -104,8 +104,8 @@ def _row(one: DataSet, now: datetime) -> Row:
         snapshots=len(one.vault) if one.vault is not None else None,
         newest_copy=newest_copy,
         findings=tuple(
-            Finding(kind, one.plan.host, one.plan.name, what, to_do)
-            for kind, what, to_do in sorted(told, key=lambda finding: order.index(finding[0]))
+            Finding(kind, one.plan.host, one.plan.name, what, to_do, *subject)
+            for kind, what, to_do, *subject in sorted(told, key=lambda finding: order.index(finding[0]))
         ),
     )
 

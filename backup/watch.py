@@ -13,7 +13,7 @@ from typing import Any
 
 from backup import control, custody, metrics, mirror, page, rotation
 from backup.custody import DataSet
-from backup.data_set import Finding, Kind
+from backup.data_set import Finding, Kind, Subject
 from backup.notify import Channels, NotTold, tell, watched
 from backup.reach import reach, state
 from backup.rules import be
@@ -64,7 +64,8 @@ def _with_mirrors(site: LoadedSite, rows: Sequence[Row], now: datetime) -> list[
     if not late:
         return list(rows)
     what, to_do = f"not fetched: {', '.join(late)}", f"On {name}: `journalctl -u mainstay-control@mirror`."
-    finding = Finding(Kind.MIRROR_BEHIND, name, custody.CONTROL_ROLE, what, to_do)
+    subject = Subject(each=tuple(one.split()[0] for one in late))
+    finding = Finding(Kind.MIRROR_BEHIND, name, custody.CONTROL_ROLE, what, to_do, subject)
     at = (name, custody.CONTROL_ROLE)
     return [
         replace(row, findings=(*row.findings, finding)) if (row.plan.host, row.plan.name) == at else row for row in rows
@@ -103,7 +104,7 @@ def _failed(site: LoadedSite, error: Exception) -> Finding:
     name = custody.control_host(site) or next(iter(site.fleet.hosts))
     what = f"the look at all backups failed, and nothing else is known: {said(error)}"
     to_do = f"On {name}: `journalctl -u mainstay-control@watch`, then `mainstay backup status`."
-    return Finding(Kind.UNLISTED, name, custody.CONTROL_ROLE, what, to_do)
+    return Finding(Kind.UNLISTED, name, custody.CONTROL_ROLE, what, to_do, Subject("look"))
 
 
 def put(rows: Sequence[Row], places: Places, now: datetime, site: str) -> Iterator[str]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from backup import collected, control, remembered, watch
+from backup import collected, control, custody, mirror, remembered, watch
 from backup.custody import DataSet
+from backup.data_set import DataSet as Looked
 from backup.data_set import Finding, Kind
 from backup.entry import render
 from backup.ledger import LedgerError, append
@@ -23,8 +24,9 @@ from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
 from tests.post_office import Server, serving
-from tests.unit.ledgers import at, entry
-from tests.unit.test_status import NOW, good, look
+from tests.unit.ledgers import at, entry, snapshot
+from tests.unit.ledgers import control as done
+from tests.unit.test_status import DAY, NOW, good, good_control, look, snapshots
 
 ONE, TWO = DataSet("release-1", "release"), DataSet("web-1", "web")
 HOST = {"plan": "p", "region": "ams"}
@@ -272,3 +274,57 @@ def test_work_on_the_other_data_sets_goes_on(site: LoadedSite, error: Exception,
 
     assert list(each([ONE, TWO], vault(site), work)) == [code, 0]
     assert worked == [TWO]
+
+
+def states() -> dict[str, Looked]:
+    """Data sets in which something else is lost than in one before, though it is of the same kind."""
+    damaged = done(NOW - 1, "check", part=(3, 20), outcome="damaged", error="pack abc")
+    copy_too = replace(damaged, store="copy")
+    own = good_control()
+    return {
+        "the vault is damaged": good(control=[*own, damaged]),
+        "the vault is damaged, said otherwise": good(control=[*own, replace(damaged, error="pack abc, after 3 days")]),
+        "so is the copy": good(control=[*own, damaged, copy_too]),
+        "the copy alone": good(control=[*own, copy_too]),
+        "all parts may be": good(control=[*own, copy_too, replace(copy_too, part=(1, 1))]),
+        "one of all parts": good(control=[*own, replace(copy_too, part=(1, 1)), replace(copy_too, part=(4, 20))]),
+        "in order": good(),
+        "a snapshot is gone": good(vault=snapshots(5 * DAY)),
+        "another is gone too": good(vault=snapshots(5 * DAY, 6 * DAY)),
+        "one came back": good(vault=snapshots(6 * DAY)),
+        "all came back": good(),
+        "a clock is wrong": good(vault=[*snapshots(), snapshot(3000)]),
+        "it still is": good(vault=[*snapshots(), snapshot(3000), snapshot(3001)]),
+    }
+
+
+def test_each_loss_is_told_once(stage: Stage) -> None:
+    told = {}
+    for name, data_set in states().items():
+        assert stage.watch([look(data_set)])
+        told[name] = [(len(began), len(ended)) for began, ended in stage.told()]
+    assert told == {
+        "the vault is damaged": [(1, 0)],
+        "the vault is damaged, said otherwise": [],
+        "so is the copy": [(1, 0)],
+        "the copy alone": [(0, 1)],
+        "all parts may be": [(1, 0)],
+        "one of all parts": [],
+        "in order": [(0, 1)],
+        "a snapshot is gone": [(1, 0)],
+        "another is gone too": [(1, 0)],
+        "one came back": [],
+        "all came back": [(0, 1)],
+        "a clock is wrong": [(1, 0)],
+        "it still is": [],
+    }
+
+
+def test_each_mirror_that_is_behind_is_told(stage: Stage, site: LoadedSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_control = replace(look(good()), plan=replace(look(good()).plan, host="control-1", name="control"))
+    monkeypatch.setattr(custody, "control_host", lambda site: "control-1")
+    monkeypatch.setattr(mirror, "declared", lambda site: {})
+    for late in (["a since 2 days ago"], ["a since 3 days ago"], ["a since 3 days ago", "b since 2 days ago"]):
+        monkeypatch.setattr(mirror, "behind", lambda *_, late=late: late)
+        stage.watch(watch._with_mirrors(site, [at_control], at(0)))
+    assert stage.told() == [(["control-1:control mirror behind"], [])] * 2
