@@ -20,7 +20,7 @@ from backup.pared import in_doubt
 from backup.reach import Reach, Unreachable, ledger_lines
 from backup.remembered import recall
 from backup.restic import Restic
-from backup.restic_process import NoRepository, ResticError
+from backup.restic_process import Interrupted, NoRepository, ResticError
 from backup.restic_results import Check, Snapshot
 from backup.retention import Keep, Retention, retention
 from backup.store import COPY, VAULT, Store
@@ -154,7 +154,7 @@ def is_to_be_begun(store: Store, data_set: DataSet) -> bool:
 def verify(store: Store, data_set: DataSet, whole: bool, say: Say) -> bool:
     """Reads the parts of a repository that are due (whole: all), and checks its structure; True if all is sound.
 
-    What it finds is written down. Damage names the snapshots and files it hits. Raises ResticError.
+    What it finds is written down, and that it failed. Damage names the snapshots and files it hits. Raises ResticError.
     """
     folder = record.folder(store.site)
     known = collected.known(folder, data_set.host, data_set.plan)
@@ -163,10 +163,15 @@ def verify(store: Store, data_set: DataSet, whole: bool, say: Say) -> bool:
     restic = store.restic(data_set)
     sound = True
     for part in [(1, 1)] if whole else coverage.due(known.control, store.name, since or now, now):
-        begun = datetime.now(UTC)
-        found = restic.check(part)
+        note = partial(_note_check, store, data_set, datetime.now(UTC), part)
+        try:
+            found = restic.check(part)
+        except ResticError as error:
+            if not (isinstance(error, NoRepository) and is_to_be_begun(store, data_set)):
+                note("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
+            raise
         sound &= not found.errors
-        _note_check(store, data_set, begun, part, found)
+        note("damaged" if found.errors else "ok", "; ".join(found.errors))
         verdict = "sound" if not found.errors else "DAMAGED"
         say(f"{data_set} in {store.words}: part {part[0]} of {part[1]}: {verdict}")
         for line in damage(restic, found):
@@ -191,17 +196,19 @@ def _without_a_tree(restic: Restic, errors: Sequence[str]) -> list[str]:
     return [f"hits all of snapshot {one.id[:8]}: see `restic repair index`" for one in listed if one.tree in said]
 
 
-def _note_check(store: Store, data_set: DataSet, begun: datetime, part: tuple[int, int], found: Check) -> None:
+def _note_check(
+    store: Store, data_set: DataSet, begun: datetime, part: tuple[int, int], outcome: str, error: str
+) -> None:
     entry = Entry(
         host=data_set.host,
         plan=data_set.plan,
         kind="check",
         start=begun,
         end=datetime.now(UTC),
-        outcome="damaged" if found.errors else "ok",
+        outcome=outcome,
         store=store.name,
         part=part,
-        error="; ".join(found.errors)[:1000],
+        error=error[:1000],
     )
     record.note(store.site, entry)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from backup.coverage import CLASSES, WITHIN, Part, coverage, damage, first_held
+from backup.coverage import CLASSES, WITHIN, Part, as_of, coverage, damage, first_held
 from backup.data_set import DataSet, Kind, Plan, Subject
 from backup.entry import Entry
 from backup.expected import SKEW, Comparison, Dated, dated, settled_ids
@@ -164,6 +164,10 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
         if found := damage(one.control, store, now):
             to_do = f"docs/runbooks/verification-failed.md, then {verify}."
             yield Kind.DAMAGED, f"{where}: {found}", to_do, Subject(store, _hit(read.damaged))
+        tried = _last(one.control, "check", store, now)
+        if tried and tried.outcome == "failed" and tried.start >= held:
+            what = f"{where}: the check of {ago(tried.start, now)} failed: {tried.error}"
+            yield Kind.UNVERIFIED, what, f"{verify} tries again.", Subject(f"{store} check")
         if read.overdue:
             what = f"{where}: part {read.part[0]}/{read.part[1]} was not read for {span(now - read.oldest)}"
             yield (
@@ -232,15 +236,25 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
             Subject("copy", tuple(sorted(gone))),
         )
     have = [dated.time for dated in good if dated.entry.snapshot in copied.there]
-    if missing := [
-        dated for dated in good if now - dated.time > COPIED_WITHIN and (not have or dated.time > max(have))
-    ]:
+    lacking = [dated for dated in good if dated.entry.snapshot not in copied.there.keys() | removed | once]
+    tried = _last(one.control, "copy", "copy", now)
+    if lacking and tried and tried.outcome == "failed":
+        what = f"the copy of {ago(tried.start, now)} failed: {tried.error}"
+        yield Kind.COPY_BEHIND, what, f"{again} tries again.", Subject("failed")
+    if missing := [dated for dated in lacking if now - dated.time > COPIED_WITHIN]:
         last = f"the newest there is of {ago(max(have), now)}" if have else "it has none"
         yield (
             Kind.COPY_BEHIND,
             f"{len(missing)} of the complete backups {be(missing)} not in the second copy; {last}",
             f"{again}.",
         )
+
+
+def _last(done: Sequence[Entry], kind: str, store: str, now: datetime) -> Entry | None:
+    """The newest attempt that came to its end or failed, by its time: an older one may be written down later."""
+    found = [one for one in done if (one.kind, one.store) == (kind, store) and one.start <= now]
+    ended = [one for one in found if one.outcome in ("ok", "damaged", "failed")]
+    return max(reversed(ended), key=as_of, default=None)
 
 
 def accepting(plan: Plan) -> str:
