@@ -1,4 +1,4 @@
-"""What is written down of a check: what it found, and that it failed."""
+"""What is written down of a check: what it found when it looked twice, and that it failed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +25,7 @@ from tests.unit.test_status import DAY, NOW, copies, good, good_control, look, o
 DATA = DataSet("release-1", "release")
 DATA_SET = (DATA.host, DATA.plan)
 HOST = {"plan": "p", "region": "ams"}
+SOUND, DAMAGED = Check((), ()), Check(("pack abc is damaged",), ())
 
 
 class Played:
@@ -64,6 +65,23 @@ def verify(site: LoadedSite, patch: pytest.MonkeyPatch, restic: Played, store: s
 
 def noted(site: LoadedSite) -> Sequence[Entry]:
     return collected.known(record.folder(site), *DATA_SET).control
+
+
+def test_what_a_second_look_does_not_find_is_no_damage(site: LoadedSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an admin's `retain` removes what it no longer needs, a check finds it missing."""
+    restic = Played(DAMAGED, SOUND)
+    assert verify(site, monkeypatch, restic)
+    assert restic.parts == [(1, 1), (1, 1)]
+    assert [(one.outcome, one.error) for one in noted(site)] == [("ok", "")]
+
+
+def test_what_a_second_look_finds_too_is_damage(site: LoadedSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    restic = Played(DAMAGED, DAMAGED)
+    assert not verify(site, monkeypatch, restic)
+    assert [(one.outcome, one.error) for one in noted(site)] == [("damaged", "pack abc is damaged")]
+    restic = Played(SOUND)
+    assert verify(site, monkeypatch, restic)
+    assert restic.parts == [(1, 1)]
 
 
 @pytest.mark.parametrize(
