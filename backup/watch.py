@@ -59,11 +59,15 @@ def _with_rotation(site: LoadedSite, row: Row) -> Row:
 
 def _with_mirrors(site: LoadedSite, rows: Sequence[Row], now: datetime) -> list[Row]:
     """With what is wrong with the mirrors, which only the control host can know, at its own data set."""
-    late = mirror.behind(mirror.declared(site), mirror.FOLDER, now)
+    try:
+        late = mirror.behind(mirror.declared(site), mirror.FOLDER, now)
+        what = f"not fetched: {', '.join(late)}"
+    except Exception as error:
+        late, what = ["all"], f"they cannot be looked at: {said(error)}"
     name = custody.control_host(site)
     if not late:
         return list(rows)
-    what, to_do = f"not fetched: {', '.join(late)}", f"On {name}: `journalctl -u mainstay-control@mirror`."
+    to_do = f"On {name}: `journalctl -u mainstay-control@mirror`."
     subject = Subject(each=tuple(one.split()[0] for one in late))
     finding = Finding(Kind.MIRROR_BEHIND, name, custody.CONTROL_ROLE, what, to_do, subject)
     at = (name, custody.CONTROL_ROLE)

@@ -328,3 +328,16 @@ def test_each_mirror_that_is_behind_is_told(stage: Stage, site: LoadedSite, monk
         monkeypatch.setattr(mirror, "behind", lambda *_, late=late: late)
         stage.watch(watch._with_mirrors(site, [at_control], at(0)))
     assert stage.told() == [(["control-1:control mirror behind"], [])] * 2
+
+
+def test_mirrors_that_cannot_be_looked_at_are_a_finding(site: LoadedSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_control = replace(look(good()), plan=replace(look(good()).plan, host="control-1", name="control"))
+    monkeypatch.setattr(custody, "control_host", lambda site: "control-1")
+    monkeypatch.setattr(mirror, "FOLDER", site.files / "mirrors")
+    monkeypatch.setattr(mirror, "declared", lambda site: {"a": "https://a"})
+    other = look(good())
+    [told, untouched] = watch._with_mirrors(site, [at_control, other], at(0))
+    assert [(one.kind, one.what) for one in told.findings] == [
+        (Kind.MIRROR_BEHIND, "they cannot be looked at: StopIteration: ")
+    ]
+    assert untouched == other
