@@ -5,6 +5,7 @@ The same from the control host and from any admin's laptop; backup/record.py say
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,11 @@ from backup.pared import in_doubt
 from backup.reach import Reach, Unreachable, ledger_lines
 from backup.remembered import recall
 from backup.restic import Restic
-from backup.restic_process import NoRepository, ResticError
+from backup.restic_process import Interrupted, NoRepository, ResticError
 from backup.restic_results import Check, Snapshot
 from backup.retention import Keep, Retention, retention
 from backup.store import COPY, VAULT, Store
+from backup.trouble import said
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 
@@ -44,14 +46,16 @@ def wanted(site: LoadedSite, names: Sequence[str]) -> list[DataSet]:
     return [known[name] for name in names or known]
 
 
-def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
+def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> dict[DataSet, str]:
     """Brings the record up to date with what hosts' ledgers have grown by: itself, or by the control host.
 
-    A host that does not answer is told, and is no reason to stop.
+    A host that does not answer is told, and is no reason to stop; nor is an answer that cannot be taken in. Returns of
+    which data sets it could not, and why.
     """
     if record.is_copy(way.site) and record.fetch(way, say):
-        return
+        return {}
     folder, anchor = record.folder(way.site), not record.is_copy(way.site)
+    failed: dict[DataSet, str] = {}
 
     def one(data_set: DataSet) -> None:
         host, plan = data_set.host, data_set.plan
@@ -63,12 +67,29 @@ def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> None:
         else:
             collected.collect(folder, host, plan, reported, datetime.now(UTC), had=had, anchor=anchor)
 
+    def safely(data_set: DataSet) -> None:
+        try:
+            one(data_set)
+        except Exception as error:
+            failed[data_set] = said(error)
+            say(f"{data_set}: what its host wrote down cannot be taken in: {said(error)}")
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(one, data_sets))
+        list(pool.map(safely, data_sets))
+    return failed
 
 
-def look(way: Reach, stores: Mapping[str, Store], data_sets: Sequence[DataSet], say: Say) -> Iterator[Looked]:
-    """All that is known of data sets, one after the other. stores: those that could be reached, by name."""
+def look(
+    way: Reach,
+    stores: Mapping[str, Store],
+    data_sets: Sequence[DataSet],
+    say: Say,
+    uncollected: Mapping[DataSet, str] | None = None,
+) -> Iterator[Looked]:
+    """All that is known of data sets, one after the other; whatever is wrong with one, of the others too.
+
+    stores: those that could be reached, by name. uncollected: as `collect` returned it.
+    """
     folder, has_copy = record.folder(way.site), COPY in way.declared()
 
     def listed(data_set: DataSet) -> dict[str, Listed]:
@@ -77,7 +98,13 @@ def look(way: Reach, stores: Mapping[str, Store], data_sets: Sequence[DataSet], 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         there = list(pool.map(listed, data_sets))
     for data_set, found in zip(data_sets, there, strict=True):
-        yield looked(folder, _plan(data_set), found, datetime.now(UTC), has_copy=has_copy)
+        plan = _plan(data_set)
+        try:
+            one = looked(folder, plan, found, datetime.now(UTC), has_copy=has_copy)
+        except Exception as error:
+            say(f"{data_set}: cannot be looked at: {said(error)}")
+            one = Looked(plan, (), (), None, None, unseen=said(error))
+        yield replace(one, uncollected=(uncollected or {}).get(data_set, ""))
 
 
 def _plan(data_set: DataSet) -> Plan:
@@ -114,8 +141,8 @@ def _listed(store: Store | None, data_set: DataSet, say: Say) -> Listed:
         return store.restic(data_set).readable()
     except NoRepository:
         return [], ()
-    except ResticError as error:
-        say(f"{data_set} in {store.words}: {error}")
+    except Exception as error:
+        say(f"{data_set} in {store.words}: {said(error)}")
         return None, ()
 
 
@@ -128,7 +155,7 @@ def is_to_be_begun(store: Store, data_set: DataSet) -> bool:
 def verify(store: Store, data_set: DataSet, whole: bool, say: Say) -> bool:
     """Reads the parts of a repository that are due (whole: all), and checks its structure; True if all is sound.
 
-    What it finds is written down. Damage names the snapshots and files it hits. Raises ResticError.
+    What it finds is written down, and that it failed. Damage names the snapshots and files it hits. Raises ResticError.
     """
     folder = record.folder(store.site)
     known = collected.known(folder, data_set.host, data_set.plan)
@@ -137,15 +164,27 @@ def verify(store: Store, data_set: DataSet, whole: bool, say: Say) -> bool:
     restic = store.restic(data_set)
     sound = True
     for part in [(1, 1)] if whole else coverage.due(known.control, store.name, since or now, now):
-        begun = datetime.now(UTC)
-        found = restic.check(part)
+        note = partial(_note_check, store, data_set, datetime.now(UTC), part)
+        try:
+            found = _checked(restic, part)
+        except ResticError as error:
+            if not (isinstance(error, NoRepository) and is_to_be_begun(store, data_set)):
+                note("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
+            raise
         sound &= not found.errors
-        _note_check(store, data_set, begun, part, found)
+        note("damaged" if found.errors else "ok", "; ".join(found.errors))
         verdict = "sound" if not found.errors else "DAMAGED"
         say(f"{data_set} in {store.words}: part {part[0]} of {part[1]}: {verdict}")
         for line in damage(restic, found):
             say(f"  {line}")
     return sound
+
+
+def _checked(restic: Restic, part: tuple[int, int]) -> Check:
+    """What a check finds, looked at again before it is called damage: an admin's `retain` that runs meanwhile removes
+    what the check, which takes no lock, has just read of."""
+    found = restic.check(part)
+    return restic.check(part) if found.errors else found
 
 
 def damage(restic: Restic, found: Check) -> list[str]:
@@ -165,17 +204,19 @@ def _without_a_tree(restic: Restic, errors: Sequence[str]) -> list[str]:
     return [f"hits all of snapshot {one.id[:8]}: see `restic repair index`" for one in listed if one.tree in said]
 
 
-def _note_check(store: Store, data_set: DataSet, begun: datetime, part: tuple[int, int], found: Check) -> None:
+def _note_check(
+    store: Store, data_set: DataSet, begun: datetime, part: tuple[int, int], outcome: str, error: str
+) -> None:
     entry = Entry(
         host=data_set.host,
         plan=data_set.plan,
         kind="check",
         start=begun,
         end=datetime.now(UTC),
-        outcome="damaged" if found.errors else "ok",
+        outcome=outcome,
         store=store.name,
         part=part,
-        error="; ".join(found.errors)[:1000],
+        error=error[:1000],
     )
     record.note(store.site, entry)
 

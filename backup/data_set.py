@@ -76,6 +76,20 @@ class DataSet:
     """Those that the second copy holds damaged."""
     disputed: str = ""
     """Why the ledger is not to be believed: the host contradicts what was collected, or a record is damaged."""
+    uncollected: str = ""
+    """Why what its host wrote down could not be taken into the record; empty if it was, or the host did not answer."""
+    unseen: str = ""
+    """Why nothing else is known of it: it could not be looked at."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a finding is about, where a data set can have more than one of its kind."""
+
+    place: str = ""
+    """Where it is: what is found elsewhere begins and ends by itself."""
+    each: tuple[str, ...] = ()
+    """What was hit there, by names that stay the same: people are told again when there is more of it."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,7 @@ class Finding:
     plan: str
     what: str
     to_do: str
+    subject: Subject = Subject()
 
     @property
     def data_set(self) -> str:

@@ -1,4 +1,4 @@
-"""Tells people when something begins to be wrong and when it ends, and nothing in between.
+"""Tells people when something begins to be wrong, when it hits more, and when it ends; and nothing in between.
 
 Each channel has its own memory of what it was told: one that could not be reached is told at the next look. A message
 may come twice (a kill between sending and noting it), never not at all.
@@ -9,8 +9,8 @@ import fcntl
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
@@ -32,7 +32,7 @@ PING_BODY_AT_MOST = 10_000
 """Bytes that any server of healthchecks keeps of a ping."""
 
 Known = dict[str, dict[str, str]]
-"""Findings that a channel was told of, by a key, as `_facts` says them."""
+"""Findings that a channel was told of, by a key, as `_facts` says them; those of an older version have no `each`."""
 
 
 class NotTold(Exception):
@@ -80,34 +80,55 @@ class Change:
         return "\n".join(lines) + "\n"
 
 
-def tell(found: Sequence[Finding], channels: Channels, state: Path, now: datetime) -> list[str]:
-    """Tells each channel what changed since it was last told. Returns what could not be told, and why."""
+def tell(
+    found: Sequence[Finding], channels: Channels, state: Path, now: datetime, unseen: Collection[str] = ()
+) -> list[str]:
+    """Tells each channel what changed since it was last told. Returns what could not be told, and why.
+
+    unseen: data sets that could not be looked at, of which nothing is told to be over. A folder that nothing can be
+    written to keeps nobody from being told, though perhaps twice.
+    """
     problems = []
     with _alone(state):
         told = _read(state)
         for name, send in _senders(channels, now):
-            before = told.get(name, {})
-            current = _facts(found, before, now)
-            change = changes(before, current)
-            if not change:
+            before = _renamed(told.get(name, {}), found)
+            left = {key: facts for key, facts in before.items() if facts["data_set"] in unseen}
+            current = left | _facts(found, before, now)
+            if current == told.get(name, {}):
                 continue
             try:
-                send(change)
+                if change := changes(before, current):
+                    send(change)
             except NotTold as error:
                 problems.append(f"{name}: {error}; it is told at the next look")
                 continue
             told[name] = current
-            replace(state, json.dumps(told, sort_keys=True, indent=1) + "\n", 0o600)
+            try:
+                replace(state, json.dumps(told, sort_keys=True, indent=1) + "\n", 0o600)
+            except OSError as error:
+                problems.append(f"{name}: was told, and it cannot be noted: {state}: {error.strerror}")
     return problems
 
 
 def changes(before: Known, current: Known) -> Change:
     """What is new, the worst first as it was found, and what is no more."""
     return Change(
-        began=tuple(facts for key, facts in current.items() if key not in before),
-        ended=tuple(facts for key, facts in before.items() if key not in current),
+        began=tuple(
+            _shown(facts) for key, facts in current.items() if _is_news(facts.get("each", ""), before.get(key))
+        ),
+        ended=tuple(_shown(one) for key, one in before.items() if key not in current),
         left=len(current),
     )
+
+
+def _is_news(each: str, told: dict[str, str] | None) -> bool:
+    """Whether a finding was not told, or hits what was not told of it."""
+    return told is None or ("each" in told and not set(each.split()) <= set(told["each"].split()))
+
+
+def _shown(facts: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in facts.items() if name != "each"}
 
 
 def ping(url: str, signal: Literal["start", "ok", "fail"], words: str = "") -> None:
@@ -201,26 +222,41 @@ def _post(url: str, **content: Any) -> None:
 
 
 def _facts(found: Sequence[Finding], before: Known, now: datetime) -> Known:
+    """What is to be known by a channel afterwards: of what is no news, the words that it was told."""
     facts: Known = {}
     for one in found:
-        key = f"{one.data_set} {one.kind.word}"
-        facts.setdefault(
-            key,
-            {
+        key, each = _key(one), " ".join(one.subject.each)
+        told = before.get(key)
+        if told is None or _is_news(each, told):
+            told = {
                 "data_set": clean(one.data_set),
                 "kind": one.kind.word,
                 "severity": one.kind.severity,
                 "what": clean(one.what),
                 "to_do": clean(one.to_do),
-                "since": before.get(key, {}).get("since", now.isoformat(timespec="seconds")),
-            },
-        )
+                "since": (told or {}).get("since", now.isoformat(timespec="seconds")),
+            }
+        facts.setdefault(key, told | {"each": each})
     return facts
+
+
+def _key(one: Finding) -> str:
+    return f"{one.data_set} {one.kind.word} {one.subject.place}".rstrip()
+
+
+def _renamed(told: Known, found: Sequence[Finding]) -> Known:
+    """With a place, where an older version told the first of a kind, and nothing of any other."""
+    renamed = dict(told)
+    first = {f"{one.data_set} {one.kind.word}": _key(one) for one in reversed(found)}
+    for plain, key in first.items():
+        if "each" not in renamed.get(plain, {"each": ""}):
+            renamed[key] = renamed.pop(plain)
+    return renamed
 
 
 def _read(state: Path) -> dict[str, Known]:
     """What was told; nothing, if that is not known: then all is told again."""
-    with contextlib.suppress(FileNotFoundError, ValueError):
+    with contextlib.suppress(OSError, ValueError):
         told = json.loads(state.read_text())
         if isinstance(told, dict) and all(isinstance(known, dict) for known in told.values()):
             return told
@@ -229,10 +265,11 @@ def _read(state: Path) -> dict[str, Known]:
 
 @contextmanager
 def _alone(state: Path) -> Iterator[None]:
-    state.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(state.with_name(f"{state.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    """One at a time, where there can be a lock."""
+    with ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            state.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(state.with_name(f"{state.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(handle)

@@ -9,6 +9,7 @@ removed at any time. Whoever decides what is removed (`retain`) does not go by i
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -63,7 +64,8 @@ def recall(folder: Path, host: str, plan: str, now: datetime) -> Known:
     if sum(map(len, fresh)) > ANEW_AFTER:
         ledger, control = pare(ledger, control, now)
         parts = [Part(len(all_), _digest(all_), left) for all_, left in zip(there, (ledger, control), strict=True)]
-        replace(memory, _render(parts), 0o600)
+        with suppress(OSError):  # what is not remembered is read again
+            replace(memory, _render(parts), 0o600)
     return Known(ledger, control, heard(folder, host), "")
 
 

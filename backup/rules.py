@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from backup.coverage import WITHIN, coverage, damage, first_held
-from backup.data_set import DataSet, Kind, Plan
+from backup.coverage import CLASSES, WITHIN, Part, as_of, coverage, damage, first_held
+from backup.data_set import DataSet, Kind, Plan, Subject
 from backup.entry import Entry
 from backup.expected import SKEW, Comparison, Dated, dated, settled_ids
 
@@ -23,8 +23,8 @@ HALVED_WITHIN = timedelta(days=7)
 """A size is compared with the largest of that time before."""
 
 
-Told = Iterator[tuple[Kind, str, str]]
-"""What is wrong, what happened, what to do."""
+Told = Iterator[tuple[Kind, str, str, *tuple[Subject, ...]]]
+"""What is wrong, what happened, what to do; and about what, where there can be several of a kind."""
 
 
 def of_the_host(one: DataSet, runs: Sequence[Entry], good: Sequence[Dated], now: datetime) -> Told:
@@ -38,6 +38,13 @@ def of_the_host(one: DataSet, runs: Sequence[Entry], good: Sequence[Dated], now:
             f"the ledger is not to be believed: {one.disputed}",
             "If the host was installed anew, give it its collected ledger back; if not, treat it as compromised: "
             "docs/runbooks/host-compromised.md.",
+        )
+    if one.uncollected:
+        yield (
+            Kind.DISPUTED,
+            f"what its host wrote down cannot be taken into the record: {one.uncollected}",
+            "On the machine that keeps the record: is its disk full or read-only, are its files as they were?",
+            Subject("record"),
         )
     if one.heard is None:
         yield Kind.SILENT, "never answered", "Deploy its role; see whether it is up and reachable by SSH."
@@ -96,7 +103,8 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
         yield (
             Kind.UNLISTED,
             "the vault could not be asked for its snapshots",
-            "See whether it is up, its disk and its certificate; if it is lost: docs/runbooks/vault-lost.md.",
+            "`mainstay backup status` says why. See whether it is up, its disk and its certificate; if it is lost: "
+            "docs/runbooks/vault-lost.md.",
         )
         return
     if one.unreadable:
@@ -104,6 +112,7 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
             Kind.DAMAGED,
             f"{len(one.unreadable)} snapshots are in the vault, and cannot be read: {named(one.unreadable)}",
             "docs/runbooks/verification-failed.md. `mainstay backup restore` finds what the second copy has of them.",
+            Subject("vault snapshots", tuple(one.unreadable)),
         )
     if gone := [entry.snapshot for entry in found.gone if entry.snapshot not in one.unreadable]:
         yield (
@@ -111,6 +120,7 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
             f"{len(gone)} snapshots are no longer in the vault: {named(gone)}",
             "Find out who could delete there. `mainstay backup restore` finds what the second copy has of them. "
             f"{accepting(one.plan)}",
+            Subject("vault", tuple(gone)),
         )
     for kind, odd in (
         (Kind.BACK_DATED, [odd for odd in found.odd if not odd.future]),
@@ -150,15 +160,21 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
         held = first_held(one.ledger, one.control, store)
         if held is None or (store == "copy" and not one.has_copy):
             continue
-        if found := damage(one.control, store, now):
-            yield Kind.DAMAGED, f"{where}: {found}", f"docs/runbooks/verification-failed.md, then {verify}."
         read = coverage(one.control, store, held, now)
+        if found := damage(one.control, store, now):
+            to_do = f"docs/runbooks/verification-failed.md, then {verify}."
+            yield Kind.DAMAGED, f"{where}: {found}", to_do, Subject(store, _hit(read.damaged))
+        tried = _last(one.control, "check", store, now)
+        if tried and tried.outcome == "failed" and tried.start >= held:
+            what = f"{where}: the check of {ago(tried.start, now)} failed: {tried.error}"
+            yield Kind.UNVERIFIED, what, f"{verify} tries again.", Subject(f"{store} check")
         if read.overdue:
             what = f"{where}: part {read.part[0]}/{read.part[1]} was not read for {span(now - read.oldest)}"
             yield (
                 Kind.UNVERIFIED,
                 f"{what}, allowed are {WITHIN.days} days",
                 f"{verify}; is the control host's timer on?",
+                Subject(store),
             )
     compared = [entry for entry in one.ledger if entry.kind == "verify" and entry.outcome != "interrupted"]
     if compared and compared[-1].outcome not in ("ok", "started"):
@@ -166,6 +182,7 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
             Kind.DAMAGED,
             f"the source is not as in its newest snapshot: {compared[-1].error or compared[-1].outcome}",
             f"On {one.plan.host}: `journalctl -u mainstay-backup-verify@{one.plan.name}`, then {verify}.",
+            Subject("source"),
         )
     lines = dated(one.ledger, one.control, now)
     newest = max(
@@ -177,6 +194,7 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
             Kind.UNVERIFIED,
             f"the source was compared with its snapshot {last}, allowed are {COMPARED_WITHIN.days} days",
             f"On {one.plan.host}: `systemctl status mainstay-backup-verify@{one.plan.name}.timer`.",
+            Subject("source"),
         )
     retained = [
         entry.start
@@ -197,7 +215,8 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
     again = f"`mainstay backup copy {one.plan.data_set}`"
     if copied is None:
         if good:
-            yield Kind.COPY_BEHIND, "the second copy could not be asked for its snapshots", f"{again} says why."
+            what = "the second copy could not be asked for its snapshots"
+            yield Kind.COPY_BEHIND, what, f"{again} says why.", Subject("unasked")
         return
     if one.copy_unreadable:
         yield (
@@ -205,6 +224,7 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
             f"{len(one.copy_unreadable)} snapshots are in the second copy, and cannot be read: "
             f"{named(one.copy_unreadable)}",
             "docs/runbooks/verification-failed.md.",
+            Subject("copy snapshots", tuple(one.copy_unreadable)),
         )
     removed = settled_ids(one.control, "retain", "copy") | settled_ids(one.control, "accept")
     once = settled_ids(one.control, "copy", "copy")
@@ -213,17 +233,28 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
             Kind.GONE,
             f"{len(gone)} snapshots are no longer in the second copy: {named(sorted(gone))}",
             f"Find out who could delete there, then {again}. {accepting(one.plan)}",
+            Subject("copy", tuple(sorted(gone))),
         )
     have = [dated.time for dated in good if dated.entry.snapshot in copied.there]
-    if missing := [
-        dated for dated in good if now - dated.time > COPIED_WITHIN and (not have or dated.time > max(have))
-    ]:
+    lacking = [dated for dated in good if dated.entry.snapshot not in copied.there.keys() | removed | once]
+    tried = _last(one.control, "copy", "copy", now)
+    if lacking and tried and tried.outcome == "failed":
+        what = f"the copy of {ago(tried.start, now)} failed: {tried.error}"
+        yield Kind.COPY_BEHIND, what, f"{again} tries again.", Subject("failed")
+    if missing := [dated for dated in lacking if now - dated.time > COPIED_WITHIN]:
         last = f"the newest there is of {ago(max(have), now)}" if have else "it has none"
         yield (
             Kind.COPY_BEHIND,
             f"{len(missing)} of the complete backups {be(missing)} not in the second copy; {last}",
             f"{again}.",
         )
+
+
+def _last(done: Sequence[Entry], kind: str, store: str, now: datetime) -> Entry | None:
+    """The newest attempt that came to its end or failed, by its time: an older one may be written down later."""
+    found = [one for one in done if (one.kind, one.store) == (kind, store) and one.start <= now]
+    ended = [one for one in found if one.outcome in ("ok", "damaged", "failed")]
+    return max(reversed(ended), key=as_of, default=None)
 
 
 def accepting(plan: Plan) -> str:
@@ -255,6 +286,11 @@ def span(length: timedelta) -> str:
 def be(things: Sequence[object]) -> str:
     """`is` or `are`."""
     return "is" if len(things) == 1 else "are"
+
+
+def _hit(parts: Sequence[Part]) -> tuple[str, ...]:
+    """The classes of packs in these parts: they stay the same, into however many parts a repository is divided."""
+    return tuple(map(str, sorted({one for n, t in parts for one in range(n - 1, CLASSES, t)})))
 
 
 def _outcome(entry: Entry) -> str:

@@ -12,11 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from backup.coverage import Coverage, coverage, first_good, first_held
-from backup.data_set import DataSet, Finding, Kind, Plan
+from backup.data_set import DataSet, Finding, Kind, Plan, Subject
 from backup.entry import Entry
 from backup.expected import compare, dated_backups, settled_ids
 from backup.rules import INTERVALS, ago, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
 from backup.sizes import size
+from backup.trouble import said
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class Row:
     """When the newest backup that is in the second copy was made."""
     findings: tuple[Finding, ...]
     """The worst first."""
+    unseen: bool = False
+    """Nothing is known of it but that it could not be looked at."""
 
 
 def status(data_sets: Iterable[DataSet], now: datetime) -> list[Row]:
-    """All data sets, in the order given."""
-    return [_row(one, now) for one in data_sets]
+    """All data sets, in the order given. One that cannot be judged is a finding, and the others are judged."""
+    return [_judged(one, now) for one in data_sets]
 
 
 def findings(rows: Sequence[Row]) -> list[Finding]:
@@ -50,6 +53,23 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
 def exit_code(rows: Sequence[Row]) -> int:
     """The worst finding's; 0 if there is none."""
     return next((one.kind.exit_code for one in findings(rows)), 0)
+
+
+def _judged(one: DataSet, now: datetime) -> Row:
+    try:
+        return _unseen(one.plan, one.unseen) if one.unseen else _row(one, now)
+    except Exception as error:
+        return _unseen(one.plan, said(error))
+
+
+def _unseen(plan: Plan, why: str) -> Row:
+    what = f"it could not be looked at, and nothing else is known of it: {why}"
+    to_do = (
+        "On the machine that keeps the record: is its disk full or read-only, are its files as they were? If it is by "
+        f"what {plan.host} wrote, treat that as compromised: docs/runbooks/host-compromised.md."
+    )
+    finding = Finding(Kind.DISPUTED, plan.host, plan.name, what, to_do, Subject("look"))
+    return Row(plan, None, None, None, None, None, None, (finding,), unseen=True)
 
 
 def _row(one: DataSet, now: datetime) -> Row:
@@ -84,8 +104,8 @@ def _row(one: DataSet, now: datetime) -> Row:
         snapshots=len(one.vault) if one.vault is not None else None,
         newest_copy=newest_copy,
         findings=tuple(
-            Finding(kind, one.plan.host, one.plan.name, what, to_do)
-            for kind, what, to_do in sorted(told, key=lambda finding: order.index(finding[0]))
+            Finding(kind, one.plan.host, one.plan.name, what, to_do, *subject)
+            for kind, what, to_do, *subject in sorted(told, key=lambda finding: order.index(finding[0]))
         ),
     )
 

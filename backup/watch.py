@@ -4,6 +4,7 @@ A channel that fails stops nothing else, and is told to whoever runs this, and t
 """
 
 import json
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,11 +13,12 @@ from typing import Any
 
 from backup import control, custody, metrics, mirror, page, rotation
 from backup.custody import DataSet
-from backup.data_set import Finding, Kind
+from backup.data_set import Finding, Kind, Subject
 from backup.notify import Channels, NotTold, tell, watched
 from backup.reach import reach, state
 from backup.rules import be
 from backup.status import Row, as_json, findings, status
+from backup.trouble import said
 from inventories import files
 from inventories.inventory import LoadedSite
 
@@ -39,8 +41,8 @@ class Places:
 def survey(site: LoadedSite, data_sets: Sequence[DataSet], say: control.Say) -> list[Row]:
     """Collects ledgers, lists repositories and compares. What cannot be reached is told, and is a finding."""
     with reach(site) as way, way.stores(say) as stores:
-        control.collect(way, data_sets, say)
-        rows = status(control.look(way, stores, data_sets, say), now := datetime.now(UTC))
+        uncollected = control.collect(way, data_sets, say)
+        rows = status(control.look(way, stores, data_sets, say, uncollected), now := datetime.now(UTC))
     rows = [_with_rotation(site, row) for row in rows]
     return _with_mirrors(site, rows, now) if site.control else rows
 
@@ -57,12 +59,17 @@ def _with_rotation(site: LoadedSite, row: Row) -> Row:
 
 def _with_mirrors(site: LoadedSite, rows: Sequence[Row], now: datetime) -> list[Row]:
     """With what is wrong with the mirrors, which only the control host can know, at its own data set."""
-    late = mirror.behind(mirror.declared(site), mirror.FOLDER, now)
+    try:
+        late = mirror.behind(mirror.declared(site), mirror.FOLDER, now)
+        what = f"not fetched: {', '.join(late)}"
+    except Exception as error:
+        late, what = ["all"], f"they cannot be looked at: {said(error)}"
     name = custody.control_host(site)
     if not late:
         return list(rows)
-    what, to_do = f"not fetched: {', '.join(late)}", f"On {name}: `journalctl -u mainstay-control@mirror`."
-    finding = Finding(Kind.MIRROR_BEHIND, name, custody.CONTROL_ROLE, what, to_do)
+    to_do = f"On {name}: `journalctl -u mainstay-control@mirror`."
+    subject = Subject(each=tuple(one.split()[0] for one in late))
+    finding = Finding(Kind.MIRROR_BEHIND, name, custody.CONTROL_ROLE, what, to_do, subject)
     at = (name, custody.CONTROL_ROLE)
     return [
         replace(row, findings=(*row.findings, finding)) if (row.plan.host, row.plan.name) == at else row for row in rows
@@ -70,14 +77,23 @@ def _with_mirrors(site: LoadedSite, rows: Sequence[Row], now: datetime) -> list[
 
 
 def watch(site: LoadedSite, places: Places, say: control.Say) -> bool:
-    """One look, told to everybody; True if everybody could be told. The dead man's switch watches it."""
+    """One look, told to everybody; True if it went well and everybody could be told. A look that fails is told too.
+
+    The dead man's switch watches it.
+    """
     problems: list[str] = []
     try:
         with watched(_address(site, PING), problems.append):
-            rows = survey(site, control.wanted(site, ()), say)
-            now = datetime.now(UTC)
-            problems += put(rows, places, now, site.name)
-            problems += tell(findings(rows), channels(site), state(site) / TOLD, now)
+            try:
+                rows = survey(site, control.wanted(site, ()), say)
+            except Exception as error:
+                say(traceback.format_exc())
+                problems.append(f"the look failed: {said(error)}")
+                found, unseen = [_failed(site, error)], [str(one) for one in custody.data_sets(site.fleet)]
+            else:
+                problems += put(rows, places, datetime.now(UTC), site.name)
+                found, unseen = findings(rows), [row.plan.data_set for row in rows if row.unseen]
+            problems += tell(found, channels(site), state(site) / TOLD, datetime.now(UTC), unseen)
             if problems:
                 raise NotTold("; ".join(problems))
     except NotTold:
@@ -85,6 +101,14 @@ def watch(site: LoadedSite, places: Places, say: control.Say) -> bool:
     for problem in problems:
         say(problem)
     return not problems
+
+
+def _failed(site: LoadedSite, error: Exception) -> Finding:
+    """That nothing could be looked at, as a finding of the record's own data set."""
+    name = custody.control_host(site) or next(iter(site.fleet.hosts))
+    what = f"the look at all backups failed, and nothing else is known: {said(error)}"
+    to_do = f"On {name}: `journalctl -u mainstay-control@watch`, then `mainstay backup status`."
+    return Finding(Kind.UNLISTED, name, custody.CONTROL_ROLE, what, to_do, Subject("look"))
 
 
 def put(rows: Sequence[Row], places: Places, now: datetime, site: str) -> Iterator[str]:
@@ -111,5 +135,5 @@ def _address(site: LoadedSite, secret: str) -> str:
 def _problem(write: Any, place: Path) -> Iterator[str]:
     try:
         write(place)
-    except OSError as error:
-        yield f"{place}: {error.strerror}"
+    except Exception as error:
+        yield f"{place}: {said(error)}"

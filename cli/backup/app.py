@@ -9,10 +9,13 @@ from typer.core import TyperGroup
 
 from backup import control, record
 from backup.custody import CONTROL, DataSet
+from backup.ledger import LedgerError
 from backup.reach import Unreachable, reach
 from backup.restic_process import NoRepository, ResticError
 from backup.store import Store
-from cli.options import FAILED, UNREACHABLE, stop
+from backup.trouble import TROUBLE
+from cli.options import BAD_USAGE, FAILED, UNREACHABLE, stop
+from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 
 ORDER = (
@@ -62,7 +65,7 @@ def failures() -> Iterator[None]:
         yield
     except Unreachable as error:
         raise stop("backup", error, UNREACHABLE) from None
-    except ResticError as error:
+    except (ResticError, LedgerError, OSError) as error:
         raise stop("backup", error, FAILED) from None
 
 
@@ -73,26 +76,24 @@ def in_each_store(
     with reach(site) as way, way.stores(say, listener) as stores:
         control.collect(way, data_sets, say)
         try:
-            good = [_each(data_sets, store, work) for store in stores.values()]
+            codes = {code for store in stores.values() for code in each(data_sets, store, work)}
         finally:
             record.hand_over(site, say)
-        missing = len(stores) < len(way.declared())
-    return typer.Exit(FAILED if not all(good) else UNREACHABLE if missing else 0)
+        missing = {UNREACHABLE} if len(stores) < len(way.declared()) else {0}
+    return typer.Exit(next(code for code in (FAILED, BAD_USAGE, UNREACHABLE, 0) if code in codes | missing))
 
 
-def _each(data_sets: Sequence[DataSet], store: Store, work: Callable[[Store, DataSet], bool]) -> bool:
-    """Does the work on each, and goes on where it fails; whether it was good with all.
+def each(data_sets: Sequence[DataSet], store: Store, work: Callable[[Store, DataSet], bool]) -> Iterator[int]:
+    """Does the work on each, and goes on where it fails; yields the exit codes that say how it went.
 
     A second copy that nothing was copied to yet is passed over: `status` tells when it is late.
     """
-    good = True
     for one in data_sets:
         try:
-            good &= work(store, one)
-        except ResticError as error:
+            yield 0 if work(store, one) else FAILED
+        except TROUBLE as error:
             if isinstance(error, NoRepository) and control.is_to_be_begun(store, one):
                 say(f"{one} in {store.words}: nothing was copied there yet")
                 continue
             say(f"{one} in {store.words}: {error}")
-            good = False
-    return good
+            yield BAD_USAGE if isinstance(error, InputError) else FAILED

@@ -9,8 +9,9 @@ from rich.console import Console
 from backup import control, copying, record
 from backup.custody import DataSet
 from backup.reach import reach
-from backup.restic_process import NoRepository, ResticError
+from backup.restic_process import NoRepository
 from backup.store import COPY, VAULT, Store
+from backup.trouble import TROUBLE
 from cli.backup.app import DataSetNames, app, failures, say
 from cli.options import BAD_USAGE, FAILED, Inventory, chosen, stop
 
@@ -56,7 +57,7 @@ def _between(source: str, target: str, work: Work, names: DataSetNames, inventor
                 typer.echo(f"{data_set}: {work(begin, end, data_set, tell)}")
             except NoRepository:
                 typer.echo(f"{data_set}: FAILED: {begin.words} has no repository of it")
-            except (ResticError, copying.Refused) as error:
+            except (copying.Refused, *TROUBLE) as error:
                 typer.echo(f"{data_set}: FAILED: {error}")
             else:
                 return True

@@ -28,6 +28,8 @@ def accept(
         control.collect(way, [one], say)
         with way.stores(say) as stores:
             [looked] = control.look(way, stores, [one], say)
+        if looked.unseen:
+            raise stop("backup", f"{one} cannot be looked at: {looked.unseen}", FAILED)
         found = accepting.amiss(looked, datetime.now(UTC))
         accepted = accepting.meant(data_set, ids, found)
         control.accept(site, one, accepted, why)

@@ -14,7 +14,12 @@ PUBLIC = (ADMINS, "lock.json", custody.CERTIFICATE, CONTROL_RECIPIENT)
 
 
 def files(site: LoadedSite) -> dict[str, str]:
-    """Content by path on the host. Raises InputError naming what is missing and how it is made."""
+    """Content by path on the host. Raises InputError naming what is missing and how it is made.
+
+    Looks at all secrets of the backups: a data set whose password the control host lacks cannot be watched over.
+    """
+    if custody.vault_of(site):
+        custody.check(site)
     entries = site.secrets.entries
     held = {
         "ssh_key": custody.secret(site, custody.SSH_KEY).get_secret_value(),

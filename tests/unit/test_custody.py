@@ -22,6 +22,7 @@ from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
 from inventories.keys import public_ssh
 from inventories.secrets import Secrets, owners, stale
+from roles.control import holds
 from roles.vault.deploy import OPTIONS, data_volume
 from roles.vault.settings import Settings
 from roles.vault.users import htpasswd, users
@@ -254,6 +255,16 @@ def test_a_deploy_that_lacks_a_key_of_the_control_host_names_the_command(keys: K
         keys.set(name, None)
     with pytest.raises(InputError, match=rf"{re.escape(name)}.*\n.*mainstay backup keys"):
         custody.check(keys.site)
+
+
+def test_a_control_host_is_deployed_only_when_it_can_open_every_data_set(keys: Keys) -> None:
+    keys.declare(SITE + HOSTS + CONTROL)
+    (keys.files / "lock.json").write_text("{}")
+    keys.make()
+    assert "/etc/mainstay/control/secrets.age" in holds.files(keys.site)
+    keys.declare(SITE + HOSTS + CONTROL + HOST.format(name="web-2", role="web"))
+    with pytest.raises(InputError, match=r"backup_web_2_web: no such secret\n.*mainstay backup keys"):
+        holds.files(keys.site)
 
 
 def test_a_second_control_host_is_refused(keys: Keys) -> None:

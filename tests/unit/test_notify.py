@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backup import notify
-from backup.data_set import Finding, Kind
+from backup.data_set import Finding, Kind, Subject
 from backup.notify import Channels, NotTold, ping, tell, watched
 from tests.post_office import Server, serving
 from tests.unit.ledgers import at
@@ -106,6 +107,71 @@ def test_other_words_about_the_same_are_no_news(server: Server, channels: Channe
     for hour, days in enumerate((2, 3)):
         tell([Finding(Kind.LATE, "web-1", "web", f"of {days} days ago", "Run it.")], channels, state, at(hour))
     assert len(server.got) == 1
+
+
+def lost(*ids: str, store: str = "vault") -> Finding:
+    what = f"{len(ids)} snapshots are no longer in the {store}"
+    return Finding(Kind.GONE, "release-1", "release", what, "Find out who.", Subject(store, ids))
+
+
+def began(server: Server) -> list[list[str]]:
+    """What was told to have begun, message by message."""
+    return [[one["what"] for one in message["began"]] for message in server.messages()]
+
+
+def test_a_second_loss_of_the_same_kind_is_told(server: Server, channels: Channels, state: Path) -> None:
+    for hour, found in enumerate([[lost("a")], [lost("a")], [lost("a", "b")], [lost("a", "b")]]):
+        tell(found, channels, state, at(hour))
+    assert began(server) == [["1 snapshots are no longer in the vault"], ["2 snapshots are no longer in the vault"]]
+    assert [message["ended"] for message in server.messages()] == [[], []]
+    assert [message["began"][0]["since"] for message in server.messages()] == ["2026-11-25T12:00:00+00:00"] * 2
+
+
+def test_less_of_the_same_is_no_news_and_what_is_lost_again_is(server: Server, channels: Channels, state: Path) -> None:
+    for hour, ids in enumerate(["ab", "b", "ab", "c"]):
+        tell([lost(*ids)], channels, state, at(hour))
+    assert [words[0][0] for words in began(server)] == ["2", "2", "1"]
+
+
+def test_what_is_hit_in_the_vault_and_in_the_copy_is_told_apart(
+    server: Server, channels: Channels, state: Path
+) -> None:
+    both = [lost("a"), lost("a", store="copy")]
+    for hour, found in enumerate([both[:1], both, both, both[1:], []]):
+        tell(found, channels, state, at(hour))
+    told = [([one["what"][-5:] for one in m["began"]], len(m["ended"]), m["state"]) for m in server.messages()]
+    assert told == [
+        (["vault"], 0, "failing"),
+        ([" copy"], 0, "failing"),
+        ([], 1, "failing"),
+        ([], 1, "ok"),
+    ]
+
+
+def test_what_was_told_before_findings_had_a_subject_is_not_told_again(
+    server: Server, channels: Channels, state: Path
+) -> None:
+    told = {"data_set": "release-1:release", "severity": "critical", "what": "w", "to_do": "d", "since": "s"}
+    failed = Finding(Kind.FAILED, "release-1", "release", "w", "d")
+    before = {f"release-1:release {kind}": told | {"kind": kind} for kind in ("snapshot gone", "failed")}
+    state.parent.mkdir()
+    state.write_text(json.dumps({"webhook": before, "mail": before}))
+    for hour in range(2):
+        tell([lost("a"), failed], channels, state, at(hour))
+    assert server.got == []
+    tell([lost("a", "b"), lost("c", store="copy"), failed], channels, state, at(2))
+    tell([lost("c", store="copy")], channels, state, at(3))
+    assert [(len(message["began"]), len(message["ended"])) for message in server.messages()] == [(2, 0), (0, 2)]
+    assert server.messages()[1]["ended"][0]["since"] == "s"
+
+
+def test_a_look_that_brings_nothing_new_notes_nothing(
+    server: Server, channels: Channels, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a full disk is no problem of it."""
+    tell([LATE], channels, state, at(0))
+    monkeypatch.setattr(notify, "replace", None)
+    assert tell([replace(LATE, what="the newest complete backup is of 3 days ago")], channels, state, at(1)) == []
 
 
 def test_a_channel_that_is_down_is_told_later_and_the_other_at_once(
