@@ -10,7 +10,7 @@ from tests.runbooks import reader
 from tests.runbooks.reader import RUNBOOKS, Runbook
 
 PAGES = sorted(path.stem for path in RUNBOOKS.glob("*.md") if path.stem != "README")
-TESTS = Path(reader.__file__).with_name("test_runbooks.py").read_text()
+TESTS = "".join(path.read_text() for path in sorted(Path(reader.__file__).parent.glob("test_*.py")))
 WORDS = "".join(path.read_text() for path in (RUNBOOKS.parents[1] / "backup").glob("*.py"))
 
 
