@@ -179,6 +179,21 @@ def test_damage_is_told_from_change(agent: Agent, source: Path) -> None:
     assert agent.last.outcome == "failed"
 
 
+def test_a_folder_that_became_a_file_is_no_damage_and_hides_none(agent: Agent, source: Path) -> None:
+    (source / "old").write_text("old")
+    agent.plan(source)
+    ran(agent)
+    shutil.rmtree(source / "public")
+    (source / "public").write_text("a file now")
+    agent("verify", "data")
+    (source / "old").unlink()
+    lines = (agent.state / "ledger.jsonl").read_text().splitlines()
+    (agent.state / "ledger.jsonl").write_text(f"{lines[0]}\n" + lines[1].replace('"start": "20', '"start": "30') + "\n")
+    said = agent("verify", "data", code=1)
+    assert "/old (is missing here)" in said
+    assert "/public (has other content)" in said
+
+
 def test_a_snapshot_that_is_gone_is_told(agent: Agent, source: Path) -> None:
     agent.plan(source)
     ran(agent)

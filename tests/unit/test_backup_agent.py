@@ -96,6 +96,12 @@ def test_only_a_change_since_explains_a_difference(tmp_path: Path) -> None:
     assert {one.path for one in left} == {"/old", "/folder/old", "/gone", "/gone-folder/gone"}
 
 
+def test_a_folder_that_became_a_file_is_a_change_like_others(tmp_path: Path) -> None:
+    (tmp_path / "was-folder").write_text("a file")
+    found = [Difference("/was-folder/a/deep", action) for action in ("restored", "updated", "deleted")]
+    assert unexplained(tmp_path, found, datetime.now(UTC) - timedelta(hours=1)) == []
+
+
 def test_what_is_in_a_folder_that_came_since_is_explained(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
