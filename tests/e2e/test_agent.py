@@ -296,13 +296,15 @@ def test_status_tells_every_plan(agent: Agent, source: Path) -> None:
     agent.plan(source)
     (agent.folder / "plans/broken.json").write_text("{")
     (agent.folder / "plans/broken.json").chmod(0o600)
-    assert json.loads(agent("status", "--json"))[1]["late"]
+    assert json.loads(agent("status", "--json", code=1))[1]["late"]
     saved = ran(agent)
-    broken, data = json.loads(agent("status", "--json"))
+    broken, data = json.loads(agent("status", "--json", code=1))
     assert "is not JSON" in broken["error"]
     assert data["good"]["snapshot"] == saved.snapshot
     assert data["last"]["backup"]["outcome"] == "ok"
     assert (data["late"], data["running"]) == (False, False)
+    assert "data: last good 20" in agent("status", code=1)
+    (agent.folder / "plans/broken.json").unlink()
     assert "data: last good 20" in agent("status")
     lines = agent("ledger", "data", "--after", "1").splitlines()
     assert [json.loads(line)["seq"] for line in lines] == [2]
