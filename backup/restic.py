@@ -100,8 +100,9 @@ class Restic:
         root: Path,
         paths: Sequence[str] = (),
     ) -> Backup:
-        known = ["--host", host, *(f"--tag={tag}" for tag in tags), "--group-by=host,tags"]
-        done = self._run("backup", *known, *arguments, hear=_follow(progress), cwd=root, allowed=(0, INCOMPLETE))
+        words = ["--host", host, *(f"--tag={tag}" for tag in tags), "--group-by=host,tags", *arguments]
+        hear, ends = _follow(progress), (0, INCOMPLETE)
+        done = self._run("backup", *words, hear=hear, cwd=root, allowed=ends, with_children=not paths)
         summary = done.summary()
         if not summary:
             raise ResticError("backup", done.code, "ended without a summary: " + "\n".join(done.words))
