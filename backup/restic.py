@@ -26,6 +26,8 @@ from backup.restic_command import apart
 from backup.restic_process import Hear, Message, Repository, ResticError, Run, failure, in_memory, in_memory_path, run
 from backup.restic_results import INCOMPLETE, Backup, Check, Difference, Hit, Progress, Snapshot, Unreadable, unread
 
+NO_FOLDER = ("not a directory", "too many levels of symbolic links")
+
 
 def version_of(program: str) -> tuple[int, int, int]:
     """The version of a restic, as (0, 18, 0)."""
@@ -98,8 +100,9 @@ class Restic:
         root: Path,
         paths: Sequence[str] = (),
     ) -> Backup:
-        known = ["--host", host, *(f"--tag={tag}" for tag in tags), "--group-by=host,tags"]
-        done = self._run("backup", *known, *arguments, hear=_follow(progress), cwd=root, allowed=(0, INCOMPLETE))
+        words = ["--host", host, *(f"--tag={tag}" for tag in tags), "--group-by=host,tags", *arguments]
+        hear, ends = _follow(progress), (0, INCOMPLETE)
+        done = self._run("backup", *words, hear=hear, cwd=root, allowed=ends, with_children=not paths)
         summary = done.summary()
         if not summary:
             raise ResticError("backup", done.code, "ended without a summary: " + "\n".join(done.words))
@@ -155,12 +158,18 @@ class Restic:
         found: list[Difference] = []
 
         def note(message: Message) -> None:
-            path = _as_it_is(root, message["item"].removeprefix(str(root)).lstrip("/"))
+            # From 0.18 on these are told with root's own path, all others from root on.
+            prefix = str(root) if message["action"] == "deleted" else ""
+            path = _as_it_is(root, message["item"].removeprefix(prefix))
             if message["action"] != "unchanged" and not (message["action"] == "restored" and _listed_anyhow(path)):
                 found.append(Difference(f"/{path.relative_to(root)}", message["action"]))
 
-        self._read("restore", snapshot, *options, hear={"verbose_status": note})
-        return found
+        done = self._read("restore", snapshot, *options, hear={"verbose_status": note}, allowed=(0, 1))
+        # Folders that are none any more: restic tells what is missing in them, and an error for each.
+        none = [one["item"] for one in done.errors if one.get("error", {}).get("message", "").endswith(NO_FOLDER)]
+        if done.code and (not none or len(none) < len(done.errors)):
+            raise failure(self.repository, "restore", done)
+        return [*found, *(Difference(f"/{_as_it_is(root, item).relative_to(root)}", "updated") for item in none)]
 
     def check(self, part: tuple[int, int] | None = None) -> Check:
         """Checks structure and indexes and, of t equal parts of all packs, reads the n-th: part=(n, t)."""
@@ -270,7 +279,7 @@ def _listed_anyhow(path: Path) -> bool:
     """Whether it is there and of a kind that restic would always make anew: anything but a file of one name."""
     try:
         found = path.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return not stat.S_ISREG(found.st_mode) or found.st_nlink > 1
 

@@ -126,11 +126,13 @@ def run(
     cwd: Path = Path("/"),
     hear: Hear | None = None,
     allowed: Sequence[int] = (0,),
+    with_children: bool = False,
 ) -> Run:
     """Runs `restic COMMAND --json` to its end.
 
-    source is the repository of --from-repo; files are descriptors that restic inherits. Raises ResticError, by its
-    meaning, for an exit code that is not allowed.
+    source is the repository of --from-repo; files are descriptors that restic inherits; with_children: what restic
+    started is ended too when the run is broken off. Raises ResticError, by its meaning, for an exit code that is not
+    allowed.
     """
     with given(repository, source) as (environment, held, options):
         process = subprocess.Popen(
@@ -143,7 +145,7 @@ def run(
             stderr=subprocess.PIPE,
             process_group=0,
         )
-        done = _listen(process, hear or {})
+        done = _listen(process, hear or {}, with_children)
     if done.code not in allowed:
         raise failure(repository, command, done)
     return done
@@ -227,7 +229,7 @@ def _environment(repository: Repository) -> dict[str, str]:
     }
 
 
-def _listen(process: "subprocess.Popen[bytes]", hear: Hear) -> Run:
+def _listen(process: "subprocess.Popen[bytes]", hear: Hear, with_children: bool) -> Run:
     """Hears a run out. Threads read both pipes, so that restic can always write, also while it is interrupted."""
     done = Run()
     lines: SimpleQueue[bytes | None] = SimpleQueue()
@@ -250,7 +252,7 @@ def _listen(process: "subprocess.Popen[bytes]", hear: Hear) -> Run:
             elif kind not in ("status", "verbose_status"):
                 done.messages.append(message)
     except BaseException:
-        _interrupt(process)
+        _interrupt(process, with_children)
         raise
     finally:
         done.code = process.wait()
@@ -286,9 +288,19 @@ def _parsed(line: bytes) -> Any:
         return None
 
 
-def _interrupt(process: "subprocess.Popen[bytes]") -> None:
+def _interrupt(process: "subprocess.Popen[bytes]", with_children: bool) -> None:
+    """restic leads the group of all that it starts, and is deaf to further signals after its first."""
     process.send_signal(signal.SIGINT)
+    if with_children:
+        _signal_group(process.pid, signal.SIGTERM)
     try:
         process.wait(INTERRUPT_S)
     except subprocess.TimeoutExpired:
         process.kill()
+    if with_children:
+        _signal_group(process.pid, signal.SIGKILL)
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)

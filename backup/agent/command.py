@@ -1,7 +1,7 @@
 """The command `backup.pyz`: arguments in, exit codes out.
 
 Exit codes: 0 ok, 1 failed, 2 bad input, 3 incomplete (saved, some files unread), 4 another run is at it,
-130 interrupted.
+130 interrupted. `status`: 1 when a plan is late, or cannot be told of.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def _do(asked: argparse.Namespace, agent: str) -> int:
     if asked.command == "status":
         told = status(asked.plans, asked.state, datetime.now(UTC))
         _print(json.dumps(told, indent=2) if asked.json else "\n".join(lines(told)) or "no plans on this host")
-        return OK
+        return FAILED if any("error" in one or one["late"] for one in told) else OK
     if asked.command == "answer":
         return _lines(answer(os.environ.get("SSH_ORIGINAL_COMMAND", ""), asked.state))
     plan = plans.load(asked.plans, asked.plan)

@@ -94,8 +94,13 @@ def _trusted(file: Path, found: os.stat_result) -> None:
 
 
 def names(folder: Path) -> list[str]:
-    """Of all plans of this host."""
-    return sorted(file.stem for file in folder.glob("*.json"))
+    """Of all plans of this host. Raises OSError for a folder that cannot be listed; one that is not there has none."""
+    try:
+        return sorted(file.stem for file in folder.iterdir() if file.suffix == ".json")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise OSError(f"{folder}: cannot be listed: {error.strerror}: are you root?") from None
 
 
 def parse(file: Path, content: bytes) -> Plan:

@@ -9,10 +9,12 @@ run: a repository's configuration can name commands, and this is root. For the s
 Names are bytes; those that are not UTF-8 survive in the manifest as JSON escapes of lone surrogates.
 """
 
+import errno
 import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +27,10 @@ MANIFEST = ".mainstay-refs.json"
 GC_LOCK = "gc.pid"
 """In a repository: `PID HOST`; git's gc gives way while that process lives (builtin/gc.c), and to no dead one."""
 GC_PATIENCE_S = 600
+SMALL, LARGE = 1 << 13, 1 << 30
+"""Bytes of a ref's file; of packed-refs and the manifest."""
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+"""Nothing, nothing any more, a link, a socket."""
 HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -87,10 +93,19 @@ def _ours() -> str:
 
 
 def _read(lock: Path) -> str:
+    return (_content(lock, SMALL) or b"").decode(errors="replace").strip()
+
+
+def _content(path: Path, most: int) -> bytes | None:
+    """Of a file of at most so many bytes; None if there is none: whoever owns the folder can put anything there."""
     try:
-        return lock.read_text(errors="replace").strip()
-    except FileNotFoundError:
-        return ""
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
+            found = os.fstat(file.fileno())
+            return file.read(most) if stat.S_ISREG(found.st_mode) and found.st_size <= most else None
+    except OSError as error:
+        if error.errno in NO_FILE:
+            return None
+        raise
 
 
 def _gc_owner(repository: Path) -> int:
@@ -124,11 +139,13 @@ def refs(repository: Path) -> dict[str, str]:
 
 
 def _value(path: Path) -> str:
-    """Of a ref's file; empty if it is gone, or no ref (a push is killed before its file is filled)."""
-    try:
-        value = path.read_text(errors="surrogateescape").strip()
-    except FileNotFoundError:
-        return ""
+    """Of a ref's file; empty if it is gone, or no ref (a push is killed before its file is filled).
+
+    A link into refs is what git once made for `ref:`, and still takes for it.
+    """
+    value = os.fsdecode(_content(path, SMALL) or b"").strip()
+    if path.is_symlink() and (target := str(path.readlink())).startswith("refs/"):
+        value = f"ref: {target}"
     return value if HASH.fullmatch(value) or value.startswith("ref: ") else ""
 
 
@@ -137,10 +154,11 @@ def _head(repository: Path) -> str:
 
 
 def _packed(repository: Path) -> dict[str, str]:
-    try:
-        lines = (repository / "packed-refs").read_text(errors="surrogateescape").split("\n")
-    except FileNotFoundError:
-        return {}
+    file = repository / "packed-refs"
+    content = _content(file, LARGE)
+    if content is None and os.path.lexists(file):
+        raise RefsError(f"{file}: is no file, or larger than {LARGE} bytes")
+    lines = os.fsdecode(content or b"").split("\n")
     pairs = [line.split(" ", 1) for line in lines if line and line[0] not in "#^"]
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2 and HASH.fullmatch(pair[0])}
 
@@ -153,7 +171,7 @@ def install(root: Path) -> tuple[int, list[str]]:
     """
     file = root / MANIFEST
     try:
-        known = json.loads(file.read_text())["repositories"]
+        known = json.loads(_content(file, LARGE) or b"")["repositories"]
         restored = [os.path.relpath(repository, root) for repository in repositories(root)]
         for path in restored:
             if path in known:

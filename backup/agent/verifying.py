@@ -87,5 +87,5 @@ def unexplained(root: Path, differences: Iterable[Difference], since: datetime) 
 def _changed(path: Path, since: datetime) -> bool:
     try:
         return path.lstat().st_ctime >= int(since.timestamp()) - SLACK_S
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return True

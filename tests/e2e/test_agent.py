@@ -179,6 +179,21 @@ def test_damage_is_told_from_change(agent: Agent, source: Path) -> None:
     assert agent.last.outcome == "failed"
 
 
+def test_a_folder_that_became_a_file_is_no_damage_and_hides_none(agent: Agent, source: Path) -> None:
+    (source / "old").write_text("old")
+    agent.plan(source)
+    ran(agent)
+    shutil.rmtree(source / "public")
+    (source / "public").write_text("a file now")
+    agent("verify", "data")
+    (source / "old").unlink()
+    lines = (agent.state / "ledger.jsonl").read_text().splitlines()
+    (agent.state / "ledger.jsonl").write_text(f"{lines[0]}\n" + lines[1].replace('"start": "20', '"start": "30') + "\n")
+    said = agent("verify", "data", code=1)
+    assert "/old (is missing here)" in said
+    assert "/public (has other content)" in said
+
+
 def test_a_snapshot_that_is_gone_is_told(agent: Agent, source: Path) -> None:
     agent.plan(source)
     ran(agent)
@@ -281,13 +296,15 @@ def test_status_tells_every_plan(agent: Agent, source: Path) -> None:
     agent.plan(source)
     (agent.folder / "plans/broken.json").write_text("{")
     (agent.folder / "plans/broken.json").chmod(0o600)
-    assert json.loads(agent("status", "--json"))[1]["late"]
+    assert json.loads(agent("status", "--json", code=1))[1]["late"]
     saved = ran(agent)
-    broken, data = json.loads(agent("status", "--json"))
+    broken, data = json.loads(agent("status", "--json", code=1))
     assert "is not JSON" in broken["error"]
     assert data["good"]["snapshot"] == saved.snapshot
     assert data["last"]["backup"]["outcome"] == "ok"
     assert (data["late"], data["running"]) == (False, False)
+    assert "data: last good 20" in agent("status", code=1)
+    (agent.folder / "plans/broken.json").unlink()
     assert "data: last good 20" in agent("status")
     lines = agent("ledger", "data", "--after", "1").splitlines()
     assert [json.loads(line)["seq"] for line in lines] == [2]

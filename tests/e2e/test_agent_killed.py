@@ -106,6 +106,21 @@ def test_an_interrupted_run_leaves_no_lock(agent: Agent, tmp_path: Path, signals
     good(agent, tmp_path)
 
 
+def test_an_interrupted_command_ends_with_what_it_started(agent: Agent, tmp_path: Path) -> None:
+    """restic ends a command, and then waits for all that hold its output open."""
+    started = tmp_path / "started"
+    script = f"echo some; sh -c 'echo $$ >{started}.new; mv {started}.new {started}; exec sleep 150'; echo more"
+    agent.plan(tmp_path / "source", consistency="command", command=["sh", "-c", script])
+    run = agent.begin("run", "data", "--json")
+    until("the command", started.exists)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(timeout=20) == 130
+    left = Path(f"/proc/{started.read_text().strip()}/stat")
+    until("its end", lambda: not left.exists() or left.read_text().split()[2] == "Z")
+    assert agent.last.outcome == "interrupted"
+    assert locks(agent) == []
+
+
 def test_of_two_runs_at_once_one_is_refused(agent: Agent, tmp_path: Path) -> None:
     ready, go = tmp_path / "ready", tmp_path / "go"
     wait = f"touch {ready}; until [ -e {go} ]; do sleep 0.1; done"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -366,6 +367,35 @@ def test_a_source_is_compared_by_content(made: Restic, source: Path) -> None:
         Difference("/link", "restored"),
         Difference("/extra", "deleted"),
     }
+
+
+@every(*SINCE_017)
+def test_a_folder_that_became_a_file_is_compared_too(made: Restic, source: Path) -> None:
+    (source / "linked").mkdir()
+    (source / "linked/small").write_text("small")
+    snapshot = save(made, source)
+    for name in ("folder", "linked"):
+        shutil.rmtree(source / name)
+    (source / "folder").write_text("a file")
+    (source / "linked").symlink_to(source.parent)
+    (source / "large").write_text("changed")
+    assert set(made.compare(snapshot, source)) == {
+        Difference("/large", "updated"),
+        Difference("/folder", "updated"),
+        Difference("/folder/small", "restored"),
+        Difference("/linked", "updated"),
+        Difference("/linked/small", "restored"),
+    }
+
+
+@every(*SINCE_017)
+def test_a_path_that_begins_like_the_roots_own_is_told_whole(made: Restic, source: Path) -> None:
+    deep = source / str(source).lstrip("/")
+    deep.mkdir(parents=True)
+    (deep / "file").write_text("old")
+    snapshot = save(made, source)
+    (deep / "file").write_text("new")
+    assert made.compare(snapshot, source) == [Difference(f"{source}/file", "updated")]
 
 
 @every(*SINCE_017)

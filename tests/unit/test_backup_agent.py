@@ -1,5 +1,6 @@
 """The agent's logic that needs no restic, and the file it is shipped as."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from backup import zipapp
+from backup import ledger, zipapp
 from backup.agent import interrupts, refs
 from backup.agent.attempt import BadInput, Refused
+from backup.agent.command import main
 from backup.agent.consistency import anchored
+from backup.agent.plan import names
 from backup.agent.restoring import below
 from backup.agent.state import Busy, State
 from backup.agent.status import judged
@@ -23,6 +26,7 @@ from backup.agent.verifying import unexplained
 from backup.agent.watching import Watch
 from backup.entry import Entry
 from backup.restic_results import Difference, Progress
+from tests import agents
 from tests.waiting import until
 
 NOW = datetime(2026, 11, 25, 20, tzinfo=UTC)
@@ -94,6 +98,12 @@ def test_only_a_change_since_explains_a_difference(tmp_path: Path) -> None:
     assert unexplained(tmp_path, found, changed - timedelta(hours=1)) == []
     left = unexplained(tmp_path, found, changed + timedelta(hours=1))
     assert {one.path for one in left} == {"/old", "/folder/old", "/gone", "/gone-folder/gone"}
+
+
+def test_a_folder_that_became_a_file_is_a_change_like_others(tmp_path: Path) -> None:
+    (tmp_path / "was-folder").write_text("a file")
+    found = [Difference("/was-folder/a/deep", action) for action in ("restored", "updated", "deleted")]
+    assert unexplained(tmp_path, found, datetime.now(UTC) - timedelta(hours=1)) == []
 
 
 def test_what_is_in_a_folder_that_came_since_is_explained(tmp_path: Path) -> None:
@@ -185,6 +195,30 @@ def bare_repository(folder: Path) -> Path:
     return folder
 
 
+def test_what_is_no_file_among_refs_is_not_waited_for_nor_followed(tmp_path: Path) -> None:
+    """Whoever owns a repository can put anything there; the agent is root."""
+    bare = bare_repository(tmp_path / "a.git")
+    (tmp_path / "secret").write_text(A)
+    os.mkfifo(bare / "refs/heads/pipe")
+    os.mkfifo(bare / "gc.pid")
+    (bare / "refs/heads/secret").symlink_to(tmp_path / "secret")
+    (bare / "refs/heads/like-head").symlink_to("refs/heads/main")
+    (bare / "refs/heads/large").write_text(f"{A}\n" * 10_000)
+    (bare / "refs/heads/main").write_text(f"{B}\n")
+    with refs.no_gc(tmp_path, ["."]):
+        assert refs.refs(bare) == {"refs/heads/main": B, "refs/heads/like-head": "ref: refs/heads/main"}
+    (bare / "HEAD").unlink()
+    os.mkfifo(bare / "HEAD")
+    assert refs.write(tmp_path, ["."]) == 1
+    os.mkfifo(bare / "packed-refs")
+    with pytest.raises(refs.RefsError, match="packed-refs: is no file"):
+        refs.refs(bare)
+    (tmp_path / refs.MANIFEST).unlink()
+    os.mkfifo(tmp_path / refs.MANIFEST)
+    with pytest.raises(refs.RefsError, match="no manifest"):
+        refs.install(tmp_path)
+
+
 def test_everybody_who_may_run_gc_can_read_that_it_is_kept_away(tmp_path: Path) -> None:
     """A repository's owner is another user than the agent, whose unit keeps what it makes to itself."""
     lock = bare_repository(tmp_path / "a.git") / "gc.pid"
@@ -238,6 +272,42 @@ def test_a_plan_is_late_by_its_last_good_backup() -> None:
     told = judged([entry(25, "ok"), entry(1, "incomplete")], 24, NOW)
     assert (told["late"], told["age_hours"]) == (True, 25)
     assert told["last"]["backup"]["outcome"] == "incomplete"
+
+
+def test_plans_that_cannot_be_listed_are_not_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder is root's alone: whoever forgets sudo must not be told that there is nothing."""
+    assert names(tmp_path / "missing") == []
+    for name in ("b.json", "a.json", "vault.pem"):
+        (tmp_path / name).touch()
+    assert names(tmp_path) == ["a", "b"]
+
+    def refuse(folder: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(OSError, match=f"^{tmp_path}: cannot be listed: Permission denied"):
+        names(tmp_path)
+
+
+def test_status_ends_well_only_when_all_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(interrupts, "listen", lambda: None)
+    words = ["--plans", str(tmp_path), "--state", str(tmp_path / "state"), "status"]
+    assert main("0", words) == 0
+    assert capsys.readouterr().out == "no plans on this host\n"
+    (tmp_path / "data.json").write_text("{")
+    assert main("0", words) == 1
+    plan = {"url": "/srv/repository", "root": "/srv/data"}
+    (tmp_path / "data.json").write_text(json.dumps(agents.plan(**plan)))
+    (tmp_path / "data.json").chmod(0o600)
+    assert main("0", words) == 1
+    assert "LATE" in capsys.readouterr().out
+    start = datetime.now(UTC)
+    (tmp_path / "state/data").mkdir(parents=True)
+    good = Entry(host="alice", plan="data", kind="backup", start=start, end=start, outcome="ok", snapshot="5" * 64)
+    ledger.append(State(tmp_path / "state/data").ledger, good)
+    assert main("0", words) == 0
 
 
 def test_a_lock_is_one_runs_at_a_time(tmp_path: Path) -> None:
