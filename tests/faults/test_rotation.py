@@ -5,7 +5,6 @@ Whatever happens on the way of a rotation, a password that works is in the secre
 
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -21,7 +20,7 @@ from backup.restic_process import ResticError, WrongPassword
 from backup.store import COPY, VAULT, Store
 from inventories.editing import Plain
 from inventories.inventory import load_site
-from lab.converge import REPOSITORY, converge
+from lab.converge import converge
 from tests.restics import restic
 from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, Saved, saved_site
 from tests.waiting import until
@@ -29,15 +28,6 @@ from tests.waiting import until
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 SET = DataSet(HOST, PLAN)
-TELLING = "pyinfra 1"
-"""The secrets file has the new password, and the host still the old one."""
-POINTS = (
-    *("write 1", "ssh 1", "restic key list 1", "restic key list 2", "restic key add 1", "restic snapshots 1"),
-    *("restic key list 3", "restic key add 2", "restic snapshots 2", "write 2", TELLING, "ssh 2", "restic key list 4"),
-    *("restic key list 5", "ssh 3", "restic key list 6", "restic snapshots 3", "restic key list 7"),
-    *("restic key remove 1", "restic key list 8", "restic key list 9", "restic snapshots 4", "restic key list 10"),
-    *("restic key remove 2", "restic key list 11", "write 3"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -96,20 +86,6 @@ def test_a_password_is_rotated_and_keys_that_nobody_knows_of_go(saved: Saved) ->
         keys(saved, "of a host that was compromised")
 
 
-@pytest.mark.parametrize("point", [pytest.param(one, marks=[pytest.mark.full] * (one != TELLING)) for one in POINTS])
-def test_a_rotation_that_was_killed_goes_on_and_in_between_host_and_secrets_file_open_the_repository(
-    saved: Saved, point: str
-) -> None:
-    old = held(saved)[SET.secret]
-    assert rotate_until(saved, point).returncode == -9
-    between = held(saved)
-    assert keys(saved, between[SET.secret])
-    assert saved.status()[0] == (Kind.ROTATING.exit_code if len(between) > 1 else 0)
-    saved.must("run", DATA)
-    saved.must("rotate", DATA)
-    must_be_rotated(saved, old)
-
-
 def test_an_admin_vouches_for_a_snapshot_that_is_gone(saved: Saved) -> None:
     saved.must("run", DATA)
     snapshots = f"{REPOSITORY_OF_IT}/snapshots"
@@ -124,26 +100,6 @@ def test_an_admin_vouches_for_a_snapshot_that_is_gone(saved: Saved) -> None:
     said = saved.must("accept", DATA, newest[:8], "--why", "a test removed it")
     assert f"{newest[:8]} (snapshot gone): accepted by lab" in said
     assert saved.status() == (0, [])
-
-
-@pytest.mark.full
-def test_the_points_are_all_there_are(saved: Saved) -> None:
-    done = rotate_until(saved, "")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert tuple(line.removeprefix("passed ") for line in done.stdout.splitlines() if "passed " in line) == POINTS
-
-
-def rotate_until(saved: Saved, point: str) -> "subprocess.CompletedProcess[str]":
-    words = [sys.executable, "-m", "tests.faults.rotation_killed", point, *saved.words("rotate", DATA)[1:]]
-    return subprocess.run(
-        words,
-        cwd=REPOSITORY,
-        env=saved.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_the_old_key_stays_while_a_run_that_began_with_it_is_at_it(saved: Saved) -> None:
