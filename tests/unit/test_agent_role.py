@@ -129,5 +129,5 @@ def test_timers_run_as_often_as_is_said_and_catch_up() -> None:
 
 def test_every_role_with_data_has_a_plan_that_the_agent_reads() -> None:
     for role in ("release", "web"):
-        planned = Planned(role, "h", SecretStr("u"), SecretStr("p"), "", custody.recovery(role))
+        planned = Planned(role, "h", SecretStr("/u"), SecretStr("p"), "", custody.recovery(role))
         assert json.loads(plans.plan_file(planned))["root"] == parse(Path("x"), plans.plan_file(planned).encode()).root
