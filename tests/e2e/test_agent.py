@@ -170,7 +170,7 @@ def test_damage_is_told_from_change(agent: Agent, source: Path) -> None:
     # Change times cannot be set back; so the ledger says that the backup was made after the change.
     (source / "public/page").write_text("other!")
     lines = (agent.state / "ledger.jsonl").read_text().splitlines()
-    later = lines[1].replace('"start": "20', '"start": "30')
+    later = lines[1].replace('"start": "20', '"start": "21')
     (agent.state / "ledger.jsonl").write_text(f"{lines[0]}\n{later}\n")
     said = agent("verify", "data", code=1)
     assert "/public/page (has other content)" in said
@@ -188,7 +188,7 @@ def test_a_folder_that_became_a_file_is_no_damage_and_hides_none(agent: Agent, s
     agent("verify", "data")
     (source / "old").unlink()
     lines = (agent.state / "ledger.jsonl").read_text().splitlines()
-    (agent.state / "ledger.jsonl").write_text(f"{lines[0]}\n" + lines[1].replace('"start": "20', '"start": "30') + "\n")
+    (agent.state / "ledger.jsonl").write_text(f"{lines[0]}\n" + lines[1].replace('"start": "20', '"start": "21') + "\n")
     said = agent("verify", "data", code=1)
     assert "/old (is missing here)" in said
     assert "/public (has other content)" in said
