@@ -59,23 +59,18 @@ def collect(way: Reach, data_sets: Sequence[DataSet], say: Say) -> dict[DataSet,
 
     def one(data_set: DataSet) -> None:
         host, plan = data_set.host, data_set.plan
-        had = collected.count(folder, host, plan)
         try:
+            had = collected.count(folder, host, plan)
             reported = ledger_lines(way, data_set, collected.ask_after(had))
+            collected.collect(folder, host, plan, reported, datetime.now(UTC), had=had, anchor=anchor)
         except Unreachable as error:
             say(str(error))
-        else:
-            collected.collect(folder, host, plan, reported, datetime.now(UTC), had=had, anchor=anchor)
-
-    def safely(data_set: DataSet) -> None:
-        try:
-            one(data_set)
         except Exception as error:
             failed[data_set] = said(error)
             say(f"{data_set}: what its host wrote down cannot be taken in: {said(error)}")
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(safely, data_sets))
+        list(pool.map(one, data_sets))
     return failed
 
 

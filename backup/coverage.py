@@ -43,7 +43,7 @@ class Coverage:
 
 def coverage(done: Sequence[Entry], store: str, since: datetime, now: datetime) -> Coverage:
     """What the control side's entries prove about a store ("vault", "copy") that has had data since then."""
-    reads, damaged = _newest(done, store, now)
+    reads, damaged = _newest(_checks(done, store, now))
     ages = [read or since for read in reads]
     oldest = min(ages)
     return Coverage(
@@ -63,10 +63,10 @@ def due(done: Sequence[Entry], store: str, since: datetime, now: datetime, parts
     """
     if not 1 <= parts <= min(CLASSES, WITHIN // EVERY - 1):
         raise ValueError(f"{parts} parts, one a day, do not fit into {WITHIN.days} days")
-    reads, damaged = _newest(done, store, now)
+    reads, damaged = _newest(_checks(done, store, now))
     waiting = []
     for n in range(1, parts + 1):
-        read = [reads[one] for one in _classes((n, parts))]
+        read = [reads[one] for one in classes((n, parts))]
         waiting.append((min(one or since for one in read), all(read), n))
     waiting.sort()
     ages = [age for age, _, _ in waiting]
@@ -80,7 +80,7 @@ def due(done: Sequence[Entry], store: str, since: datetime, now: datetime, parts
 def damage(done: Sequence[Entry], store: str, now: datetime) -> str:
     """The damage that checks found in a store and that no later check of the same found mended, in words; or empty."""
     checks = _checks(done, store, now)
-    _, parts = _newest(done, store, now)
+    _, parts = _newest(checks)
     if parts:
         error = next(one.error for one in checks if one.part in parts)
         said = "damage was found in part " + ", ".join("{}/{}".format(*part) for part in parts)
@@ -124,18 +124,18 @@ def _enough(count: int, ages: Sequence[datetime], now: datetime) -> bool:
     return all(index < count or now + (index // count + 1) * EVERY <= age + WITHIN for index, age in enumerate(ages))
 
 
-def _newest(done: Sequence[Entry], store: str, now: datetime) -> tuple[list[datetime | None], tuple[Part, ...]]:
+def _newest(checks: Iterable[Entry]) -> tuple[list[datetime | None], tuple[Part, ...]]:
     """When each class was last read, and the parts in which the newest reading of a class found damage.
 
-    A reading counts from its start: what came during it may not have been read. One from the future proves nothing.
+    checks: as `_checks` has them. A reading counts from its start: what came during it may not have been read.
     """
     reads: list[datetime | None] = [None] * CLASSES
     damaged: list[Part] = []
     left = CLASSES
-    for entry in _checks(done, store, now):
+    for entry in checks:
         if entry.part is None:
             continue
-        fresh = [one for one in _classes(entry.part) if reads[one] is None]
+        fresh = [one for one in classes(entry.part) if reads[one] is None]
         for one in fresh:
             reads[one] = entry.start
         if fresh and entry.outcome == "damaged":
@@ -147,7 +147,7 @@ def _newest(done: Sequence[Entry], store: str, now: datetime) -> tuple[list[date
 
 
 def _checks(done: Sequence[Entry], store: str, now: datetime) -> list[Entry]:
-    """The checks of a store that ended, the newest first."""
+    """The checks of a store that ended, the newest first. One from the future proves nothing."""
     checks = [
         one
         for one in of_this_repository(done, store, now)
@@ -156,6 +156,7 @@ def _checks(done: Sequence[Entry], store: str, now: datetime) -> list[Entry]:
     return sorted(checks, key=as_of)[::-1]
 
 
-def _classes(part: Part) -> range:
+def classes(part: Part) -> range:
+    """Those that a part reads."""
     n, t = part
     return range(n - 1, CLASSES, t)

@@ -146,6 +146,12 @@ def dated(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> l
     return found
 
 
+def last_compared(lines: Sequence[Dated]) -> Dated | None:
+    """The last comparison of the source with its snapshot that found them the same; None: there was none."""
+    same = [one for one in lines if (one.entry.kind, one.entry.outcome) == ("verify", "ok")]
+    return max(same, key=lambda one: one.time, default=None)
+
+
 def settled_ids(control: Sequence[Entry], kind: str, store: str = "") -> set[str]:
     """The snapshots that entries of a kind name, of one store or of all. A started removal may have removed already."""
     return {one for entry in control if entry.kind == kind and store in ("", entry.store) for one in entry.ids}

@@ -16,7 +16,7 @@ from typing import Any
 from backup.coverage import as_of
 from backup.data_set import DataSet
 from backup.entry import Entry
-from backup.expected import Dated, collections_of, dated, settled_ids
+from backup.expected import collections_of, dated, last_compared, settled_ids
 
 
 def pare(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> tuple[list[Entry], list[Entry]]:
@@ -65,8 +65,9 @@ def _of_the_host(ledger: Sequence[Entry], control: Sequence[Entry], now: datetim
     needed = [*runs[:1], *runs[-2:], *compared[-1:]]
     needed += [entry for entry in saved if entry.snapshot not in removed]
     lines = dated(ledger, control, now)
-    same = [one for one in lines if (one.entry.kind, one.entry.outcome) == ("verify", "ok")]
-    needed += _earliest(saved) + _latest(same)
+    needed += _earliest(saved)
+    if same := last_compared(lines):
+        needed.append(same.entry)
     # What was not collected yet can still be proved wrong.
     needed += [entry for entry in ledger if entry.seq > max(numbers, default=0)]
     needed_numbers = {entry.seq for entry in needed}
@@ -109,10 +110,6 @@ def _in_order(needed: Iterable[Entry]) -> list[Entry]:
 
 def _earliest(entries: Sequence[Entry]) -> list[Entry]:
     return [min(entries, key=attrgetter("start"))] if entries else []
-
-
-def _latest(lines: Sequence[Dated]) -> list[Entry]:
-    return [max(lines, key=attrgetter("time")).entry] if lines else []
 
 
 def _last_written(entries: Sequence[Entry]) -> list[Entry]:

@@ -40,8 +40,6 @@ GREET_S = 15
 """How long what is there may take to answer."""
 LEDGER_S = 120
 """How long a host may take to tell what its ledger has grown by."""
-
-
 ANSWER_AT_MOST = 32 << 20
 """Bytes that another machine may say at once: the ledger of more than a year, every half hour."""
 ERROR_AT_MOST = 1000

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from backup.coverage import CLASSES, WITHIN, Part, as_of, coverage, damage, first_held
+from backup.coverage import WITHIN, Part, as_of, classes, coverage, damage, first_held
 from backup.data_set import DataSet, Kind, Plan, Subject
 from backup.entry import Entry
-from backup.expected import SKEW, Comparison, Dated, dated, settled_ids
+from backup.expected import SKEW, Comparison, Dated, dated, last_compared, settled_ids
 
 INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRACE = timedelta(hours=1)
@@ -184,12 +184,9 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
             f"On {one.plan.host}: `journalctl -u mainstay-backup-verify@{one.plan.name}`, then {verify}.",
             Subject("source"),
         )
-    lines = dated(one.ledger, one.control, now)
-    newest = max(
-        (line.time for line in lines if (line.entry.kind, line.entry.outcome) == ("verify", "ok")), default=None
-    )
-    if now - (newest or since) > COMPARED_WITHIN:
-        last = f"last {ago(newest, now)}" if newest else "never"
+    newest = last_compared(dated(one.ledger, one.control, now))
+    if now - (newest.time if newest else since) > COMPARED_WITHIN:
+        last = f"last {ago(newest.time, now)}" if newest else "never"
         yield (
             Kind.UNVERIFIED,
             f"the source was compared with its snapshot {last}, allowed are {COMPARED_WITHIN.days} days",
@@ -226,17 +223,17 @@ def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, 
             "docs/runbooks/verification-failed.md.",
             Subject("copy snapshots", tuple(one.copy_unreadable)),
         )
-    removed = settled_ids(one.control, "retain", "copy") | settled_ids(one.control, "accept")
-    once = settled_ids(one.control, "copy", "copy")
-    if gone := once - removed - copied.there.keys() - set(one.copy_unreadable):
+    if gone := sorted({entry.snapshot for entry in copied.gone} - set(one.copy_unreadable)):
         yield (
             Kind.GONE,
-            f"{len(gone)} snapshots are no longer in the second copy: {named(sorted(gone))}",
+            f"{len(gone)} snapshots are no longer in the second copy: {named(gone)}",
             f"Find out who could delete there, then {again}. {accepting(one.plan)}",
-            Subject("copy", tuple(sorted(gone))),
+            Subject("copy", tuple(gone)),
         )
+    settled = settled_ids(one.control, "copy", "copy") | settled_ids(one.control, "retain", "copy")
+    settled |= copied.there.keys() | settled_ids(one.control, "accept")
     have = [dated.time for dated in good if dated.entry.snapshot in copied.there]
-    lacking = [dated for dated in good if dated.entry.snapshot not in copied.there.keys() | removed | once]
+    lacking = [dated for dated in good if dated.entry.snapshot not in settled]
     tried = _last(one.control, "copy", "copy", now)
     if lacking and tried and tried.outcome == "failed":
         what = f"the copy of {ago(tried.start, now)} failed: {tried.error}"
@@ -290,7 +287,7 @@ def be(things: Sequence[object]) -> str:
 
 def _hit(parts: Sequence[Part]) -> tuple[str, ...]:
     """The classes of packs in these parts: they stay the same, into however many parts a repository is divided."""
-    return tuple(map(str, sorted({one for n, t in parts for one in range(n - 1, CLASSES, t)})))
+    return tuple(map(str, sorted({one for part in parts for one in classes(part)})))
 
 
 def _outcome(entry: Entry) -> str:

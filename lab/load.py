@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inventories.inventory import LoadedSite
-from inventories.ssh import ssh_config
+from inventories.ssh import configured
 from lab import sample
 from roles.common import nginx
 
@@ -23,9 +23,7 @@ def content(site: LoadedSite) -> str:
     """Loads every release and web host that has not got the sample yet; returns what was done, in words."""
     loaded = 0
     hosts = [(name, host) for name, host in site.fleet.hosts.items() if host.role in CONTENT]
-    with tempfile.TemporaryDirectory() as scratch:
-        config = Path(scratch) / "ssh_config"
-        config.write_text(ssh_config(site))
+    with tempfile.TemporaryDirectory() as scratch, configured(site) as config:
         for name, host in hosts:
             source = Path(scratch) / host.role
             if not source.exists():
