@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ ON_THE_SITE = (
     "tests/e2e/test_base_in_service.py",
     "tests/faults/test_control_rooted.py",
 )
+SHARES = {"tests/faults/test_rotation_killed.py": 3}
+"""Files whose points take so long that several workers share them, each with a site of its own."""
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ["MAINSTAY_TEST_LAB"] = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-{worker}"
@@ -33,10 +36,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Of several workers (pytest -n), one does all that needs the rehearsal's site; any other file is one worker's."""
+    """Of several workers (pytest -n), one does all that needs the rehearsal's site, most files are one's."""
     scheduling = LoadScopeScheduling(config, log)
-    scheduling._split_scope = lambda test: "site" if test.startswith(ON_THE_SITE) else test.partition("::")[0]
+    scheduling._split_scope = _scope
     return scheduling
+
+
+def _scope(test: str) -> str:
+    """What one worker does in one go, of which this test is a part."""
+    if test.startswith(ON_THE_SITE):
+        return "site"
+    file = test.partition("::")[0]
+    return f"{file} {zlib.crc32(test.encode()) % SHARES.get(file, 1)}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever comes first of those that need the rehearsal's site waits for it."""
+    for item in items:
+        if item.nodeid.startswith(ON_THE_SITE):
+            item.add_marker(pytest.mark.timeout(REHEARSAL_TIMEOUT_SECONDS + 60))
 
 
 @pytest.hookimpl(trylast=True)
