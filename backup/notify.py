@@ -23,6 +23,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from backup.data_set import Finding
+from backup.data_set import key as key_of
 from backup.status import clean
 from inventories.files import replace
 
@@ -85,15 +86,17 @@ def tell(
 ) -> list[str]:
     """Tells each channel what changed since it was last told. Returns what could not be told, and why.
 
-    unseen: data sets that could not be looked at, of which nothing is told to be over. A folder that nothing can be
-    written to keeps nobody from being told, though perhaps twice.
+    unseen: what could not be looked at, of which nothing is told to be over: data sets, or the words that the keys of
+    some of their findings begin with. A folder that nothing can be written to keeps nobody from being told, though
+    perhaps twice.
     """
     problems = []
     with _alone(state):
         told = _read(state)
         for name, send in _senders(channels, now):
             before = _renamed(told.get(name, {}), found)
-            left = {key: facts for key, facts in before.items() if facts["data_set"] in unseen}
+            begins = tuple(f"{one} " for one in unseen)
+            left = {key: facts for key, facts in before.items() if f"{key} ".startswith(begins)}
             current = left | _facts(found, before, now)
             if current == told.get(name, {}):
                 continue
@@ -225,8 +228,8 @@ def _facts(found: Sequence[Finding], before: Known, now: datetime) -> Known:
     """What is to be known by a channel afterwards: of what is no news, the words that it was told."""
     facts: Known = {}
     for one in found:
-        key, each = _key(one), " ".join(one.subject.each)
-        told = before.get(key)
+        each = " ".join(one.subject.each)
+        told = before.get(one.key)
         if told is None or _is_news(each, told):
             told = {
                 "data_set": clean(one.data_set),
@@ -236,21 +239,17 @@ def _facts(found: Sequence[Finding], before: Known, now: datetime) -> Known:
                 "to_do": clean(one.to_do),
                 "since": (told or {}).get("since", now.isoformat(timespec="seconds")),
             }
-        facts.setdefault(key, told | {"each": each})
+        facts.setdefault(one.key, told | {"each": each})
     return facts
-
-
-def _key(one: Finding) -> str:
-    return f"{one.data_set} {one.kind.word} {one.subject.place}".rstrip()
 
 
 def _renamed(told: Known, found: Sequence[Finding]) -> Known:
     """With a place, where an older version told the first of a kind, and nothing of any other."""
     renamed = dict(told)
-    first = {f"{one.data_set} {one.kind.word}": _key(one) for one in reversed(found)}
-    for plain, key in first.items():
+    first = {key_of(one.data_set, one.kind): one.key for one in reversed(found)}
+    for plain, placed in first.items():
         if "each" not in renamed.get(plain, {"each": ""}):
-            renamed[key] = renamed.pop(plain)
+            renamed[placed] = renamed.pop(plain)
     return renamed
 
 

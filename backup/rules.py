@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from backup.coverage import WITHIN, Part, as_of, classes, coverage, damage, first_held
 from backup.data_set import DataSet, Kind, Plan, Subject
 from backup.entry import Entry
-from backup.expected import SKEW, Comparison, Dated, dated, last_compared, settled_ids
+from backup.expected import SKEW, Comparison, Dated, Odd, dated, last_compared, settled_ids
 
 INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRACE = timedelta(hours=1)
@@ -21,7 +21,7 @@ COPIED_WITHIN = timedelta(hours=26)
 """Backups are copied once a day."""
 HALVED_WITHIN = timedelta(days=7)
 """A size is compared with the largest of that time before."""
-
+WHERE = {"vault": "the vault", "copy": "the second copy"}
 
 Told = Iterator[tuple[Kind, str, str, *tuple[Subject, ...]]]
 """What is wrong, what happened, what to do; and about what, where there can be several of a kind."""
@@ -107,31 +107,54 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
             "docs/runbooks/vault-lost.md.",
         )
         return
-    if one.unreadable:
+    restore = "`mainstay backup restore` finds what the second copy has of them."
+    yield from _of_a_listing(one, "vault", found, one.unreadable, found.odd, restore)
+
+
+def _of_a_listing(
+    one: DataSet, store: str, found: Comparison, unreadable: Sequence[str], odd: Sequence[Odd], to_do: str
+) -> Told:
+    """What is damaged, gone or strange. unreadable: by the store's own ids. to_do: about what is damaged or gone."""
+    where, recorded = WHERE[store], {entry.snapshot for entry in one.ledger}
+    gone = [entry.snapshot for entry in found.gone if entry.snapshot not in unreadable]
+    if unreadable:
+        what = f"{len(unreadable)} snapshots are in {where}, and cannot be read: {named(unreadable)}"
+        hit = list(unreadable)
+        # A copy has an id of its own, and a damaged one no longer says of what it is one.
+        are_copies = any((done.kind, done.store) == ("copy", store) for done in one.control)
+        if gone and are_copies and len(gone) <= len(set(unreadable) - recorded):
+            what, hit, gone = f"{what}; as it seems the copies of {named(gone)}", [*hit, *gone], []
         yield (
             Kind.DAMAGED,
-            f"{len(one.unreadable)} snapshots are in the vault, and cannot be read: {named(one.unreadable)}",
-            "docs/runbooks/verification-failed.md. `mainstay backup restore` finds what the second copy has of them.",
-            Subject("vault snapshots", tuple(one.unreadable)),
+            what,
+            f"docs/runbooks/verification-failed.md. {to_do}",
+            Subject(f"{store} snapshots", tuple(hit)),
         )
-    if gone := [entry.snapshot for entry in found.gone if entry.snapshot not in one.unreadable]:
+    if gone:
         yield (
             Kind.GONE,
-            f"{len(gone)} snapshots are no longer in the vault: {named(gone)}",
-            "Find out who could delete there. `mainstay backup restore` finds what the second copy has of them. "
-            f"{accepting(one.plan)}",
-            Subject("vault", tuple(gone)),
+            f"{len(gone)} snapshots are no longer in {where}: {named(gone)}",
+            f"Find out who could delete there. {to_do} {accepting(one.plan)}",
+            Subject(store, tuple(gone)),
         )
-    for kind, odd in (
-        (Kind.BACK_DATED, [odd for odd in found.odd if not odd.future]),
-        (Kind.FUTURE, [odd for odd in found.odd if odd.future]),
-    ):
-        if odd:
+    for kind, future in ((Kind.BACK_DATED, False), (Kind.FUTURE, True)):
+        if those := [snapshot for snapshot in odd if snapshot.future is future]:
             yield (
                 kind,
-                f"{named(snapshot.id for snapshot in odd)}: {odd[0].why}",
+                f"in {where}: {named([snapshot.id for snapshot in those])}: {those[0].why}",
                 f"Look at the clock of {one.plan.host} (`timedatectl`) and who was on it. {accepting(one.plan)}",
+                # Of a clock that is wrong the ledger tells more with each run: that is no news.
+                Subject(store, tuple(snapshot.id for snapshot in those if snapshot.id not in recorded)),
             )
+
+
+def not_looked_for(one: DataSet) -> Iterator[tuple[Kind, str]]:
+    """What can be wrong with a data set, and where, that is not known now: a store could not be asked."""
+    for store, unasked in (("vault", one.vault is None), ("copy", one.has_copy and one.copy is None)):
+        if unasked:
+            yield from ((kind, store) for kind in (Kind.GONE, Kind.DAMAGED, Kind.BACK_DATED, Kind.FUTURE))
+            yield from ((kind, "") for kind in (Kind.LATE, Kind.HALVED) if store == "vault")
+            yield from ((kind, "") for kind in (Kind.COPY_BEHIND,) if store == "copy")
 
 
 def of_sizes(plan: Plan, good: Sequence[Dated]) -> Told:
@@ -156,7 +179,7 @@ def of_sizes(plan: Plan, good: Sequence[Dated]) -> Told:
 def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
     """Whether it was read back, compared and thinned out in time."""
     verify = f"`mainstay backup verify {one.plan.data_set}`"
-    for store, where in (("vault", "the vault"), ("copy", "the second copy")):
+    for store, where in WHERE.items():
         held = first_held(one.ledger, one.control, store)
         if held is None or (store == "copy" and not one.has_copy):
             continue
@@ -207,29 +230,22 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
         )
 
 
-def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, now: datetime) -> Told:
-    """Whether the second copy has what it must."""
+def of_the_copy(
+    one: DataSet, good: Sequence[Dated], held: Comparison | None, copied: Comparison | None, now: datetime
+) -> Told:
+    """Whether the second copy has what it must, and nothing else. held: what the vault has."""
     again = f"`mainstay backup copy {one.plan.data_set}`"
     if copied is None:
         if good:
             what = "the second copy could not be asked for its snapshots"
             yield Kind.COPY_BEHIND, what, f"{again} says why.", Subject("unasked")
         return
-    if one.copy_unreadable:
-        yield (
-            Kind.DAMAGED,
-            f"{len(one.copy_unreadable)} snapshots are in the second copy, and cannot be read: "
-            f"{named(one.copy_unreadable)}",
-            "docs/runbooks/verification-failed.md.",
-            Subject("copy snapshots", tuple(one.copy_unreadable)),
-        )
-    if gone := sorted({entry.snapshot for entry in copied.gone} - set(one.copy_unreadable)):
-        yield (
-            Kind.GONE,
-            f"{len(gone)} snapshots are no longer in the second copy: {named(gone)}",
-            f"Find out who could delete there, then {again}. {accepting(one.plan)}",
-            Subject("copy", tuple(gone)),
-        )
+    # What no clock can have made is told of the vault, by the ledger.
+    told = {odd.id for odd in held.odd} if held else set()
+    told |= {dated.entry.snapshot for dated in copied.backups if dated.wrong}
+    odd = [odd for odd in copied.odd if odd.id not in told]
+    to_do = f"{again} brings what the vault has of them."
+    yield from _of_a_listing(one, "copy", copied, one.copy_unreadable, odd, to_do)
     settled = settled_ids(one.control, "copy", "copy") | settled_ids(one.control, "retain", "copy")
     settled |= copied.there.keys() | settled_ids(one.control, "accept")
     have = [dated.time for dated in good if dated.entry.snapshot in copied.there]

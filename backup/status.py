@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from backup.coverage import Coverage, coverage, first_good, first_held
-from backup.data_set import DataSet, Finding, Kind, Plan, Subject
+from backup.data_set import DataSet, Finding, Kind, Plan, Subject, key
 from backup.entry import Entry
 from backup.expected import compare, dated_backups, settled_ids
-from backup.rules import INTERVALS, ago, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
+from backup.rules import INTERVALS, ago, not_looked_for, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
 from backup.sizes import size
 from backup.trouble import said
 
@@ -35,8 +35,8 @@ class Row:
     """When the newest backup that is in the second copy was made."""
     findings: tuple[Finding, ...]
     """The worst first."""
-    unseen: bool = False
-    """Nothing is known of it but that it could not be looked at."""
+    unseen: tuple[str, ...] = ()
+    """What of it could not be looked at, by what the keys of such findings begin with: it is not known to be over."""
 
 
 def status(data_sets: Iterable[DataSet], now: datetime) -> list[Row]:
@@ -69,7 +69,7 @@ def _unseen(plan: Plan, why: str) -> Row:
         f"what {plan.host} wrote, treat that as compromised: docs/runbooks/host-compromised.md."
     )
     finding = Finding(Kind.DISPUTED, plan.host, plan.name, what, to_do, Subject("look"))
-    return Row(plan, None, None, None, None, None, None, (finding,), unseen=True)
+    return Row(plan, None, None, None, None, None, None, (finding,), unseen=(plan.data_set,))
 
 
 def _row(one: DataSet, now: datetime) -> Row:
@@ -92,7 +92,7 @@ def _row(one: DataSet, now: datetime) -> Row:
         *of_the_vault(one, found),
         *of_sizes(one.plan, good),
         *(of_checks(one, since, now) if since else ()),
-        *(of_the_copy(one, good, copied, now) if one.has_copy else ()),
+        *(of_the_copy(one, good, found, copied, now) if one.has_copy else ()),
     ]
     order = list(Kind)
     return Row(
@@ -107,6 +107,7 @@ def _row(one: DataSet, now: datetime) -> Row:
             Finding(kind, one.plan.host, one.plan.name, what, to_do, *subject)
             for kind, what, to_do, *subject in sorted(told, key=lambda finding: order.index(finding[0]))
         ),
+        unseen=tuple(key(one.plan.data_set, kind, place) for kind, place in not_looked_for(one)),
     )
 
 

@@ -92,7 +92,7 @@ def watch(site: LoadedSite, places: Places, say: control.Say) -> bool:
                 found, unseen = [_failed(site, error)], [str(one) for one in custody.data_sets(site.fleet)]
             else:
                 problems += put(rows, places, datetime.now(UTC), site.name)
-                found, unseen = findings(rows), [row.plan.data_set for row in rows if row.unseen]
+                found, unseen = findings(rows), [one for row in rows for one in row.unseen]
             problems += tell(found, channels(site), state(site) / TOLD, datetime.now(UTC), unseen)
             if problems:
                 raise NotTold("; ".join(problems))

@@ -319,6 +319,27 @@ def test_a_damaged_snapshot_is_damaged_and_not_gone() -> None:
     assert broken[:8] in only(good(vault=snapshots(5 * DAY), unreadable=[broken]), Kind.DAMAGED)
 
 
+def test_a_damaged_snapshot_of_what_was_copied_is_damaged_and_not_gone() -> None:
+    """By another id than the one that is recorded, in the second copy and in a vault that was filled from it."""
+    left, lost = copies()[:-2], [identity(hour)[:8] for hour in DAYS[-2:]]
+    what = only(good(copy=left, copy_unreadable=["c" * 64, "d" * 64]), Kind.DAMAGED)
+    assert what.endswith(f"as it seems the copies of {', '.join(lost)}")
+    assert told(good(copy=left, copy_unreadable=["c" * 64])) == [Kind.GONE, Kind.DAMAGED]
+    filled = [*good_control(), control(NOW - 1, "copy", ids=tuple(map(identity, DAYS)))]
+    assert told(good(vault=copies()[:-1], unreadable=["c" * 64], control=filled)) == [Kind.DAMAGED]
+    assert told(good(vault=snapshots(DAYS[-1]), unreadable=["c" * 64])) == [Kind.GONE, Kind.DAMAGED]
+
+
+def test_a_strange_snapshot_that_is_only_in_the_second_copy_is_told() -> None:
+    collected = [*good_control(), control(NOW - 0.1, "collect", upto=999, took=0)]
+    strange, ahead = snapshot(-3000, id="e" * 64), snapshot(3000, id="f" * 64)
+    what = only(good(copy=[*copies(), strange], control=collected), Kind.BACK_DATED)
+    assert what.startswith("in the second copy: eeeeeeee: is dated 2026-07-23")
+    assert "yet to come" in only(good(copy=[*copies(), ahead], control=collected), Kind.FUTURE)
+    both = look(good(vault=[*snapshots(), strange], copy=[*copies(), strange], control=collected))
+    assert [one.kind for one in both.findings] == [Kind.BACK_DATED]
+
+
 @pytest.mark.parametrize(("number", "words"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")])
 def test_sizes_are_told_in_fitting_units(number: int, words: str) -> None:
     assert size(number) == words

@@ -24,9 +24,9 @@ from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
 from tests.post_office import Server, serving
-from tests.unit.ledgers import at, entry, snapshot
+from tests.unit.ledgers import at, entry, identity, snapshot
 from tests.unit.ledgers import control as done
-from tests.unit.test_status import DAY, NOW, good, good_control, look, snapshots
+from tests.unit.test_status import DAY, DAYS, NOW, copies, good, good_control, good_ledger, look, snapshots
 
 ONE, TWO = DataSet("release-1", "release"), DataSet("web-1", "web")
 HOST = {"plan": "p", "region": "ams"}
@@ -104,7 +104,7 @@ def test_a_data_set_whose_record_cannot_be_read_is_a_finding_and_the_others_are_
     (ledgers / "release-1/heard").write_text("yesterday")
     said: list[str] = []
     rows = status(control.look(way, {}, [ONE, TWO], said.append), datetime.now(UTC))
-    assert [row.unseen for row in rows] == [True, False]
+    assert [row.plan.data_set in row.unseen for row in rows] == [True, False]
     assert [one.kind for one in rows[0].findings] == [Kind.DISPUTED]
     assert "nothing else is known of it: Invalid isoformat string: 'yesterday'" in rows[0].findings[0].what
     assert said == ["release-1:release: cannot be looked at: Invalid isoformat string: 'yesterday'"]
@@ -146,7 +146,7 @@ def vault(site: LoadedSite) -> Store:
 def test_a_data_set_that_cannot_be_judged_is_a_finding_and_the_others_are_judged() -> None:
     evil = replace(entry(0), start=datetime.max.replace(tzinfo=UTC), end=None)
     rows = status([good(ledger=[replace(evil, seq=1)]), good(ledger=[])], at(NOW))
-    assert [row.unseen for row in rows] == [True, False]
+    assert [row.plan.data_set in row.unseen for row in rows] == [True, False]
     assert [one.kind for one in rows[0].findings] == [Kind.DISPUTED]
     assert "date value out of range" in rows[0].findings[0].what
     assert Kind.NEVER in [one.kind for one in rows[1].findings]
@@ -220,7 +220,7 @@ def test_a_look_that_fails_is_told_once_and_nothing_is_over_by_it(stage: Stage) 
 def test_of_a_data_set_that_could_not_be_looked_at_nothing_is_over(stage: Stage) -> None:
     stage.watch([row(LATE)])
     dispute = replace(LATE, kind=Kind.DISPUTED)
-    stage.watch([replace(row(dispute), unseen=True)])
+    stage.watch([replace(row(dispute), unseen=("release-1:release",))])
     stage.watch([row()])
     assert stage.told() == [
         (["release-1:release late"], []),
@@ -293,9 +293,25 @@ def states() -> dict[str, Looked]:
         "another is gone too": good(vault=snapshots(5 * DAY, 6 * DAY)),
         "one came back": good(vault=snapshots(6 * DAY)),
         "all came back": good(),
-        "a clock is wrong": good(vault=[*snapshots(), snapshot(3000)]),
-        "it still is": good(vault=[*snapshots(), snapshot(3000), snapshot(3001)]),
+        "a stranger": good(vault=[*snapshots(), snapshot(3000)]),
+        "another stranger": good(vault=[*snapshots(), snapshot(3000), snapshot(3001)]),
+        "one in the copy": good(vault=[*snapshots(), snapshot(3000), snapshot(3001)], copy=[*copies(), snapshot(3002)]),
+        "none any more": good(),
+        "a clock is wrong": ahead(3000),
+        "it still is": ahead(3000, 3001),
+        "it is right": good(),
     }
+
+
+def ahead(*by: float) -> Looked:
+    """A data set of which backups were saved, and collected, while its host's clock was so many hours ahead."""
+    dated = [entry(hour) for hour in by]
+    collected_ = done(NOW - 0.1, "collect", upto=len(good_ledger()) + len(by), took=0)
+    return good(
+        ledger=[*good_ledger(), *dated],
+        control=[*good_control(), collected_],
+        vault=[*snapshots(), *map(snapshot, by)],
+    )
 
 
 def test_each_loss_is_told_once(stage: Stage) -> None:
@@ -315,9 +331,43 @@ def test_each_loss_is_told_once(stage: Stage) -> None:
         "another is gone too": [(1, 0)],
         "one came back": [],
         "all came back": [(0, 1)],
+        "a stranger": [(1, 0)],
+        "another stranger": [(1, 0)],
+        "one in the copy": [(1, 0)],
+        "none any more": [(0, 2)],
         "a clock is wrong": [(1, 0)],
         "it still is": [],
+        "it is right": [(0, 1)],
     }
+
+
+@pytest.mark.parametrize(
+    ("lost", "unasked"),
+    [
+        (good(vault=snapshots(5 * DAY)), good(vault=None)),
+        (good(vault=snapshots(5 * DAY), unreadable=[identity(5 * DAY)]), good(vault=None)),
+        (good(vault=[*snapshots(), snapshot(3000)]), good(vault=None)),
+        (good(vault=snapshots(*DAYS[2:])), good(vault=None)),
+        (good(copy=copies()[:-1]), good(copy=None)),
+        (good(copy=copies()[:-1], copy_unreadable=["c" * 64]), good(copy=None)),
+        (good(copy=[*copies(), snapshot(3000)]), good(copy=None)),
+        (good(copy=[], control=[one for one in good_control() if one.kind != "copy"]), good(copy=None)),
+    ],
+)
+def test_what_was_wrong_in_a_store_is_not_over_by_its_not_answering(
+    stage: Stage, lost: Looked, unasked: Looked
+) -> None:
+    stage.watch([look(lost)])
+    [(began, ended)] = stage.told()
+    assert (bool(began), ended) == (True, [])
+    stage.watch([look(unasked)])
+    [(unlisted, over)] = stage.told()
+    assert (len(unlisted), over) == (1, [])
+    stage.watch([look(lost)])
+    assert stage.told() == [([], unlisted)]
+    stage.watch([look(good())])
+    [(begun, over)] = stage.told()
+    assert (begun, sorted(over)) == ([], sorted(began))
 
 
 def test_each_mirror_that_is_behind_is_told(stage: Stage, site: LoadedSite, monkeypatch: pytest.MonkeyPatch) -> None:
