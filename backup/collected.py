@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 
 from backup.entry import Entry, digest, parse
-from backup.ledger import LedgerError, append, check, lines, merge, read
+from backup.ledger import LEDGER_AT_MOST, LedgerError, append, check, lines, merge, read
 from inventories.files import replace
 
 REJECTED_AT_MOST = 1_000_000
@@ -141,21 +141,28 @@ def drop_noted(folder: Path, host: str, plan: str) -> None:
 def take(folder: Path, theirs: Path, data_sets: Iterable[tuple[str, str]], *, older: bool = False) -> list[str]:
     """Takes in the control host's folder. Returns what in it contradicts what was here before; both are kept then.
 
-    data_sets: hosts and plans. older: theirs comes from a backup, and may be behind what is here.
+    data_sets: hosts and plans. older: theirs comes from a backup, and may be behind what is here. Who broke into the
+    control host may have put anything there: what is no ledger that can be read is as if it were not there.
     """
     contradicted = []
     for host, plan in data_sets:
         for kind in ("", ".control"):
-            mine, fresh = (whole_lines(one, host, plan, kind) for one in (folder, theirs))
+            mine, fresh = whole_lines(folder, host, plan, kind), _given(path_of(theirs, host, plan, kind))
             if fresh.startswith(mine):
                 if fresh != mine:
                     replace(path_of(folder, host, plan, kind), fresh, 0o600)
             elif not (older and mine.startswith(fresh)):
                 replace(path_of(folder, host, plan, f"{kind}.other"), fresh, 0o600)
                 contradicted.append(_contradiction(folder, host, plan, kind))
-        for name in (f"{plan}.rejected.jsonl", "heard"):
-            _follow(folder / host / name, theirs / host / name)
+        _follow(path_of(folder, host, plan, ".rejected"), _given(path_of(theirs, host, plan, ".rejected")))
+        when = _given(theirs / host / "heard")
+        _follow(folder / host / "heard", when if _is_a_time(when) else b"")
     return contradicted
+
+
+def taken(host: str, plan: str) -> list[str]:
+    """The files that `take` looks for, below the control host's folder."""
+    return [*(str(path_of(Path(), host, plan, kind)) for kind in ("", ".control", ".rejected")), f"{host}/heard"]
 
 
 def settle(folder: Path, theirs: Path, host: str, plan: str, *, dry: bool) -> list[Entry] | None:
@@ -170,7 +177,7 @@ def settle(folder: Path, theirs: Path, host: str, plan: str, *, dry: bool) -> li
         if not other.exists():
             continue
         lacks = []
-        if whole_lines(theirs, host, plan, kind).startswith(whole_lines(folder, host, plan, kind)):
+        if _given(path_of(theirs, host, plan, kind)).startswith(whole_lines(folder, host, plan, kind)):
             if not dry:
                 other.unlink()
             continue
@@ -202,11 +209,26 @@ def whole_lines(folder: Path, host: str, plan: str, kind: str = "") -> bytes:
     return b"".join(line + b"\n" for line in lines(path_of(folder, host, plan, kind)))
 
 
-def _follow(mine: Path, theirs: Path) -> None:
-    if theirs.exists():
-        replace(mine, theirs.read_bytes(), 0o600)
+def _given(path: Path) -> bytes:
+    """The whole lines of another machine's file; none if it is not there, no file, or more than one can be."""
+    if path.is_symlink() or path.parent.is_symlink() or not path.is_file() or path.stat().st_size > LEDGER_AT_MOST:
+        return b""
+    found = path.read_bytes()
+    return found[: found.rfind(b"\n") + 1]
+
+
+def _follow(mine: Path, theirs: bytes) -> None:
+    if theirs:
+        replace(mine, theirs, 0o600)
     else:
         mine.unlink(missing_ok=True)
+
+
+def _is_a_time(said: bytes) -> bool:
+    try:
+        return datetime.fromisoformat(said.decode().strip()).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _contradiction(folder: Path, host: str, plan: str, kind: str) -> str:
@@ -225,7 +247,7 @@ def known(folder: Path, host: str, plan: str, *, whole: bool = False) -> Known:
     disputes = []
     rejected = path_of(folder, host, plan, ".rejected")
     if last := lines(rejected):
-        disputes.append(json.loads(last[-1])["why"])
+        disputes.append(_why(last[-1]))
     parts: list[list[Entry]] = []
     for path in (path_of(folder, host, plan), path_of(folder, host, plan, ".control")):
         try:
@@ -242,6 +264,14 @@ def known(folder: Path, host: str, plan: str, *, whole: bool = False) -> Known:
     ledger, control = parts
     waiting = _lacking(control, read(path_of(folder, host, plan, ".pending")))
     return Known(ledger, [*control, *waiting], heard(folder, host), "; ".join(disputes))
+
+
+def _why(rejected: bytes) -> str:
+    """Why a report was not believed."""
+    try:
+        return str(json.loads(rejected)["why"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return "the host reported what was not believed, and what that was cannot be read"
 
 
 def not_as_anchored(copy: Path, there: Sequence[bytes], control: Sequence[Entry]) -> list[str]:

@@ -207,12 +207,14 @@ def _collect_there(way: Reach, say: Say) -> None:
 
 
 def _rsync(way: Reach) -> Path:
-    """The control host's folder as it is now; only what changed is sent."""
+    """The control host's folder as it is now, but for what a laptop has no use for; only what changed is sent."""
     target = state(way.site) / FETCHED
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    options = ["--recursive", "--times", "--delete", "--rsync-path", "sudo -n rsync"]
+    options = ["--recursive", "--times", "--delete", "--include-from=-", "--exclude=*", "--rsync-path", "sudo -n rsync"]
     words = ["rsync", *options, "--rsh", f"ssh -F {way.config} -o BatchMode=yes"]
-    answer([*words, f"{custody.control_host(way.site)}:{LEDGERS}/", f"{target}/"], THERE, COLLECT_S)
+    wanted = [f"/{one}\n" for host, plan in _all(way.site) for one in (f"{host}/", *collected.taken(host, plan))]
+    there = f"{custody.control_host(way.site)}:{LEDGERS}/"
+    answer([*words, there, f"{target}/"], THERE, COLLECT_S, "".join(wanted).encode())
     return target
 
 

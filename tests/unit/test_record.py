@@ -1,6 +1,9 @@
 """A laptop's copy of the record: what it takes in, what it refuses, what waits for the control host."""
 
+import os
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +12,8 @@ import pytest
 
 from backup import collected, record
 from backup.entry import Entry, render
-from backup.ledger import LedgerError, append, lines
+from backup.ledger import LEDGER_AT_MOST, LedgerError, append, lines
+from backup.reach import Reach, Unreachable, state
 from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
@@ -173,6 +177,59 @@ def test_half_a_line_that_is_being_written_is_not_taken_for_a_line(mine: Path, t
     assert whole(mine).disputed == ""
 
 
+def folder_there(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+def pipe_there(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def link_there(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to("/etc/passwd")
+
+
+def too_long_there(path: Path) -> None:
+    with path.open("ab") as out:
+        out.truncate(LEDGER_AT_MOST + 1)
+
+
+REJECTED = LEDGER.replace(".jsonl", ".rejected.jsonl")
+
+
+@pytest.mark.parametrize("name", [LEDGER, OWN, REJECTED, "release-1/heard"])
+@pytest.mark.parametrize("put", [folder_there, pipe_there, link_there, too_long_there])
+def test_what_an_intruder_on_the_control_host_puts_in_place_of_a_file_stops_no_laptop(
+    mine: Path, theirs: Path, name: str, put: Callable[[Path], None]
+) -> None:
+    before = whole(mine)
+    put(theirs / name)
+    told = collected.take(mine, theirs, SETS)
+    assert len(told) == (name in (LEDGER, OWN))
+    assert whole(mine).ledger == before.ledger
+    assert whole(mine).control == before.control
+    assert bool(whole(mine).disputed) == bool(told)
+    with suppress(LedgerError):
+        collected.settle(mine, theirs, "release-1", "release", dry=True)
+
+
+@pytest.mark.parametrize("said", [b"nonsense\n", b"\xff\n", b"2026-11-25T12:00:00\n", b"\n", b""])
+def test_a_time_that_is_none_is_that_a_host_never_answered(mine: Path, theirs: Path, said: bytes) -> None:
+    (theirs / "release-1/heard").write_bytes(said)
+    assert collected.take(mine, theirs, SETS) == []
+    assert whole(mine).heard is None
+
+
+@pytest.mark.parametrize("said", [b"nonsense\n", b"\xff\n", b"{}\n", b"3\n", b'"why"\n', b"[" * 100_000 + b"\n"])
+def test_a_dispute_that_cannot_be_read_is_one_all_the_same(mine: Path, theirs: Path, said: bytes) -> None:
+    (theirs / REJECTED).write_bytes(said)
+    assert collected.take(mine, theirs, SETS) == []
+    assert "cannot be read" in whole(mine).disputed
+
+
 def test_what_waits_for_the_control_host_counts_at_once(mine: Path) -> None:
     gone = entry(5, kind="retain", snapshot="", store="vault", ids=("a",))
     collected.postpone(mine, gone)
@@ -230,3 +287,47 @@ def test_what_no_admin_writes_is_refused(tmp_path: Path, line: bytes, problem: s
     with pytest.raises(InputError, match=problem):
         record.accept(site(tmp_path, control=False), line)
     assert not list(tmp_path.glob("ledgers/**/*.jsonl"))
+
+
+@pytest.fixture
+def way(tmp_path: Path, theirs: Path, monkeypatch: pytest.MonkeyPatch) -> Reach:
+    """From a laptop to a control host that is this machine: ssh and sudo do here what they are to do there."""
+    for name, script in (("ssh", 'while [ "$1" != watch-1 ]; do shift; done; shift; exec $*'), ("sudo", 'shift; "$@"')):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(record, "LEDGERS", theirs)
+    return Reach(site(tmp_path), tmp_path / "ssh_config")
+
+
+def test_of_the_control_host_a_laptop_fetches_what_it_has_a_use_for(way: Reach, theirs: Path) -> None:
+    for name in ("release-1/large", "web-9/web.jsonl", "release-1/deep/er", ".fetched/release-1/release.jsonl"):
+        (theirs / name).parent.mkdir(parents=True, exist_ok=True)
+        (theirs / name).touch()
+    (theirs / REJECTED).touch()
+    fetched = record._rsync(way)
+    assert {str(path.relative_to(fetched)) for path in fetched.rglob("*") if path.is_file()} == {
+        LEDGER,
+        OWN,
+        REJECTED,
+        "release-1/heard",
+    }
+    (theirs / REJECTED).unlink()
+    append(theirs / LEDGER, entry(3))
+    record._rsync(way)
+    assert not (fetched / REJECTED).exists()
+    assert (fetched / LEDGER).read_bytes() == (theirs / LEDGER).read_bytes()
+
+
+def test_a_control_host_cannot_fill_the_disk_of_a_laptop(
+    way: Reach, theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup.reach.LEDGER_AT_MOST", 100_000)
+    with (theirs / LEDGER).open("ab") as out:
+        out.write(os.urandom(1_000_000))
+    with pytest.raises(Unreachable, match=r"^the control host: "):
+        record._rsync(way)
+    there = state(way.site)
+    assert sum(path.stat().st_size for path in there.rglob("*")) < 200_000
