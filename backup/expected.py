@@ -104,7 +104,7 @@ def compare(
     for snapshot in listed:
         if snapshot.id in known:
             continue
-        if (first := there.get(snapshot.original)) and _content(snapshot) == _content(first):
+        if (first := there.get(snapshot.original)) and content(snapshot) == content(first):
             doubles[snapshot.id] = snapshot.original
         elif {snapshot.id, snapshot.original} & vouched:
             continue
@@ -162,7 +162,7 @@ def collections_of(control: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in control if entry.kind == "collect"]
 
 
-def _content(snapshot: Snapshot) -> tuple[object, ...]:
+def content(snapshot: Snapshot) -> tuple[object, ...]:
     """What a copy has of what it was made from."""
     return snapshot.time, snapshot.host, snapshot.paths, snapshot.tree
 

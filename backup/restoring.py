@@ -13,7 +13,7 @@ from backup.agent.attempt import Refused
 from backup.agent.refs import RefsError
 from backup.collected import Known
 from backup.custody import DataSet
-from backup.expected import dated_backups
+from backup.expected import content, dated_backups
 from backup.reach import Reach, Unreachable
 from backup.restic_process import NoRepository, ResticError
 from backup.restic_results import Progress, Snapshot
@@ -93,13 +93,15 @@ def by_ledger(known: Known, now: datetime) -> list[str]:
 def choose(listed: Sequence[Snapshot], order: Sequence[str], asked: str) -> Choice | None:
     """The snapshot to restore, of those that a store lists (oldest first); None: it has no such.
 
-    asked: the start of an id, also of the one that it was copied from. Raises Refused when several begin so.
+    asked: the start of an id, also of the one that it was copied from. Raises Refused when several begin so, but for
+    one that was copied twice.
     """
     if asked:
         found = [one for one in listed if one.id.startswith(asked) or one.original.startswith(asked)]
-        if len(found) > 1:
-            raise Refused(f"{len(found)} snapshots are {asked}: give more of the id")
-        return Choice(found[0]) if found else None
+        itself = [one for one in found if one.id.startswith(asked) and one.id == one.original]
+        if len({one.original for one in found}) > 1 or len(set(map(content, itself or found))) > 1:
+            raise Refused(f"{len(found)} snapshots are {asked}: give more of one's own id")
+        return Choice((itself or found)[0]) if found else None
     if not order:
         return Choice(listed[-1]) if listed else None
     there = {one.original: one for one in listed} | {one.id: one for one in listed}

@@ -79,6 +79,17 @@ def test_a_named_snapshot_is_found_by_the_id_it_was_copied_from() -> None:
         choose([copied(0), copied(1)], [], "cc")
 
 
+def test_what_was_copied_twice_is_found_by_the_id_it_was_copied_from() -> None:
+    """Two copies at once leave two of the same: by no digit more could one of them be meant."""
+    twice = [copied(0), copied(0, "d" * 64)]
+    assert choose(twice, [], identity(0)) == Choice(copied(0))
+    assert choose(twice, [], "dddddddd") == Choice(twice[1])
+    forged = replace(snapshot(0, id="e" * 64, original=identity(0)), tree="f" * 64)
+    assert choose([forged, snapshot(0)], [], identity(0)) == Choice(snapshot(0))
+    with pytest.raises(Refused, match="give more of one's own id"):
+        choose([copied(0), forged], [], identity(0))
+
+
 def test_newer_snapshots_of_which_no_ledger_is_here_are_told() -> None:
     here = known([entry(0)])
     assert unknown(here, [snapshot(-1), snapshot(0), snapshot(3)]) == [snapshot(3)]
