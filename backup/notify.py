@@ -16,7 +16,7 @@ from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -136,7 +136,7 @@ def _shown(facts: dict[str, str]) -> dict[str, str]:
 
 def ping(url: str, signal: Literal["start", "ok", "fail"], words: str = "") -> None:
     """Tells a dead man's switch (healthchecks: URL/start, URL, URL/fail) that work began, ended well or failed."""
-    address = urlsplit(url)
+    address = _split(url)
     path = address.path.rstrip("/") + {"start": "/start", "ok": "", "fail": "/fail"}[signal]
     body = words.encode("utf-8", "backslashreplace")[:PING_BODY_AT_MOST]
     _post(urlunsplit(address._replace(path=path)), data=body)
@@ -204,7 +204,10 @@ def _mail(change: Change, channels: Channels) -> None:
 
 
 def _post(url: str, **content: Any) -> None:
-    """POSTs, again after a passing failure. A redirection is an error: it would leave the content behind."""
+    """POSTs, again after a passing failure. A redirection is an error: it would leave the content behind.
+
+    Raises NotTold, also for what is no address.
+    """
     retry = Retry(
         total=2,
         backoff_factor=0.5,
@@ -213,15 +216,24 @@ def _post(url: str, **content: Any) -> None:
         respect_retry_after_header=False,
         raise_on_status=False,
     )
-    host = urlsplit(url).hostname
+    address = _split(url)
+    host = address.hostname
     try:
         with requests.Session() as session:
-            session.mount(f"{urlsplit(url).scheme}://", HTTPAdapter(max_retries=retry))
+            session.mount(f"{address.scheme}://", HTTPAdapter(max_retries=retry))
             answer = session.post(url, timeout=TIMEOUT_S, allow_redirects=False, **content)
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:
         raise NotTold(f"{host} did not answer ({type(error).__name__})") from None
     if not answer.ok or answer.is_redirect:
         raise NotTold(f"{host} answered {answer.status_code}")
+
+
+def _split(url: str) -> SplitResult:
+    """Raises NotTold."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise NotTold("what is entered as its address is none") from None
 
 
 def _facts(found: Sequence[Finding], before: Known, now: datetime) -> Known:
