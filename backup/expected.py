@@ -64,18 +64,24 @@ class Comparison:
 
 
 def compare(
-    ledger: Sequence[Entry], control: Sequence[Entry], listed: Sequence[Snapshot], now: datetime, store: str = "vault"
+    ledger: Sequence[Entry],
+    control: Sequence[Entry],
+    listed: Sequence[Snapshot],
+    now: datetime,
+    store: str = "vault",
+    lines: Sequence[Dated] | None = None,
 ) -> Comparison:
     """Holds a data set's ledger and what the control side did to a store against what that store lists.
 
-    In the second copy only what was copied there must be; what the vault thinned out before never comes there.
+    In the second copy only what was copied there must be; what the vault thinned out before never comes there. lines:
+    the ledger as `dated` has it, if that is known.
     """
     removed = settled_ids(control, "retain", store)
     copied = settled_ids(control, "copy", store) if store == "copy" else set()
     if store == "copy":
         removed |= settled_ids(control, "retain", "vault") - copied
     vouched = settled_ids(control, "accept")
-    backups = dated_backups(ledger, control, now)
+    backups = backups_of(dated(ledger, control, now) if lines is None else lines)
     by_id = {one.id: one for one in listed}
     by_original = {one.original: one for one in reversed(listed)}
     there: dict[str, Snapshot] = {}
@@ -119,9 +125,9 @@ def compare(
     return Comparison(there, tuple(backups), tuple(gone), tuple(odd), tuple(unfinished), tuple(pending), doubles)
 
 
-def dated_backups(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> list[Dated]:
-    """The backups with a snapshot, each with the time that it can have been made at."""
-    return [one for one in dated(ledger, control, now) if one.entry.kind == "backup" and one.entry.snapshot]
+def backups_of(lines: Sequence[Dated]) -> list[Dated]:
+    """The backups with a snapshot."""
+    return [one for one in lines if one.entry.kind == "backup" and one.entry.snapshot]
 
 
 def dated(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> list[Dated]:

@@ -13,7 +13,7 @@ from backup.agent.attempt import Refused
 from backup.agent.refs import RefsError
 from backup.collected import Known
 from backup.custody import DataSet
-from backup.expected import content, dated_backups
+from backup.expected import backups_of, content, dated
 from backup.reach import Reach, Unreachable
 from backup.restic_process import NoRepository, ResticError
 from backup.restic_results import Progress, Snapshot
@@ -85,7 +85,7 @@ def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], Non
 
 def by_ledger(known: Known, now: datetime) -> list[str]:
     """The ids of complete backups, the newest first; those with dates that cannot be true after all others."""
-    good = [one for one in dated_backups(known.ledger, known.control, now) if one.entry.outcome == "ok"]
+    good = [one for one in backups_of(dated(known.ledger, known.control, now)) if one.entry.outcome == "ok"]
     good.sort(key=lambda one: (not one.wrong, one.time, one.entry.seq), reverse=True)
     return [one.entry.snapshot for one in good]
 

@@ -1,12 +1,12 @@
 """What makes a data set be not as it should be, each with words on what happened and what to do. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from backup.coverage import WITHIN, Part, as_of, classes, coverage, damage, first_held
+from backup.coverage import WITHIN, Coverage, Part, as_of, classes
 from backup.data_set import DataSet, Kind, Plan, Subject
 from backup.entry import Entry
-from backup.expected import SKEW, Comparison, Dated, Odd, dated, last_compared, settled_ids
+from backup.expected import SKEW, Comparison, Dated, Odd, last_compared, settled_ids
 
 INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRACE = timedelta(hours=1)
@@ -176,19 +176,18 @@ def of_sizes(plan: Plan, good: Sequence[Dated]) -> Told:
             return
 
 
-def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
-    """Whether it was read back, compared and thinned out in time."""
+def of_checks(
+    one: DataSet, since: datetime, lines: Sequence[Dated], reads: Mapping[str, Coverage], now: datetime
+) -> Told:
+    """Whether it was read back, compared and thinned out in time. reads: of each store that has had data."""
     verify = f"`mainstay backup verify {one.plan.data_set}`"
-    for store, where in WHERE.items():
-        held = first_held(one.ledger, one.control, store)
-        if held is None or (store == "copy" and not one.has_copy):
-            continue
-        read = coverage(one.control, store, held, now)
-        if found := damage(one.control, store, now):
+    for store, read in reads.items():
+        where = WHERE[store]
+        if read.damage:
             to_do = f"docs/runbooks/verification-failed.md, then {verify}."
-            yield Kind.DAMAGED, f"{where}: {found}", to_do, Subject(store, _hit(read.damaged))
+            yield Kind.DAMAGED, f"{where}: {read.damage}", to_do, Subject(store, _hit(read.damaged))
         tried = _last(one.control, "check", store, now)
-        if tried and tried.outcome == "failed" and tried.start >= held:
+        if tried and tried.outcome == "failed" and tried.start >= read.since:
             what = f"{where}: the check of {ago(tried.start, now)} failed: {tried.error}"
             yield Kind.UNVERIFIED, what, f"{verify} tries again.", Subject(f"{store} check")
         if read.overdue:
@@ -207,7 +206,7 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
             f"On {one.plan.host}: `journalctl -u mainstay-backup-verify@{one.plan.name}`, then {verify}.",
             Subject("source"),
         )
-    newest = last_compared(dated(one.ledger, one.control, now))
+    newest = last_compared(lines)
     if now - (newest.time if newest else since) > COMPARED_WITHIN:
         last = f"last {ago(newest.time, now)}" if newest else "never"
         yield (

@@ -14,7 +14,7 @@ from rich.table import Table
 from backup.coverage import Coverage, coverage, first_good, first_held
 from backup.data_set import DataSet, Finding, Kind, Plan, Subject, key
 from backup.entry import Entry
-from backup.expected import compare, dated_backups, settled_ids
+from backup.expected import backups_of, compare, dated, settled_ids
 from backup.rules import INTERVALS, ago, not_looked_for, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
 from backup.sizes import size
 from backup.trouble import said
@@ -75,23 +75,28 @@ def _unseen(plan: Plan, why: str) -> Row:
 def _row(one: DataSet, now: datetime) -> Row:
     runs = [entry for entry in one.ledger if entry.kind == "backup"]
     since = first_good(runs)
-    held = first_held(runs, one.control, "vault")
-    found = compare(one.ledger, one.control, one.vault, now) if one.vault is not None else None
+    lines = dated(one.ledger, one.control, now)
+    reads = {
+        store: coverage(one.control, store, held, now)
+        for store in (("vault", "copy") if one.has_copy else ("vault",))
+        if (held := first_held(runs, one.control, store))
+    }
+    found = compare(one.ledger, one.control, one.vault, now, lines=lines) if one.vault is not None else None
     if found:
         good = found.good()
     else:
         removed = settled_ids(one.control, "retain", "vault")
-        recorded = [dated for dated in dated_backups(one.ledger, one.control, now) if dated.entry.outcome == "ok"]
+        recorded = [dated for dated in backups_of(lines) if dated.entry.outcome == "ok"]
         good = sorted(
             (dated for dated in recorded if dated.entry.snapshot not in removed), key=lambda dated: dated.time
         )
-    copied = compare(one.ledger, one.control, one.copy, now, "copy") if one.copy is not None else None
+    copied = compare(one.ledger, one.control, one.copy, now, "copy", lines) if one.copy is not None else None
     newest_copy = max((dated.time for dated in copied.good()), default=None) if copied else None
     told = [
         *of_the_host(one, runs, good, now),
         *of_the_vault(one, found),
         *of_sizes(one.plan, good),
-        *(of_checks(one, since, now) if since else ()),
+        *(of_checks(one, since, lines, reads, now) if since else ()),
         *(of_the_copy(one, good, found, copied, now) if one.has_copy else ()),
     ]
     order = list(Kind)
@@ -100,7 +105,7 @@ def _row(one: DataSet, now: datetime) -> Row:
         last_good=good[-1].entry if good else None,
         next_due=runs[-1].start + INTERVALS[one.plan.every] if runs else None,
         running_since=runs[-1].start if runs and runs[-1].outcome == "started" else None,
-        coverage=coverage(one.control, "vault", held, now) if held else None,
+        coverage=reads.get("vault"),
         snapshots=len(one.vault) if one.vault is not None else None,
         newest_copy=newest_copy,
         findings=tuple(
