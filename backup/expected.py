@@ -14,6 +14,8 @@ from backup.restic_results import Snapshot
 
 SKEW = timedelta(minutes=10)
 """How far clocks may be apart."""
+COULD_NOT = ("restic ", "http://", "https://", "[Errno ")
+"""How the error of a comparison begins that could not be done: restic's, the vault's, the host's (backup/agent)."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,16 @@ def last_compared(lines: Sequence[Dated]) -> Dated | None:
     """The last comparison of the source with its snapshot that found them the same; None: there was none."""
     same = [one for one in lines if (one.entry.kind, one.entry.outcome) == ("verify", "ok")]
     return max(same, key=lambda one: one.time, default=None)
+
+
+def compared(ledger: Sequence[Entry]) -> list[Entry]:
+    """The comparisons of the source with its snapshot that were not interrupted."""
+    return [one for one in ledger if one.kind == "verify" and one.outcome != "interrupted"]
+
+
+def has_found(comparison: Entry) -> bool:
+    """Whether it came to an end: that the vault does not answer says nothing of the source."""
+    return comparison.outcome != "failed" or not comparison.error.startswith(COULD_NOT)
 
 
 def settled_ids(control: Sequence[Entry], kind: str, store: str = "") -> set[str]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from backup.coverage import WITHIN, Coverage, Part, as_of, classes
 from backup.data_set import DataSet, Kind, Plan, Subject
 from backup.entry import Entry
-from backup.expected import SKEW, Comparison, Dated, Odd, last_compared, settled_ids
+from backup.expected import SKEW, Comparison, Dated, Odd, compared, has_found, last_compared, settled_ids
 
 INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRACE = timedelta(hours=1)
@@ -148,15 +148,6 @@ def _of_a_listing(
             )
 
 
-def not_looked_for(one: DataSet) -> Iterator[tuple[Kind, str]]:
-    """What can be wrong with a data set, and where, that is not known now: a store could not be asked."""
-    for store, unasked in (("vault", one.vault is None), ("copy", one.has_copy and one.copy is None)):
-        if unasked:
-            yield from ((kind, store) for kind in (Kind.GONE, Kind.DAMAGED, Kind.BACK_DATED, Kind.FUTURE))
-            yield from ((kind, "") for kind in (Kind.LATE, Kind.HALVED) if store == "vault")
-            yield from ((kind, "") for kind in (Kind.COPY_BEHIND,) if store == "copy")
-
-
 def of_sizes(plan: Plan, good: Sequence[Dated]) -> Told:
     """Whether the newest complete backup suddenly holds less than half."""
     if not good:
@@ -198,14 +189,16 @@ def of_checks(
                 f"{verify}; is the control host's timer on?",
                 Subject(store),
             )
-    compared = [entry for entry in one.ledger if entry.kind == "verify" and entry.outcome != "interrupted"]
-    if compared and compared[-1].outcome not in ("ok", "started"):
-        yield (
-            Kind.DAMAGED,
-            f"the source is not as in its newest snapshot: {compared[-1].error or compared[-1].outcome}",
-            f"On {one.plan.host}: `journalctl -u mainstay-backup-verify@{one.plan.name}`, then {verify}.",
-            Subject("source"),
-        )
+    done = compared(one.ledger)
+    found = [entry for entry in done if has_found(entry)]
+    look = f"On {one.plan.host}: `journalctl -u mainstay-backup-verify@{one.plan.name}`"
+    if found and found[-1].outcome not in ("ok", "started"):
+        what = f"the source is not as in its newest snapshot: {found[-1].error or found[-1].outcome}"
+        yield Kind.DAMAGED, what, f"{look}, then {verify}.", Subject("source")
+    if done and not has_found(done[-1]):
+        what = f"the source could not be compared with its snapshot {ago(done[-1].start, now)}: {done[-1].error}"
+        again = f"Then there: `systemctl start mainstay-backup-verify@{one.plan.name}`."
+        yield Kind.UNVERIFIED, what, f"{look}. {again}", Subject("source check")
     newest = last_compared(lines)
     if now - (newest.time if newest else since) > COMPARED_WITHIN:
         last = f"last {ago(newest.time, now)}" if newest else "never"

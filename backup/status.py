@@ -3,7 +3,7 @@
 A finding lasts as long as what it tells of: it is there again at each look until it is mended.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from backup.coverage import Coverage, coverage, first_good, first_held
 from backup.data_set import DataSet, Finding, Kind, Plan, Subject, key
 from backup.entry import Entry
 from backup.expected import backups_of, compare, dated, settled_ids
-from backup.rules import INTERVALS, ago, not_looked_for, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
+from backup.rules import INTERVALS, ago, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
 from backup.sizes import size
 from backup.trouble import said
 
@@ -112,8 +112,17 @@ def _row(one: DataSet, now: datetime) -> Row:
             Finding(kind, one.plan.host, one.plan.name, what, to_do, *subject)
             for kind, what, to_do, *subject in sorted(told, key=lambda finding: order.index(finding[0]))
         ),
-        unseen=tuple(key(one.plan.data_set, kind, place) for kind, place in not_looked_for(one)),
+        unseen=tuple(key(one.plan.data_set, kind, place) for kind, place in _not_looked_for(one)),
     )
+
+
+def _not_looked_for(one: DataSet) -> Iterator[tuple[Kind, str]]:
+    """What can be wrong with a data set, and where, that is not known now: a store could not be asked."""
+    for store, unasked in (("vault", one.vault is None), ("copy", one.has_copy and one.copy is None)):
+        if unasked:
+            yield from ((kind, store) for kind in (Kind.GONE, Kind.DAMAGED, Kind.BACK_DATED, Kind.FUTURE))
+            yield from ((kind, "") for kind in (Kind.LATE, Kind.HALVED) if store == "vault")
+            yield from ((kind, "") for kind in (Kind.COPY_BEHIND,) if store == "copy")
 
 
 def as_table(rows: Sequence[Row], now: datetime) -> Table:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from backup.data_set import DataSet, Kind, Plan
 from backup.entry import Entry
+from backup.pared import pare
 from backup.restic_results import Snapshot
 from backup.sizes import size
 from backup.status import Row, as_json, as_table, as_text, clean, exit_code, findings, status
@@ -226,6 +227,28 @@ def test_a_source_that_differs_from_its_snapshot_or_was_not_compared_is_told() -
     assert "2 files differ" in only(good(ledger=differs), Kind.DAMAGED)
     never = [one for one in good_ledger() if one.kind != "verify"]
     assert "never" in only(good(ledger=never), Kind.UNVERIFIED)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "restic snapshots: unable to open config file: connection refused (exit code 1)",
+        "https://10.0.0.5:8000/release-1/release/: 401 Unauthorized: its login or password is not taken",
+        "[Errno 28] No space left on device",
+    ],
+)
+def test_a_comparison_that_could_not_be_done_found_no_damage_and_mends_none(error: str) -> None:
+    def compared(hour: float, error: str) -> Entry:
+        return replace(failed(hour, error=error), kind="verify")
+
+    ledger = [*good_ledger(), compared(NOW - 1, error)]
+    assert only(good(ledger=ledger), Kind.UNVERIFIED).endswith(error)
+    differs = compared(NOW - 2, "not as in snapshot 12345678, though nothing tells of a change since: /a")
+    before = good(ledger=[*good_ledger(), differs, compared(NOW - 1, error)])
+    assert told(before) == [Kind.DAMAGED, Kind.UNVERIFIED]
+    left, own = pare(numbered(before.ledger), numbered(before.control), at(NOW))
+    assert told(replace(before, ledger=left, control=own)) == [Kind.DAMAGED, Kind.UNVERIFIED]
+    assert told(good(ledger=[*ledger, entry(NOW - 0.5, kind="verify", snapshot="")])) == []
 
 
 def test_a_comparison_that_is_dated_ahead_counts_as_of_when_it_was_collected() -> None:
