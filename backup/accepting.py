@@ -20,6 +20,21 @@ def amiss(one: DataSet, now: datetime) -> dict[str, Kind]:
     return found
 
 
+def where(one: DataSet, ids: Sequence[str], now: datetime) -> dict[str, list[str]]:
+    """By the store that they are gone from, the snapshots to vouch for; "": those that are no more, and those that are
+    there. What is left of one elsewhere may be the last, and must stay."""
+    gone: dict[str, set[str]] = {}
+    for store, listed in (("copy", one.copy), ("vault", one.vault)):
+        if listed is not None:
+            seen = compare(one.ledger, one.control, listed, now, store)
+            gone[store] = {entry.snapshot for entry in seen.gone}
+    found: dict[str, list[str]] = {}
+    for identity in ids:
+        stores = [store for store, those in gone.items() if identity in those]
+        found.setdefault(stores[0] if len(stores) == 1 and one.has_copy else "", []).append(identity)
+    return found
+
+
 def meant(data_set: str, given: Sequence[str], found: Mapping[str, Kind]) -> list[str]:
     """The whole ids of those that were named, each by at least its first eight digits. Raises InputError."""
     ids = []

@@ -216,8 +216,8 @@ def _note_check(
     record.note(store.site, entry)
 
 
-def accept(site: LoadedSite, data_set: DataSet, ids: Sequence[str], why: str) -> None:
-    """Writes down that the admin who runs this vouches for snapshots as they are."""
+def accept(site: LoadedSite, data_set: DataSet, ids: Sequence[str], why: str, store: str = "") -> None:
+    """Writes down that the admin who runs this vouches for snapshots as they are in a store, or in both."""
     now = datetime.now(UTC)
     entry = Entry(
         host=data_set.host,
@@ -226,6 +226,7 @@ def accept(site: LoadedSite, data_set: DataSet, ids: Sequence[str], why: str) ->
         start=now,
         end=now,
         outcome="ok",
+        store=store,
         ids=tuple(ids),
         who=site.ssh_user,
         why=why,

@@ -82,7 +82,7 @@ def compare(
     copied = settled_ids(control, "copy", store) if store == "copy" else set()
     if store == "copy":
         removed |= settled_ids(control, "retain", "vault") - copied
-    vouched = settled_ids(control, "accept")
+    vouched = accepted_ids(control, store)
     backups = backups_of(dated(ledger, control, now) if lines is None else lines)
     by_id = {one.id: one for one in listed}
     by_original = {one.original: one for one in reversed(listed)}
@@ -173,6 +173,11 @@ def has_found(comparison: Entry) -> bool:
 def settled_ids(control: Sequence[Entry], kind: str, store: str = "") -> set[str]:
     """The snapshots that entries of a kind name, of one store or of all. A started removal may have removed already."""
     return {one for entry in control if entry.kind == kind and store in ("", entry.store) for one in entry.ids}
+
+
+def accepted_ids(control: Sequence[Entry], store: str) -> set[str]:
+    """The snapshots that an admin vouched for as they are in a store, or in all."""
+    return {one for entry in control if entry.kind == "accept" and entry.store in ("", store) for one in entry.ids}
 
 
 def collections_of(control: Sequence[Entry]) -> list[Entry]:

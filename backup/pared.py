@@ -16,7 +16,7 @@ from typing import Any
 from backup.coverage import as_of
 from backup.data_set import DataSet
 from backup.entry import Entry
-from backup.expected import collections_of, compared, dated, has_found, last_compared, settled_ids
+from backup.expected import accepted_ids, collections_of, compared, dated, has_found, last_compared, settled_ids
 
 
 def pare(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> tuple[list[Entry], list[Entry]]:
@@ -40,7 +40,7 @@ def in_doubt(one: DataSet) -> bool:
         if len(there) < len(listed or ()) or there - recorded:
             return True
         if listed is not None and listed is one.vault:
-            settled = settled_ids(one.control, "retain", "vault") | settled_ids(one.control, "accept")
+            settled = settled_ids(one.control, "retain", "vault") | accepted_ids(one.control, "vault")
             if recorded - settled - there:
                 return True
     return False

@@ -6,7 +6,17 @@ from datetime import datetime, timedelta
 from backup.coverage import WITHIN, Coverage, Part, as_of, classes
 from backup.data_set import DataSet, Kind, Plan, Subject
 from backup.entry import Entry
-from backup.expected import SKEW, Comparison, Dated, Odd, compared, has_found, last_compared, settled_ids
+from backup.expected import (
+    SKEW,
+    Comparison,
+    Dated,
+    Odd,
+    accepted_ids,
+    compared,
+    has_found,
+    last_compared,
+    settled_ids,
+)
 
 INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRACE = timedelta(hours=1)
@@ -239,7 +249,7 @@ def of_the_copy(
     to_do = f"{again} brings what the vault has of them."
     yield from _of_a_listing(one, "copy", copied, one.copy_unreadable, odd, to_do)
     settled = settled_ids(one.control, "copy", "copy") | settled_ids(one.control, "retain", "copy")
-    settled |= copied.there.keys() | settled_ids(one.control, "accept")
+    settled |= copied.there.keys() | accepted_ids(one.control, "copy")
     have = [dated.time for dated in good if dated.entry.snapshot in copied.there]
     lacking = [dated for dated in good if dated.entry.snapshot not in settled]
     tried = _last(one.control, "copy", "copy", now)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from backup.accepting import amiss, meant, removable
+from backup.accepting import amiss, meant, removable, where
 from backup.data_set import DataSet, Kind
 from backup.entry import Entry
 from backup.retention import Keep, retention
@@ -39,6 +39,33 @@ def test_what_is_amiss_can_be_accepted_and_is_no_finding_any_more(data_set: Data
     after = accepted(data_set, *wanted)
     assert told(after) == []
     assert amiss(known(after), at(NOW)) == {}
+
+
+def vouched(data_set: DataSet, *ids: str) -> DataSet:
+    """As `mainstay backup accept` does it."""
+    entries = [
+        control(LATER, "accept", store=store, ids=tuple(those))
+        for store, those in where(known(data_set), ids, at(NOW)).items()
+    ]
+    return replace(data_set, control=[*data_set.control, *entries])
+
+
+def test_what_is_accepted_as_gone_from_one_store_must_stay_in_the_other() -> None:
+    """It may be the last there is."""
+    one = identity(3 * DAY)
+    without = [snapshot for snapshot in copies() if snapshot.original != one]
+    vault_lost, copy_lost = good(vault=snapshots(3 * DAY)), good(copy=without)
+    nowhere = good(vault=snapshots(3 * DAY), copy=without)
+    for lost in (vault_lost, copy_lost):
+        after = vouched(lost, one)
+        assert told(after) == []
+        then = replace(nowhere, control=after.control)
+        assert told(then) == [Kind.GONE]
+        assert told(vouched(then, one)) == []
+    assert where(known(nowhere), [one], at(NOW)) == {"": [one]}
+    assert told(vouched(nowhere, one)) == []
+    strange = good(vault=[*snapshots(), ROGUE])
+    assert where(known(strange), [ROGUE.id], at(NOW)) == {"": [ROGUE.id]}
 
 
 def test_a_snapshot_that_no_ledger_knows_can_be_accepted() -> None:
