@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from backup.checking import is_removed_from
 from backup.restic import Restic
 from backup.restic_process import BUNDLES, Interrupted, Locked, NoRepository, Repository, ResticError, WrongPassword
 from backup.restic_results import Difference, Progress, Unread, Unreadable
+from tests.rest_server import rest_server
 from tests.restics import USED, VERSIONS, by_version, restic
 from tests.waiting import until
 
@@ -257,6 +259,37 @@ def test_a_lock_is_told_and_a_stale_one_removed(made: Restic, source: Path) -> N
         made.prune()
     made.unlock()
     made.prune()
+
+
+@pytest.mark.parametrize("version", by_version(*VERSIONS))
+def test_it_is_seen_that_somebody_removes_data(tmp_path: Path, source: Path, version: str) -> None:
+    """And not that somebody saves. The prune is held where it has its lock and begins to look what to remove."""
+    with rest_server(tmp_path / "served") as gate:
+        url = f"rest:http://127.0.0.1:{gate.port}/"
+        made = Restic(Repository(url, PASSWORD, cache=tmp_path / "cache"), restic(version))
+        made.init()
+        save(made, source)
+        looker = replace(made, repository=replace(made.repository, url=f"rest:http://127.0.0.1:{gate.server_port}/"))
+        begun, may_end = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            gate.held.clear()
+            begun.set()
+            may_end.wait()
+
+        for work, is_removal in ((made.prune, True), (lambda: save(made, source), False)):
+            gate.held[b"GET /index"] = hold
+            working = threading.Thread(target=work)
+            working.start()
+            try:
+                assert begun.wait(60)
+                assert is_removed_from(looker) is is_removal
+            finally:
+                may_end.set()
+                working.join()
+            begun.clear()
+            may_end.clear()
+            assert not is_removed_from(looker)
 
 
 @contextmanager
