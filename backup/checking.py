@@ -45,8 +45,8 @@ def damage(restic: Restic, found: Check) -> list[str]:
 def _without_a_tree(restic: Restic, errors: Sequence[str]) -> list[str]:
     """The snapshots whose top folder is missing, as when an index was deleted: `restic repair index` finds it again."""
     said = "\n".join(errors)
-    listed, _ = restic.readable()
-    return [f"hits all of snapshot {one.id[:8]}: see `restic repair index`" for one in listed if one.tree in said]
+    hit = [one for one in restic.readable()[0] if one.tree and one.tree in said]
+    return [f"hits all of snapshot {one.id[:8]}: see `restic repair index`" for one in hit]
 
 
 def is_removed_from(restic: Restic) -> bool:

@@ -18,6 +18,7 @@ from backup.reach import Reach, Unreachable
 from backup.restic_process import NoRepository, ResticError
 from backup.restic_results import Progress, Snapshot
 from backup.store import WORDS, Store
+from backup.trouble import said
 from inventories.errors import InputError
 
 Say = Callable[[str], None]
@@ -75,6 +76,10 @@ def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], Non
                 say(f"{WORDS[name]} has no repository of {wish.data_set}")
             except (Unreachable, InputError, NotRestored, ResticError) as error:
                 say(f"{WORDS[name]}: {error}")
+            except (Refused, RefsError):
+                raise
+            except Exception as error:  # a store that is past all understanding is no reason not to ask the other
+                say(f"{WORDS[name]}: {said(error)}")
         for store, choice in sorted(later, key=lambda one: one[1].behind):
             try:
                 return _put(store, wish, choice, say, progress)
