@@ -4,16 +4,18 @@ Hosts may lie about time, by a wrong clock or on purpose. What holds is the orde
 control side first had them (its `collect` entries): a line was written between two collections.
 """
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, zip_longest
 
 from backup.entry import Entry
 from backup.restic_results import Snapshot
 
 SKEW = timedelta(minutes=10)
 """How far clocks may be apart."""
+NEVER = datetime.max.replace(tzinfo=UTC)
 COULD_NOT = ("restic ", "http://", "https://", "[Errno ")
 """How the error of a comparison begins that could not be done: restic's, the vault's, the host's (backup/agent)."""
 
@@ -108,6 +110,7 @@ def compare(
     ]
     known = {one.id for one in there.values()}
     unfinished, pending, doubles = [], [], {}
+    of_a_killed_run = _in_killed_runs(ledger)
     collected = max((one.written for one in (*ledger[-1:], *collections_of(control)[-1:])), default=None)
     for snapshot in listed:
         if snapshot.id in known:
@@ -118,7 +121,7 @@ def compare(
             continue
         elif snapshot.time > now + SKEW:
             odd.append(Odd(snapshot.id, f"is dated {_said(snapshot.time)}, which is yet to come", True))
-        elif _of_a_killed_run(snapshot, ledger):
+        elif of_a_killed_run(snapshot.time):
             unfinished.append(snapshot)
         elif collected is None or snapshot.time > collected - SKEW:
             pending.append(snapshot)
@@ -198,16 +201,22 @@ def _another_date(entry: Entry, snapshot: Snapshot) -> Odd | None:
     return Odd(entry.snapshot, why, not early)
 
 
-def _of_a_killed_run(snapshot: Snapshot, ledger: Sequence[Entry]) -> bool:
-    """Whether it was made after a start that was followed by no end with a snapshot, and before what came next."""
+def _in_killed_runs(ledger: Sequence[Entry]) -> Callable[[datetime], bool]:
+    """Whether a time is after a start that was followed by no end with a snapshot, and before what came next."""
     runs = [entry for entry in ledger if entry.kind == "backup"]
-    for index, entry in enumerate(runs):
-        if entry.outcome != "started" or snapshot.time < entry.start - SKEW:
-            continue
-        after = runs[index + 1] if index + 1 < len(runs) else None
-        if after is None or (not after.snapshot and snapshot.time <= after.written + SKEW):
-            return True
-    return False
+    killed = sorted(
+        (entry.start - SKEW, after.written + SKEW if after else NEVER)
+        for entry, after in zip_longest(runs, runs[1:])
+        if entry.outcome == "started" and not (after and after.snapshot)
+    )
+    starts = [start for start, _ in killed]
+    latest = list(accumulate((end for _, end in killed), max))
+
+    def of_one(time: datetime) -> bool:
+        begun = bisect_right(starts, time)
+        return begun > 0 and time <= latest[begun - 1]
+
+    return of_one
 
 
 def _said(time: datetime) -> str:

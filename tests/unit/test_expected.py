@@ -1,5 +1,6 @@
 """What must exist against what is listed: nothing that is gone, back-dated, ahead of time or slipped in goes unseen."""
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -135,6 +136,28 @@ def test_a_snapshot_of_a_killed_run_is_known_by_its_start() -> None:
         found = compared(ledger, [snapshot(-1), snapshot(0), snapshot(5)], collect(6, 9))
         assert [one.id for one in found.unfinished] == [identity(0)]
         assert found.odd == ()
+
+
+def test_killed_runs_that_overlap_are_told_apart_from_what_came_after() -> None:
+    """By a clock that goes back and forth, the longest may have begun first, or last."""
+    for ledger, killed in (
+        ([started(0), failed(8), started(2), failed(3)], list(range(9))),
+        ([started(2), failed(3), started(0), failed(8)], list(range(9))),
+        ([started(0), failed(1), started(4), failed(5), started(7), entry(8)], [0, 1, 4, 5]),
+        ([started(0), entry(1), started(6)], list(range(6, 10))),
+    ):
+        strangers = [snapshot(hour, id=f"{hour:x}" * 64) for hour in range(10)]
+        found = compared(ledger, strangers, collect(90, len(ledger)))
+        assert [one.time for one in found.unfinished] == [at(hour) for hour in killed]
+
+
+def test_many_strangers_among_many_runs_hold_nobody_up() -> None:
+    """A host that somebody broke into can add as many snapshots as there is room, and lines to its ledger."""
+    ledger = [started(number / 100) for number in range(8000)]
+    strangers = [snapshot(-number - 1) for number in range(8000)]
+    began = time.process_time()
+    assert len(compared(ledger, strangers, collect(90, 8000)).odd) == 8000
+    assert time.process_time() - began < 2
 
 
 def test_a_snapshot_newer_than_the_collected_ledger_is_waited_for() -> None:
