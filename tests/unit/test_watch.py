@@ -30,6 +30,7 @@ from tests.post_office import Server, serving
 from tests.unit.ledgers import at, entry, identity, snapshot
 from tests.unit.ledgers import control as done
 from tests.unit.test_status import DAY, DAYS, NOW, copies, good, good_control, good_ledger, look, snapshots
+from tests.waiting import until
 
 ONE, TWO = DataSet("release-1", "release"), DataSet("web-1", "web")
 HOST = {"plan": "p", "region": "ams"}
@@ -217,6 +218,23 @@ def test_a_look_that_fails_is_told_once_and_nothing_is_over_by_it(stage: Stage) 
     assert stage.said[-1] == "the look failed: RuntimeError: of a kind that nobody foresaw"
     assert "Traceback" in stage.said[0]
     assert stage.watch([row(LATE)])
+    assert stage.told() == [([], ["release-1:control not to be listed"])]
+
+
+def test_a_look_that_does_not_end_is_told_and_ends_nothing(stage: Stage) -> None:
+    stage.watch([row(LATE)])
+    stage.told()
+    stage.patch.setattr(watch, "LOOK_S", 0.1)
+    told: list[tuple[list[str], list[str]]] = []
+
+    def survey(*_: object) -> list[Row]:
+        """Takes until people were told."""
+        told.extend(until("a message", stage.told))
+        return [row(LATE)]
+
+    stage.patch.setattr(watch, "survey", survey)
+    assert watch.watch(stage.site, watch.Places(), stage.said.append)
+    assert told == [(["release-1:control not to be listed"], [])]
     assert stage.told() == [([], ["release-1:control not to be listed"])]
 
 
