@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backup import rotation
 from backup.custody import DataSet
 from backup.reach import Reach, Unreachable, answer, forwarded, ledger_lines
 from inventories.errors import InputError
@@ -81,6 +82,20 @@ def test_why_a_machine_does_not_answer_is_the_end_of_what_it_says() -> None:
     with pytest.raises(Unreachable, match=r"no route$") as told:
         answer(["sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x >&2; echo no route >&2; exit 1"], "web-1", 60)
     assert len(str(told.value)) < 2000
+
+
+def test_a_host_that_does_not_answer_holds_no_rotation_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does one that somebody broke into, whose password is then replaced."""
+
+    class Hangs(Reach):
+        def agent(self, host: str, *words: str) -> list[str]:
+            return ["sleep", "60"]
+
+    monkeypatch.setattr(rotation, "PROVE_S", 0.1)
+    fleet = Fleet.model_validate({"site": {"name": "s", "domain": "example.org", "files": str(tmp_path)}, "hosts": {}})
+    way = Hangs(LoadedSite(tmp_path / "s.toml", fleet), tmp_path)
+    with pytest.raises(Unreachable, match=r"^web-1: no answer within 0\.1 s$"):
+        rotation._prove_host(way, DataSet("web-1", "web"), "key")
 
 
 @pytest.mark.parametrize(
