@@ -218,10 +218,10 @@ def forget(way: Reach, data_set: DataSet, names: Sequence[str], why: str, say: S
     with way.repositories(data_set) as found:
         there = {words: restic.readable()[0] for words, restic in found.items()}
         meant = removable(str(data_set), names, there)
-        accept(way.site, data_set, sorted(meant), why)
+        accept(way.site, data_set, sorted(meant.recorded), why)
         record.hand_over(way.site, say)
         for words, restic in found.items():
-            if ids := [one.id for one in there[words] if one.original in meant]:
+            if ids := meant.listed[words]:
                 restic.forget(ids)
             say(f"{data_set}: {words}: {len(ids)} removed, {len(there[words]) - len(ids)} left")
 
