@@ -54,6 +54,15 @@ def test_what_an_admin_vouched_for_is_told_no_more() -> None:
     assert (found.gone, found.odd) == ((), ())
 
 
+def test_who_says_that_his_was_copied_from_what_an_admin_vouched_for_is_told() -> None:
+    """As an intruder knows the ids of those that were removed after his last visit. What was copied has them too."""
+    stranger = snapshot(3, id="e" * 64, original="d" * 64)
+    done = [control(5, "accept", store="", ids=("d" * 64,)), collect(6, 1)]
+    assert odd(compared([entry(0)], [snapshot(0), stranger], *done)) == [("e" * 64, False)]
+    filled = control(5, "copy", ids=(identity(0),))
+    assert odd(compared([entry(0)], [snapshot(0), stranger], *done, filled)) == []
+
+
 def test_a_copy_of_a_copy_still_is_what_it_was_copied_from() -> None:
     found = compared([entry(0)], [snapshot(0, id="c" * 64, original=identity(0))])
     assert found.gone == ()
