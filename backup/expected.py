@@ -30,6 +30,8 @@ class Dated:
     """Why its times cannot be true; empty if they can."""
     future: bool
     """It claims to be later than it can be (else: earlier)."""
+    begun: Entry | None = None
+    """The line that was written at its start, where only by that it can have begun so early."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def compare(
     if store == "copy":
         removed |= settled_ids(control, "retain", "vault") - copied
     vouched = accepted_ids(control, store)
-    backups = backups_of(dated(ledger, control, now) if lines is None else lines)
+    lines = dated(ledger, control, now) if lines is None else lines
+    backups = backups_of(lines)
     by_id = {one.id: one for one in listed}
     by_original = {one.original: one for one in reversed(listed)}
     there: dict[str, Snapshot] = {}
@@ -110,7 +113,7 @@ def compare(
     ]
     known = {one.id for one in there.values()}
     unfinished, pending, doubles = [], [], {}
-    of_a_killed_run = _in_killed_runs(ledger)
+    of_a_killed_run = _in_killed_runs(lines)
     # Elsewhere who says that his snapshot was copied from another made that up.
     holds_copies = any((done.kind, done.store) == ("copy", store) for done in control)
     collected = max((one.written for one in (*ledger[-1:], *collections_of(control)[-1:])), default=None)
@@ -138,24 +141,38 @@ def backups_of(lines: Sequence[Dated]) -> list[Dated]:
 
 
 def dated(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> list[Dated]:
-    """All lines, each with the time that it can have been begun at."""
+    """All lines, each with the time that it can have been begun at.
+
+    A backup that began before what was written before its end has a line of its start, the last of such lines, and none
+    that came to an end already.
+    """
     collections = collections_of(control)
     numbers = [one.upto for one in collections]
     found = []
     earliest: datetime | None = None
+    running: Entry | None = None
     for entry in ledger:
         first = bisect_left(numbers, entry.seq)
         latest = collections[first].start if first < len(collections) else now
         if first and (earliest is None or collections[first - 1].start > earliest):
             earliest = collections[first - 1].start
         wrong, future, time = "", False, entry.start
+        is_end = entry.kind == "backup" and entry.outcome != "started"
+        begun = running if is_end and running and running.start == entry.start else None
+        is_early = is_end and earliest is not None and entry.start < earliest - SKEW
         if max(entry.start, entry.written) > latest + SKEW:
             wrong, future, time = f"claims {_said(entry.written)}, but was there by {_said(latest)}", True, latest
         elif earliest and entry.written < earliest - SKEW:
             wrong, time = f"claims {_said(entry.written)}, but was written after {_said(earliest)}", earliest
+        elif earliest and is_early and not begun:
+            wrong, time = f"claims to have begun {_said(entry.start)}, but did so after {_said(earliest)}", earliest
         elif earliest is None or entry.written > earliest:
             earliest = entry.written
-        found.append(Dated(entry, time, wrong, future))
+        found.append(Dated(entry, time, wrong, future, begun if is_early else None))
+        if begun:
+            running = None
+        elif entry.kind == "backup" and not is_end:
+            running = None if wrong and not future else entry
     return found
 
 
@@ -203,13 +220,13 @@ def _another_date(entry: Entry, snapshot: Snapshot) -> Odd | None:
     return Odd(entry.snapshot, why, not early)
 
 
-def _in_killed_runs(ledger: Sequence[Entry]) -> Callable[[datetime], bool]:
+def _in_killed_runs(lines: Sequence[Dated]) -> Callable[[datetime], bool]:
     """Whether a time is after a start that was followed by no end with a snapshot, and before what came next."""
-    runs = [entry for entry in ledger if entry.kind == "backup"]
+    runs = [one for one in lines if one.entry.kind == "backup"]
     killed = sorted(
-        (entry.start - SKEW, after.written + SKEW if after else NEVER)
-        for entry, after in zip_longest(runs, runs[1:])
-        if entry.outcome == "started" and not (after and after.snapshot)
+        (one.entry.start - SKEW, after.entry.written + SKEW if after else NEVER)
+        for one, after in zip_longest(runs, runs[1:])
+        if one.entry.outcome == "started" and not one.wrong and not (after and after.entry.snapshot)
     )
     starts = [start for start, _ in killed]
     latest = list(accumulate((end for _, end in killed), max))

@@ -71,6 +71,7 @@ def _of_the_host(ledger: Sequence[Entry], control: Sequence[Entry], now: datetim
     # What was not collected yet can still be proved wrong.
     needed += [entry for entry in ledger if entry.seq > max(numbers, default=0)]
     needed_numbers = {entry.seq for entry in needed}
+    needed += [one.begun for one in lines if one.begun and one.entry.seq in needed_numbers]
     proofs: list[Entry] = []
     trusted: list[Entry] = []
     for one in lines:

@@ -139,6 +139,34 @@ def test_a_long_run_that_was_under_way_at_a_collection_is_not_back_dated() -> No
     assert found.odd == ()
 
 
+LONG_AGO = entry(-2000, took=2000 + 24.5)
+"""It claims to have begun before all others, and its snapshot is of then."""
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [LONG_AGO],
+        [started(-2000), LONG_AGO],
+        [started(24), LONG_AGO],
+        [started(24), failed(24), LONG_AGO],
+    ],
+)
+def test_a_backup_that_claims_to_have_begun_long_ago_is_back_dated(lines: list[Entry]) -> None:
+    """An intruder would have retention keep his in the place of good ones of then."""
+    before = [started(-2000), entry(-2000, snapshot=identity(5)), started(0), entry(0)]
+    done = (collect(-1990, 2), collect(1, 4), collect(25, 4 + len(lines)))
+    listed = [snapshot(-2000, id=identity(5)), snapshot(0), snapshot(-2000)]
+    found = compared([*before, *lines], listed, *done)
+    assert odd(found) == [(LONG_AGO.snapshot, False)]
+    assert [one.time for one in found.good()][-1] >= at(1)
+
+
+def test_a_start_that_is_long_past_makes_no_stranger_one_of_a_killed_run() -> None:
+    found = compared([entry(0), started(-2000)], [snapshot(0), snapshot(-1000)], collect(1, 1), collect(25, 2))
+    assert (odd(found), found.unfinished) == ([(identity(-1000), False)], ())
+
+
 def test_a_snapshot_of_a_killed_run_is_known_by_its_start() -> None:
     for after in ([], [started(1)], [started(0.5), failed(0.5)], [failed(0)]):
         ledger = [started(-1), entry(-1), started(0), *after, started(5), entry(5)]
@@ -148,10 +176,10 @@ def test_a_snapshot_of_a_killed_run_is_known_by_its_start() -> None:
 
 
 def test_killed_runs_that_overlap_are_told_apart_from_what_came_after() -> None:
-    """By a clock that goes back and forth, the longest may have begun first, or last."""
+    """The longest may have begun first, and none before what was written before it."""
     for ledger, killed in (
         ([started(0), failed(8), started(2), failed(3)], list(range(9))),
-        ([started(2), failed(3), started(0), failed(8)], list(range(9))),
+        ([started(2), failed(3), started(0), failed(8)], [2, 3]),
         ([started(0), failed(1), started(4), failed(5), started(7), entry(8)], [0, 1, 4, 5]),
         ([started(0), entry(1), started(6)], list(range(6, 10))),
     ):
