@@ -109,7 +109,7 @@ def choose(listed: Sequence[Snapshot], order: Sequence[str], asked: str) -> Choi
         return Choice((itself or found)[0]) if found else None
     if not order:
         return Choice(listed[-1]) if listed else None
-    there = {one.original: one for one in listed} | {one.id: one for one in listed}
+    there = {one.original: one for one in reversed(listed)} | {one.id: one for one in listed}
     return next((Choice(there[one], behind) for behind, one in enumerate(order) if one in there), None)
 
 
