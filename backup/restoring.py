@@ -109,7 +109,12 @@ def choose(listed: Sequence[Snapshot], order: Sequence[str], asked: str) -> Choi
         return Choice((itself or found)[0]) if found else None
     if not order:
         return Choice(listed[-1]) if listed else None
-    there = {one.original: one for one in reversed(listed)} | {one.id: one for one in listed}
+    contents: dict[str, set[object]] = {}
+    for one in listed:
+        contents.setdefault(one.original, set()).add(content(one))
+    # Of two that say they are copies of the same and differ, one was made up.
+    there = {one.original: one for one in listed if len(contents[one.original]) == 1}
+    there |= {one.id: one for one in listed}
     return next((Choice(there[one], behind) for behind, one in enumerate(order) if one in there), None)
 
 

@@ -12,7 +12,6 @@ from backup.collected import Known
 from backup.copying import missing
 from backup.coverage import coverage, damage, due, first_held
 from backup.entry import Entry
-from backup.expected import compare
 from backup.restic_process import Repository, authorities
 from backup.restoring import Choice, by_ledger, choose, unknown
 from tests.unit.ledgers import at, control, entry, identity, snapshot
@@ -66,14 +65,16 @@ def test_the_newest_complete_backup_by_the_ledger_is_chosen_not_the_latest_by_cl
     assert choose([copied(1)], order, "") == Choice(copied(1), 0)
 
 
-def test_of_two_that_say_they_are_the_same_the_one_is_chosen_that_is_not_told_as_strange() -> None:
+@pytest.mark.parametrize("hour", [-0.05, 0.05])
+def test_of_two_that_say_they_are_the_same_and_differ_none_is_chosen(hour: float) -> None:
     """In a vault that was filled from the second copy, a host that somebody broke into can add another one."""
-    planted = snapshot(0.05, id="e" * 64, original=identity(0), tree="f" * 64)
-    listed = [copied(0), planted]
-    done = [control(1, "copy", ids=(identity(0),)), control(2, "collect", upto=1)]
-    strange = compare([replace(entry(0), seq=1)], done, listed, at(3)).odd
-    assert [one.id for one in strange] == [planted.id]
-    assert choose(listed, [identity(0)], "") == Choice(copied(0))
+    planted = snapshot(hour, id="e" * 64, original=identity(0), tree="f" * 64)
+    listed = sorted([copied(0), planted], key=lambda one: one.time)
+    older = copied(-24, "d" * 64)
+    assert choose(listed, [identity(0)], "") is None
+    assert choose([older, *listed], [identity(0), identity(-24)], "") == Choice(older, 1)
+    assert choose([*listed, snapshot(0)], [identity(0)], "") == Choice(snapshot(0))
+    assert choose([copied(0), copied(0, "b" * 64)], [identity(0)], "") == Choice(copied(0, "b" * 64))
 
 
 def test_without_a_ledger_the_newest_that_is_listed_is_chosen() -> None:
