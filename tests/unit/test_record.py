@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backup import collected, record
+from backup import collected, fetched, record
 from backup.entry import Entry, render
 from backup.ledger import LEDGER_AT_MOST, LedgerError, append, lines
 from backup.reach import Reach, Unreachable, state
@@ -39,7 +39,7 @@ def theirs(tmp_path: Path) -> Path:
 @pytest.fixture
 def mine(tmp_path: Path, theirs: Path) -> Path:
     """A laptop's, fetched."""
-    assert collected.take(tmp_path / "mine", theirs, SETS) == []
+    assert fetched.take(tmp_path / "mine", theirs, SETS) == []
     return tmp_path / "mine"
 
 
@@ -66,11 +66,11 @@ def test_what_the_control_host_has_is_taken_in_as_it_grows(mine: Path, theirs: P
     append(theirs / LEDGER, entry(3))
     collected.note(theirs, check(4))
     (theirs / "release-1/release.rejected.jsonl").write_text('{"why": "history was rewritten", "lines": []}\n')
-    assert collected.take(mine, theirs, SETS) == []
+    assert fetched.take(mine, theirs, SETS) == []
     assert whole(mine) == whole(theirs)
     assert whole(mine).disputed == "history was rewritten"
     (theirs / "release-1/release.rejected.jsonl").unlink()
-    collected.take(mine, theirs, SETS)
+    fetched.take(mine, theirs, SETS)
     assert whole(mine).disputed == ""
 
 
@@ -83,7 +83,7 @@ def test_a_record_that_does_not_continue_the_last_one_is_disputed_and_both_are_k
     *kept, last = (theirs / name).read_bytes().splitlines(keepends=True)
     forged = {"rewritten": [*kept, last.replace(b"ok", b"no")], "shorter": kept, "gone": []}[how]
     (theirs / name).write_bytes(b"".join(forged))
-    [told] = collected.take(mine, theirs, SETS)
+    [told] = fetched.take(mine, theirs, SETS)
     other = mine / name.replace(".jsonl", ".other.jsonl")
     assert (mine / name).read_bytes() == before
     assert other.read_bytes() == b"".join(forged)
@@ -91,19 +91,19 @@ def test_a_record_that_does_not_continue_the_last_one_is_disputed_and_both_are_k
     assert told in whole(mine).disputed
     (mine / name).write_bytes(b"".join(forged))
     other.unlink()
-    assert collected.take(mine, theirs, SETS) == []
+    assert fetched.take(mine, theirs, SETS) == []
 
 
 def test_a_backup_of_the_record_may_lag_behind_and_not_contradict(mine: Path, theirs: Path, tmp_path: Path) -> None:
     backed_up = tmp_path / "backed-up"
     shutil.copytree(theirs, backed_up)
     append(theirs / LEDGER, entry(3))
-    collected.take(mine, theirs, SETS)
+    fetched.take(mine, theirs, SETS)
     newest = whole(mine)
-    assert collected.take(mine, backed_up, SETS, older=True) == []
+    assert fetched.take(mine, backed_up, SETS, older=True) == []
     assert whole(mine) == newest
     (backed_up / LEDGER).write_bytes(render(entry(7)) + b"\n")
-    assert len(collected.take(mine, backed_up, SETS, older=True)) == 1
+    assert len(fetched.take(mine, backed_up, SETS, older=True)) == 1
 
 
 def made_again(mine: Path, theirs: Path) -> None:
@@ -111,43 +111,43 @@ def made_again(mine: Path, theirs: Path) -> None:
     first, _ = (theirs / OWN).read_bytes().splitlines(keepends=True)
     (theirs / OWN).write_bytes(first)
     collected.note(theirs, check(9))
-    assert len(collected.take(mine, theirs, SETS)) == 1
+    assert len(fetched.take(mine, theirs, SETS)) == 1
 
 
 def test_a_control_host_that_was_made_again_is_gone_by_and_given_what_it_lacks(mine: Path, theirs: Path) -> None:
     made_again(mine, theirs)
-    [lacks] = collected.settle(mine, theirs, "release-1", "release", dry=True) or []
+    [lacks] = fetched.settle(mine, theirs, "release-1", "release", dry=True) or []
     assert (lacks.kind, lacks.start) == ("check", at(2))
     assert whole(mine).disputed
-    collected.settle(mine, theirs, "release-1", "release", dry=False)
+    fetched.settle(mine, theirs, "release-1", "release", dry=False)
     assert whole(mine).disputed == ""
     assert (mine / OWN).read_bytes() == (theirs / OWN).read_bytes()
     [(path, [waiting])] = collected.postponed(mine)
     collected.note_once(theirs, waiting)
     path.unlink()
-    assert collected.take(mine, theirs, SETS) == []
+    assert fetched.take(mine, theirs, SETS) == []
     assert [one.start for one in whole(mine).control if one.kind == "check"] == [at(9), at(2)]
-    assert collected.settle(mine, theirs, "release-1", "release", dry=False) is None
+    assert fetched.settle(mine, theirs, "release-1", "release", dry=False) is None
 
 
 def test_a_record_that_was_away_and_is_back_is_settled_and_lacks_nothing(mine: Path, theirs: Path) -> None:
     kept = {name: (theirs / name).read_bytes() for name in (LEDGER, OWN)}
     for name in kept:
         (theirs / name).unlink()
-    assert len(collected.take(mine, theirs, SETS)) == 2
+    assert len(fetched.take(mine, theirs, SETS)) == 2
     for name, content in kept.items():
         (theirs / name).write_bytes(content)
-    collected.take(mine, theirs, SETS)
+    fetched.take(mine, theirs, SETS)
     assert whole(mine).disputed
-    assert collected.settle(mine, theirs, "release-1", "release", dry=False) == []
+    assert fetched.settle(mine, theirs, "release-1", "release", dry=False) == []
     assert whole(mine).disputed == ""
 
 
 def test_a_host_that_tells_another_history_is_not_settled(mine: Path, theirs: Path) -> None:
     (theirs / LEDGER).write_bytes(render(entry(7)) + b"\n")
-    collected.take(mine, theirs, SETS)
+    fetched.take(mine, theirs, SETS)
     with pytest.raises(LedgerError, match="is not what it was before"):
-        collected.settle(mine, theirs, "release-1", "release", dry=False)
+        fetched.settle(mine, theirs, "release-1", "release", dry=False)
     assert whole(mine).disputed
 
 
@@ -155,9 +155,9 @@ def test_a_past_that_was_made_up_is_not_settled(mine: Path, theirs: Path) -> Non
     first, _ = (theirs / OWN).read_bytes().splitlines(keepends=True)
     (theirs / OWN).write_bytes(first)
     collected.note(theirs, check(1.5))
-    collected.take(mine, theirs, SETS)
+    fetched.take(mine, theirs, SETS)
     with pytest.raises(LedgerError, match="tells of check at"):
-        collected.settle(mine, theirs, "release-1", "release", dry=False)
+        fetched.settle(mine, theirs, "release-1", "release", dry=False)
     assert whole(mine).disputed
 
 
@@ -166,14 +166,14 @@ def test_a_record_that_is_no_chain_is_not_settled(mine: Path, theirs: Path) -> N
     other = mine / OWN.replace(".jsonl", ".other.jsonl")
     other.write_bytes(other.read_bytes().replace(b'"ok"', b'"no"'))
     with pytest.raises(LedgerError):
-        collected.settle(mine, theirs, "release-1", "release", dry=False)
+        fetched.settle(mine, theirs, "release-1", "release", dry=False)
     assert whole(mine).disputed
 
 
 def test_half_a_line_that_is_being_written_is_not_taken_for_a_line(mine: Path, theirs: Path) -> None:
     with (theirs / OWN).open("ab") as out:
         out.write(b'{"half')
-    assert collected.take(mine, theirs, SETS) == []
+    assert fetched.take(mine, theirs, SETS) == []
     assert whole(mine).disputed == ""
 
 
@@ -207,26 +207,26 @@ def test_what_an_intruder_on_the_control_host_puts_in_place_of_a_file_stops_no_l
 ) -> None:
     before = whole(mine)
     put(theirs / name)
-    told = collected.take(mine, theirs, SETS)
+    told = fetched.take(mine, theirs, SETS)
     assert len(told) == (name in (LEDGER, OWN))
     assert whole(mine).ledger == before.ledger
     assert whole(mine).control == before.control
     assert bool(whole(mine).disputed) == bool(told)
     with suppress(LedgerError):
-        collected.settle(mine, theirs, "release-1", "release", dry=True)
+        fetched.settle(mine, theirs, "release-1", "release", dry=True)
 
 
 @pytest.mark.parametrize("said", [b"nonsense\n", b"\xff\n", b"2026-11-25T12:00:00\n", b"\n", b""])
 def test_a_time_that_is_none_is_that_a_host_never_answered(mine: Path, theirs: Path, said: bytes) -> None:
     (theirs / "release-1/heard").write_bytes(said)
-    assert collected.take(mine, theirs, SETS) == []
+    assert fetched.take(mine, theirs, SETS) == []
     assert whole(mine).heard is None
 
 
 @pytest.mark.parametrize("said", [b"nonsense\n", b"\xff\n", b"{}\n", b"3\n", b'"why"\n', b"[" * 100_000 + b"\n"])
 def test_a_dispute_that_cannot_be_read_is_one_all_the_same(mine: Path, theirs: Path, said: bytes) -> None:
     (theirs / REJECTED).write_bytes(said)
-    assert collected.take(mine, theirs, SETS) == []
+    assert fetched.take(mine, theirs, SETS) == []
     assert "cannot be read" in whole(mine).disputed
 
 
