@@ -86,20 +86,20 @@ def note(folder: Path, entry: Entry) -> Entry:
 
 def note_once(folder: Path, entry: Entry) -> None:
     """Writes down what another machine did, unless that is there already."""
-    if not _has(read(path_of(folder, entry.host, entry.plan, ".control")), entry):
+    if not has(read(path_of(folder, entry.host, entry.plan, ".control")), entry):
         note(folder, entry)
 
 
-def _has(entries: Iterable[Entry], entry: Entry) -> bool:
+def has(entries: Iterable[Entry], entry: Entry) -> bool:
     """Whether it is among them, wherever in its ledger it stands."""
     return any(one.start == entry.start and changed(one, seq=entry.seq, after=entry.after) == entry for one in entries)
 
 
-def _lacking(there: Sequence[Entry], entries: Iterable[Entry]) -> list[Entry]:
+def lacking(there: Sequence[Entry], entries: Iterable[Entry]) -> list[Entry]:
     """Those that are not there, each once."""
     found: list[Entry] = []
     for entry in entries:
-        if not _has(there, entry) and not _has(found, entry):
+        if not has(there, entry) and not has(found, entry):
             found.append(entry)
     return found
 
@@ -117,7 +117,7 @@ def postponed(folder: Path) -> list[tuple[Path, list[Entry]]]:
 def bring(folder: Path, apart: Path) -> None:
     """Keeps here what is kept there for the control host. Broken off, it can be given again."""
     for path, entries in postponed(apart):
-        for entry in _lacking(read(folder / path.relative_to(apart)), entries):
+        for entry in lacking(read(folder / path.relative_to(apart)), entries):
             postpone(folder, entry)
 
 
@@ -126,7 +126,7 @@ def drop_noted(folder: Path, host: str, plan: str) -> None:
     path, fresh = (path_of(folder, host, plan, f".pending{end}") for end in ("", ".new"))
     waiting = read(path)
     try:
-        left = _lacking(read(path_of(folder, host, plan, ".control")), waiting)
+        left = lacking(read(path_of(folder, host, plan, ".control")), waiting)
     except LedgerError:  # a look tells it
         return
     if not left:
@@ -138,78 +138,13 @@ def drop_noted(folder: Path, host: str, plan: str) -> None:
         fresh.replace(path)
 
 
-def take(folder: Path, theirs: Path, data_sets: Iterable[tuple[str, str]], *, older: bool = False) -> list[str]:
-    """Takes in the control host's folder. Returns what in it contradicts what was here before; both are kept then.
-
-    data_sets: hosts and plans. older: theirs comes from a backup, and may be behind what is here.
-    """
-    contradicted = []
-    for host, plan in data_sets:
-        for kind in ("", ".control"):
-            mine, fresh = (whole_lines(one, host, plan, kind) for one in (folder, theirs))
-            if fresh.startswith(mine):
-                if fresh != mine:
-                    replace(path_of(folder, host, plan, kind), fresh, 0o600)
-            elif not (older and mine.startswith(fresh)):
-                replace(path_of(folder, host, plan, f"{kind}.other"), fresh, 0o600)
-                contradicted.append(_contradiction(folder, host, plan, kind))
-        for name in (f"{plan}.rejected.jsonl", "heard"):
-            _follow(folder / host / name, theirs / host / name)
-    return contradicted
-
-
-def settle(folder: Path, theirs: Path, host: str, plan: str, *, dry: bool) -> list[Entry] | None:
-    """Goes by the control host's own record of a data set, where that contradicted what is here; None: it did not.
-
-    Returns what that record lacks, which then waits to be handed over. theirs: as just taken. Broken off, it can be
-    given again. Raises LedgerError: a chain is broken, its past has what was not there, or the host said another thing.
-    """
-    lacks: list[Entry] | None = None
-    for kind in ("", ".control"):
-        mine, other = (path_of(folder, host, plan, f"{kind}{end}") for end in ("", ".other"))
-        if not other.exists():
-            continue
-        lacks = []
-        if whole_lines(theirs, host, plan, kind).startswith(whole_lines(folder, host, plan, kind)):
-            if not dry:
-                other.unlink()
-            continue
-        if not kind:
-            raise LedgerError(other, 0, f"what the host wrote down is not what it was before ({mine})")
-        there, here = check(other), check(mine)
-        _only_goes_on(other, there, here, read(path_of(folder, host, plan, ".pending")))
-        lacks = [one for one in here if one.kind != "collect" and not _has(there, one)]
-        if not dry:
-            for entry in lacks:
-                postpone(folder, entry)
-            other.replace(mine)
-    return lacks
-
-
-def _only_goes_on(other: Path, there: Sequence[Entry], here: Sequence[Entry], given: Sequence[Entry]) -> None:
-    """Raises LedgerError when a record has what is not here and was written before it was last seen.
-
-    given: what this machine handed over, and has not seen in it since.
-    """
-    newest = max((one.written for one in here), default=None)
-    for one in there:
-        if newest and one.written <= newest and not _has(here, one) and not _has(given, one):
-            raise LedgerError(other, one.seq, f"tells of {one.kind} at {one.written:%Y-%m-%d %H:%M}, and did not then")
-
-
 def whole_lines(folder: Path, host: str, plan: str, kind: str = "") -> bytes:
     """What is there of a ledger: the host's as collected, or the control side's own (kind ".control")."""
     return b"".join(line + b"\n" for line in lines(path_of(folder, host, plan, kind)))
 
 
-def _follow(mine: Path, theirs: Path) -> None:
-    if theirs.exists():
-        replace(mine, theirs.read_bytes(), 0o600)
-    else:
-        mine.unlink(missing_ok=True)
-
-
-def _contradiction(folder: Path, host: str, plan: str, kind: str) -> str:
+def contradiction(folder: Path, host: str, plan: str, kind: str) -> str:
+    """What people are told of two versions of a record."""
     mine, other = (path_of(folder, host, plan, f"{kind}{end}") for end in ("", ".other"))
     return (
         f"{host}:{plan}: what the control host has ({other}) does not continue what it had before ({mine}): one of them"
@@ -225,7 +160,7 @@ def known(folder: Path, host: str, plan: str, *, whole: bool = False) -> Known:
     disputes = []
     rejected = path_of(folder, host, plan, ".rejected")
     if last := lines(rejected):
-        disputes.append(json.loads(last[-1])["why"])
+        disputes.append(_why(last[-1]))
     parts: list[list[Entry]] = []
     for path in (path_of(folder, host, plan), path_of(folder, host, plan, ".control")):
         try:
@@ -235,13 +170,21 @@ def known(folder: Path, host: str, plan: str, *, whole: bool = False) -> Known:
             parts.append(_as_far_as_good(path, error.line))
     for kind in ("", ".control"):
         if path_of(folder, host, plan, f"{kind}.other").exists():
-            disputes.append(_contradiction(folder, host, plan, kind))
+            disputes.append(contradiction(folder, host, plan, kind))
     if whole:
         copy = path_of(folder, host, plan)
         disputes += not_as_anchored(copy, lines(copy), parts[1])
     ledger, control = parts
-    waiting = _lacking(control, read(path_of(folder, host, plan, ".pending")))
+    waiting = lacking(control, read(path_of(folder, host, plan, ".pending")))
     return Known(ledger, [*control, *waiting], heard(folder, host), "; ".join(disputes))
+
+
+def _why(rejected: bytes) -> str:
+    """Why a report was not believed."""
+    try:
+        return str(json.loads(rejected)["why"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return "the host reported what was not believed, and what that was cannot be read"
 
 
 def not_as_anchored(copy: Path, there: Sequence[bytes], control: Sequence[Entry]) -> list[str]:

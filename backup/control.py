@@ -12,6 +12,7 @@ from pathlib import Path
 
 from backup import collected, coverage, custody, record
 from backup.accepting import removable
+from backup.checking import checked, damage
 from backup.custody import DataSet
 from backup.data_set import DataSet as Looked
 from backup.data_set import Plan
@@ -19,9 +20,8 @@ from backup.entry import Entry
 from backup.pared import in_doubt
 from backup.reach import Reach, Unreachable, ledger_lines
 from backup.remembered import recall
-from backup.restic import Restic
 from backup.restic_process import Interrupted, NoRepository, ResticError
-from backup.restic_results import Check, Snapshot
+from backup.restic_results import Snapshot
 from backup.retention import Keep, Retention, retention
 from backup.store import COPY, VAULT, Store
 from backup.trouble import said
@@ -161,7 +161,7 @@ def verify(store: Store, data_set: DataSet, whole: bool, say: Say) -> bool:
     for part in [(1, 1)] if whole else coverage.due(known.control, store.name, since or now, now):
         note = partial(_note_check, store, data_set, datetime.now(UTC), part)
         try:
-            found = _checked(restic, part)
+            found = checked(restic, part)
         except ResticError as error:
             if not (isinstance(error, NoRepository) and is_to_be_begun(store, data_set)):
                 note("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
@@ -173,30 +173,6 @@ def verify(store: Store, data_set: DataSet, whole: bool, say: Say) -> bool:
         for line in damage(restic, found):
             say(f"  {line}")
     return sound
-
-
-def _checked(restic: Restic, part: tuple[int, int]) -> Check:
-    """What a check finds, looked at again before it is called damage: an admin's `retain` that runs meanwhile removes
-    what the check, which takes no lock, has just read of."""
-    found = restic.check(part)
-    return restic.check(part) if found.errors else found
-
-
-def damage(restic: Restic, found: Check) -> list[str]:
-    """What is damaged, in restic's words, and the snapshots and files that need it."""
-    lines = list(found.errors)
-    if found.errors:
-        lines += _without_a_tree(restic, found.errors)
-    for hit in restic.hits(found.packs) if found.packs else ():
-        lines.append(f"hits {hit.path} of snapshot {hit.snapshot[:8]}")
-    return list(dict.fromkeys(lines))
-
-
-def _without_a_tree(restic: Restic, errors: Sequence[str]) -> list[str]:
-    """The snapshots whose top folder is missing, as when an index was deleted: `restic repair index` finds it again."""
-    said = "\n".join(errors)
-    listed, _ = restic.readable()
-    return [f"hits all of snapshot {one.id[:8]}: see `restic repair index`" for one in listed if one.tree in said]
 
 
 def _note_check(
@@ -216,8 +192,8 @@ def _note_check(
     record.note(store.site, entry)
 
 
-def accept(site: LoadedSite, data_set: DataSet, ids: Sequence[str], why: str) -> None:
-    """Writes down that the admin who runs this vouches for snapshots as they are."""
+def accept(site: LoadedSite, data_set: DataSet, ids: Sequence[str], why: str, store: str = "") -> None:
+    """Writes down that the admin who runs this vouches for snapshots as they are in a store, or in both."""
     now = datetime.now(UTC)
     entry = Entry(
         host=data_set.host,
@@ -226,6 +202,7 @@ def accept(site: LoadedSite, data_set: DataSet, ids: Sequence[str], why: str) ->
         start=now,
         end=now,
         outcome="ok",
+        store=store,
         ids=tuple(ids),
         who=site.ssh_user,
         why=why,
@@ -241,10 +218,10 @@ def forget(way: Reach, data_set: DataSet, names: Sequence[str], why: str, say: S
     with way.repositories(data_set) as found:
         there = {words: restic.readable()[0] for words, restic in found.items()}
         meant = removable(str(data_set), names, there)
-        accept(way.site, data_set, sorted(meant), why)
+        accept(way.site, data_set, sorted(meant.recorded), why)
         record.hand_over(way.site, say)
         for words, restic in found.items():
-            if ids := [one.id for one in there[words] if one.original in meant]:
+            if ids := meant.listed[words]:
                 restic.forget(ids)
             say(f"{data_set}: {words}: {len(ids)} removed, {len(there[words]) - len(ids)} left")
 

@@ -29,6 +29,8 @@ EVERY = timedelta(days=1)
 class Coverage:
     """How much of a repository has been read back."""
 
+    since: datetime
+    """Since when it has had data."""
     share: float
     """Of all classes of packs, how many were read within 30 days, from 0 to 1."""
     oldest: datetime
@@ -39,19 +41,24 @@ class Coverage:
     """It has waited longer than 30 days."""
     damaged: tuple[Part, ...]
     """Parts whose newest reading found damage."""
+    damage: str
+    """As `damage` says it."""
 
 
 def coverage(done: Sequence[Entry], store: str, since: datetime, now: datetime) -> Coverage:
     """What the control side's entries prove about a store ("vault", "copy") that has had data since then."""
-    reads, damaged = _newest(_checks(done, store, now))
+    checks = _checks(done, store, now)
+    reads, damaged = _newest(checks)
     ages = [read or since for read in reads]
     oldest = min(ages)
     return Coverage(
+        since=since,
         share=sum(read is not None and now - read <= WITHIN for read in reads) / CLASSES,
         oldest=oldest,
         part=(ages.index(oldest) % PARTS + 1, PARTS),
         overdue=now - oldest > WITHIN,
         damaged=damaged,
+        damage=_damage(checks, damaged),
     )
 
 
@@ -80,7 +87,10 @@ def due(done: Sequence[Entry], store: str, since: datetime, now: datetime, parts
 def damage(done: Sequence[Entry], store: str, now: datetime) -> str:
     """The damage that checks found in a store and that no later check of the same found mended, in words; or empty."""
     checks = _checks(done, store, now)
-    _, parts = _newest(checks)
+    return _damage(checks, _newest(checks)[1])
+
+
+def _damage(checks: Sequence[Entry], parts: Sequence[Part]) -> str:
     if parts:
         error = next(one.error for one in checks if one.part in parts)
         said = "damage was found in part " + ", ".join("{}/{}".format(*part) for part in parts)

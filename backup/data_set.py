@@ -107,3 +107,13 @@ class Finding:
     def data_set(self) -> str:
         """HOST:PLAN."""
         return f"{self.host}:{self.plan}"
+
+    @property
+    def key(self) -> str:
+        """What it goes by among all findings, from one look to the next."""
+        return key(self.data_set, self.kind, self.subject.place)
+
+
+def key(data_set: str, kind: Kind, place: str = "") -> str:
+    """What a finding goes by."""
+    return f"{data_set} {kind.word} {place}".rstrip()

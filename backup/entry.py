@@ -48,7 +48,7 @@ class Entry:
 
     # Only in the control side's own entries; a line has those that are not empty.
     store: str = ""
-    """Which repository it was about: vault, or copy for the second one."""
+    """Which repository it was about: vault, or copy for the second one; accept: empty for both."""
     part: tuple[int, int] | None = None
     """check: n of t, as `restic check --read-data-subset=n/t` read it."""
     ids: tuple[str, ...] = ()

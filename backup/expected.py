@@ -4,16 +4,20 @@ Hosts may lie about time, by a wrong clock or on purpose. What holds is the orde
 control side first had them (its `collect` entries): a line was written between two collections.
 """
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, zip_longest
 
 from backup.entry import Entry
 from backup.restic_results import Snapshot
 
 SKEW = timedelta(minutes=10)
 """How far clocks may be apart."""
+NEVER = datetime.max.replace(tzinfo=UTC)
+COULD_NOT = ("restic ", "http://", "https://", "[Errno ")
+"""How the error of a comparison begins that could not be done: restic's, the vault's, the host's (backup/agent)."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Dated:
     """Why its times cannot be true; empty if they can."""
     future: bool
     """It claims to be later than it can be (else: earlier)."""
+    begun: Entry | None = None
+    """The line that was written at its start, where only by that it can have begun so early."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +70,25 @@ class Comparison:
 
 
 def compare(
-    ledger: Sequence[Entry], control: Sequence[Entry], listed: Sequence[Snapshot], now: datetime, store: str = "vault"
+    ledger: Sequence[Entry],
+    control: Sequence[Entry],
+    listed: Sequence[Snapshot],
+    now: datetime,
+    store: str = "vault",
+    lines: Sequence[Dated] | None = None,
 ) -> Comparison:
     """Holds a data set's ledger and what the control side did to a store against what that store lists.
 
-    In the second copy only what was copied there must be; what the vault thinned out before never comes there.
+    In the second copy only what was copied there must be; what the vault thinned out before never comes there. lines:
+    the ledger as `dated` has it, if that is known.
     """
     removed = settled_ids(control, "retain", store)
     copied = settled_ids(control, "copy", store) if store == "copy" else set()
     if store == "copy":
         removed |= settled_ids(control, "retain", "vault") - copied
-    vouched = settled_ids(control, "accept")
-    backups = dated_backups(ledger, control, now)
+    vouched = accepted_ids(control, store)
+    lines = dated(ledger, control, now) if lines is None else lines
+    backups = backups_of(lines)
     by_id = {one.id: one for one in listed}
     by_original = {one.original: one for one in reversed(listed)}
     there: dict[str, Snapshot] = {}
@@ -100,17 +113,20 @@ def compare(
     ]
     known = {one.id for one in there.values()}
     unfinished, pending, doubles = [], [], {}
+    of_a_killed_run = _in_killed_runs(lines)
+    # Elsewhere who says that his snapshot was copied from another made that up.
+    holds_copies = any((done.kind, done.store) == ("copy", store) for done in control)
     collected = max((one.written for one in (*ledger[-1:], *collections_of(control)[-1:])), default=None)
     for snapshot in listed:
         if snapshot.id in known:
             continue
-        if (first := there.get(snapshot.original)) and _content(snapshot) == _content(first):
+        if (first := there.get(snapshot.original)) and content(snapshot) == content(first):
             doubles[snapshot.id] = snapshot.original
-        elif {snapshot.id, snapshot.original} & vouched:
+        elif snapshot.id in vouched or (holds_copies and snapshot.original in vouched):
             continue
         elif snapshot.time > now + SKEW:
             odd.append(Odd(snapshot.id, f"is dated {_said(snapshot.time)}, which is yet to come", True))
-        elif _of_a_killed_run(snapshot, ledger):
+        elif of_a_killed_run(snapshot.time):
             unfinished.append(snapshot)
         elif collected is None or snapshot.time > collected - SKEW:
             pending.append(snapshot)
@@ -119,30 +135,44 @@ def compare(
     return Comparison(there, tuple(backups), tuple(gone), tuple(odd), tuple(unfinished), tuple(pending), doubles)
 
 
-def dated_backups(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> list[Dated]:
-    """The backups with a snapshot, each with the time that it can have been made at."""
-    return [one for one in dated(ledger, control, now) if one.entry.kind == "backup" and one.entry.snapshot]
+def backups_of(lines: Sequence[Dated]) -> list[Dated]:
+    """The backups with a snapshot."""
+    return [one for one in lines if one.entry.kind == "backup" and one.entry.snapshot]
 
 
 def dated(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> list[Dated]:
-    """All lines, each with the time that it can have been begun at."""
+    """All lines, each with the time that it can have been begun at.
+
+    A backup that began before what was written before its end has a line of its start, the last of such lines, and none
+    that came to an end already.
+    """
     collections = collections_of(control)
     numbers = [one.upto for one in collections]
     found = []
     earliest: datetime | None = None
+    running: Entry | None = None
     for entry in ledger:
         first = bisect_left(numbers, entry.seq)
         latest = collections[first].start if first < len(collections) else now
         if first and (earliest is None or collections[first - 1].start > earliest):
             earliest = collections[first - 1].start
         wrong, future, time = "", False, entry.start
+        is_end = entry.kind == "backup" and entry.outcome != "started"
+        begun = running if is_end and running and running.start == entry.start else None
+        is_early = is_end and earliest is not None and entry.start < earliest - SKEW
         if max(entry.start, entry.written) > latest + SKEW:
             wrong, future, time = f"claims {_said(entry.written)}, but was there by {_said(latest)}", True, latest
         elif earliest and entry.written < earliest - SKEW:
             wrong, time = f"claims {_said(entry.written)}, but was written after {_said(earliest)}", earliest
+        elif earliest and is_early and not begun:
+            wrong, time = f"claims to have begun {_said(entry.start)}, but did so after {_said(earliest)}", earliest
         elif earliest is None or entry.written > earliest:
             earliest = entry.written
-        found.append(Dated(entry, time, wrong, future))
+        found.append(Dated(entry, time, wrong, future, begun if is_early else None))
+        if begun:
+            running = None
+        elif entry.kind == "backup" and not is_end:
+            running = None if wrong and not future else entry
     return found
 
 
@@ -152,9 +182,24 @@ def last_compared(lines: Sequence[Dated]) -> Dated | None:
     return max(same, key=lambda one: one.time, default=None)
 
 
+def compared(ledger: Sequence[Entry]) -> list[Entry]:
+    """The comparisons of the source with its snapshot that were not interrupted."""
+    return [one for one in ledger if one.kind == "verify" and one.outcome != "interrupted"]
+
+
+def has_found(comparison: Entry) -> bool:
+    """Whether it came to an end: that the vault does not answer says nothing of the source."""
+    return comparison.outcome != "failed" or not comparison.error.startswith(COULD_NOT)
+
+
 def settled_ids(control: Sequence[Entry], kind: str, store: str = "") -> set[str]:
     """The snapshots that entries of a kind name, of one store or of all. A started removal may have removed already."""
     return {one for entry in control if entry.kind == kind and store in ("", entry.store) for one in entry.ids}
+
+
+def accepted_ids(control: Sequence[Entry], store: str) -> set[str]:
+    """The snapshots that an admin vouched for as they are in a store, or in all."""
+    return {one for entry in control if entry.kind == "accept" and entry.store in ("", store) for one in entry.ids}
 
 
 def collections_of(control: Sequence[Entry]) -> list[Entry]:
@@ -162,7 +207,7 @@ def collections_of(control: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in control if entry.kind == "collect"]
 
 
-def _content(snapshot: Snapshot) -> tuple[object, ...]:
+def content(snapshot: Snapshot) -> tuple[object, ...]:
     """What a copy has of what it was made from."""
     return snapshot.time, snapshot.host, snapshot.paths, snapshot.tree
 
@@ -175,16 +220,22 @@ def _another_date(entry: Entry, snapshot: Snapshot) -> Odd | None:
     return Odd(entry.snapshot, why, not early)
 
 
-def _of_a_killed_run(snapshot: Snapshot, ledger: Sequence[Entry]) -> bool:
-    """Whether it was made after a start that was followed by no end with a snapshot, and before what came next."""
-    runs = [entry for entry in ledger if entry.kind == "backup"]
-    for index, entry in enumerate(runs):
-        if entry.outcome != "started" or snapshot.time < entry.start - SKEW:
-            continue
-        after = runs[index + 1] if index + 1 < len(runs) else None
-        if after is None or (not after.snapshot and snapshot.time <= after.written + SKEW):
-            return True
-    return False
+def _in_killed_runs(lines: Sequence[Dated]) -> Callable[[datetime], bool]:
+    """Whether a time is after a start that was followed by no end with a snapshot, and before what came next."""
+    runs = [one for one in lines if one.entry.kind == "backup"]
+    killed = sorted(
+        (one.entry.start - SKEW, after.entry.written + SKEW if after else NEVER)
+        for one, after in zip_longest(runs, runs[1:])
+        if one.entry.outcome == "started" and not one.wrong and not (after and after.entry.snapshot)
+    )
+    starts = [start for start, _ in killed]
+    latest = list(accumulate((end for _, end in killed), max))
+
+    def of_one(time: datetime) -> bool:
+        begun = bisect_right(starts, time)
+        return begun > 0 and time <= latest[begun - 1]
+
+    return of_one
 
 
 def _said(time: datetime) -> str:

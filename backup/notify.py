@@ -16,13 +16,14 @@ from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from backup.data_set import Finding
+from backup.data_set import key as key_of
 from backup.status import clean
 from inventories.files import replace
 
@@ -85,15 +86,17 @@ def tell(
 ) -> list[str]:
     """Tells each channel what changed since it was last told. Returns what could not be told, and why.
 
-    unseen: data sets that could not be looked at, of which nothing is told to be over. A folder that nothing can be
-    written to keeps nobody from being told, though perhaps twice.
+    unseen: what could not be looked at, of which nothing is told to be over: data sets, or the words that the keys of
+    some of their findings begin with. A folder that nothing can be written to keeps nobody from being told, though
+    perhaps twice.
     """
     problems = []
     with _alone(state):
         told = _read(state)
         for name, send in _senders(channels, now):
             before = _renamed(told.get(name, {}), found)
-            left = {key: facts for key, facts in before.items() if facts["data_set"] in unseen}
+            begins = tuple(f"{one} " for one in unseen)
+            left = {key: facts for key, facts in before.items() if f"{key} ".startswith(begins)}
             current = left | _facts(found, before, now)
             if current == told.get(name, {}):
                 continue
@@ -133,7 +136,7 @@ def _shown(facts: dict[str, str]) -> dict[str, str]:
 
 def ping(url: str, signal: Literal["start", "ok", "fail"], words: str = "") -> None:
     """Tells a dead man's switch (healthchecks: URL/start, URL, URL/fail) that work began, ended well or failed."""
-    address = urlsplit(url)
+    address = _split(url)
     path = address.path.rstrip("/") + {"start": "/start", "ok": "", "fail": "/fail"}[signal]
     body = words.encode("utf-8", "backslashreplace")[:PING_BODY_AT_MOST]
     _post(urlunsplit(address._replace(path=path)), data=body)
@@ -201,7 +204,10 @@ def _mail(change: Change, channels: Channels) -> None:
 
 
 def _post(url: str, **content: Any) -> None:
-    """POSTs, again after a passing failure. A redirection is an error: it would leave the content behind."""
+    """POSTs, again after a passing failure. A redirection is an error: it would leave the content behind.
+
+    Raises NotTold, also for what is no address.
+    """
     retry = Retry(
         total=2,
         backoff_factor=0.5,
@@ -210,23 +216,32 @@ def _post(url: str, **content: Any) -> None:
         respect_retry_after_header=False,
         raise_on_status=False,
     )
-    host = urlsplit(url).hostname
+    address = _split(url)
+    host = address.hostname
     try:
         with requests.Session() as session:
-            session.mount(f"{urlsplit(url).scheme}://", HTTPAdapter(max_retries=retry))
+            session.mount(f"{address.scheme}://", HTTPAdapter(max_retries=retry))
             answer = session.post(url, timeout=TIMEOUT_S, allow_redirects=False, **content)
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:
         raise NotTold(f"{host} did not answer ({type(error).__name__})") from None
     if not answer.ok or answer.is_redirect:
         raise NotTold(f"{host} answered {answer.status_code}")
+
+
+def _split(url: str) -> SplitResult:
+    """Raises NotTold."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise NotTold("what is entered as its address is none") from None
 
 
 def _facts(found: Sequence[Finding], before: Known, now: datetime) -> Known:
     """What is to be known by a channel afterwards: of what is no news, the words that it was told."""
     facts: Known = {}
     for one in found:
-        key, each = _key(one), " ".join(one.subject.each)
-        told = before.get(key)
+        each = " ".join(one.subject.each)
+        told = before.get(one.key)
         if told is None or _is_news(each, told):
             told = {
                 "data_set": clean(one.data_set),
@@ -236,21 +251,17 @@ def _facts(found: Sequence[Finding], before: Known, now: datetime) -> Known:
                 "to_do": clean(one.to_do),
                 "since": (told or {}).get("since", now.isoformat(timespec="seconds")),
             }
-        facts.setdefault(key, told | {"each": each})
+        facts.setdefault(one.key, told | {"each": each})
     return facts
-
-
-def _key(one: Finding) -> str:
-    return f"{one.data_set} {one.kind.word} {one.subject.place}".rstrip()
 
 
 def _renamed(told: Known, found: Sequence[Finding]) -> Known:
     """With a place, where an older version told the first of a kind, and nothing of any other."""
     renamed = dict(told)
-    first = {f"{one.data_set} {one.kind.word}": _key(one) for one in reversed(found)}
-    for plain, key in first.items():
+    first = {key_of(one.data_set, one.kind): one.key for one in reversed(found)}
+    for plain, placed in first.items():
         if "each" not in renamed.get(plain, {"each": ""}):
-            renamed[key] = renamed.pop(plain)
+            renamed[placed] = renamed.pop(plain)
     return renamed
 
 

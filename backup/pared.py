@@ -16,7 +16,7 @@ from typing import Any
 from backup.coverage import as_of
 from backup.data_set import DataSet
 from backup.entry import Entry
-from backup.expected import collections_of, dated, last_compared, settled_ids
+from backup.expected import accepted_ids, collections_of, compared, dated, has_found, last_compared, settled_ids
 
 
 def pare(ledger: Sequence[Entry], control: Sequence[Entry], now: datetime) -> tuple[list[Entry], list[Entry]]:
@@ -40,7 +40,7 @@ def in_doubt(one: DataSet) -> bool:
         if len(there) < len(listed or ()) or there - recorded:
             return True
         if listed is not None and listed is one.vault:
-            settled = settled_ids(one.control, "retain", "vault") | settled_ids(one.control, "accept")
+            settled = settled_ids(one.control, "retain", "vault") | accepted_ids(one.control, "vault")
             if recorded - settled - there:
                 return True
     return False
@@ -61,8 +61,8 @@ def _of_the_host(ledger: Sequence[Entry], control: Sequence[Entry], now: datetim
     numbers = [entry.upto for entry in collections]
     runs = [entry for entry in ledger if entry.kind == "backup"]
     saved = [entry for entry in runs if entry.snapshot]
-    compared = [entry for entry in ledger if entry.kind == "verify" and entry.outcome != "interrupted"]
-    needed = [*runs[:1], *runs[-2:], *compared[-1:]]
+    done = compared(ledger)
+    needed = [*runs[:1], *runs[-2:], *done[-1:], *list(filter(has_found, done))[-1:]]
     needed += [entry for entry in saved if entry.snapshot not in removed]
     lines = dated(ledger, control, now)
     needed += _earliest(saved)
@@ -71,6 +71,7 @@ def _of_the_host(ledger: Sequence[Entry], control: Sequence[Entry], now: datetim
     # What was not collected yet can still be proved wrong.
     needed += [entry for entry in ledger if entry.seq > max(numbers, default=0)]
     needed_numbers = {entry.seq for entry in needed}
+    needed += [one.begun for one in lines if one.begun and one.entry.seq in needed_numbers]
     proofs: list[Entry] = []
     trusted: list[Entry] = []
     for one in lines:

@@ -5,13 +5,15 @@ reachable; the second copy as the public does, by https.
 """
 
 import os
+import resource
 import selectors
+import signal
 import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit
 
 from backup import custody
 from backup.custody import ADMIN, CONTROL, PORTS, DataSet
+from backup.ledger import LEDGER_AT_MOST
 from backup.restic import Restic
 from backup.restic_process import NoRepository, WrongPassword
 from backup.store import COPY, VAULT, WORDS, Store, second_copy
@@ -183,22 +186,28 @@ def answer(
 ) -> subprocess.CompletedProcess[bytes]:
     """What a command says that asks another machine, as far as it is listened to. whose: what people call that.
 
-    Raises Unreachable when it does not say it, and InputError when there is no such command here.
+    No file that it writes here is longer than a ledger can be, and with it ends all that it started. Raises Unreachable
+    when it does not say it, and InputError when there is no such command here.
     """
     with TemporaryFile() as given:
         given.write(stdin)
         given.seek(0)
         try:
-            running = subprocess.Popen(words, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            running = subprocess.Popen(
+                words, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0
+            )
         except OSError as error:
             raise InputError(words[0], "", f"cannot be run here: {error.strerror}", "install it") from None
     with running:
         try:
+            with suppress(OSError, ValueError):  # it has ended, or may write less anyway
+                resource.prlimit(running.pid, resource.RLIMIT_FSIZE, (LEDGER_AT_MOST, LEDGER_AT_MOST))
             done = _listen(running, time.monotonic() + timeout_s)
         except subprocess.TimeoutExpired:
             raise Unreachable(f"{whose}: no answer within {timeout_s:g} s") from None
         finally:
-            running.kill()
+            if running.returncode is None:
+                os.killpg(running.pid, signal.SIGKILL)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()[-ERROR_AT_MOST:] or f"ended with {done.returncode}"
         raise Unreachable(f"{whose}: {said}")

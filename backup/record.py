@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from backup import collected, custody
+from backup import collected, custody, fetched
 from backup.custody import CONTROL_ROLE, DataSet
 from backup.entry import Entry, parse, render
 from backup.expected import SKEW
@@ -89,9 +89,9 @@ def _fetch(way: Reach, say: Say) -> None:
 def _take(way: Reach, data_sets: Sequence[tuple[str, str]], say: Say) -> None:
     """Has the control host's record as it is now, and ends what was apart. What is in the record waits no more."""
     site, apart = way.site, state(way.site) / MEANWHILE
-    fetched = _rsync(way)
+    theirs = _rsync(way)
     for place in [state(site), apart] if apart.exists() else [state(site)]:
-        for told in collected.take(place, fetched, data_sets, older=place == apart):
+        for told in fetched.take(place, theirs, data_sets, older=place == apart):
             say(told)
     with _alone(site, NOTING):
         if apart.exists():
@@ -181,7 +181,7 @@ def settle(way: Reach, *, dry: bool, say: Say) -> None:
         settled = False
         for host, plan in _all(site):
             try:
-                lacks = collected.settle(state(site), state(site) / FETCHED, host, plan, dry=dry)
+                lacks = fetched.settle(state(site), state(site) / FETCHED, host, plan, dry=dry)
             except LedgerError as error:
                 hint = "somebody changed it: docs/runbooks/host-compromised.md"
                 raise InputError(f"{host}:{plan}", "", str(error), hint) from None
@@ -207,12 +207,14 @@ def _collect_there(way: Reach, say: Say) -> None:
 
 
 def _rsync(way: Reach) -> Path:
-    """The control host's folder as it is now; only what changed is sent."""
+    """The control host's folder as it is now, but for what a laptop has no use for; only what changed is sent."""
     target = state(way.site) / FETCHED
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    options = ["--recursive", "--times", "--delete", "--rsync-path", "sudo -n rsync"]
+    options = ["--recursive", "--times", "--delete", "--include-from=-", "--exclude=*", "--rsync-path", "sudo -n rsync"]
     words = ["rsync", *options, "--rsh", f"ssh -F {way.config} -o BatchMode=yes"]
-    answer([*words, f"{custody.control_host(way.site)}:{LEDGERS}/", f"{target}/"], THERE, COLLECT_S)
+    wanted = [f"/{one}\n" for host, plan in _all(way.site) for one in (f"{host}/", *fetched.taken(host, plan))]
+    there = f"{custody.control_host(way.site)}:{LEDGERS}/"
+    answer([*words, there, f"{target}/"], THERE, COLLECT_S, "".join(wanted).encode())
     return target
 
 
@@ -250,7 +252,7 @@ def _work_apart(way: Reach, say: Say) -> None:
             except (ResticError, InputError) as error:
                 say(f"the record cannot be had from {store.words}: {error}")
                 continue
-            for told in collected.take(apart, Path(made, store.name, "ledgers"), _all(site), older=True):
+            for told in fetched.take(apart, Path(made, store.name, "ledgers"), _all(site), older=True):
                 say(told)
             say(f"the record is that of the newest backup in {store.words}, with what hosts add to it")
             return

@@ -21,7 +21,7 @@ from backup.ledger import LedgerError, chain, content
 from backup.pared import pare
 from inventories.files import replace
 
-FORMAT = 3
+FORMAT = 5
 """Of the file, and of what is pared: another one is not read."""
 ANEW_AFTER = 20
 """Lines that have come since, from which on the file is written anew."""

@@ -290,14 +290,15 @@ def _number(message: Message, *names: str) -> int:
 
 
 def _snapshot(listed: Message) -> Snapshot:
+    """Of a snapshot that restic did not write itself anything may be missing."""
     summary = listed.get("summary", {})
     return Snapshot(
         id=listed["id"],
         time=datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", listed["time"])),
-        host=listed["hostname"],
+        host=listed.get("hostname", ""),
         tags=tuple(listed.get("tags") or ()),
-        paths=tuple(listed["paths"]),
-        tree=listed["tree"],
+        paths=tuple(listed["paths"] or ()),
+        tree=listed["tree"] or "",
         original=str(listed.get("original", listed["id"])),
         files=summary.get("total_files_processed"),
         bytes=summary.get("total_bytes_processed"),

@@ -13,11 +13,12 @@ from backup.agent.attempt import Refused
 from backup.agent.refs import RefsError
 from backup.collected import Known
 from backup.custody import DataSet
-from backup.expected import dated_backups
+from backup.expected import backups_of, content, dated
 from backup.reach import Reach, Unreachable
 from backup.restic_process import NoRepository, ResticError
 from backup.restic_results import Progress, Snapshot
 from backup.store import WORDS, Store
+from backup.trouble import said
 from inventories.errors import InputError
 
 Say = Callable[[str], None]
@@ -75,6 +76,10 @@ def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], Non
                 say(f"{WORDS[name]} has no repository of {wish.data_set}")
             except (Unreachable, InputError, NotRestored, ResticError) as error:
                 say(f"{WORDS[name]}: {error}")
+            except (Refused, RefsError):
+                raise
+            except Exception as error:  # a store that is past all understanding is no reason not to ask the other
+                say(f"{WORDS[name]}: {said(error)}")
         for store, choice in sorted(later, key=lambda one: one[1].behind):
             try:
                 return _put(store, wish, choice, say, progress)
@@ -85,7 +90,7 @@ def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], Non
 
 def by_ledger(known: Known, now: datetime) -> list[str]:
     """The ids of complete backups, the newest first; those with dates that cannot be true after all others."""
-    good = [one for one in dated_backups(known.ledger, known.control, now) if one.entry.outcome == "ok"]
+    good = [one for one in backups_of(dated(known.ledger, known.control, now)) if one.entry.outcome == "ok"]
     good.sort(key=lambda one: (not one.wrong, one.time, one.entry.seq), reverse=True)
     return [one.entry.snapshot for one in good]
 
@@ -93,16 +98,23 @@ def by_ledger(known: Known, now: datetime) -> list[str]:
 def choose(listed: Sequence[Snapshot], order: Sequence[str], asked: str) -> Choice | None:
     """The snapshot to restore, of those that a store lists (oldest first); None: it has no such.
 
-    asked: the start of an id, also of the one that it was copied from. Raises Refused when several begin so.
+    asked: the start of an id, also of the one that it was copied from. Raises Refused when several begin so, but for
+    one that was copied twice.
     """
     if asked:
         found = [one for one in listed if one.id.startswith(asked) or one.original.startswith(asked)]
-        if len(found) > 1:
-            raise Refused(f"{len(found)} snapshots are {asked}: give more of the id")
-        return Choice(found[0]) if found else None
+        itself = [one for one in found if one.id.startswith(asked) and one.id == one.original]
+        if len({one.original for one in found}) > 1 or len(set(map(content, itself or found))) > 1:
+            raise Refused(f"{len(found)} snapshots are {asked}: give more of one's own id")
+        return Choice((itself or found)[0]) if found else None
     if not order:
         return Choice(listed[-1]) if listed else None
-    there = {one.original: one for one in listed} | {one.id: one for one in listed}
+    contents: dict[str, set[object]] = {}
+    for one in listed:
+        contents.setdefault(one.original, set()).add(content(one))
+    # Of two that say they are copies of the same and differ, one was made up.
+    there = {one.original: one for one in listed if len(contents[one.original]) == 1}
+    there |= {one.id: one for one in listed}
     return next((Choice(there[one], behind) for behind, one in enumerate(order) if one in there), None)
 
 

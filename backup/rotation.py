@@ -27,6 +27,8 @@ from inventories.editing import Plain
 from inventories.inventory import CLONE, LoadedSite
 from inventories.secrets import Secrets
 
+PROVE_S = 300
+"""How long a host may take to open its repository."""
 Say = Callable[[str], None]
 
 
@@ -136,7 +138,12 @@ def _deploy(words: Sequence[str]) -> None:
 def _prove_host(way: Reach, data_set: DataSet, key: str) -> None:
     """The host opens the repository by that very key, and no run that began with another is still at it."""
     words = way.agent(data_set.host, "key", data_set.plan)
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=PROVE_S
+        )
+    except subprocess.TimeoutExpired:
+        raise Unreachable(f"{data_set.host}: no answer within {PROVE_S:g} s") from None
     if done.returncode == SSH_FAILED:
         raise Unreachable(f"{data_set.host}: {done.stderr.strip()}")
     if done.returncode:

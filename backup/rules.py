@@ -1,12 +1,22 @@
 """What makes a data set be not as it should be, each with words on what happened and what to do. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from backup.coverage import WITHIN, Part, as_of, classes, coverage, damage, first_held
+from backup.coverage import WITHIN, Coverage, Part, as_of, classes
 from backup.data_set import DataSet, Kind, Plan, Subject
 from backup.entry import Entry
-from backup.expected import SKEW, Comparison, Dated, dated, last_compared, settled_ids
+from backup.expected import (
+    SKEW,
+    Comparison,
+    Dated,
+    Odd,
+    accepted_ids,
+    compared,
+    has_found,
+    last_compared,
+    settled_ids,
+)
 
 INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRACE = timedelta(hours=1)
@@ -21,7 +31,7 @@ COPIED_WITHIN = timedelta(hours=26)
 """Backups are copied once a day."""
 HALVED_WITHIN = timedelta(days=7)
 """A size is compared with the largest of that time before."""
-
+WHERE = {"vault": "the vault", "copy": "the second copy"}
 
 Told = Iterator[tuple[Kind, str, str, *tuple[Subject, ...]]]
 """What is wrong, what happened, what to do; and about what, where there can be several of a kind."""
@@ -107,30 +117,44 @@ def of_the_vault(one: DataSet, found: Comparison | None) -> Told:
             "docs/runbooks/vault-lost.md.",
         )
         return
-    if one.unreadable:
+    restore = "`mainstay backup restore` finds what the second copy has of them."
+    yield from _of_a_listing(one, "vault", found, one.unreadable, found.odd, restore)
+
+
+def _of_a_listing(
+    one: DataSet, store: str, found: Comparison, unreadable: Sequence[str], odd: Sequence[Odd], to_do: str
+) -> Told:
+    """What is damaged, gone or strange. unreadable: by the store's own ids. to_do: about what is damaged or gone."""
+    where, recorded = WHERE[store], {entry.snapshot for entry in one.ledger}
+    gone = [entry.snapshot for entry in found.gone if entry.snapshot not in unreadable]
+    if unreadable:
+        what = f"{len(unreadable)} snapshots are in {where}, and cannot be read: {named(unreadable)}"
+        hit = list(unreadable)
+        # A copy has an id of its own, and a damaged one no longer says of what it is one.
+        are_copies = any((done.kind, done.store) == ("copy", store) for done in one.control)
+        if gone and are_copies and len(gone) <= len(set(unreadable) - recorded):
+            what, hit, gone = f"{what}; as it seems the copies of {named(gone)}", [*hit, *gone], []
         yield (
             Kind.DAMAGED,
-            f"{len(one.unreadable)} snapshots are in the vault, and cannot be read: {named(one.unreadable)}",
-            "docs/runbooks/verification-failed.md. `mainstay backup restore` finds what the second copy has of them.",
-            Subject("vault snapshots", tuple(one.unreadable)),
+            what,
+            f"docs/runbooks/verification-failed.md. {to_do}",
+            Subject(f"{store} snapshots", tuple(hit)),
         )
-    if gone := [entry.snapshot for entry in found.gone if entry.snapshot not in one.unreadable]:
+    if gone:
         yield (
             Kind.GONE,
-            f"{len(gone)} snapshots are no longer in the vault: {named(gone)}",
-            "Find out who could delete there. `mainstay backup restore` finds what the second copy has of them. "
-            f"{accepting(one.plan)}",
-            Subject("vault", tuple(gone)),
+            f"{len(gone)} snapshots are no longer in {where}: {named(gone)}",
+            f"Find out who could delete there. {to_do} {accepting(one.plan)}",
+            Subject(store, tuple(gone)),
         )
-    for kind, odd in (
-        (Kind.BACK_DATED, [odd for odd in found.odd if not odd.future]),
-        (Kind.FUTURE, [odd for odd in found.odd if odd.future]),
-    ):
-        if odd:
+    for kind, future in ((Kind.BACK_DATED, False), (Kind.FUTURE, True)):
+        if those := [snapshot for snapshot in odd if snapshot.future is future]:
             yield (
                 kind,
-                f"{named(snapshot.id for snapshot in odd)}: {odd[0].why}",
+                f"in {where}: {named([snapshot.id for snapshot in those])}: {those[0].why}",
                 f"Look at the clock of {one.plan.host} (`timedatectl`) and who was on it. {accepting(one.plan)}",
+                # Of a clock that is wrong the ledger tells more with each run: that is no news.
+                Subject(store, tuple(snapshot.id for snapshot in those if snapshot.id not in recorded)),
             )
 
 
@@ -153,19 +177,18 @@ def of_sizes(plan: Plan, good: Sequence[Dated]) -> Told:
             return
 
 
-def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
-    """Whether it was read back, compared and thinned out in time."""
+def of_checks(
+    one: DataSet, since: datetime, lines: Sequence[Dated], reads: Mapping[str, Coverage], now: datetime
+) -> Told:
+    """Whether it was read back, compared and thinned out in time. reads: of each store that has had data."""
     verify = f"`mainstay backup verify {one.plan.data_set}`"
-    for store, where in (("vault", "the vault"), ("copy", "the second copy")):
-        held = first_held(one.ledger, one.control, store)
-        if held is None or (store == "copy" and not one.has_copy):
-            continue
-        read = coverage(one.control, store, held, now)
-        if found := damage(one.control, store, now):
+    for store, read in reads.items():
+        where = WHERE[store]
+        if read.damage:
             to_do = f"docs/runbooks/verification-failed.md, then {verify}."
-            yield Kind.DAMAGED, f"{where}: {found}", to_do, Subject(store, _hit(read.damaged))
+            yield Kind.DAMAGED, f"{where}: {read.damage}", to_do, Subject(store, _hit(read.damaged))
         tried = _last(one.control, "check", store, now)
-        if tried and tried.outcome == "failed" and tried.start >= held:
+        if tried and tried.outcome == "failed" and tried.start >= read.since:
             what = f"{where}: the check of {ago(tried.start, now)} failed: {tried.error}"
             yield Kind.UNVERIFIED, what, f"{verify} tries again.", Subject(f"{store} check")
         if read.overdue:
@@ -176,15 +199,17 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
                 f"{verify}; is the control host's timer on?",
                 Subject(store),
             )
-    compared = [entry for entry in one.ledger if entry.kind == "verify" and entry.outcome != "interrupted"]
-    if compared and compared[-1].outcome not in ("ok", "started"):
-        yield (
-            Kind.DAMAGED,
-            f"the source is not as in its newest snapshot: {compared[-1].error or compared[-1].outcome}",
-            f"On {one.plan.host}: `journalctl -u mainstay-backup-verify@{one.plan.name}`, then {verify}.",
-            Subject("source"),
-        )
-    newest = last_compared(dated(one.ledger, one.control, now))
+    done = compared(one.ledger)
+    found = [entry for entry in done if has_found(entry)]
+    look = f"On {one.plan.host}: `journalctl -u mainstay-backup-verify@{one.plan.name}`"
+    if found and found[-1].outcome not in ("ok", "started"):
+        what = f"the source is not as in its newest snapshot: {found[-1].error or found[-1].outcome}"
+        yield Kind.DAMAGED, what, f"{look}, then {verify}.", Subject("source")
+    if done and not has_found(done[-1]):
+        what = f"the source could not be compared with its snapshot {ago(done[-1].start, now)}: {done[-1].error}"
+        again = f"Then there: `systemctl start mainstay-backup-verify@{one.plan.name}`."
+        yield Kind.UNVERIFIED, what, f"{look}. {again}", Subject("source check")
+    newest = last_compared(lines)
     if now - (newest.time if newest else since) > COMPARED_WITHIN:
         last = f"last {ago(newest.time, now)}" if newest else "never"
         yield (
@@ -207,31 +232,24 @@ def of_checks(one: DataSet, since: datetime, now: datetime) -> Told:
         )
 
 
-def of_the_copy(one: DataSet, good: Sequence[Dated], copied: Comparison | None, now: datetime) -> Told:
-    """Whether the second copy has what it must."""
+def of_the_copy(
+    one: DataSet, good: Sequence[Dated], held: Comparison | None, copied: Comparison | None, now: datetime
+) -> Told:
+    """Whether the second copy has what it must, and nothing else. held: what the vault has."""
     again = f"`mainstay backup copy {one.plan.data_set}`"
     if copied is None:
         if good:
             what = "the second copy could not be asked for its snapshots"
             yield Kind.COPY_BEHIND, what, f"{again} says why.", Subject("unasked")
         return
-    if one.copy_unreadable:
-        yield (
-            Kind.DAMAGED,
-            f"{len(one.copy_unreadable)} snapshots are in the second copy, and cannot be read: "
-            f"{named(one.copy_unreadable)}",
-            "docs/runbooks/verification-failed.md.",
-            Subject("copy snapshots", tuple(one.copy_unreadable)),
-        )
-    if gone := sorted({entry.snapshot for entry in copied.gone} - set(one.copy_unreadable)):
-        yield (
-            Kind.GONE,
-            f"{len(gone)} snapshots are no longer in the second copy: {named(gone)}",
-            f"Find out who could delete there, then {again}. {accepting(one.plan)}",
-            Subject("copy", tuple(gone)),
-        )
+    # What no clock can have made is told of the vault, by the ledger.
+    told = {odd.id for odd in held.odd} if held else set()
+    told |= {dated.entry.snapshot for dated in copied.backups if dated.wrong}
+    odd = [odd for odd in copied.odd if odd.id not in told]
+    to_do = f"{again} brings what the vault has of them."
+    yield from _of_a_listing(one, "copy", copied, one.copy_unreadable, odd, to_do)
     settled = settled_ids(one.control, "copy", "copy") | settled_ids(one.control, "retain", "copy")
-    settled |= copied.there.keys() | settled_ids(one.control, "accept")
+    settled |= copied.there.keys() | accepted_ids(one.control, "copy")
     have = [dated.time for dated in good if dated.entry.snapshot in copied.there]
     lacking = [dated for dated in good if dated.entry.snapshot not in settled]
     tried = _last(one.control, "copy", "copy", now)

@@ -3,7 +3,7 @@
 A finding lasts as long as what it tells of: it is there again at each look until it is mended.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from backup.coverage import Coverage, coverage, first_good, first_held
-from backup.data_set import DataSet, Finding, Kind, Plan, Subject
+from backup.data_set import DataSet, Finding, Kind, Plan, Subject, key
 from backup.entry import Entry
-from backup.expected import compare, dated_backups, settled_ids
+from backup.expected import backups_of, compare, dated, settled_ids
 from backup.rules import INTERVALS, ago, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
 from backup.sizes import size
 from backup.trouble import said
@@ -35,8 +35,8 @@ class Row:
     """When the newest backup that is in the second copy was made."""
     findings: tuple[Finding, ...]
     """The worst first."""
-    unseen: bool = False
-    """Nothing is known of it but that it could not be looked at."""
+    unseen: tuple[str, ...] = ()
+    """What of it could not be looked at, by what the keys of such findings begin with: it is not known to be over."""
 
 
 def status(data_sets: Iterable[DataSet], now: datetime) -> list[Row]:
@@ -69,30 +69,35 @@ def _unseen(plan: Plan, why: str) -> Row:
         f"what {plan.host} wrote, treat that as compromised: docs/runbooks/host-compromised.md."
     )
     finding = Finding(Kind.DISPUTED, plan.host, plan.name, what, to_do, Subject("look"))
-    return Row(plan, None, None, None, None, None, None, (finding,), unseen=True)
+    return Row(plan, None, None, None, None, None, None, (finding,), unseen=(plan.data_set,))
 
 
 def _row(one: DataSet, now: datetime) -> Row:
     runs = [entry for entry in one.ledger if entry.kind == "backup"]
     since = first_good(runs)
-    held = first_held(runs, one.control, "vault")
-    found = compare(one.ledger, one.control, one.vault, now) if one.vault is not None else None
+    lines = dated(one.ledger, one.control, now)
+    reads = {
+        store: coverage(one.control, store, held, now)
+        for store in (("vault", "copy") if one.has_copy else ("vault",))
+        if (held := first_held(runs, one.control, store))
+    }
+    found = compare(one.ledger, one.control, one.vault, now, lines=lines) if one.vault is not None else None
     if found:
         good = found.good()
     else:
         removed = settled_ids(one.control, "retain", "vault")
-        recorded = [dated for dated in dated_backups(one.ledger, one.control, now) if dated.entry.outcome == "ok"]
+        recorded = [dated for dated in backups_of(lines) if dated.entry.outcome == "ok"]
         good = sorted(
             (dated for dated in recorded if dated.entry.snapshot not in removed), key=lambda dated: dated.time
         )
-    copied = compare(one.ledger, one.control, one.copy, now, "copy") if one.copy is not None else None
+    copied = compare(one.ledger, one.control, one.copy, now, "copy", lines) if one.copy is not None else None
     newest_copy = max((dated.time for dated in copied.good()), default=None) if copied else None
     told = [
         *of_the_host(one, runs, good, now),
         *of_the_vault(one, found),
         *of_sizes(one.plan, good),
-        *(of_checks(one, since, now) if since else ()),
-        *(of_the_copy(one, good, copied, now) if one.has_copy else ()),
+        *(of_checks(one, since, lines, reads, now) if since else ()),
+        *(of_the_copy(one, good, found, copied, now) if one.has_copy else ()),
     ]
     order = list(Kind)
     return Row(
@@ -100,14 +105,24 @@ def _row(one: DataSet, now: datetime) -> Row:
         last_good=good[-1].entry if good else None,
         next_due=runs[-1].start + INTERVALS[one.plan.every] if runs else None,
         running_since=runs[-1].start if runs and runs[-1].outcome == "started" else None,
-        coverage=coverage(one.control, "vault", held, now) if held else None,
+        coverage=reads.get("vault"),
         snapshots=len(one.vault) if one.vault is not None else None,
         newest_copy=newest_copy,
         findings=tuple(
             Finding(kind, one.plan.host, one.plan.name, what, to_do, *subject)
             for kind, what, to_do, *subject in sorted(told, key=lambda finding: order.index(finding[0]))
         ),
+        unseen=tuple(key(one.plan.data_set, kind, place) for kind, place in _not_looked_for(one)),
     )
+
+
+def _not_looked_for(one: DataSet) -> Iterator[tuple[Kind, str]]:
+    """What can be wrong with a data set, and where, that is not known now: a store could not be asked."""
+    for store, unasked in (("vault", one.vault is None), ("copy", one.has_copy and one.copy is None)):
+        if unasked:
+            yield from ((kind, store) for kind in (Kind.GONE, Kind.DAMAGED, Kind.BACK_DATED, Kind.FUTURE))
+            yield from ((kind, "") for kind in (Kind.LATE, Kind.HALVED) if store == "vault")
+            yield from ((kind, "") for kind in (Kind.COPY_BEHIND,) if store == "copy")
 
 
 def as_table(rows: Sequence[Row], now: datetime) -> Table:

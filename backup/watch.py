@@ -6,9 +6,11 @@ A channel that fails stops nothing else, and is told to whoever runs this, and t
 import json
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 from backup import control, custody, metrics, mirror, page, rotation
@@ -26,6 +28,8 @@ WEBHOOK, PING = "notify_webhook", "notify_ping"
 """Secrets, both addresses; without one its channel is off."""
 TOLD = "told.json"
 """What the channels were told, in the folder of what is collected."""
+LOOK_S = 2 * 3600
+"""How long a look may take before people are told that it does not end."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +89,15 @@ def watch(site: LoadedSite, places: Places, say: control.Say) -> bool:
     try:
         with watched(_address(site, PING), problems.append):
             try:
-                rows = survey(site, control.wanted(site, ()), say)
+                with _told_if_it_hangs(site, say):
+                    rows = survey(site, control.wanted(site, ()), say)
             except Exception as error:
                 say(traceback.format_exc())
                 problems.append(f"the look failed: {said(error)}")
-                found, unseen = [_failed(site, error)], [str(one) for one in custody.data_sets(site.fleet)]
+                found, unseen = [_failed(site, said(error))], _all(site)
             else:
                 problems += put(rows, places, datetime.now(UTC), site.name)
-                found, unseen = findings(rows), [row.plan.data_set for row in rows if row.unseen]
+                found, unseen = findings(rows), [one for row in rows for one in row.unseen]
             problems += tell(found, channels(site), state(site) / TOLD, datetime.now(UTC), unseen)
             if problems:
                 raise NotTold("; ".join(problems))
@@ -103,10 +108,32 @@ def watch(site: LoadedSite, places: Places, say: control.Say) -> bool:
     return not problems
 
 
-def _failed(site: LoadedSite, error: Exception) -> Finding:
+@contextmanager
+def _told_if_it_hangs(site: LoadedSite, say: control.Say) -> Iterator[None]:
+    """Tells people of a look that does not come to its end, as when a store answers and goes on answering for ever."""
+
+    def tell_it() -> None:
+        why = f"it has not come to its end within {LOOK_S / 3600:g} h"
+        for problem in tell([_failed(site, why)], channels(site), state(site) / TOLD, datetime.now(UTC), _all(site)):
+            say(problem)
+
+    late = Timer(LOOK_S, tell_it)
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
+
+
+def _all(site: LoadedSite) -> list[str]:
+    return [str(one) for one in custody.data_sets(site.fleet)]
+
+
+def _failed(site: LoadedSite, why: str) -> Finding:
     """That nothing could be looked at, as a finding of the record's own data set."""
     name = custody.control_host(site) or next(iter(site.fleet.hosts))
-    what = f"the look at all backups failed, and nothing else is known: {said(error)}"
+    what = f"the look at all backups failed, and nothing else is known: {why}"
     to_do = f"On {name}: `journalctl -u mainstay-control@watch`, then `mainstay backup status`."
     return Finding(Kind.UNLISTED, name, custody.CONTROL_ROLE, what, to_do, Subject("look"))
 

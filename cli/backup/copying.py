@@ -8,10 +8,10 @@ from rich.console import Console
 
 from backup import control, copying, record
 from backup.custody import DataSet
-from backup.reach import reach
+from backup.reach import Unreachable, reach
 from backup.restic_process import NoRepository
 from backup.store import COPY, VAULT, Store
-from backup.trouble import TROUBLE
+from backup.trouble import TROUBLE, said
 from cli.backup.app import DataSetNames, app, failures, say
 from cli.options import BAD_USAGE, FAILED, Inventory, chosen, stop
 
@@ -59,6 +59,10 @@ def _between(source: str, target: str, work: Work, names: DataSetNames, inventor
                 typer.echo(f"{data_set}: FAILED: {begin.words} has no repository of it")
             except (copying.Refused, *TROUBLE) as error:
                 typer.echo(f"{data_set}: FAILED: {error}")
+            except Unreachable:
+                raise
+            except Exception as error:
+                typer.echo(f"{data_set}: FAILED: {said(error)}")
             else:
                 return True
             return False

@@ -30,9 +30,10 @@ def accept(
             [looked] = control.look(way, stores, [one], say)
         if looked.unseen:
             raise stop("backup", f"{one} cannot be looked at: {looked.unseen}", FAILED)
-        found = accepting.amiss(looked, datetime.now(UTC))
+        found = accepting.amiss(looked, now := datetime.now(UTC))
         accepted = accepting.meant(data_set, ids, found)
-        control.accept(site, one, accepted, why)
+        for store, those in accepting.where(looked, accepted, now).items():
+            control.accept(site, one, those, why, store)
         record.hand_over(site, say)
     for identity in accepted:
         typer.echo(f"{one}: {identity[:8]} ({found[identity].word}): accepted by {site.ssh_user}")

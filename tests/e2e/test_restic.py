@@ -1,6 +1,9 @@
 """The wrapper of restic against restic itself, in every version it promises to work with."""
 
+import base64
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -11,12 +14,28 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
+from cryptography.hazmat.primitives.poly1305 import Poly1305
 
+from backup.checking import is_removed_from
 from backup.restic import Restic
-from backup.restic_process import BUNDLES, Interrupted, Locked, NoRepository, Repository, ResticError, WrongPassword
+from backup.restic_process import (
+    BUNDLES,
+    Interrupted,
+    Locked,
+    NoRepository,
+    Repository,
+    ResticError,
+    WrongPassword,
+    run,
+)
 from backup.restic_results import Difference, Progress, Unread, Unreadable
+from tests.rest_server import rest_server
 from tests.restics import USED, VERSIONS, by_version, restic
 from tests.waiting import until
 
@@ -257,6 +276,88 @@ def test_a_lock_is_told_and_a_stale_one_removed(made: Restic, source: Path) -> N
         made.prune()
     made.unlock()
     made.prune()
+
+
+@pytest.mark.parametrize("version", by_version(*VERSIONS))
+def test_it_is_seen_that_somebody_removes_data(tmp_path: Path, source: Path, version: str) -> None:
+    """And not that somebody saves. The prune is held where it has its lock and begins to look what to remove."""
+    with rest_server(tmp_path / "served") as gate:
+        url = f"rest:http://127.0.0.1:{gate.port}/"
+        made = Restic(Repository(url, PASSWORD, cache=tmp_path / "cache"), restic(version))
+        made.init()
+        save(made, source)
+        looker = replace(made, repository=replace(made.repository, url=f"rest:http://127.0.0.1:{gate.server_port}/"))
+        begun, may_end = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            gate.held.clear()
+            begun.set()
+            may_end.wait()
+
+        for work, is_removal in ((made.prune, True), (lambda: save(made, source), False)):
+            gate.held[b"GET /index"] = hold
+            working = threading.Thread(target=work)
+            working.start()
+            try:
+                assert begun.wait(60)
+                assert is_removed_from(looker) is is_removal
+            finally:
+                may_end.set()
+                working.join()
+            begun.clear()
+            may_end.clear()
+            assert not is_removed_from(looker)
+
+
+@pytest.mark.parametrize("version", by_version(*SINCE_017))
+def test_a_snapshot_that_restic_did_not_write_keeps_none_from_being_listed(
+    tmp_path: Path, source: Path, version: str
+) -> None:
+    """A host that somebody broke into can add one: it has the password."""
+    made = Restic(Repository(str(tmp_path / "repository"), PASSWORD, cache=tmp_path / "cache"), restic(version))
+    made.init()
+    own = save(made, source)
+    like = asked(made, "snapshot", own)
+    planted = {
+        plant(made, like | change)
+        for change in (
+            {"paths": None, "tree": None, "hostname": "", "tags": None, "summary": None, "original": None},
+            {"time": "0001-01-01T00:00:00+23:59"},
+            {"time": "9999-12-31T23:59:59.999999999-12:00"},
+        )
+    }
+    found, damaged = made.readable()
+    assert {one.id for one in found} == {own, *planted}
+    assert damaged == []
+    made.forget(sorted(planted))
+    assert [one.id for one in made.snapshots()] == [own]
+
+
+def asked(made: Restic, *words: str) -> dict[str, Any]:
+    done = run(made.program, made.repository, "cat", *words)
+    found: dict[str, Any] = done.messages[0] if done.messages else json.loads("".join(done.plain))
+    return found
+
+
+def plant(made: Restic, snapshot: dict[str, Any]) -> str:
+    """Puts a snapshot into a repository in a folder, and returns its id.
+
+    Format: https://restic.readthedocs.io/en/stable/100_references.html#keys-encryption-and-mac
+    """
+    keys = asked(made, "masterkey")
+    mask, mac = (bytearray(base64.b64decode(keys["mac"][name])) for name in "rk")
+    for number in range(3, 16, 4):
+        mask[number] &= 15
+    for number in range(4, 16, 4):
+        mask[number] &= 252
+    start = os.urandom(16)
+    crypt = Cipher(AES(base64.b64decode(keys["encrypt"])), CTR(start)).encryptor()
+    text = crypt.update(json.dumps(snapshot).encode()) + crypt.finalize()
+    tag = Poly1305.generate_tag(bytes(mask) + Cipher(AES(bytes(mac)), ECB()).encryptor().update(start), text)
+    content = start + text + tag
+    name = hashlib.sha256(content).hexdigest()
+    Path(made.repository.url, "snapshots", name).write_bytes(content)
+    return name
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from backup.accepting import amiss, meant, removable
+from backup.accepting import amiss, meant, removable, where
 from backup.data_set import DataSet, Kind
 from backup.entry import Entry
 from backup.retention import Keep, retention
@@ -39,6 +39,33 @@ def test_what_is_amiss_can_be_accepted_and_is_no_finding_any_more(data_set: Data
     after = accepted(data_set, *wanted)
     assert told(after) == []
     assert amiss(known(after), at(NOW)) == {}
+
+
+def vouched(data_set: DataSet, *ids: str) -> DataSet:
+    """As `mainstay backup accept` does it."""
+    entries = [
+        control(LATER, "accept", store=store, ids=tuple(those))
+        for store, those in where(known(data_set), ids, at(NOW)).items()
+    ]
+    return replace(data_set, control=[*data_set.control, *entries])
+
+
+def test_what_is_accepted_as_gone_from_one_store_must_stay_in_the_other() -> None:
+    """It may be the last there is."""
+    one = identity(3 * DAY)
+    without = [snapshot for snapshot in copies() if snapshot.original != one]
+    vault_lost, copy_lost = good(vault=snapshots(3 * DAY)), good(copy=without)
+    nowhere = good(vault=snapshots(3 * DAY), copy=without)
+    for lost in (vault_lost, copy_lost):
+        after = vouched(lost, one)
+        assert told(after) == []
+        then = replace(nowhere, control=after.control)
+        assert told(then) == [Kind.GONE]
+        assert told(vouched(then, one)) == []
+    assert where(known(nowhere), [one], at(NOW)) == {"": [one]}
+    assert told(vouched(nowhere, one)) == []
+    strange = good(vault=[*snapshots(), ROGUE])
+    assert where(known(strange), [ROGUE.id], at(NOW)) == {"": [ROGUE.id]}
 
 
 def test_a_snapshot_that_no_ledger_knows_can_be_accepted() -> None:
@@ -110,7 +137,33 @@ THERE = {
 
 def test_a_snapshot_is_removed_wherever_it_is_by_either_of_its_ids() -> None:
     for name in (BAD, BAD[:8], COPIED, COPIED[:10]):
-        assert removable("a:b", [name, name], THERE) == {BAD}
+        found = removable("a:b", [name, name], THERE)
+        assert found.recorded == {BAD}
+        assert found.listed == {"the vault": [BAD], "the second copy": [COPIED]}
+
+
+def test_with_what_an_intruder_made_to_look_like_a_copy_no_good_one_is_removed() -> None:
+    """He can say of each of his that it was copied from a good one: the admin names his, by what status tells."""
+    good_one, copy = snapshot(0), snapshot(0, id="c" * 64, original=identity(0))
+    planted = snapshot(1, id="e" * 64, original=identity(0))
+    other = snapshot(2)
+    there = {"the vault": [good_one, planted, other], "the second copy": [copy, snapshot(2, id="d" * 64)]}
+    found = removable("a:b", ["e" * 8], there)
+    assert (found.listed, found.recorded) == ({"the vault": ["e" * 64], "the second copy": []}, {"e" * 64})
+    found = removable("a:b", [identity(0)], there)
+    assert found.listed == {"the vault": [good_one.id], "the second copy": [copy.id]}
+    assert found.recorded == {good_one.id}
+
+
+def test_what_was_repaired_is_removed_and_its_whole_copy_stays() -> None:
+    """`restic repair snapshots` makes another one of it, without what was lost."""
+    repaired = snapshot(0, id="e" * 64, original=identity(0), tree="f" * 64)
+    there = {"the vault": [repaired, snapshot(2)], "the second copy": [snapshot(0, id="c" * 64, original=identity(0))]}
+    found = removable("a:b", ["e" * 8], there)
+    assert found.listed == {"the vault": ["e" * 64], "the second copy": []}
+    assert found.recorded == {identity(0)}
+    with pytest.raises(InputError, match=r"may be each of c+, e+"):
+        removable("a:b", [identity(0)], there)
 
 
 @pytest.mark.parametrize(

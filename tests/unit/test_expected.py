@@ -1,5 +1,6 @@
 """What must exist against what is listed: nothing that is gone, back-dated, ahead of time or slipped in goes unseen."""
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +52,15 @@ def test_what_an_admin_vouched_for_is_told_no_more() -> None:
     ledger = [entry(0), entry(1, start=at(99), end=at(99))]
     found = compared(ledger, [snapshot(1), snapshot(2)], collect(2, 2), vouched)
     assert (found.gone, found.odd) == ((), ())
+
+
+def test_who_says_that_his_was_copied_from_what_an_admin_vouched_for_is_told() -> None:
+    """As an intruder knows the ids of those that were removed after his last visit. What was copied has them too."""
+    stranger = snapshot(3, id="e" * 64, original="d" * 64)
+    done = [control(5, "accept", store="", ids=("d" * 64,)), collect(6, 1)]
+    assert odd(compared([entry(0)], [snapshot(0), stranger], *done)) == [("e" * 64, False)]
+    filled = control(5, "copy", ids=(identity(0),))
+    assert odd(compared([entry(0)], [snapshot(0), stranger], *done, filled)) == []
 
 
 def test_a_copy_of_a_copy_still_is_what_it_was_copied_from() -> None:
@@ -129,12 +139,62 @@ def test_a_long_run_that_was_under_way_at_a_collection_is_not_back_dated() -> No
     assert found.odd == ()
 
 
+LONG_AGO = entry(-2000, took=2000 + 24.5)
+"""It claims to have begun before all others, and its snapshot is of then."""
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [LONG_AGO],
+        [started(-2000), LONG_AGO],
+        [started(24), LONG_AGO],
+        [started(24), failed(24), LONG_AGO],
+    ],
+)
+def test_a_backup_that_claims_to_have_begun_long_ago_is_back_dated(lines: list[Entry]) -> None:
+    """An intruder would have retention keep his in the place of good ones of then."""
+    before = [started(-2000), entry(-2000, snapshot=identity(5)), started(0), entry(0)]
+    done = (collect(-1990, 2), collect(1, 4), collect(25, 4 + len(lines)))
+    listed = [snapshot(-2000, id=identity(5)), snapshot(0), snapshot(-2000)]
+    found = compared([*before, *lines], listed, *done)
+    assert odd(found) == [(LONG_AGO.snapshot, False)]
+    assert [one.time for one in found.good()][-1] >= at(1)
+
+
+def test_a_start_that_is_long_past_makes_no_stranger_one_of_a_killed_run() -> None:
+    found = compared([entry(0), started(-2000)], [snapshot(0), snapshot(-1000)], collect(1, 1), collect(25, 2))
+    assert (odd(found), found.unfinished) == ([(identity(-1000), False)], ())
+
+
 def test_a_snapshot_of_a_killed_run_is_known_by_its_start() -> None:
     for after in ([], [started(1)], [started(0.5), failed(0.5)], [failed(0)]):
         ledger = [started(-1), entry(-1), started(0), *after, started(5), entry(5)]
         found = compared(ledger, [snapshot(-1), snapshot(0), snapshot(5)], collect(6, 9))
         assert [one.id for one in found.unfinished] == [identity(0)]
         assert found.odd == ()
+
+
+def test_killed_runs_that_overlap_are_told_apart_from_what_came_after() -> None:
+    """The longest may have begun first, and none before what was written before it."""
+    for ledger, killed in (
+        ([started(0), failed(8), started(2), failed(3)], list(range(9))),
+        ([started(2), failed(3), started(0), failed(8)], [2, 3]),
+        ([started(0), failed(1), started(4), failed(5), started(7), entry(8)], [0, 1, 4, 5]),
+        ([started(0), entry(1), started(6)], list(range(6, 10))),
+    ):
+        strangers = [snapshot(hour, id=f"{hour:x}" * 64) for hour in range(10)]
+        found = compared(ledger, strangers, collect(90, len(ledger)))
+        assert [one.time for one in found.unfinished] == [at(hour) for hour in killed]
+
+
+def test_many_strangers_among_many_runs_hold_nobody_up() -> None:
+    """A host that somebody broke into can add as many snapshots as there is room, and lines to its ledger."""
+    ledger = [started(number / 100) for number in range(8000)]
+    strangers = [snapshot(-number - 1) for number in range(8000)]
+    began = time.process_time()
+    assert len(compared(ledger, strangers, collect(90, 8000)).odd) == 8000
+    assert time.process_time() - began < 2
 
 
 def test_a_snapshot_newer_than_the_collected_ledger_is_waited_for() -> None:

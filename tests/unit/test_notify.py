@@ -213,6 +213,20 @@ def test_a_secret_address_is_in_no_problem(channels: Channels, state: Path, serv
     assert "secret" not in problem
 
 
+@pytest.mark.parametrize(
+    "address", ["https://[secret", "secret", f"https://{'secret' * 20}.org/", "https://x:port/secret"]
+)
+def test_an_address_that_is_none_keeps_neither_the_look_nor_the_other_channel_back(
+    channels: Channels, state: Path, outbox: Path, address: str
+) -> None:
+    problems: list[str] = []
+    with watched(address, problems.append):
+        problems += tell([GONE], replace(channels, webhook=address), state, at(0))
+    assert len(mails(outbox)) == 1
+    assert [problem.partition(":")[0] for problem in problems] == ["dead man's switch", "webhook", "dead man's switch"]
+    assert "/secret" not in "".join(problems)
+
+
 def test_a_sendmail_that_is_not_there_is_told(state: Path) -> None:
     assert tell([GONE], Channels(mail="ops@example.org", sendmail="/nowhere"), state, at(0)) == [
         "mail: /nowhere: FileNotFoundError; it is told at the next look"

@@ -15,7 +15,7 @@ from backup.pared import in_doubt, pare
 from backup.remembered import _entries, _row
 from backup.restic_results import Snapshot
 from backup.status import as_json, status
-from tests.unit.ledgers import at, control, entry, failed, snapshot, started
+from tests.unit.ledgers import at, control, entry, failed, hours, snapshot, started
 from tests.unit.test_backup_year import PLAN
 
 LOOKS = 8
@@ -66,8 +66,13 @@ class History:
         return self.hour + off
 
     def run(self) -> None:
-        began, ended = self.lie(), self.lie()
-        self.note(self.ledger, started(began))
+        runs = [one for one in self.ledger if one.kind == "backup"]
+        if runs and runs[-1].outcome == "started" and self.chance.random() < 0.7:
+            began = (runs[-1].start - at(0)) / hours(1)  # it was under way all the time
+        else:
+            began = self.lie()
+            self.note(self.ledger, started(began))
+        ended = self.lie()
         match self.chance.choices(
             ("ok", "incomplete", "failed", "killed", "running"), (9, 2, 2, 0.2 + self.meddles, 1)
         )[0]:
@@ -131,7 +136,7 @@ class History:
     def meddle(self) -> None:
         """A snapshot goes from a store, comes back, or is one that nobody made."""
         store = self.chance.choice(("vault", "copy"))
-        match self.chance.choice(("go", "back", "strange", "dated", "twice", "again")):
+        match self.chance.choice(("go", "back", "strange", "dated", "twice", "again", "long")):
             case "go" if self.stores[store]:
                 listed = self.stores[store]
                 self.away.append((store, listed.pop(self.chance.randrange(len(listed)))))
@@ -145,6 +150,10 @@ class History:
             case "again" if self.ledger:
                 old = self.chance.choice(self.ledger).snapshot
                 self.note(self.ledger, entry(self.hour, snapshot=old, outcome="ok"))
+            case "long":
+                claimed = self.hour - self.chance.choice((0.5, 30, 800))
+                self.stores["vault"].append(snapshot(claimed))
+                self.note(self.ledger, entry(claimed, took=self.hour - claimed))
             case "dated" if self.stores[store]:
                 self.stores[store][-1] = replace(self.stores[store][-1], time=at(self.lie() - 30))
 

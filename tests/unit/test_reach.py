@@ -1,10 +1,12 @@
 """The way to hosts."""
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
+from backup import rotation
 from backup.custody import DataSet
 from backup.reach import Reach, Unreachable, answer, forwarded, ledger_lines
 from inventories.errors import InputError
@@ -58,10 +60,42 @@ def test_another_machine_that_says_too_much_is_listened_to_for_a_while(
     assert (said.stdout, said.stderr)[pipe - 1] == (b"some line\n" * 10_000)
 
 
+def test_what_asks_another_machine_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    """As rsync does: the process that writes here is another one than the one that was begun."""
+    os.mkfifo(tmp_path / "pipe")
+    pipe = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(Unreachable, match="no answer within"):
+        answer(["sh", "-c", f"(echo begun; exec sleep 60) >{tmp_path}/pipe & wait"], "web-1", 0.5)
+    assert os.read(pipe, 100) == b"begun\n"
+    assert os.read(pipe, 100) == b"", "nobody can write there any more"
+    os.close(pipe)
+
+
+def test_another_machine_cannot_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backup.reach.LEDGER_AT_MOST", 100_000)
+    with pytest.raises(Unreachable):
+        answer(["sh", "-c", f"sleep 0.2; exec head -c 200000 /dev/zero >{tmp_path}/written"], "web-1", 60)
+    assert (tmp_path / "written").stat().st_size == 100_000
+
+
 def test_why_a_machine_does_not_answer_is_the_end_of_what_it_says() -> None:
     with pytest.raises(Unreachable, match=r"no route$") as told:
         answer(["sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x >&2; echo no route >&2; exit 1"], "web-1", 60)
     assert len(str(told.value)) < 2000
+
+
+def test_a_host_that_does_not_answer_holds_no_rotation_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does one that somebody broke into, whose password is then replaced."""
+
+    class Hangs(Reach):
+        def agent(self, host: str, *words: str) -> list[str]:
+            return ["sleep", "60"]
+
+    monkeypatch.setattr(rotation, "PROVE_S", 0.1)
+    fleet = Fleet.model_validate({"site": {"name": "s", "domain": "example.org", "files": str(tmp_path)}, "hosts": {}})
+    way = Hangs(LoadedSite(tmp_path / "s.toml", fleet), tmp_path)
+    with pytest.raises(Unreachable, match=r"^web-1: no answer within 0\.1 s$"):
+        rotation._prove_host(way, DataSet("web-1", "web"), "key")
 
 
 @pytest.mark.parametrize(

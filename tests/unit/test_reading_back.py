@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from backup import collected, control, record
+from backup import checking, collected, control, record
 from backup.collected import path_of
 from backup.custody import DataSet
 from backup.data_set import Kind
 from backup.entry import Entry
 from backup.ledger import append
-from backup.restic_process import Interrupted, NoRepository, ResticError
+from backup.restic_process import Interrupted, Locked, NoRepository, ResticError
 from backup.restic_results import Check
 from backup.store import COPY, VAULT, Store
 from inventories.fleet import Fleet
@@ -58,8 +58,14 @@ def site(tmp_path: Path) -> LoadedSite:
     return loaded
 
 
-def verify(site: LoadedSite, patch: pytest.MonkeyPatch, restic: Played, store: str = VAULT) -> bool:
+def verify(
+    site: LoadedSite, patch: pytest.MonkeyPatch, restic: Played, store: str = VAULT, removing: Sequence[bool] = ()
+) -> bool:
+    """removing: at the first look whether somebody removes data, at the second and so on; at later ones nobody does."""
+    looks = iter(removing)
     patch.setattr(Store, "restic", lambda self, data_set: restic)
+    patch.setattr(checking, "is_removed_from", lambda restic: next(looks, False))
+    patch.setattr(checking, "PAUSE_S", 0)
     return control.verify(Store(site, store, "rest:http://v", None, lambda: None), DATA, True, lambda said: None)
 
 
@@ -82,6 +88,26 @@ def test_what_a_second_look_finds_too_is_damage(site: LoadedSite, monkeypatch: p
     restic = Played(SOUND)
     assert verify(site, monkeypatch, restic)
     assert restic.parts == [(1, 1)]
+
+
+def test_a_second_look_waits_until_nobody_removes_data(site: LoadedSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    restic = Played(DAMAGED, SOUND)
+    assert verify(site, monkeypatch, restic, removing=[True, True])
+    assert [(one.outcome, one.error) for one in noted(site)] == [("ok", "")]
+
+
+@pytest.mark.parametrize(("ends", "removing"), [([DAMAGED], [True] * 9), ([DAMAGED] * 2, [False, True])])
+def test_what_is_missing_while_somebody_removes_data_is_a_check_that_failed(
+    site: LoadedSite, monkeypatch: pytest.MonkeyPatch, ends: list[Check | ResticError], removing: list[bool]
+) -> None:
+    monkeypatch.setattr(checking, "REMOVAL_S", 0)
+    restic = Played(*ends)
+    with pytest.raises(Locked):
+        verify(site, monkeypatch, restic, removing=removing)
+    assert restic.ends == []
+    [one] = noted(site)
+    assert one.outcome == "failed"
+    assert "somebody removes data" in one.error
 
 
 @pytest.mark.parametrize(

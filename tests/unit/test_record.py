@@ -1,15 +1,19 @@
 """A laptop's copy of the record: what it takes in, what it refuses, what waits for the control host."""
 
+import os
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from backup import collected, record
+from backup import collected, fetched, record
 from backup.entry import Entry, render
-from backup.ledger import LedgerError, append, lines
+from backup.ledger import LEDGER_AT_MOST, LedgerError, append, lines
+from backup.reach import Reach, Unreachable, state
 from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
@@ -35,7 +39,7 @@ def theirs(tmp_path: Path) -> Path:
 @pytest.fixture
 def mine(tmp_path: Path, theirs: Path) -> Path:
     """A laptop's, fetched."""
-    assert collected.take(tmp_path / "mine", theirs, SETS) == []
+    assert fetched.take(tmp_path / "mine", theirs, SETS) == []
     return tmp_path / "mine"
 
 
@@ -62,11 +66,11 @@ def test_what_the_control_host_has_is_taken_in_as_it_grows(mine: Path, theirs: P
     append(theirs / LEDGER, entry(3))
     collected.note(theirs, check(4))
     (theirs / "release-1/release.rejected.jsonl").write_text('{"why": "history was rewritten", "lines": []}\n')
-    assert collected.take(mine, theirs, SETS) == []
+    assert fetched.take(mine, theirs, SETS) == []
     assert whole(mine) == whole(theirs)
     assert whole(mine).disputed == "history was rewritten"
     (theirs / "release-1/release.rejected.jsonl").unlink()
-    collected.take(mine, theirs, SETS)
+    fetched.take(mine, theirs, SETS)
     assert whole(mine).disputed == ""
 
 
@@ -79,7 +83,7 @@ def test_a_record_that_does_not_continue_the_last_one_is_disputed_and_both_are_k
     *kept, last = (theirs / name).read_bytes().splitlines(keepends=True)
     forged = {"rewritten": [*kept, last.replace(b"ok", b"no")], "shorter": kept, "gone": []}[how]
     (theirs / name).write_bytes(b"".join(forged))
-    [told] = collected.take(mine, theirs, SETS)
+    [told] = fetched.take(mine, theirs, SETS)
     other = mine / name.replace(".jsonl", ".other.jsonl")
     assert (mine / name).read_bytes() == before
     assert other.read_bytes() == b"".join(forged)
@@ -87,19 +91,19 @@ def test_a_record_that_does_not_continue_the_last_one_is_disputed_and_both_are_k
     assert told in whole(mine).disputed
     (mine / name).write_bytes(b"".join(forged))
     other.unlink()
-    assert collected.take(mine, theirs, SETS) == []
+    assert fetched.take(mine, theirs, SETS) == []
 
 
 def test_a_backup_of_the_record_may_lag_behind_and_not_contradict(mine: Path, theirs: Path, tmp_path: Path) -> None:
     backed_up = tmp_path / "backed-up"
     shutil.copytree(theirs, backed_up)
     append(theirs / LEDGER, entry(3))
-    collected.take(mine, theirs, SETS)
+    fetched.take(mine, theirs, SETS)
     newest = whole(mine)
-    assert collected.take(mine, backed_up, SETS, older=True) == []
+    assert fetched.take(mine, backed_up, SETS, older=True) == []
     assert whole(mine) == newest
     (backed_up / LEDGER).write_bytes(render(entry(7)) + b"\n")
-    assert len(collected.take(mine, backed_up, SETS, older=True)) == 1
+    assert len(fetched.take(mine, backed_up, SETS, older=True)) == 1
 
 
 def made_again(mine: Path, theirs: Path) -> None:
@@ -107,43 +111,43 @@ def made_again(mine: Path, theirs: Path) -> None:
     first, _ = (theirs / OWN).read_bytes().splitlines(keepends=True)
     (theirs / OWN).write_bytes(first)
     collected.note(theirs, check(9))
-    assert len(collected.take(mine, theirs, SETS)) == 1
+    assert len(fetched.take(mine, theirs, SETS)) == 1
 
 
 def test_a_control_host_that_was_made_again_is_gone_by_and_given_what_it_lacks(mine: Path, theirs: Path) -> None:
     made_again(mine, theirs)
-    [lacks] = collected.settle(mine, theirs, "release-1", "release", dry=True) or []
+    [lacks] = fetched.settle(mine, theirs, "release-1", "release", dry=True) or []
     assert (lacks.kind, lacks.start) == ("check", at(2))
     assert whole(mine).disputed
-    collected.settle(mine, theirs, "release-1", "release", dry=False)
+    fetched.settle(mine, theirs, "release-1", "release", dry=False)
     assert whole(mine).disputed == ""
     assert (mine / OWN).read_bytes() == (theirs / OWN).read_bytes()
     [(path, [waiting])] = collected.postponed(mine)
     collected.note_once(theirs, waiting)
     path.unlink()
-    assert collected.take(mine, theirs, SETS) == []
+    assert fetched.take(mine, theirs, SETS) == []
     assert [one.start for one in whole(mine).control if one.kind == "check"] == [at(9), at(2)]
-    assert collected.settle(mine, theirs, "release-1", "release", dry=False) is None
+    assert fetched.settle(mine, theirs, "release-1", "release", dry=False) is None
 
 
 def test_a_record_that_was_away_and_is_back_is_settled_and_lacks_nothing(mine: Path, theirs: Path) -> None:
     kept = {name: (theirs / name).read_bytes() for name in (LEDGER, OWN)}
     for name in kept:
         (theirs / name).unlink()
-    assert len(collected.take(mine, theirs, SETS)) == 2
+    assert len(fetched.take(mine, theirs, SETS)) == 2
     for name, content in kept.items():
         (theirs / name).write_bytes(content)
-    collected.take(mine, theirs, SETS)
+    fetched.take(mine, theirs, SETS)
     assert whole(mine).disputed
-    assert collected.settle(mine, theirs, "release-1", "release", dry=False) == []
+    assert fetched.settle(mine, theirs, "release-1", "release", dry=False) == []
     assert whole(mine).disputed == ""
 
 
 def test_a_host_that_tells_another_history_is_not_settled(mine: Path, theirs: Path) -> None:
     (theirs / LEDGER).write_bytes(render(entry(7)) + b"\n")
-    collected.take(mine, theirs, SETS)
+    fetched.take(mine, theirs, SETS)
     with pytest.raises(LedgerError, match="is not what it was before"):
-        collected.settle(mine, theirs, "release-1", "release", dry=False)
+        fetched.settle(mine, theirs, "release-1", "release", dry=False)
     assert whole(mine).disputed
 
 
@@ -151,9 +155,9 @@ def test_a_past_that_was_made_up_is_not_settled(mine: Path, theirs: Path) -> Non
     first, _ = (theirs / OWN).read_bytes().splitlines(keepends=True)
     (theirs / OWN).write_bytes(first)
     collected.note(theirs, check(1.5))
-    collected.take(mine, theirs, SETS)
+    fetched.take(mine, theirs, SETS)
     with pytest.raises(LedgerError, match="tells of check at"):
-        collected.settle(mine, theirs, "release-1", "release", dry=False)
+        fetched.settle(mine, theirs, "release-1", "release", dry=False)
     assert whole(mine).disputed
 
 
@@ -162,15 +166,68 @@ def test_a_record_that_is_no_chain_is_not_settled(mine: Path, theirs: Path) -> N
     other = mine / OWN.replace(".jsonl", ".other.jsonl")
     other.write_bytes(other.read_bytes().replace(b'"ok"', b'"no"'))
     with pytest.raises(LedgerError):
-        collected.settle(mine, theirs, "release-1", "release", dry=False)
+        fetched.settle(mine, theirs, "release-1", "release", dry=False)
     assert whole(mine).disputed
 
 
 def test_half_a_line_that_is_being_written_is_not_taken_for_a_line(mine: Path, theirs: Path) -> None:
     with (theirs / OWN).open("ab") as out:
         out.write(b'{"half')
-    assert collected.take(mine, theirs, SETS) == []
+    assert fetched.take(mine, theirs, SETS) == []
     assert whole(mine).disputed == ""
+
+
+def folder_there(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+def pipe_there(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def link_there(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to("/etc/passwd")
+
+
+def too_long_there(path: Path) -> None:
+    with path.open("ab") as out:
+        out.truncate(LEDGER_AT_MOST + 1)
+
+
+REJECTED = LEDGER.replace(".jsonl", ".rejected.jsonl")
+
+
+@pytest.mark.parametrize("name", [LEDGER, OWN, REJECTED, "release-1/heard"])
+@pytest.mark.parametrize("put", [folder_there, pipe_there, link_there, too_long_there])
+def test_what_an_intruder_on_the_control_host_puts_in_place_of_a_file_stops_no_laptop(
+    mine: Path, theirs: Path, name: str, put: Callable[[Path], None]
+) -> None:
+    before = whole(mine)
+    put(theirs / name)
+    told = fetched.take(mine, theirs, SETS)
+    assert len(told) == (name in (LEDGER, OWN))
+    assert whole(mine).ledger == before.ledger
+    assert whole(mine).control == before.control
+    assert bool(whole(mine).disputed) == bool(told)
+    with suppress(LedgerError):
+        fetched.settle(mine, theirs, "release-1", "release", dry=True)
+
+
+@pytest.mark.parametrize("said", [b"nonsense\n", b"\xff\n", b"2026-11-25T12:00:00\n", b"\n", b""])
+def test_a_time_that_is_none_is_that_a_host_never_answered(mine: Path, theirs: Path, said: bytes) -> None:
+    (theirs / "release-1/heard").write_bytes(said)
+    assert fetched.take(mine, theirs, SETS) == []
+    assert whole(mine).heard is None
+
+
+@pytest.mark.parametrize("said", [b"nonsense\n", b"\xff\n", b"{}\n", b"3\n", b'"why"\n', b"[" * 100_000 + b"\n"])
+def test_a_dispute_that_cannot_be_read_is_one_all_the_same(mine: Path, theirs: Path, said: bytes) -> None:
+    (theirs / REJECTED).write_bytes(said)
+    assert fetched.take(mine, theirs, SETS) == []
+    assert "cannot be read" in whole(mine).disputed
 
 
 def test_what_waits_for_the_control_host_counts_at_once(mine: Path) -> None:
@@ -230,3 +287,47 @@ def test_what_no_admin_writes_is_refused(tmp_path: Path, line: bytes, problem: s
     with pytest.raises(InputError, match=problem):
         record.accept(site(tmp_path, control=False), line)
     assert not list(tmp_path.glob("ledgers/**/*.jsonl"))
+
+
+@pytest.fixture
+def way(tmp_path: Path, theirs: Path, monkeypatch: pytest.MonkeyPatch) -> Reach:
+    """From a laptop to a control host that is this machine: ssh and sudo do here what they are to do there."""
+    for name, script in (("ssh", 'while [ "$1" != watch-1 ]; do shift; done; shift; exec $*'), ("sudo", 'shift; "$@"')):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(record, "LEDGERS", theirs)
+    return Reach(site(tmp_path), tmp_path / "ssh_config")
+
+
+def test_of_the_control_host_a_laptop_fetches_what_it_has_a_use_for(way: Reach, theirs: Path) -> None:
+    for name in ("release-1/large", "web-9/web.jsonl", "release-1/deep/er", ".fetched/release-1/release.jsonl"):
+        (theirs / name).parent.mkdir(parents=True, exist_ok=True)
+        (theirs / name).touch()
+    (theirs / REJECTED).touch()
+    fetched = record._rsync(way)
+    assert {str(path.relative_to(fetched)) for path in fetched.rglob("*") if path.is_file()} == {
+        LEDGER,
+        OWN,
+        REJECTED,
+        "release-1/heard",
+    }
+    (theirs / REJECTED).unlink()
+    append(theirs / LEDGER, entry(3))
+    record._rsync(way)
+    assert not (fetched / REJECTED).exists()
+    assert (fetched / LEDGER).read_bytes() == (theirs / LEDGER).read_bytes()
+
+
+def test_a_control_host_cannot_fill_the_disk_of_a_laptop(
+    way: Reach, theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup.reach.LEDGER_AT_MOST", 100_000)
+    with (theirs / LEDGER).open("ab") as out:
+        out.write(os.urandom(1_000_000))
+    with pytest.raises(Unreachable, match=r"^the control host: "):
+        record._rsync(way)
+    there = state(way.site)
+    assert sum(path.stat().st_size for path in there.rglob("*")) < 200_000

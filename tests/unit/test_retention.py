@@ -377,3 +377,20 @@ def test_a_plan_that_keeps_nothing_is_refused() -> None:
     for numbers in ((0, 7, 0, 0), (1, -1, 0, 0)):
         with pytest.raises(ValueError, match="keep: last must be 1 or more"):
             Keep(*numbers)
+
+
+def test_backups_that_an_intruder_dates_back_push_no_good_ones_out() -> None:
+    """Each claims to have begun in the last minutes of a day long ago, and to have run until now."""
+    good, ledger, done = [24.0 * day for day in range(120)], [], []
+    for hour in good:
+        ledger += [started(hour), entry(hour)]
+        done.append(control(hour + 1, "collect", took=0, upto=len(ledger)))
+    now = good[-1] + 26
+    evil = [hour + 11.9 for hour in good]
+    ledger += [entry(hour, took=now - 1 - hour) for hour in evil]
+    done += [control(now - 0.9, "collect", took=0, upto=len(ledger)), control(now - 0.5, "check", part=(1, 1))]
+    numbered = [replace(one, seq=number) for number, one in enumerate(ledger, 1)]
+    listed = [snapshot(hour) for hour in sorted(good + evil)]
+    found = run(ledger=numbered, control=done, listed=listed, now=now)
+    assert "back-dated: claims to have begun" in found.refused[0]
+    assert {identity(hour) for hour in good[-7:]} <= set(kept(found))

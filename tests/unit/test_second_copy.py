@@ -65,6 +65,18 @@ def test_the_newest_complete_backup_by_the_ledger_is_chosen_not_the_latest_by_cl
     assert choose([copied(1)], order, "") == Choice(copied(1), 0)
 
 
+@pytest.mark.parametrize("hour", [-0.05, 0.05])
+def test_of_two_that_say_they_are_the_same_and_differ_none_is_chosen(hour: float) -> None:
+    """In a vault that was filled from the second copy, a host that somebody broke into can add another one."""
+    planted = snapshot(hour, id="e" * 64, original=identity(0), tree="f" * 64)
+    listed = sorted([copied(0), planted], key=lambda one: one.time)
+    older = copied(-24, "d" * 64)
+    assert choose(listed, [identity(0)], "") is None
+    assert choose([older, *listed], [identity(0), identity(-24)], "") == Choice(older, 1)
+    assert choose([*listed, snapshot(0)], [identity(0)], "") == Choice(snapshot(0))
+    assert choose([copied(0), copied(0, "b" * 64)], [identity(0)], "") == Choice(copied(0, "b" * 64))
+
+
 def test_without_a_ledger_the_newest_that_is_listed_is_chosen() -> None:
     assert choose([snapshot(0), snapshot(1)], [], "") == Choice(snapshot(1))
     assert choose([], [], "") is None
@@ -77,6 +89,17 @@ def test_a_named_snapshot_is_found_by_the_id_it_was_copied_from() -> None:
     assert choose(listed, [], "0123456789") is None
     with pytest.raises(Refused, match="2 snapshots are cc"):
         choose([copied(0), copied(1)], [], "cc")
+
+
+def test_what_was_copied_twice_is_found_by_the_id_it_was_copied_from() -> None:
+    """Two copies at once leave two of the same: by no digit more could one of them be meant."""
+    twice = [copied(0), copied(0, "d" * 64)]
+    assert choose(twice, [], identity(0)) == Choice(copied(0))
+    assert choose(twice, [], "dddddddd") == Choice(twice[1])
+    forged = replace(snapshot(0, id="e" * 64, original=identity(0)), tree="f" * 64)
+    assert choose([forged, snapshot(0)], [], identity(0)) == Choice(snapshot(0))
+    with pytest.raises(Refused, match="give more of one's own id"):
+        choose([copied(0), forged], [], identity(0))
 
 
 def test_newer_snapshots_of_which_no_ledger_is_here_are_told() -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from backup.data_set import DataSet, Kind, Plan
 from backup.entry import Entry
+from backup.pared import pare
 from backup.restic_results import Snapshot
 from backup.sizes import size
 from backup.status import Row, as_json, as_table, as_text, clean, exit_code, findings, status
@@ -228,6 +229,28 @@ def test_a_source_that_differs_from_its_snapshot_or_was_not_compared_is_told() -
     assert "never" in only(good(ledger=never), Kind.UNVERIFIED)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        "restic snapshots: unable to open config file: connection refused (exit code 1)",
+        "https://10.0.0.5:8000/release-1/release/: 401 Unauthorized: its login or password is not taken",
+        "[Errno 28] No space left on device",
+    ],
+)
+def test_a_comparison_that_could_not_be_done_found_no_damage_and_mends_none(error: str) -> None:
+    def compared(hour: float, error: str) -> Entry:
+        return replace(failed(hour, error=error), kind="verify")
+
+    ledger = [*good_ledger(), compared(NOW - 1, error)]
+    assert only(good(ledger=ledger), Kind.UNVERIFIED).endswith(error)
+    differs = compared(NOW - 2, "not as in snapshot 12345678, though nothing tells of a change since: /a")
+    before = good(ledger=[*good_ledger(), differs, compared(NOW - 1, error)])
+    assert told(before) == [Kind.DAMAGED, Kind.UNVERIFIED]
+    left, own = pare(numbered(before.ledger), numbered(before.control), at(NOW))
+    assert told(replace(before, ledger=left, control=own)) == [Kind.DAMAGED, Kind.UNVERIFIED]
+    assert told(good(ledger=[*ledger, entry(NOW - 0.5, kind="verify", snapshot="")])) == []
+
+
 def test_a_comparison_that_is_dated_ahead_counts_as_of_when_it_was_collected() -> None:
     """A clock that was wrong once, by 300 days, must not hide that no comparison came since."""
     ahead = entry(300 * DAY, kind="verify", snapshot="")
@@ -317,6 +340,27 @@ def test_json_says_all_of_it() -> None:
 def test_a_damaged_snapshot_is_damaged_and_not_gone() -> None:
     broken = identity(5 * DAY)
     assert broken[:8] in only(good(vault=snapshots(5 * DAY), unreadable=[broken]), Kind.DAMAGED)
+
+
+def test_a_damaged_snapshot_of_what_was_copied_is_damaged_and_not_gone() -> None:
+    """By another id than the one that is recorded, in the second copy and in a vault that was filled from it."""
+    left, lost = copies()[:-2], [identity(hour)[:8] for hour in DAYS[-2:]]
+    what = only(good(copy=left, copy_unreadable=["c" * 64, "d" * 64]), Kind.DAMAGED)
+    assert what.endswith(f"as it seems the copies of {', '.join(lost)}")
+    assert told(good(copy=left, copy_unreadable=["c" * 64])) == [Kind.GONE, Kind.DAMAGED]
+    filled = [*good_control(), control(NOW - 1, "copy", ids=tuple(map(identity, DAYS)))]
+    assert told(good(vault=copies()[:-1], unreadable=["c" * 64], control=filled)) == [Kind.DAMAGED]
+    assert told(good(vault=snapshots(DAYS[-1]), unreadable=["c" * 64])) == [Kind.GONE, Kind.DAMAGED]
+
+
+def test_a_strange_snapshot_that_is_only_in_the_second_copy_is_told() -> None:
+    collected = [*good_control(), control(NOW - 0.1, "collect", upto=999, took=0)]
+    strange, ahead = snapshot(-3000, id="e" * 64), snapshot(3000, id="f" * 64)
+    what = only(good(copy=[*copies(), strange], control=collected), Kind.BACK_DATED)
+    assert what.startswith("in the second copy: eeeeeeee: is dated 2026-07-23")
+    assert "yet to come" in only(good(copy=[*copies(), ahead], control=collected), Kind.FUTURE)
+    both = look(good(vault=[*snapshots(), strange], copy=[*copies(), strange], control=collected))
+    assert [one.kind for one in both.findings] == [Kind.BACK_DATED]
 
 
 @pytest.mark.parametrize(("number", "words"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")])

@@ -1,14 +1,16 @@
 """Whatever goes wrong with one data set, or with the look itself: people are told, and the others are looked at."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from backup import collected, control, custody, mirror, remembered, watch
+from backup import collected, control, copying, custody, mirror, remembered, restoring, watch
 from backup.custody import DataSet
 from backup.data_set import DataSet as Looked
 from backup.data_set import Finding, Kind
@@ -18,15 +20,17 @@ from backup.notify import Channels, tell
 from backup.reach import Reach
 from backup.remembered import recall
 from backup.status import Row, status
-from backup.store import VAULT, Store
+from backup.store import COPY, VAULT, Store
+from cli.backup import copying as cli_copying
 from cli.backup.app import each
 from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
 from tests.post_office import Server, serving
-from tests.unit.ledgers import at, entry, snapshot
+from tests.unit.ledgers import at, entry, identity, snapshot
 from tests.unit.ledgers import control as done
-from tests.unit.test_status import DAY, NOW, good, good_control, look, snapshots
+from tests.unit.test_status import DAY, DAYS, NOW, copies, good, good_control, good_ledger, look, snapshots
+from tests.waiting import until
 
 ONE, TWO = DataSet("release-1", "release"), DataSet("web-1", "web")
 HOST = {"plan": "p", "region": "ams"}
@@ -104,7 +108,7 @@ def test_a_data_set_whose_record_cannot_be_read_is_a_finding_and_the_others_are_
     (ledgers / "release-1/heard").write_text("yesterday")
     said: list[str] = []
     rows = status(control.look(way, {}, [ONE, TWO], said.append), datetime.now(UTC))
-    assert [row.unseen for row in rows] == [True, False]
+    assert [row.plan.data_set in row.unseen for row in rows] == [True, False]
     assert [one.kind for one in rows[0].findings] == [Kind.DISPUTED]
     assert "nothing else is known of it: Invalid isoformat string: 'yesterday'" in rows[0].findings[0].what
     assert said == ["release-1:release: cannot be looked at: Invalid isoformat string: 'yesterday'"]
@@ -146,7 +150,7 @@ def vault(site: LoadedSite) -> Store:
 def test_a_data_set_that_cannot_be_judged_is_a_finding_and_the_others_are_judged() -> None:
     evil = replace(entry(0), start=datetime.max.replace(tzinfo=UTC), end=None)
     rows = status([good(ledger=[replace(evil, seq=1)]), good(ledger=[])], at(NOW))
-    assert [row.unseen for row in rows] == [True, False]
+    assert [row.plan.data_set in row.unseen for row in rows] == [True, False]
     assert [one.kind for one in rows[0].findings] == [Kind.DISPUTED]
     assert "date value out of range" in rows[0].findings[0].what
     assert Kind.NEVER in [one.kind for one in rows[1].findings]
@@ -217,10 +221,27 @@ def test_a_look_that_fails_is_told_once_and_nothing_is_over_by_it(stage: Stage) 
     assert stage.told() == [([], ["release-1:control not to be listed"])]
 
 
+def test_a_look_that_does_not_end_is_told_and_ends_nothing(stage: Stage) -> None:
+    stage.watch([row(LATE)])
+    stage.told()
+    stage.patch.setattr(watch, "LOOK_S", 0.1)
+    told: list[tuple[list[str], list[str]]] = []
+
+    def survey(*_: object) -> list[Row]:
+        """Takes until people were told."""
+        told.extend(until("a message", stage.told))
+        return [row(LATE)]
+
+    stage.patch.setattr(watch, "survey", survey)
+    assert watch.watch(stage.site, watch.Places(), stage.said.append)
+    assert told == [(["release-1:control not to be listed"], [])]
+    assert stage.told() == [([], ["release-1:control not to be listed"])]
+
+
 def test_of_a_data_set_that_could_not_be_looked_at_nothing_is_over(stage: Stage) -> None:
     stage.watch([row(LATE)])
     dispute = replace(LATE, kind=Kind.DISPUTED)
-    stage.watch([replace(row(dispute), unseen=True)])
+    stage.watch([replace(row(dispute), unseen=("release-1:release",))])
     stage.watch([row()])
     assert stage.told() == [
         (["release-1:release late"], []),
@@ -261,7 +282,12 @@ def test_a_folder_that_cannot_be_written_to_keeps_nobody_from_being_told(
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(FULL, 1), (LedgerError("x", 1, "is not JSON"), 1), (InputError("secrets.age", "x", "no such secret"), 2)],
+    [
+        (FULL, 1),
+        (LedgerError("x", 1, "is not JSON"), 1),
+        (InputError("secrets.age", "x", "no such secret"), 2),
+        (TypeError("of a kind that nobody foresaw"), 1),
+    ],
 )
 def test_work_on_the_other_data_sets_goes_on(site: LoadedSite, error: Exception, code: int) -> None:
     worked = []
@@ -274,6 +300,62 @@ def test_work_on_the_other_data_sets_goes_on(site: LoadedSite, error: Exception,
 
     assert list(each([ONE, TWO], vault(site), work)) == [code, 0]
     assert worked == [TWO]
+
+
+@contextmanager
+def given(one: Any) -> Iterator[Any]:
+    yield one
+
+
+class Stores(Reach):
+    """Both, of which nothing is asked."""
+
+    def store(self, name: str, listener: str = "") -> Any:
+        return given(replace(vault(self.site), name=name))
+
+
+def test_copies_of_the_other_data_sets_go_on(site: LoadedSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    worked = []
+
+    def to_copy(begin: Store, end: Store, data_set: DataSet, tell: object) -> str:
+        if data_set == ONE:
+            raise TypeError("of a kind that nobody foresaw")
+        worked.append(data_set)
+        return "copied"
+
+    bucket = {"endpoint": "https://s3.example.org", "bucket": "backups"}
+    fleet = site.fleet.model_copy(update={"backup": site.fleet.backup.model_validate({"copy": bucket})})
+    copied = replace(site, fleet=fleet)
+    monkeypatch.setattr(cli_copying, "chosen", lambda _: copied)
+    monkeypatch.setattr(cli_copying, "reach", lambda _: given(Stores(copied, Path("ssh_config"))))
+    monkeypatch.setattr(control, "collect", lambda *_: {})
+    monkeypatch.setattr(copying, "to_copy", to_copy)
+    with pytest.raises(typer.Exit) as end:
+        cli_copying.copy([str(ONE), str(TWO)])
+    assert (end.value.exit_code, worked) == (1, [TWO])
+
+
+def test_a_vault_past_all_understanding_is_no_reason_not_to_restore_from_the_copy(
+    site: LoadedSite, ledgers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Listing:
+        def __init__(self, store: str) -> None:
+            self.store = store
+
+        def readable(self) -> tuple[list[Any], list[str]]:
+            if self.store == VAULT:
+                raise TypeError("'NoneType' object is not iterable")
+            return [snapshot(0)], []
+
+    monkeypatch.setattr(Stores, "declared", lambda self: (VAULT, COPY))
+    monkeypatch.setattr(Store, "restic", lambda self, data_set: Listing(self.name))
+    monkeypatch.setattr(restoring, "_put", lambda store, wish, choice, *_: f"{choice.snapshot.id} of {store.name}")
+    append(ledgers / "release-1/release.jsonl", entry(0))
+    said: list[str] = []
+    wish = restoring.Wish(ONE, tmp_path / "to")
+    done = restoring.restore(Stores(site, Path("ssh_config")), wish, said.append, lambda progress: None)
+    assert done == f"{identity(0)} of copy"
+    assert said == ["the vault: TypeError: 'NoneType' object is not iterable"]
 
 
 def states() -> dict[str, Looked]:
@@ -293,9 +375,25 @@ def states() -> dict[str, Looked]:
         "another is gone too": good(vault=snapshots(5 * DAY, 6 * DAY)),
         "one came back": good(vault=snapshots(6 * DAY)),
         "all came back": good(),
-        "a clock is wrong": good(vault=[*snapshots(), snapshot(3000)]),
-        "it still is": good(vault=[*snapshots(), snapshot(3000), snapshot(3001)]),
+        "a stranger": good(vault=[*snapshots(), snapshot(3000)]),
+        "another stranger": good(vault=[*snapshots(), snapshot(3000), snapshot(3001)]),
+        "one in the copy": good(vault=[*snapshots(), snapshot(3000), snapshot(3001)], copy=[*copies(), snapshot(3002)]),
+        "none any more": good(),
+        "a clock is wrong": ahead(3000),
+        "it still is": ahead(3000, 3001),
+        "it is right": good(),
     }
+
+
+def ahead(*by: float) -> Looked:
+    """A data set of which backups were saved, and collected, while its host's clock was so many hours ahead."""
+    dated = [entry(hour) for hour in by]
+    collected_ = done(NOW - 0.1, "collect", upto=len(good_ledger()) + len(by), took=0)
+    return good(
+        ledger=[*good_ledger(), *dated],
+        control=[*good_control(), collected_],
+        vault=[*snapshots(), *map(snapshot, by)],
+    )
 
 
 def test_each_loss_is_told_once(stage: Stage) -> None:
@@ -315,9 +413,43 @@ def test_each_loss_is_told_once(stage: Stage) -> None:
         "another is gone too": [(1, 0)],
         "one came back": [],
         "all came back": [(0, 1)],
+        "a stranger": [(1, 0)],
+        "another stranger": [(1, 0)],
+        "one in the copy": [(1, 0)],
+        "none any more": [(0, 2)],
         "a clock is wrong": [(1, 0)],
         "it still is": [],
+        "it is right": [(0, 1)],
     }
+
+
+@pytest.mark.parametrize(
+    ("lost", "unasked"),
+    [
+        (good(vault=snapshots(5 * DAY)), good(vault=None)),
+        (good(vault=snapshots(5 * DAY), unreadable=[identity(5 * DAY)]), good(vault=None)),
+        (good(vault=[*snapshots(), snapshot(3000)]), good(vault=None)),
+        (good(vault=snapshots(*DAYS[2:])), good(vault=None)),
+        (good(copy=copies()[:-1]), good(copy=None)),
+        (good(copy=copies()[:-1], copy_unreadable=["c" * 64]), good(copy=None)),
+        (good(copy=[*copies(), snapshot(3000)]), good(copy=None)),
+        (good(copy=[], control=[one for one in good_control() if one.kind != "copy"]), good(copy=None)),
+    ],
+)
+def test_what_was_wrong_in_a_store_is_not_over_by_its_not_answering(
+    stage: Stage, lost: Looked, unasked: Looked
+) -> None:
+    stage.watch([look(lost)])
+    [(began, ended)] = stage.told()
+    assert (bool(began), ended) == (True, [])
+    stage.watch([look(unasked)])
+    [(unlisted, over)] = stage.told()
+    assert (len(unlisted), over) == (1, [])
+    stage.watch([look(lost)])
+    assert stage.told() == [([], unlisted)]
+    stage.watch([look(good())])
+    [(begun, over)] = stage.told()
+    assert (begun, sorted(over)) == ([], sorted(began))
 
 
 def test_each_mirror_that_is_behind_is_told(stage: Stage, site: LoadedSite, monkeypatch: pytest.MonkeyPatch) -> None:
