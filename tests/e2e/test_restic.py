@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -386,6 +387,40 @@ def test_a_folder_that_became_a_file_is_compared_too(made: Restic, source: Path)
         Difference("/linked", "updated"),
         Difference("/linked/small", "restored"),
     }
+
+
+@every(*SINCE_017)
+def test_a_file_that_became_something_else_is_compared_too(made: Restic, source: Path) -> None:
+    (source / "linked").write_text("linked")
+    snapshot = save(made, source)
+    for name in ("large", "folder/small", "linked"):
+        (source / name).unlink()
+    (source / "large").mkdir()
+    (source / "folder/small").symlink_to("/dev/null")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(source / "linked"))
+    changed = {Difference(f"/{name}", "updated") for name in ("large", "folder/small", "linked")}
+    assert set(made.compare(snapshot, source)) == changed
+
+
+@pytest.mark.timeout(60)
+@every(*SINCE_017)
+def test_what_became_a_pipe_is_not_waited_for(made: Restic, source: Path) -> None:
+    """Whoever owns the data can make one, and restic would wait for ever for somebody who writes to it."""
+    names = ("plain", "a*[b]?\\c", os.fsdecode(b"caf\xe9"))
+    for name in names:
+        (source / name).write_text("a file")
+    (source / "axb?\\c").write_text("has a name that the pipe's would match as a pattern")
+    (source / "deep").mkdir()
+    (source / "deep/small").write_text("is small")
+    snapshot = save(made, source)
+    shutil.rmtree(source / "deep")
+    for name in names:
+        (source / name).unlink()
+    for name in (*names, "deep", "new"):
+        os.mkfifo(source / name)
+    (source / "axb?\\c").write_text("changed")
+    assert made.compare(snapshot, source) == [Difference("/axb?\\c", "updated")]
 
 
 @every(*SINCE_017)
