@@ -15,7 +15,7 @@ it lists as done; summaries of failed runs can be wrong; standard error mixes JS
 import functools
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,15 @@ from backup.restic_command import apart
 from backup.restic_compare import difference, literally, no_folders, pipes
 from backup.restic_process import Hear, Message, Repository, ResticError, Run, failure, in_memory, in_memory_path, run
 from backup.restic_results import INCOMPLETE, Backup, Check, Difference, Hit, Progress, Snapshot, Unreadable, unread
+
+AT_ONCE = 20_000
+"""Ids in one call: Linux takes 2 MiB of arguments (execve(2))."""
+
+
+def portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Ids as one call of restic after the other can be given them."""
+    for start in range(0, len(ids), AT_ONCE):
+        yield ids[start : start + AT_ONCE]
 
 
 def version_of(program: str) -> tuple[int, int, int]:
@@ -191,8 +200,8 @@ class Restic:
                         blobs[blob["type"]].append(blob["id"])
         found: list[Message] = []
         for option, ids in (("--blob", blobs["data"]), ("--tree", blobs["tree"])):
-            if ids:
-                found += self._read("find", option, *ids).listed()
+            for some in portions(ids):
+                found += self._read("find", option, *some).listed()
         return [Hit(hit["snapshot"], hit["path"]) for hit in found]
 
     def size(self) -> int:
@@ -201,7 +210,8 @@ class Restic:
 
     def forget(self, ids: Sequence[str]) -> None:
         """Removes snapshots, and looks whether they are gone: a refusal may come with exit code 0."""
-        self._run("forget", *ids)
+        for some in portions(ids):
+            self._run("forget", *some)
         left = {snapshot.id for snapshot in self.snapshots()} & set(ids)
         if left:
             raise ResticError("forget", 0, f"not removed, though said to be: {', '.join(sorted(left))}")

@@ -324,3 +324,6 @@ def test_a_hundred_thousand_small_files(agent: Agent, tmp_path: Path) -> None:
     agent("verify", "data")
     agent("restore", "data", "--to", str(tmp_path / "back"))
     subprocess.run(["diff", "-r", root, tmp_path / "back"], check=True)
+    packs = [path.name for path in (agent.repository / "data").rglob("*") if path.is_file()]
+    found = {hit.path for hit in agent.restic.hits(packs)}
+    assert {f"/{number // 1000}/{number}" for number in range(100_000)} <= found

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from backup import restic_process
 from backup.restic import Restic
 from backup.restic_process import BUNDLES, Interrupted, Locked, NoRepository, Repository, ResticError, WrongPassword
 from backup.restic_results import Difference, Progress, Unread, Unreadable
@@ -237,6 +239,28 @@ def test_breaking_off_leaves_no_lock_and_no_process(made: Restic, source: Path) 
         made.backup(source, host="alice", tags=["data"], progress=break_off)
     assert not list(Path(made.repository.url, "locks").iterdir())
     assert made.snapshots() == []
+
+
+@pytest.mark.timeout(60)
+@every(USED)
+def test_who_is_impatient_does_not_wait_for_ever(made: Restic, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second Ctrl-C, while restic does not hear the first."""
+    monkeypatch.setattr(restic_process, "INTERRUPT_S", 2)
+    (source / "huge").write_bytes(os.urandom(200_000_000))
+
+    def again(child: int) -> None:
+        pending = f"/proc/{child}/status"
+        until("the first", lambda: re.search(r"ShdPnd:\s+\w*[2367abef]$", Path(pending).read_text(), re.MULTILINE))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def stop(progress: Progress) -> None:
+        child = int(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1])
+        os.kill(child, signal.SIGSTOP)
+        threading.Thread(target=again, args=(child,)).start()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made.backup(source, host="alice", tags=["data"], progress=stop)
 
 
 @every(*VERSIONS)
