@@ -90,9 +90,11 @@ class Job:
             outcome="started",
             versions=self._versions(),
         )
-        unwritten = self._write(entry)[1] if kind == "backup" else ""
+        unwritten = ""
         found: Found = {"outcome": "ok"}
         try:
+            with interrupts.held():
+                unwritten = self._write(entry)[1] if kind == "backup" else ""
             work(found)
             interrupts.ignore()
         except KeyboardInterrupt:

@@ -4,10 +4,11 @@ A run that was killed leaves a mark (state.due) or a snapshot: `settle` puts bac
 """
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from backup.agent.state import State
 
 SAID_AT_MOST = 500
 """Bytes of a failed step's last words that are told."""
+TERM_S = 20
+"""How long a step that is broken off may take to end before it is killed."""
 
 
 class StepFailed(Exception):
@@ -120,13 +123,21 @@ def _step(kind: str, words: Sequence[str]) -> None:
         try:
             code = process.wait()
         except BaseException:
-            process.terminate()
-            process.wait()
+            _end(process)
             raise
         if code:
             said.seek(max(0, said.tell() - SAID_AT_MOST))
             text = said.read(SAID_AT_MOST).decode(errors="replace").strip()
             raise StepFailed(f"{kind}: {words[0]}: exit code {code}: {text}")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ends a step and what it started: a shell hands no signal on, and some heed none."""
+    for number, patience_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, None)):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)
 
 
 @contextmanager
