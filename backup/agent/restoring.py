@@ -8,6 +8,7 @@ from backup.agent import refs
 from backup.agent.attempt import BadInput, Found, Job, Refused
 from backup.agent.watching import Tell
 from backup.entry import Entry
+from backup.ledger import LedgerError
 from backup.restic import Restic
 from backup.restic_process import Message, ResticError
 
@@ -44,7 +45,7 @@ def _restore(
     job: Job, found: Found, target: Path, snapshot: str, wanted: list[str], tell: Tell | None, notes: list[str]
 ) -> None:
     job.greet()
-    found["snapshot"] = chosen = _chosen(job, snapshot)
+    found["snapshot"] = chosen = _chosen(job, snapshot, notes)
     with_refs = job.plan.consistency == "refs"
     try:
         summary, told = put(job.restic, chosen, target, wanted, with_refs, tell)
@@ -78,11 +79,15 @@ def put(
     return summary, notes
 
 
-def _chosen(job: Job, snapshot: str) -> str:
+def _chosen(job: Job, snapshot: str, notes: list[str]) -> str:
     """The whole id. The ledger knows those that this host made; the repository is asked for others."""
-    if not snapshot and (newest := job.state.newest()):
-        return newest.snapshot
-    known = [one.snapshot for one in job.state.entries() if one.kind == "backup"]
+    try:
+        known = [one.snapshot for one in job.state.entries() if one.kind == "backup" and one.snapshot]
+    except LedgerError as error:
+        notes.append(f"{error}: going by what the repository lists instead")
+        known = []
+    if not snapshot and known:
+        return known[-1]
     found = [one for one in known if snapshot and one.startswith(snapshot)]
     if not found:
         found = [one.id for one in job.restic.readable()[0] if one.id.startswith(snapshot)]

@@ -159,6 +159,19 @@ def test_a_new_host_restores_and_goes_on_without_its_old_ledger(agent: Agent, so
     assert len(agent.restic.snapshots()) == 2
 
 
+def test_a_damaged_ledger_stands_in_no_restores_way(agent: Agent, source: Path, tmp_path: Path) -> None:
+    agent.plan(source)
+    snapshots = [ran(agent).snapshot for _ in range(2)]
+    ledger = agent.state / "ledger.jsonl"
+    ledger.write_bytes(b"X" + ledger.read_bytes()[1:])
+    for number, words in enumerate([[], ["--snapshot", snapshots[0]]]):
+        back = tmp_path / f"back{number}"
+        assert "line 1: is not JSON: going by what the repository lists" in agent(
+            "restore", "data", "--to", str(back), *words
+        )
+        assert files(back) == files(source)
+
+
 def test_damage_is_told_from_change(agent: Agent, source: Path) -> None:
     (source / "public/old").write_text("old")
     agent.plan(source)
