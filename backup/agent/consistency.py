@@ -15,6 +15,7 @@ from pathlib import Path
 from backup.agent import btrfs, interrupts, refs
 from backup.agent.plan import Plan
 from backup.agent.state import State
+from backup.restic_results import Unread
 
 SAID_AT_MOST = 500
 """Bytes of a failed step's last words that are told."""
@@ -33,6 +34,8 @@ class Source:
     root: Path
     paths: tuple[str, ...]
     exclude: tuple[str, ...]
+    lacking: tuple[Unread, ...] = ()
+    """What is not whole when it is saved like this."""
 
 
 @contextmanager
@@ -50,7 +53,8 @@ def source(plan: Plan, state: State) -> Iterator[Source]:
             with refs.no_gc(root, paths):
                 refs.write(root, paths)
                 manifest = () if "." in paths else (refs.MANIFEST,)
-                yield Source(root, (*paths, *manifest), anchored((*plan.exclude, refs.GC_LOCK), root))
+                lacking = tuple(Unread(str(one), why) for one, why in refs.borrowing(root, paths))
+                yield Source(root, (*paths, *manifest), anchored((*plan.exclude, refs.GC_LOCK), root), lacking)
             return
         yield Source(root, paths, anchored(plan.exclude, root))
 

@@ -167,6 +167,24 @@ def test_refs_repositories_that_are_pushed_to_come_back_whole(agent: Agent, tmp_
     git("-C", tmp_path / "one/3.git", "fsck", "--strict")
 
 
+def test_refs_a_repository_that_borrows_objects_from_elsewhere_is_not_complete(agent: Agent, tmp_path: Path) -> None:
+    """It would come back without them; one that borrows from what is saved too is whole."""
+    root = tmp_path / "source"
+    for name in ("source/lender.git", "elsewhere.git"):
+        git("init", "-q", "-b", "main", tmp_path / name)
+        git("-C", tmp_path / name, "commit", "-q", "--allow-empty", "-m", "one")
+    agent.plan(root, consistency="refs")
+    git("clone", "-q", "--bare", "--shared", root / "lender.git", root / "good.git")
+    agent("run", "data")
+    git("clone", "-q", "--bare", "--shared", tmp_path / "elsewhere.git", root / "bad.git")
+    said = agent("run", "data", code=3)
+    assert (
+        f"{root}/bad.git: needs objects in {tmp_path}/elsewhere.git/.git/objects, which are not saved with it" in said
+    )
+    assert (agent.last.outcome, agent.last.unread_count) == ("incomplete", 1)
+    agent("restore", "data", "--to", str(tmp_path / "back"))
+
+
 def test_refs_git_collects_no_garbage_meanwhile(tmp_path: Path) -> None:
     git("init", "-q", "--bare", tmp_path / "a.git")
     gc = ["git", "-C", str(tmp_path / "a.git"), "gc", "--prune=now"]
