@@ -185,6 +185,17 @@ def test_refs_a_repository_that_borrows_objects_from_elsewhere_is_not_complete(a
     agent("restore", "data", "--to", str(tmp_path / "back"))
 
 
+def test_names_of_files_do_not_steer_a_terminal(agent: Agent, tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    (root / "\x1b[2J\r/.git/reftable").mkdir(parents=True)
+    git("init", "-q", root / "\x1b[2J\r")
+    agent.plan(root, consistency="refs")
+    said = agent("run", "data", code=1)
+    said += agent("status", code=1)
+    assert said.count(r"\x1b[2J\r/.git: keeps its refs as reftable") == 2
+    assert not {"\x1b", "\r"} & {*said}
+
+
 def test_refs_git_collects_no_garbage_meanwhile(tmp_path: Path) -> None:
     git("init", "-q", "--bare", tmp_path / "a.git")
     gc = ["git", "-C", str(tmp_path / "a.git"), "gc", "--prune=now"]
