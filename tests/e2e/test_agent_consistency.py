@@ -299,6 +299,19 @@ def test_what_runs_after_runs_whatever_happened(agent: Agent, tmp_path: Path) ->
     assert not down.exists()
 
 
+def test_what_failed_after_is_told_also_of_a_run_that_is_interrupted_then(agent: Agent, tmp_path: Path) -> None:
+    root, there, go = (tmp_path / name for name in ("source", "there", "go"))
+    root.mkdir()
+    (root / "file").touch()
+    agent.plan(root, **steps(tmp_path, after=f"touch {there}; until [ -e {go} ]; do sleep 0.1; done; exit 9"))
+    run = agent.begin("run", "data")
+    until("it is at what comes after", there.exists)
+    run.send_signal(signal.SIGTERM)
+    go.touch()
+    assert run.wait() == 130
+    assert agent.last.error == "after: sh: exit code 9: ; interrupted"
+
+
 def test_what_a_killed_run_was_to_run_after_it_is_run_by_the_next(agent: Agent, tmp_path: Path) -> None:
     root, down = tmp_path / "source", tmp_path / "down"
     root.mkdir()
