@@ -1,5 +1,6 @@
 """`restore`: a snapshot, or a part of one, in a folder of its own. Never over what is there."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -70,7 +71,11 @@ def put(
     include = [*wanted, f"/{refs.MANIFEST}"] if wanted and with_refs else wanted
     summary = restic.restore(snapshot, target, include=include, progress=tell)
     notes = []
-    if with_refs:
+    if with_refs and not os.path.lexists(target / refs.MANIFEST):
+        notes.append(
+            "this snapshot has no list of refs, as its plan was another then: see its repositories by git fsck"
+        )
+    elif with_refs:
         count, unknown = refs.install(target)
         notes.append(f"{count} repositories have the refs of when the backup began")
         notes += [f"{path}: was made while the backup ran: look at it with git fsck" for path in unknown]

@@ -167,6 +167,16 @@ def test_refs_repositories_that_are_pushed_to_come_back_whole(agent: Agent, tmp_
     git("-C", tmp_path / "one/3.git", "fsck", "--strict")
 
 
+def test_refs_what_was_saved_by_an_earlier_plan_comes_back_as_it_was(agent: Agent, tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    git("init", "-q", "--bare", root / "a.git")
+    agent.plan(root)
+    agent("run", "data")
+    agent.plan(root, consistency="refs")
+    assert "has no list of refs" in agent("restore", "data", "--to", str(tmp_path / "back"))
+    assert (tmp_path / "back/a.git/HEAD").read_text() == (root / "a.git/HEAD").read_text()
+
+
 def test_refs_a_repository_that_borrows_objects_from_elsewhere_is_not_complete(agent: Agent, tmp_path: Path) -> None:
     """It would come back without them; one that borrows from what is saved too is whole."""
     root = tmp_path / "source"
