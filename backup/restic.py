@@ -14,19 +14,26 @@ it lists as done; summaries of failed runs can be wrong; standard error mixes JS
 
 import functools
 import re
-import stat
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from backup.restic_command import apart
+from backup.restic_compare import difference, literally, no_folders, pipes
 from backup.restic_process import Hear, Message, Repository, ResticError, Run, failure, in_memory, in_memory_path, run
 from backup.restic_results import INCOMPLETE, Backup, Check, Difference, Hit, Progress, Snapshot, Unreadable, unread
 
-NO_FOLDER = ("not a directory", "too many levels of symbolic links")
+AT_ONCE = 20_000
+"""Ids in one call: Linux takes 2 MiB of arguments (execve(2))."""
+
+
+def portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Ids as one call of restic after the other can be given them."""
+    for start in range(0, len(ids), AT_ONCE):
+        yield ids[start : start + AT_ONCE]
 
 
 def version_of(program: str) -> tuple[int, int, int]:
@@ -150,26 +157,22 @@ class Restic:
         """What below root is not as in the snapshot, by content: reads all of root, and no data from the repository.
 
         exclude: restic's patterns for paths in the snapshot. Of folders, links and special files only the missing ones
-        are told, since restic lists all of them. Needs restic 0.17.
+        are told, since restic lists all of them. What is a named pipe by now is passed over. Needs restic 0.17.
         """
         root = root.resolve()
         options = ["--dry-run", "-vv", "--overwrite=always", "--delete", "--target", str(root)]
-        options += [f"--exclude={pattern}" for pattern in exclude]
+        options += [f"--exclude={pattern}" for pattern in (*exclude, *map(literally, pipes(root)))]
         found: list[Difference] = []
 
         def note(message: Message) -> None:
-            # From 0.18 on these are told with root's own path, all others from root on.
-            prefix = str(root) if message["action"] == "deleted" else ""
-            path = _as_it_is(root, message["item"].removeprefix(prefix))
-            if message["action"] != "unchanged" and not (message["action"] == "restored" and _listed_anyhow(path)):
-                found.append(Difference(f"/{path.relative_to(root)}", message["action"]))
+            if one := difference(root, message):
+                found.append(one)
 
         done = self._read("restore", snapshot, *options, hear={"verbose_status": note}, allowed=(0, 1))
-        # Folders that are none any more: restic tells what is missing in them, and an error for each.
-        none = [one["item"] for one in done.errors if one.get("error", {}).get("message", "").endswith(NO_FOLDER)]
+        none = no_folders(root, done)
         if done.code and (not none or len(none) < len(done.errors)):
             raise failure(self.repository, "restore", done)
-        return [*found, *(Difference(f"/{_as_it_is(root, item).relative_to(root)}", "updated") for item in none)]
+        return [*found, *none]
 
     def check(self, part: tuple[int, int] | None = None) -> Check:
         """Checks structure and indexes and, of t equal parts of all packs, reads the n-th: part=(n, t)."""
@@ -197,8 +200,8 @@ class Restic:
                         blobs[blob["type"]].append(blob["id"])
         found: list[Message] = []
         for option, ids in (("--blob", blobs["data"]), ("--tree", blobs["tree"])):
-            if ids:
-                found += self._read("find", option, *ids).listed()
+            for some in portions(ids):
+                found += self._read("find", option, *some).listed()
         return [Hit(hit["snapshot"], hit["path"]) for hit in found]
 
     def size(self) -> int:
@@ -207,7 +210,8 @@ class Restic:
 
     def forget(self, ids: Sequence[str]) -> None:
         """Removes snapshots, and looks whether they are gone: a refusal may come with exit code 0."""
-        self._run("forget", *ids)
+        for some in portions(ids):
+            self._run("forget", *some)
         left = {snapshot.id for snapshot in self.snapshots()} & set(ids)
         if left:
             raise ResticError("forget", 0, f"not removed, though said to be: {', '.join(sorted(left))}")
@@ -264,24 +268,6 @@ def _follow(progress: Callable[[Progress], None] | None) -> Hear:
         )
 
     return {"status": tell}
-
-
-def _as_it_is(root: Path, told: str) -> Path:
-    """The path below root that restic tells: bytes that are not UTF-8 are told as U+FFFD, each as one."""
-    path = root
-    for part in filter(None, told.split("/")):
-        there = [entry.name for entry in path.iterdir()] if "\ufffd" in part and path.is_dir() else []
-        path /= next((name for name in there if re.sub("[\udc80-\udcff]", "\ufffd", name) == part), part)
-    return path
-
-
-def _listed_anyhow(path: Path) -> bool:
-    """Whether it is there and of a kind that restic would always make anew: anything but a file of one name."""
-    try:
-        found = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return not stat.S_ISREG(found.st_mode) or found.st_nlink > 1
 
 
 def _number(message: Message, *names: str) -> int:

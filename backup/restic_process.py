@@ -289,16 +289,21 @@ def _parsed(line: bytes) -> Any:
 
 
 def _interrupt(process: "subprocess.Popen[bytes]", with_children: bool) -> None:
-    """restic leads the group of all that it starts, and is deaf to further signals after its first."""
+    """restic leads the group of all that it starts, and is deaf to further signals after its first.
+
+    Who is impatient, and interrupts this too, still has it killed when its time is over.
+    """
     process.send_signal(signal.SIGINT)
     if with_children:
         _signal_group(process.pid, signal.SIGTERM)
+    killer = threading.Timer(INTERRUPT_S, process.kill)
+    killer.daemon = True
+    killer.start()
     try:
-        process.wait(INTERRUPT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    if with_children:
-        _signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+    finally:
+        if with_children:
+            _signal_group(process.pid, signal.SIGKILL)
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:

@@ -14,6 +14,7 @@ SHARED = (
     "ledger.py",
     "restic.py",
     "restic_command.py",
+    "restic_compare.py",
     "restic_process.py",
     "restic_results.py",
     "sizes.py",

@@ -90,18 +90,21 @@ class Job:
             outcome="started",
             versions=self._versions(),
         )
-        unwritten = self._write(entry)[1] if kind == "backup" else ""
+        unwritten = ""
         found: Found = {"outcome": "ok"}
         try:
+            with interrupts.held():
+                unwritten = self._write(entry)[1] if kind == "backup" else ""
             work(found)
             interrupts.ignore()
-        except KeyboardInterrupt:
-            found |= {"outcome": "interrupted", "error": "interrupted"}
+        except KeyboardInterrupt as error:
+            interrupts.ignore()
+            found |= {"outcome": "interrupted", "error": _words(error)}
         except Exception as error:
+            interrupts.ignore()
             if not isinstance(error, EXPECTED):
                 traceback.print_exc()
             found |= {"outcome": "failed", "error": _words(error)}
-        interrupts.ignore()
         ended, unwritten_end = self._write(replace(entry, end=datetime.now(UTC), **found))
         if problem := unwritten or unwritten_end:
             both = filter(None, (ended.error, f"the ledger cannot be written: {problem}"))
@@ -126,7 +129,10 @@ def _words(error: BaseException) -> str:
     """Of an error, after that of the one that it came on top of: an `after` that fails because `before` did."""
     if isinstance(error, ResticError) and error.code < 0:
         return f"restic {error.command} was killed by signal {-error.code}: is there too little memory?"
-    text = str(error) if isinstance(error, EXPECTED) else repr(error)
+    if isinstance(error, KeyboardInterrupt):
+        text = "interrupted"
+    else:
+        text = str(error) if isinstance(error, EXPECTED) else repr(error)
     if isinstance(error.__context__, EXPECTED) and not error.__suppress_context__:
         text = f"{_words(error.__context__)}; {text}"
     return text if len(text) <= ERROR_AT_MOST else f"{text[:ERROR_AT_MOST]}..."

@@ -23,7 +23,7 @@ from backup.agent.restoring import restore
 from backup.agent.saving import save
 from backup.agent.state import Busy, State
 from backup.agent.status import lines, status
-from backup.agent.telling import Telling
+from backup.agent.telling import Telling, clean
 from backup.agent.verifying import verify
 from backup.agent.watching import GIVE_UP_S
 
@@ -48,7 +48,7 @@ def main(agent: str, words: Sequence[str] | None = None) -> int:
 
 
 def _said(code: int, text: str) -> int:
-    print(f"backup: {text}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+    print(f"backup: {clean(text)}", file=sys.stderr)
     return code
 
 
@@ -95,7 +95,7 @@ def _lines(found: Sequence[bytes]) -> int:
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
+    sys.stdout.write(clean(text) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:

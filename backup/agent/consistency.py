@@ -4,19 +4,23 @@ A run that was killed leaves a mark (state.due) or a snapshot: `settle` puts bac
 """
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from backup.agent import btrfs, interrupts, refs
 from backup.agent.plan import Plan
 from backup.agent.state import State
+from backup.restic_results import Unread
 
 SAID_AT_MOST = 500
 """Bytes of a failed step's last words that are told."""
+TERM_S = 20
+"""How long a step that is broken off may take to end before it is killed."""
 
 
 class StepFailed(Exception):
@@ -30,6 +34,8 @@ class Source:
     root: Path
     paths: tuple[str, ...]
     exclude: tuple[str, ...]
+    lacking: tuple[Unread, ...] = ()
+    """What is not whole when it is saved like this."""
 
 
 @contextmanager
@@ -47,7 +53,8 @@ def source(plan: Plan, state: State) -> Iterator[Source]:
             with refs.no_gc(root, paths):
                 refs.write(root, paths)
                 manifest = () if "." in paths else (refs.MANIFEST,)
-                yield Source(root, (*paths, *manifest), anchored((*plan.exclude, refs.GC_LOCK), root))
+                lacking = tuple(Unread(str(one), why) for one, why in refs.borrowing(root, paths))
+                yield Source(root, (*paths, *manifest), anchored((*plan.exclude, refs.GC_LOCK), root), lacking)
             return
         yield Source(root, paths, anchored(plan.exclude, root))
 
@@ -120,13 +127,21 @@ def _step(kind: str, words: Sequence[str]) -> None:
         try:
             code = process.wait()
         except BaseException:
-            process.terminate()
-            process.wait()
+            _end(process)
             raise
         if code:
             said.seek(max(0, said.tell() - SAID_AT_MOST))
             text = said.read(SAID_AT_MOST).decode(errors="replace").strip()
             raise StepFailed(f"{kind}: {words[0]}: exit code {code}: {text}")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ends a step and what it started: a shell hands no signal on, and some heed none."""
+    for number, patience_s in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, None)):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)
 
 
 @contextmanager

@@ -127,6 +127,22 @@ def repositories(top: Path) -> Iterator[Path]:
             yield Path(folder)
 
 
+def borrowing(root: Path, paths: Sequence[str]) -> list[tuple[Path, str]]:
+    """Repositories below the paths that need objects of others which are not: each with why it would come back broken.
+
+    By objects/info/alternates, as `git clone --shared` or `--reference` writes it.
+    """
+    saved = [os.path.realpath(root / path) for path in paths]
+    found = []
+    for repository in (one for path in paths for one in repositories(root / path)):
+        objects = repository / "objects"
+        for line in os.fsdecode(_content(objects / "info/alternates", LARGE) or b"").splitlines():
+            other = os.path.realpath(objects / line)
+            if line and not line.startswith("#") and not any(Path(other).is_relative_to(one) for one in saved):
+                found.append((repository, f"needs objects in {other}, which are not saved with it"))
+    return found
+
+
 def refs(repository: Path) -> dict[str, str]:
     """All refs but HEAD: loose ones, read before packed ones, as one that is being packed is in both."""
     loose: dict[str, str] = {}

@@ -1,5 +1,6 @@
 """`restore`: a snapshot, or a part of one, in a folder of its own. Never over what is there."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -8,6 +9,7 @@ from backup.agent import refs
 from backup.agent.attempt import BadInput, Found, Job, Refused
 from backup.agent.watching import Tell
 from backup.entry import Entry
+from backup.ledger import LedgerError
 from backup.restic import Restic
 from backup.restic_process import Message, ResticError
 
@@ -44,7 +46,7 @@ def _restore(
     job: Job, found: Found, target: Path, snapshot: str, wanted: list[str], tell: Tell | None, notes: list[str]
 ) -> None:
     job.greet()
-    found["snapshot"] = chosen = _chosen(job, snapshot)
+    found["snapshot"] = chosen = _chosen(job, snapshot, notes)
     with_refs = job.plan.consistency == "refs"
     try:
         summary, told = put(job.restic, chosen, target, wanted, with_refs, tell)
@@ -69,7 +71,11 @@ def put(
     include = [*wanted, f"/{refs.MANIFEST}"] if wanted and with_refs else wanted
     summary = restic.restore(snapshot, target, include=include, progress=tell)
     notes = []
-    if with_refs:
+    if with_refs and not os.path.lexists(target / refs.MANIFEST):
+        notes.append(
+            "this snapshot has no list of refs, as its plan was another then: see its repositories by git fsck"
+        )
+    elif with_refs:
         count, unknown = refs.install(target)
         notes.append(f"{count} repositories have the refs of when the backup began")
         notes += [f"{path}: was made while the backup ran: look at it with git fsck" for path in unknown]
@@ -78,11 +84,15 @@ def put(
     return summary, notes
 
 
-def _chosen(job: Job, snapshot: str) -> str:
+def _chosen(job: Job, snapshot: str, notes: list[str]) -> str:
     """The whole id. The ledger knows those that this host made; the repository is asked for others."""
-    if not snapshot and (newest := job.state.newest()):
-        return newest.snapshot
-    known = [one.snapshot for one in job.state.entries() if one.kind == "backup"]
+    try:
+        known = [one.snapshot for one in job.state.entries() if one.kind == "backup" and one.snapshot]
+    except LedgerError as error:
+        notes.append(f"{error}: going by what the repository lists instead")
+        known = []
+    if not snapshot and known:
+        return known[-1]
     found = [one for one in known if snapshot and one.startswith(snapshot)]
     if not found:
         found = [one.id for one in job.restic.readable()[0] if one.id.startswith(snapshot)]

@@ -42,7 +42,7 @@ def _save(job: Job, found: Found, tell: Tell, note: Callable[[str], None]) -> No
         job.state.running_mark.unlink()
         _prove(job, saved.snapshot)
         named = [replace(one, path=str(source.root / one.path)) for one in saved.unread]
-        unread = [one for one in named if not _vanished(one)]
+        unread = [*(one for one in named if not _vanished(one)), *source.lacking]
         found |= {
             "outcome": "incomplete" if unread else "ok",
             "snapshot": saved.snapshot,

@@ -10,6 +10,11 @@ from backup.restic_results import Progress
 from backup.sizes import size
 
 
+def clean(said: str) -> str:
+    """Words in which names of files stand, without what would steer a terminal."""
+    return "".join(one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode() for one in said)
+
+
 class Telling:
     """On standard output; as_json: one object a line, `{"kind": "progress" | "note" | "end", ...}`."""
 
@@ -57,7 +62,7 @@ class Telling:
     def _line(self, text: str) -> None:
         start = "\r\x1b[K" if self.open_line else ""
         self.open_line = False
-        self._write(f"{start}{text}\n")
+        self._write(f"{start}{clean(text)}\n")
 
     def _write(self, text: str) -> None:
         if self.gone:

@@ -159,6 +159,19 @@ def test_a_new_host_restores_and_goes_on_without_its_old_ledger(agent: Agent, so
     assert len(agent.restic.snapshots()) == 2
 
 
+def test_a_damaged_ledger_stands_in_no_restores_way(agent: Agent, source: Path, tmp_path: Path) -> None:
+    agent.plan(source)
+    snapshots = [ran(agent).snapshot for _ in range(2)]
+    ledger = agent.state / "ledger.jsonl"
+    ledger.write_bytes(b"X" + ledger.read_bytes()[1:])
+    for number, words in enumerate([[], ["--snapshot", snapshots[0]]]):
+        back = tmp_path / f"back{number}"
+        assert "line 1: is not JSON: going by what the repository lists" in agent(
+            "restore", "data", "--to", str(back), *words
+        )
+        assert files(back) == files(source)
+
+
 def test_damage_is_told_from_change(agent: Agent, source: Path) -> None:
     (source / "public/old").write_text("old")
     agent.plan(source)
@@ -324,3 +337,6 @@ def test_a_hundred_thousand_small_files(agent: Agent, tmp_path: Path) -> None:
     agent("verify", "data")
     agent("restore", "data", "--to", str(tmp_path / "back"))
     subprocess.run(["diff", "-r", root, tmp_path / "back"], check=True)
+    packs = [path.name for path in (agent.repository / "data").rglob("*") if path.is_file()]
+    found = {hit.path for hit in agent.restic.hits(packs)}
+    assert {f"/{number // 1000}/{number}" for number in range(100_000)} <= found

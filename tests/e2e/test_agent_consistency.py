@@ -167,6 +167,45 @@ def test_refs_repositories_that_are_pushed_to_come_back_whole(agent: Agent, tmp_
     git("-C", tmp_path / "one/3.git", "fsck", "--strict")
 
 
+def test_refs_what_was_saved_by_an_earlier_plan_comes_back_as_it_was(agent: Agent, tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    git("init", "-q", "--bare", root / "a.git")
+    agent.plan(root)
+    agent("run", "data")
+    agent.plan(root, consistency="refs")
+    assert "has no list of refs" in agent("restore", "data", "--to", str(tmp_path / "back"))
+    assert (tmp_path / "back/a.git/HEAD").read_text() == (root / "a.git/HEAD").read_text()
+
+
+def test_refs_a_repository_that_borrows_objects_from_elsewhere_is_not_complete(agent: Agent, tmp_path: Path) -> None:
+    """It would come back without them; one that borrows from what is saved too is whole."""
+    root = tmp_path / "source"
+    for name in ("source/lender.git", "elsewhere.git"):
+        git("init", "-q", "-b", "main", tmp_path / name)
+        git("-C", tmp_path / name, "commit", "-q", "--allow-empty", "-m", "one")
+    agent.plan(root, consistency="refs")
+    git("clone", "-q", "--bare", "--shared", root / "lender.git", root / "good.git")
+    agent("run", "data")
+    git("clone", "-q", "--bare", "--shared", tmp_path / "elsewhere.git", root / "bad.git")
+    said = agent("run", "data", code=3)
+    assert (
+        f"{root}/bad.git: needs objects in {tmp_path}/elsewhere.git/.git/objects, which are not saved with it" in said
+    )
+    assert (agent.last.outcome, agent.last.unread_count) == ("incomplete", 1)
+    agent("restore", "data", "--to", str(tmp_path / "back"))
+
+
+def test_names_of_files_do_not_steer_a_terminal(agent: Agent, tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    (root / "\x1b[2J\r/.git/reftable").mkdir(parents=True)
+    git("init", "-q", root / "\x1b[2J\r")
+    agent.plan(root, consistency="refs")
+    said = agent("run", "data", code=1)
+    said += agent("status", code=1)
+    assert said.count(r"\x1b[2J\r/.git: keeps its refs as reftable") == 2
+    assert not {"\x1b", "\r"} & {*said}
+
+
 def test_refs_git_collects_no_garbage_meanwhile(tmp_path: Path) -> None:
     git("init", "-q", "--bare", tmp_path / "a.git")
     gc = ["git", "-C", str(tmp_path / "a.git"), "gc", "--prune=now"]
@@ -268,6 +307,19 @@ def test_what_runs_after_runs_whatever_happened(agent: Agent, tmp_path: Path) ->
     run.send_signal(signal.SIGTERM)
     assert run.wait() == 130
     assert not down.exists()
+
+
+def test_what_failed_after_is_told_also_of_a_run_that_is_interrupted_then(agent: Agent, tmp_path: Path) -> None:
+    root, there, go = (tmp_path / name for name in ("source", "there", "go"))
+    root.mkdir()
+    (root / "file").touch()
+    agent.plan(root, **steps(tmp_path, after=f"touch {there}; until [ -e {go} ]; do sleep 0.1; done; exit 9"))
+    run = agent.begin("run", "data")
+    until("it is at what comes after", there.exists)
+    run.send_signal(signal.SIGTERM)
+    go.touch()
+    assert run.wait() == 130
+    assert agent.last.error == "after: sh: exit code 9: ; interrupted"
 
 
 def test_what_a_killed_run_was_to_run_after_it_is_run_by_the_next(agent: Agent, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Runs that are killed, that meet, and locks that nobody holds any more: the next run is good."""
 
 import ctypes
+import fcntl
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -104,6 +106,18 @@ def test_an_interrupted_run_leaves_no_lock(agent: Agent, tmp_path: Path, signals
     assert agent.last.outcome == "interrupted"
     assert agent.last.snapshot == ""
     good(agent, tmp_path)
+
+
+def test_a_run_that_is_interrupted_while_it_writes_that_it_began_writes_that_it_ended(agent: Agent) -> None:
+    agent("run", "data")
+    with (agent.state / "ledger.jsonl").open() as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        run = agent.begin("run", "data")
+        waits = re.compile(rf"-> FLOCK +ADVISORY +WRITE {run.pid} ")
+        until("it waits for the ledger", lambda: waits.search(Path("/proc/locks").read_text()))
+        run.send_signal(signal.SIGINT)
+    assert run.wait() == 130
+    assert [one.outcome for one in agent.entries()[-2:]] == ["started", "interrupted"]
 
 
 def test_an_interrupted_command_ends_with_what_it_started(agent: Agent, tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
+from backup import restic_process
 from backup.checking import is_removed_from
 from backup.restic import Restic
 from backup.restic_process import (
@@ -257,6 +260,28 @@ def test_breaking_off_leaves_no_lock_and_no_process(made: Restic, source: Path) 
     assert made.snapshots() == []
 
 
+@pytest.mark.timeout(60)
+@every(USED)
+def test_who_is_impatient_does_not_wait_for_ever(made: Restic, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second Ctrl-C, while restic does not hear the first."""
+    monkeypatch.setattr(restic_process, "INTERRUPT_S", 2)
+    (source / "huge").write_bytes(os.urandom(200_000_000))
+
+    def again(child: int) -> None:
+        pending = f"/proc/{child}/status"
+        until("the first", lambda: re.search(r"ShdPnd:\s+\w*[2367abef]$", Path(pending).read_text(), re.MULTILINE))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def stop(progress: Progress) -> None:
+        child = int(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1])
+        os.kill(child, signal.SIGSTOP)
+        threading.Thread(target=again, args=(child,)).start()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made.backup(source, host="alice", tags=["data"], progress=stop)
+
+
 @every(*VERSIONS)
 def test_an_interruption_from_outside_is_told_apart(made: Restic, source: Path) -> None:
     (source / "huge").write_bytes(os.urandom(200_000_000))
@@ -487,6 +512,40 @@ def test_a_folder_that_became_a_file_is_compared_too(made: Restic, source: Path)
         Difference("/linked", "updated"),
         Difference("/linked/small", "restored"),
     }
+
+
+@every(*SINCE_017)
+def test_a_file_that_became_something_else_is_compared_too(made: Restic, source: Path) -> None:
+    (source / "linked").write_text("linked")
+    snapshot = save(made, source)
+    for name in ("large", "folder/small", "linked"):
+        (source / name).unlink()
+    (source / "large").mkdir()
+    (source / "folder/small").symlink_to("/dev/null")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(source / "linked"))
+    changed = {Difference(f"/{name}", "updated") for name in ("large", "folder/small", "linked")}
+    assert set(made.compare(snapshot, source)) == changed
+
+
+@pytest.mark.timeout(60)
+@every(*SINCE_017)
+def test_what_became_a_pipe_is_not_waited_for(made: Restic, source: Path) -> None:
+    """Whoever owns the data can make one, and restic would wait for ever for somebody who writes to it."""
+    names = ("plain", "a*[b]?\\c", os.fsdecode(b"caf\xe9"))
+    for name in names:
+        (source / name).write_text("a file")
+    (source / "axb?\\c").write_text("has a name that the pipe's would match as a pattern")
+    (source / "deep").mkdir()
+    (source / "deep/small").write_text("is small")
+    snapshot = save(made, source)
+    shutil.rmtree(source / "deep")
+    for name in names:
+        (source / name).unlink()
+    for name in (*names, "deep", "new"):
+        os.mkfifo(source / name)
+    (source / "axb?\\c").write_text("changed")
+    assert made.compare(snapshot, source) == [Difference("/axb?\\c", "updated")]
 
 
 @every(*SINCE_017)

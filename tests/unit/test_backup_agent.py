@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from backup import ledger, zipapp
-from backup.agent import interrupts, refs
+from backup.agent import consistency, interrupts, refs
 from backup.agent.attempt import BadInput, Refused
 from backup.agent.command import main
 from backup.agent.consistency import anchored
@@ -363,3 +364,21 @@ def test_a_run_is_given_up_when_nothing_moves_and_nobody_answers(
     else:
         watch(progress(moves[-1]))
         assert [one.bytes for one in told] == moves
+
+
+def test_a_step_that_heeds_no_signal_is_killed_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consistency, "TERM_S", 0.2)
+    started = tmp_path / "started"
+    script = f"trap '' TERM; sleep 300 & echo $! >{started}.new; mv {started}.new {started}; wait; wait"
+
+    def interrupt() -> None:
+        until("the step", started.exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        consistency._step("before", ["sh", "-c", script])
+    left = Path(f"/proc/{started.read_text().strip()}/stat")
+    until("the end of what it started", lambda: not left.exists() or left.read_text().split()[2] == "Z")
