@@ -25,7 +25,7 @@ def status_(
 ) -> None:
     """Show every data set: last good backup, what is wrong, and what to do.
 
-    Exit codes: 0 all is well, 10 to 29 the worst that was found (the table of backup/data_set.py).
+    Exit codes: 0 all is well, 10 to 29 the worst that was found (backup/README.md lists them).
     """
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])
