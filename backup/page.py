@@ -140,7 +140,7 @@ def render(rows: Sequence[Row], now: datetime, site: str) -> str:
 
 
 def write(path: Path, rows: Sequence[Row], now: datetime, site: str) -> None:
-    """Puts the page where the web server of the control host reads it, whole or not at all."""
+    """Puts the page there, whole or not at all, readable for all."""
     replace(path, render(rows, now, site), 0o644)
 
 

@@ -123,9 +123,10 @@ class Reach:
 
     @contextmanager
     def vault(self, listener: str = CONTROL) -> Iterator[Store]:
-        """The vault, by one of the listeners that see all repositories. Raises Unreachable."""
+        """The vault, by one of the listeners that see all repositories. Raises Unreachable, InputError."""
         found = custody.vault_of(self.site)
         assert found, "who asks for the vault has looked whether there is one"
+        custody.certificate(self.site)  # a file that is missing is no vault that is down
         with forwarded(self.config, found[0], PORTS[listener]) as port:
             certificate = self.site.files / custody.CERTIFICATE
             greet = partial(_greet, ("127.0.0.1", port), certificate, f"{found[0]}, listener {listener}")

@@ -193,6 +193,8 @@ def authorities(repository: Repository, source: Repository | None) -> list[Path]
 def failure(repository: Repository, command: str, done: Run) -> ResticError:
     """The error that a run ended with, by its exit code or, where that says nothing, by restic's words."""
     text = "\n".join(done.words).removeprefix("Fatal: ").strip() or "no word of what went wrong"
+    if text.startswith("unknown flag"):
+        text += ": this restic is too old; see `restic version`"
     by_words = next((kind for words, kind in WORDS if words in text), ResticError)
     kind = by_words if done.code == 1 else MEANINGS.get(done.code, ResticError)
     return kind(command, done.code, repository.without_secrets(text))

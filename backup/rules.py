@@ -28,7 +28,7 @@ COMPARED_WITHIN = timedelta(days=8)
 RETAINED_WITHIN = timedelta(days=35)
 """Retention is run by an admin every month."""
 COPIED_WITHIN = timedelta(hours=26)
-"""Backups are copied once a day."""
+"""Backups are copied every six hours; a day without the second copy may pass."""
 HALVED_WITHIN = timedelta(days=7)
 """A size is compared with the largest of that time before."""
 WHERE = {"vault": "the vault", "copy": "the second copy"}

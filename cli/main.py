@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import typer
 
 from cli import backup, secrets
+from cli.options import BAD_USAGE, FAILED
 from cli.ssh import ssh, ssh_config
 from inventories.errors import InputError
 
@@ -30,12 +31,16 @@ if find_spec("lab"):  # the control host has none
 
 
 def main() -> None:
-    """Entry point; bad input is one message and exit code 2."""
+    """Entry point; bad input is one message and exit code 2, a file or program of this machine that fails, 1."""
     try:
         app(prog_name="mainstay")
     except InputError as error:
         typer.secho(f"mainstay: {error}", fg="red", err=True)
-        sys.exit(2)
+        sys.exit(BAD_USAGE)
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        typer.secho(f"mainstay: {what}", fg="red", err=True)
+        sys.exit(FAILED)
 
 
 if __name__ == "__main__":

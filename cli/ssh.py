@@ -20,7 +20,7 @@ def ssh(
 ) -> None:
     """Enter a host as an admin. Exit code as of ssh: the command's, or 255."""
     site = chosen(inventory)
-    _must_be_there(site, host)
+    must_be_there(site, host)
     with ways.configured(site) as config:
         done = subprocess.run(["ssh", "-F", str(config), host, *(command or [])], check=False)
     raise typer.Exit(done.returncode)
@@ -31,7 +31,8 @@ def ssh_config(inventory: Inventory = None) -> None:
     typer.echo(ways.ssh_config(chosen(inventory)), nl=False)
 
 
-def _must_be_there(site: LoadedSite, host: str) -> None:
+def must_be_there(site: LoadedSite, host: str) -> None:
+    """Raises InputError for a host that the lock file has no address of."""
     there = sorted(name for name, found in site.lock.hosts.items() if found.host_keys)
     if host not in there:
         problem = "is declared and not provisioned yet" if host in site.fleet.hosts else "no such host"

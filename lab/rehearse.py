@@ -138,10 +138,13 @@ def table(steps: list[Step]) -> None:
 
 
 def doors() -> None:
-    """How to get into each host."""
+    """How to get into each host, and how to look at the backups."""
     for name, host in sorted(load_site(INVENTORY).lock.hosts.items()):
         console.print(f"  {name:<12} bin/mainstay lab ssh {name:<12} {host.ipv4}")
     console.print("  all at once: bin/mainstay lab status; an end to it: bin/mainstay lab down")
+    console.print("  the backups: bin/mainstay backup status, after")
+    console.print("      export MAINSTAY_INVENTORY=inventories/lab.py", soft_wrap=True)
+    console.print(f"      export MAINSTAY_RESTIC={os.environ['MAINSTAY_RESTIC']}", soft_wrap=True)
 
 
 def main() -> int:

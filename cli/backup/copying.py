@@ -31,8 +31,9 @@ def copy(data_sets: DataSetNames = None, inventory: Inventory = None) -> None:
 def rebuild(data_sets: DataSetNames = None, inventory: Inventory = None) -> None:
     """Fill a new, empty vault from the second copy.
 
-    After provision and deploys/vault.py: docs/runbooks/vault-lost.md. A data set of which the vault holds anything that
-    the second copy lacks is left alone, with exit code 1.
+    After provision and deploys/vault.py: docs/runbooks/vault-lost.md.
+
+    A data set of which the vault holds what the second copy lacks is left alone; exit code 1.
     """
     _between(COPY, VAULT, copying.to_vault, data_sets, inventory)
 

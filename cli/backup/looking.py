@@ -12,7 +12,7 @@ from backup import control, metrics, page
 from backup.status import as_json, as_table, as_text, exit_code
 from backup.watch import survey
 from cli.backup.app import DataSetNames, app, say
-from cli.options import Inventory, chosen
+from cli.options import BAD_USAGE, Inventory, chosen, stop
 
 
 @app.command("status")
@@ -25,8 +25,11 @@ def status_(
 ) -> None:
     """Show every data set: last good backup, what is wrong, and what to do.
 
-    Exit codes: 0 all is well, 10 to 29 the worst that was found (the table of backup/data_set.py).
+    Exit codes: 0 all is well, 10 to 29 the worst that was found (backup/README.md lists them).
     """
+    for option, given in (("--html", html), ("--prometheus", prometheus)):
+        if given and data_sets:
+            raise stop("backup", f"{option} tells of all data sets: name none", BAD_USAGE)
     site = chosen(inventory)
     sets = control.wanted(site, data_sets or [])
     rows = survey(site, sets, say)

@@ -14,7 +14,10 @@ from inventories.errors import InputError
 
 @app.command()
 def collect(inventory: Inventory = None) -> None:
-    """Bring the record up to date: what hosts have written down of their backups since."""
+    """Bring the record up to date: what hosts have written down of their backups since.
+
+    A host that does not answer is told, and is no failure: `status` has it as a finding.
+    """
     site = chosen(inventory)
     with reach(site) as way:
         control.collect(way, control.wanted(site, []), say)

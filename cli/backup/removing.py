@@ -16,7 +16,9 @@ from cli.options import Inventory, chosen
 def retain(
     data_sets: DataSetNames = None,
     dry: Annotated[bool, typer.Option("--dry", help="Show what would go and why; remove nothing.")] = False,
-    max_share: Annotated[float, typer.Option(help="Most of a data set's snapshots that may go, 0 to 1.")] = MAX_SHARE,
+    max_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Most of a data set's snapshots that may go.")
+    ] = MAX_SHARE,
     inventory: Inventory = None,
 ) -> None:
     """Remove the snapshots that plans no longer keep, from the vault and from the second copy.

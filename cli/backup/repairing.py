@@ -23,7 +23,7 @@ def restic_(
 ) -> None:
     """Run restic itself on a data set's repository at the vault, with the admins' credential, which may delete.
 
-    Address and passwords reach it in memory. Exit code as of restic.
+    Address and passwords reach it in memory. Options of this command come before DATA_SET. Exit code as of restic.
     """
     site = chosen(inventory)
     [one] = control.wanted(site, [data_set])

@@ -9,6 +9,7 @@ from backup import control, custody
 from backup.reach import SSH_FAILED, reach
 from cli.backup.app import DataSetName, app
 from cli.options import FAILED, UNREACHABLE, Inventory, chosen
+from cli.ssh import must_be_there
 
 
 @app.command()
@@ -29,10 +30,11 @@ def keys(inventory: Inventory = None) -> None:
 def run(data_set: DataSetName, inventory: Inventory = None) -> None:
     """Save a data set now, on its host, with progress.
 
-    Ctrl-C breaks it off cleanly.
+    Ctrl-C breaks it off cleanly. Exit code 1 also when it is incomplete, or another run is at it.
     """
     site = chosen(inventory)
     [one] = control.wanted(site, [data_set])
+    must_be_there(site, one.host)
     with reach(site) as way:
         words = way.agent(one.host, "run", one.plan)
         terminal = ["-t"] if sys.stdout.isatty() and sys.stdin.isatty() else []

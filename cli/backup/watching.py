@@ -19,8 +19,7 @@ def watch(
 ) -> None:
     """Look at every data set and tell people what began to be wrong and what ended, each once.
 
-    Exit code 1 when the look failed or somebody could not be told; what is wrong with backups is told, and no reason to
-    fail.
+    Exit code 1 when the look failed or somebody could not be told, not when backups are amiss.
     """
     site = chosen(inventory)
     with failures():

@@ -177,7 +177,8 @@ def _disk(name: str, volume: Volume, ids: Mapping[str, str], seen: Seen) -> Disk
         return disk
     raise VolumeError(
         f"volume {name}: expected {volume.filesystem} labelled {name} or a blank disk; {disk.device} has "
-        f"{disk.kind} labelled {disk.label}. What holds anything is never formatted: wipefs it yourself if it may go"
+        f"{disk.kind} labelled {disk.label}. What holds anything is never formatted: mend it (fsck); or, if it may go, "
+        "wipefs -a it and fill its first 16 MiB with zeros (roles/release/README.md)"
     )
 
 

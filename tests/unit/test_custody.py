@@ -15,7 +15,9 @@ from pyrage import x25519
 from typer.testing import CliRunner, Result
 
 from backup import certificate, custody
+from backup.reach import reach
 from cli.backup import app
+from cli.main import main
 from inventories import identities
 from inventories.editing import Plain, apply
 from inventories.errors import InputError
@@ -361,3 +363,29 @@ def test_secrets_are_encrypted_to_all_admins(keys: Keys) -> None:
     keys.make()
     secrets = Secrets(keys.site.secrets.path)
     assert {reader.split()[0] for entry in secrets.entries.values() for reader in entry.readers} == {"alice"}
+
+
+def test_a_certificate_that_is_missing_is_told_before_the_vault_is_asked(keys: Keys) -> None:
+    keys.make()
+    keys.certificate.unlink()
+    with reach(keys.site) as way, pytest.raises(InputError, match=r"vault\.pem: cannot be read"), way.vault():
+        pass
+
+
+def test_a_backup_on_a_host_that_is_not_there_yet_is_refused_in_words(keys: Keys) -> None:
+    done = CliRunner().invoke(app, ["run", "web-1:web", "--inventory", str(keys.inventory)])
+    assert isinstance(done.exception, InputError)
+    assert "web-1: is declared and not provisioned yet" in str(done.exception)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys.make()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+    monkeypatch.setattr("sys.argv", ["mainstay", "backup", "status", "--inventory", str(keys.inventory)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    [told] = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"mainstay: /dev/null/mainstay/.*: Not a directory", told)

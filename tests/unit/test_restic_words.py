@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backup.restic import Restic
-from backup.restic_process import Repository
+from backup.restic_process import Repository, ResticError
 from backup.restic_results import Unread
 
 SUMMARY = (
@@ -42,3 +42,9 @@ def test_an_exit_code_that_says_incomplete_is_believed(
         Unread("a b", "cannot be accessed") if code == 0 else Unread(str(tmp_path), "restic could not read all of it")
     )
     assert set(done.unread) <= {named}
+
+
+def test_a_restic_that_is_too_old_is_told_as_such(tmp_path: Path) -> None:
+    old = says(tmp_path, 1, "unknown flag: --sparse")  # as 0.14, which is Debian 12's
+    with pytest.raises(ResticError, match=r"unknown flag: --sparse: this restic is too old"):
+        old.restore("latest", tmp_path)

@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from backup.entry import Entry
 from backup.expected import Dated
 from backup.restic_results import Snapshot
 from backup.retention import Keep, Retention, chosen, retention
+from cli.backup import app
 from tests.unit.ledgers import NOON, at, control, entry, identity, snapshot, started
 
 KEEP = Keep(last=3, daily=7, weekly=4, monthly=6)
@@ -394,3 +396,10 @@ def test_backups_that_an_intruder_dates_back_push_no_good_ones_out() -> None:
     found = run(ledger=numbered, control=done, listed=listed, now=now)
     assert "back-dated: claims to have begun" in found.refused[0]
     assert {identity(hour) for hour in good[-7:]} <= set(kept(found))
+
+
+@pytest.mark.parametrize("share", ["98", "-0.1"])
+def test_a_share_that_is_none_does_not_lift_the_guard(share: str) -> None:
+    done = CliRunner().invoke(app, ["retain", "--max-share", share])
+    assert done.exit_code == 2
+    assert "--max-share" in done.output

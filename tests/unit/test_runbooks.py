@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from backup import custody
+from backup.data_set import Kind
 from tests.runbooks import reader
 from tests.runbooks.reader import RUNBOOKS, Runbook
 
@@ -45,3 +46,9 @@ def test_what_is_promised_of_each_data_set_is_what_its_role_says() -> None:
     (keep,) = {one.keep for one in said.values() if one.consistency != "none"}
     kept = f"the last {keep.last}, {keep.daily} daily, {keep.weekly} weekly, {keep.monthly} monthly"
     assert kept in text
+
+
+def test_the_exit_codes_of_status_are_those_that_are_told() -> None:
+    text = (RUNBOOKS.parents[1] / "backup/README.md").read_text()
+    [told] = re.findall(r"^`status` exits with the worst finding: (.*?)\. Each", text, re.MULTILINE | re.DOTALL)
+    assert " ".join(told.split()).split(", ") == [f"{kind.exit_code} {kind.word}" for kind in Kind]

@@ -10,6 +10,7 @@ from cli import ssh as command
 from inventories.errors import InputError
 from inventories.inventory import load_site
 from inventories.lock import Lock, save
+from lab import rehearse
 from tests.unit.test_inventory import LOCKED, lab_config, write
 
 __all__ = ["lab_config", "write"]
@@ -43,3 +44,14 @@ def test_words_and_exit_code_pass_through(inventory: Path, tmp_path: Path, monke
     config = (tmp_path / "ssh.config").read_text()
     assert f"HostName {LOCKED.ipv4}" in config
     assert "StrictHostKeyChecking yes" in config
+
+
+def test_a_rehearsal_ends_with_the_ways_into_hosts_and_to_the_backups(
+    inventory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rehearse, "INVENTORY", inventory)
+    monkeypatch.setenv("MAINSTAY_RESTIC", "/var/lib/mainstay/tools/restic")
+    rehearse.doors()
+    said = capsys.readouterr().err
+    assert "bin/mainstay lab ssh web-1" in said
+    assert "export MAINSTAY_RESTIC=/var/lib/mainstay/tools/restic\n" in said

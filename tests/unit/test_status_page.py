@@ -8,10 +8,12 @@ from pathlib import Path
 
 import html5lib
 import pytest
+from typer.testing import CliRunner
 
 from backup.data_set import Finding, Kind
 from backup.page import STYLE, render, write
 from backup.status import Row
+from cli.backup import app
 from tests.unit.ledgers import at, failed, started
 from tests.unit.test_status import NOW, good, good_ledger, look, snapshots
 
@@ -110,3 +112,10 @@ def test_every_text_stands_out_from_what_is_behind_it(scheme: int) -> None:
         for behind in ("ground", "box"):
             pair = sorted((luminance(colours[front]), luminance(colours[behind])))
             assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (front, behind)
+
+
+@pytest.mark.parametrize("option", ["--html", "--prometheus"])
+def test_a_page_or_metrics_of_a_part_of_the_site_are_not_made(option: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["status", "release-1:release", option, str(tmp_path / "made")])
+    assert done.exit_code == 2, done.exception
+    assert f"{option} tells of all data sets" in done.output
