@@ -65,7 +65,7 @@ def test_what_asks_another_machine_ends_with_all_that_it_started(tmp_path: Path)
     os.mkfifo(tmp_path / "pipe")
     pipe = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     with pytest.raises(Unreachable, match="no answer within"):
-        answer(["sh", "-c", f"(echo begun; exec sleep 60) >{tmp_path}/pipe & wait"], "web-1", 0.5)
+        answer(["sh", "-c", f"(echo begun; exec sleep 60) >{tmp_path}/pipe & wait"], "web-1", 2)
     assert os.read(pipe, 100) == b"begun\n"
     assert os.read(pipe, 100) == b"", "nobody can write there any more"
     os.close(pipe)
