@@ -101,7 +101,8 @@ def unit_files(planned: Planned) -> dict[str, str]:
         kinds.append("commands")
     own = f"[Unit]\nRequiresMountsFor={recovery.root}\n\n[Service]\n"
     if kinds:
-        own += f"ReadWritePaths={recovery.root}\n"
+        # Where it is not there the agent is to say so: without the dash systemd starts nothing, and no ledger tells.
+        own += f"ReadWritePaths=-{recovery.root}\n"
     if capabilities := sorted({capability for kind in kinds for capability in CAPABILITIES[kind]}):
         own += f"CapabilityBoundingSet={' '.join(capabilities)}\n"
     if {"btrfs", "commands"} & {*kinds}:

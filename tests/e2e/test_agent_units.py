@@ -138,6 +138,26 @@ def test_a_timer_runs_it_and_makes_good_what_was_missed(host: BareHost) -> None:
         host.root(f"rm -r /run/systemd/system/{timer}.d; systemctl daemon-reload; systemctl restart {timer}")
 
 
+@pytest.mark.parametrize("kind", ["mainstay-backup", "mainstay-backup-verify"])
+def test_systemd_does_not_interrupt_a_run_whose_restic_took_too_much_memory(host: BareHost, kind: str) -> None:
+    """The agent would write that it was interrupted, and not why."""
+    assert show(host, f"{kind}@files.service", "OOMPolicy") == "continue"
+
+
+def test_a_comparison_that_hangs_does_not_keep_the_next_from_running(host: BareHost) -> None:
+    assert show(host, "mainstay-backup-verify@files.service", "TimeoutStartUSec") == "6d"
+
+
+def test_data_that_is_not_there_is_told_by_the_ledger(host: BareHost) -> None:
+    host.root("mv /srv/git /srv/away")
+    try:
+        host.root("! systemctl start mainstay-backup@git")
+    finally:
+        host.root("mv /srv/away /srv/git")
+    last = entries(host, "git")[-1]
+    assert (last["outcome"], last["error"]) == ("failed", "/srv/git: is not there: is its volume mounted?")
+
+
 def test_a_stopped_unit_ends_its_run_well(host: BareHost) -> None:
     host.root("dd if=/dev/urandom of=/srv/btrfs/large bs=1M count=400 status=none")
     host.root("systemctl start --no-block mainstay-backup@instant")

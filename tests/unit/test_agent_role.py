@@ -100,7 +100,7 @@ def test_a_unit_may_do_what_its_plan_needs_and_no_more() -> None:
     assert "ReadWritePaths" not in files
     btrfs = units(consistency="btrfs")["mainstay-backup@x.service.d"]
     assert "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_FOWNER CAP_SYS_ADMIN\n" in btrfs
-    assert "ReadWritePaths=/srv/x\n" in btrfs
+    assert "ReadWritePaths=-/srv/x\n" in btrfs
     assert "CAP_SETUID" in units(consistency="command", command=("x",))["mainstay-backup@x.service.d"]
     assert "Capability" not in units(consistency="btrfs")["mainstay-backup-verify@x.service.d"]
 
