@@ -275,6 +275,7 @@ def test_who_is_impatient_does_not_wait_for_ever(made: Restic, source: Path, mon
     def stop(progress: Progress) -> None:
         child = int(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1])
         os.kill(child, signal.SIGSTOP)
+        until("it has stopped", lambda: Path(f"/proc/{child}/stat").read_text().split()[2] == "T")
         threading.Thread(target=again, args=(child,)).start()
         raise KeyboardInterrupt
 
