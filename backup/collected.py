@@ -148,7 +148,7 @@ def contradiction(folder: Path, host: str, plan: str, kind: str) -> str:
     mine, other = (path_of(folder, host, plan, f"{kind}{end}") for end in ("", ".other"))
     return (
         f"{host}:{plan}: what the control host has ({other}) does not continue what it had before ({mine}): one of them"
-        f" was rewritten, or the control host was made again: see roles/control/README.md"
+        f" was rewritten, or the control host is new or was made again: see roles/control/README.md"
     )
 
 

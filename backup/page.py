@@ -72,7 +72,7 @@ PAGE = """<!doctype html>
 <header>
 <h1>Backups of {{ site }}</h1>
 <p class="faint">As of <time datetime="{{ now.isoformat() }}">{{ now.strftime("%Y-%m-%d %H:%M") }} UTC</time>. \
-Looked at every hour: an older page is a fault of its own.</p>
+A control host makes it every hour: an older one there is a fault of its own.</p>
 </header>
 <main>
 <p class="verdict {{ found[0].kind.severity if found else "ok" if rows else "warning" }}">{{ verdict }}</p>

@@ -28,7 +28,7 @@ def settle(
     dry: Annotated[bool, typer.Option("--dry", help="Say what it would be given, and change nothing.")] = False,
     inventory: Inventory = None,
 ) -> None:
-    """Go by the record of a control host that was made again, and give it what it lacks of this machine's."""
+    """Go by the record of a control host that is new or was made again, and give it what it lacks of this machine's."""
     site = chosen(inventory)
     if not record.is_copy(site):
         raise InputError(site.path, "hosts", "the record lies on this machine, and nothing contradicts it")
