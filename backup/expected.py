@@ -115,14 +115,14 @@ def compare(
     unfinished, pending, doubles = [], [], {}
     of_a_killed_run = _in_killed_runs(lines)
     # Elsewhere who says that his snapshot was copied from another made that up.
-    holds_copies = any((done.kind, done.store) == ("copy", store) for done in control)
+    are_copies = holds_copies(control, store)
     collected = max((one.written for one in (*ledger[-1:], *collections_of(control)[-1:])), default=None)
     for snapshot in listed:
         if snapshot.id in known:
             continue
         if (first := there.get(snapshot.original)) and content(snapshot) == content(first):
             doubles[snapshot.id] = snapshot.original
-        elif snapshot.id in vouched or (holds_copies and snapshot.original in vouched):
+        elif snapshot.id in vouched or (are_copies and snapshot.original in vouched):
             continue
         elif snapshot.time > now + SKEW:
             odd.append(Odd(snapshot.id, f"is dated {_said(snapshot.time)}, which is yet to come", True))
@@ -200,6 +200,11 @@ def settled_ids(control: Sequence[Entry], kind: str, store: str = "") -> set[str
 def accepted_ids(control: Sequence[Entry], store: str) -> set[str]:
     """The snapshots that an admin vouched for as they are in a store, or in all."""
     return {one for entry in control if entry.kind == "accept" and entry.store in ("", store) for one in entry.ids}
+
+
+def holds_copies(control: Sequence[Entry], store: str) -> bool:
+    """Whether anything was ever copied to a store: then a snapshot there may be a copy, with an id of its own."""
+    return any((one.kind, one.store) == ("copy", store) for one in control)
 
 
 def collections_of(control: Sequence[Entry]) -> list[Entry]:

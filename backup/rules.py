@@ -14,9 +14,11 @@ from backup.expected import (
     accepted_ids,
     compared,
     has_found,
+    holds_copies,
     last_compared,
     settled_ids,
 )
+from backup.store import WORDS
 
 INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 GRACE = timedelta(hours=1)
@@ -31,7 +33,6 @@ COPIED_WITHIN = timedelta(hours=26)
 """Backups are copied every six hours; a day without the second copy may pass."""
 HALVED_WITHIN = timedelta(days=7)
 """A size is compared with the largest of that time before."""
-WHERE = {"vault": "the vault", "copy": "the second copy"}
 
 Told = Iterator[tuple[Kind, str, str, *tuple[Subject, ...]]]
 """What is wrong, what happened, what to do; and about what, where there can be several of a kind."""
@@ -125,14 +126,13 @@ def _of_a_listing(
     one: DataSet, store: str, found: Comparison, unreadable: Sequence[str], odd: Sequence[Odd], to_do: str
 ) -> Told:
     """What is damaged, gone or strange. unreadable: by the store's own ids. to_do: about what is damaged or gone."""
-    where, recorded = WHERE[store], {entry.snapshot for entry in one.ledger}
+    where, recorded = WORDS[store], {entry.snapshot for entry in one.ledger}
     gone = [entry.snapshot for entry in found.gone if entry.snapshot not in unreadable]
     if unreadable:
         what = f"{len(unreadable)} snapshots are in {where}, and cannot be read: {named(unreadable)}"
         hit = list(unreadable)
         # A copy has an id of its own, and a damaged one no longer says of what it is one.
-        are_copies = any((done.kind, done.store) == ("copy", store) for done in one.control)
-        if gone and are_copies and len(gone) <= len(set(unreadable) - recorded):
+        if gone and holds_copies(one.control, store) and len(gone) <= len(set(unreadable) - recorded):
             what, hit, gone = f"{what}; as it seems the copies of {named(gone)}", [*hit, *gone], []
         yield (
             Kind.DAMAGED,
@@ -183,7 +183,7 @@ def of_checks(
     """Whether it was read back, compared and thinned out in time. reads: of each store that has had data."""
     verify = f"`mainstay backup verify {one.plan.data_set}`"
     for store, read in reads.items():
-        where = WHERE[store]
+        where = WORDS[store]
         if read.damage:
             to_do = f"docs/runbooks/verification-failed.md, then {verify}."
             yield Kind.DAMAGED, f"{where}: {read.damage}", to_do, Subject(store, _hit(read.damaged))
