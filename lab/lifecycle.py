@@ -60,6 +60,17 @@ def reserve(name: str) -> LabConfig:
         return find(name) or _allocate(name)
 
 
+def stop(name: str) -> None:
+    """Ends whatever runs of a lab, its hosts as by a loss of power. `up` goes on with all that it has. Needs root.
+
+    Raises LabError, EngineError.
+    """
+    _check(name)
+    with _exclusive():
+        if config := find(name):
+            _end(config)
+
+
 def down(name: str = "lab") -> None:
     """Ends a lab and everything it ever made, whatever state it is in; one that is not there is down. Needs root.
 
@@ -73,10 +84,14 @@ def down(name: str = "lab") -> None:
             _remove(LABS / name)
             return
         config = config or LabConfig(name, 0, LABS / name)
-        _stop_daemon(config)
-        storage.stop(config)
-        NspawnEngine(config).sweep()
+        _end(config)
         _remove(config.root)
+
+
+def _end(config: LabConfig) -> None:
+    _stop_daemon(config)
+    storage.stop(config)
+    NspawnEngine(config).sweep()
 
 
 def names() -> list[str]:

@@ -14,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 from lab import lifecycle
 from lab.converge import REPOSITORY
 from lab.engine import LabConfig
-from tests.labs import own_lab
+from tests.labs import end_kept_labs, own_lab
 
 REHEARSAL_TIMEOUT_SECONDS = 900
 ON_THE_SITE = (
@@ -60,6 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A skipped test is a promise nobody checked; hosts of another inventory may not hold what is looked at."""
+    end_kept_labs()
     if session.config.getoption("--inventory"):
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from lab.converge import REPOSITORY, converge
 from lab.engine import LabConfig
 from lab.go import debian_package
 from lab.sites import derive, only
-from tests.labs import own_lab
+from tests.labs import kept_lab
 from tests.restics import restic
+from tests.waiting import until
 
 HOST, PLAN = "release-1", "release"
+HOSTS = (HOST, "vault-1")
 DATA = f"{HOST}:{PLAN}"
 REPOSITORY_OF_IT = f"/srv/vault/repositories/{HOST}/{PLAN}"
 HASHES = "find public -type f -exec sha256sum {} + | sort"
@@ -94,6 +97,10 @@ class Saved:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 
+    def up(self, host: str) -> bool:
+        """Whether it has booted."""
+        return bool(self.ssh(host, "systemctl is-system-running --wait").stdout)
+
     def agent(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """The agent on the release server, as root."""
         return self.ssh(HOST, "python3 -I /usr/local/lib/mainstay/backup.pyz " + " ".join(words))
@@ -134,16 +141,25 @@ def lose_the_vault(saved: Saved) -> None:
         api.remove(f"/blocks/{volume.id}")
 
 
-def saved_site(part: str, folder: Path) -> Iterator[Saved]:
-    """A fixture's body."""
+def saved_site(folder: Path) -> Iterator[Saved]:
+    """A fixture's body. However many ask for it, each worker builds one, and goes back to it."""
+    with kept_lab("saved", _build) as config:
+        saved = Saved(_derive(config, folder), folder, config)
+        for host in HOSTS:
+            until(f"{host} is up", partial(saved.up, host))
+        yield saved
 
+
+def _build(config: LabConfig) -> None:
+    made = Saved(_derive(config, config.root / "built"), config.root / "built", config)
+    made.must("keys")
+    made.deploy("provision", "site")
+    load.content(load_site(made.inventory))
+
+
+def _derive(config: LabConfig, folder: Path) -> Path:
     def change(document: Any) -> None:
-        only(document, HOST, "vault-1")
+        only(document, *HOSTS)
         del document["settings"]["web"]
 
-    with own_lab(part) as config:
-        made = Saved(derive(config, folder, change), folder, config)
-        made.must("keys")
-        made.deploy("provision", "site")
-        load.content(load_site(made.inventory))
-        yield made
+    return derive(config, folder, change)

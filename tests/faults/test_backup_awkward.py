@@ -76,7 +76,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    yield from saved_site("awkward", tmp_path_factory.mktemp("awkward"))
+    yield from saved_site(tmp_path_factory.mktemp("awkward"))
 
 
 def script(saved: Saved, program: str, argument: str) -> str:

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    yield from saved_site("damage", tmp_path_factory.mktemp("damage"))
+    yield from saved_site(tmp_path_factory.mktemp("damage"))
 
 
 @pytest.fixture(scope="module")

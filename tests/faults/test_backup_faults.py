@@ -25,7 +25,7 @@ AT_VAULT = "/etc/vault"
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     """With one backup."""
-    for made in saved_site("faults", tmp_path_factory.mktemp("faults")):
+    for made in saved_site(tmp_path_factory.mktemp("faults")):
         made.root("release-1", f"systemctl start {UNIT}")
         yield made
 

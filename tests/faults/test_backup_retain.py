@@ -22,7 +22,7 @@ export RESTIC_REPOSITORY=$(plan url) RESTIC_PASSWORD=$(plan password) RESTIC_CAC
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     """Two snapshots more than are kept, the first of them with what no later one has; the newest is not verified."""
-    for made in saved_site("retain", tmp_path_factory.mktemp("retain")):
+    for made in saved_site(tmp_path_factory.mktemp("retain")):
         bulk = "/srv/release/public/bulk"
         made.root("release-1", f"head -c {BULK} /dev/urandom >{bulk}")
         assert made.agent("run", "release").returncode == 0

@@ -29,7 +29,7 @@ DATA_SET = custody.DataSet(*DATA.split(":"))
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    made = saved_site("copy", tmp_path_factory.mktemp("copy"))
+    made = saved_site(tmp_path_factory.mktemp("copy"))
     for site in made:
         site.must("run", DATA)
         yield site
