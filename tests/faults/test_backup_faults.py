@@ -262,7 +262,7 @@ def test_a_host_that_was_off_for_two_days_is_told_and_makes_good_at_boot(saved: 
     before = len(saved.entries())
     saved.root(
         "release-1",
-        f"mkdir {dropin}; echo '[Timer]\\nRandomizedDelaySec=0' >{dropin}/now.conf; "
+        f"systemctl enable {timer}; mkdir {dropin}; echo '[Timer]\\nRandomizedDelaySec=0' >{dropin}/now.conf; "
         f"touch -d '2 days ago' /var/lib/systemd/timers/stamp-{timer}",
     )
     boot = "cat /proc/sys/kernel/random/boot_id; systemctl show -P UserspaceTimestampMonotonic"
@@ -270,7 +270,7 @@ def test_a_host_that_was_off_for_two_days_is_told_and_makes_good_at_boot(saved: 
     saved.ssh("release-1", "systemctl reboot")
     until("it booted anew", lambda: saved.ssh("release-1", boot).stdout.strip() not in ("", was))
     until("the missed run", lambda: [entry["outcome"] for entry in saved.entries()[before:]][:2] == ["started", "ok"])
-    saved.root("release-1", f"rm -r {dropin}; systemctl daemon-reload; systemctl restart {timer}")
+    saved.root("release-1", f"rm -r {dropin}; systemctl daemon-reload; systemctl disable --now {timer}")
     assert not is_late(saved)
 
 
