@@ -24,13 +24,18 @@ def configured(site: LoadedSite) -> Iterator[Path]:
 
 
 def blocks(hosts: Mapping[str, str], user: str, known_hosts: Path, key: Path | None) -> str:
-    """A block for each host, by name with its address; key None leaves the choice to the agent and ~/.ssh."""
+    """A block for each host, by name with its address; key None leaves the choice to the agent and ~/.ssh.
+
+    A connection to a host that died is given up after a minute: nothing else would ever end a command there.
+    """
     common = [
         f"  User {user}",
         f"  UserKnownHostsFile {known_hosts}",
         "  GlobalKnownHostsFile /dev/null",
         "  StrictHostKeyChecking yes",
         "  ConnectTimeout 5",
+        "  ServerAliveInterval 15",
+        "  ServerAliveCountMax 4",
     ]
     if key:
         common += [f"  IdentityFile {key}", "  IdentitiesOnly yes", "  IdentityAgent none"]

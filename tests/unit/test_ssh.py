@@ -1,5 +1,6 @@
 """`mainstay ssh`: which hosts it enters, and that the command and its exit code pass through as they are."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from cli import ssh as command
 from inventories.errors import InputError
 from inventories.inventory import load_site
 from inventories.lock import Lock, save
+from inventories.ssh import configured
 from lab import rehearse
 from tests.unit.test_inventory import LOCKED, lab_config, write
 
@@ -44,6 +46,13 @@ def test_words_and_exit_code_pass_through(inventory: Path, tmp_path: Path, monke
     config = (tmp_path / "ssh.config").read_text()
     assert f"HostName {LOCKED.ipv4}" in config
     assert "StrictHostKeyChecking yes" in config
+
+
+def test_a_connection_to_a_host_that_died_is_given_up_after_a_minute(inventory: Path) -> None:
+    with configured(load_site(inventory)) as config:
+        told = subprocess.run(["ssh", "-G", "-F", config, "web-1"], capture_output=True, text=True, check=True).stdout
+    settings = dict(line.split(" ", 1) for line in told.splitlines())
+    assert int(settings["serveraliveinterval"]) * int(settings["serveralivecountmax"]) == 60
 
 
 def test_a_rehearsal_ends_with_the_ways_into_hosts_and_to_the_backups(
