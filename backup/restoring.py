@@ -50,13 +50,14 @@ class Wish:
 def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], None]) -> str:
     """Restores, and returns what was done in words. say: hears why it is not the vault's newest, if so.
 
-    Raises NotRestored, Refused, RefsError.
+    Raises NotRestored, Refused, RefsError; Unreachable when no store could be reached at all.
     """
     known = collected.known(record.folder(way.site), wish.data_set.host, wish.data_set.plan, whole=True)
     order = by_ledger(known, datetime.now(UTC))
     if not order and not wish.snapshot:
         say("no complete backup is in a ledger here: taking the newest that is listed")
     later: list[tuple[Store, Choice]] = []
+    silent: list[str] = []
     with ExitStack() as stack:
         for name in way.declared():
             try:
@@ -74,7 +75,10 @@ def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], Non
                     return _put(store, wish, choice, say, progress)
             except NoRepository:
                 say(f"{WORDS[name]} has no repository of {wish.data_set}")
-            except (Unreachable, InputError, NotRestored, ResticError) as error:
+            except Unreachable as error:
+                say(f"{WORDS[name]}: {error}")
+                silent.append(name)
+            except (InputError, NotRestored, ResticError) as error:
                 say(f"{WORDS[name]}: {error}")
             except (Refused, RefsError):
                 raise
@@ -85,6 +89,8 @@ def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], Non
                 return _put(store, wish, choice, say, progress)
             except ResticError as error:
                 say(f"{store.words}: {error}")
+    if tuple(silent) == way.declared():
+        raise Unreachable(f"{wish.data_set} could not be restored: nothing that holds it answers")
     raise NotRestored(f"{wish.data_set} could not be restored: what was tried is above")
 
 

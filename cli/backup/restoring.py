@@ -12,12 +12,12 @@ from backup import control, custody
 from backup.agent.attempt import BadInput, Refused
 from backup.agent.refs import RefsError
 from backup.agent.restoring import SNAPSHOT, below
-from backup.reach import reach
+from backup.reach import Unreachable, reach
 from backup.restic_results import Progress
 from backup.restoring import NotRestored, Wish
 from backup.restoring import restore as restore_
 from cli.backup.app import DataSetName, app
-from cli.options import BAD_USAGE, FAILED, Inventory, chosen, stop
+from cli.options import BAD_USAGE, FAILED, UNREACHABLE, Inventory, chosen, stop
 
 
 @app.command()
@@ -52,6 +52,8 @@ def restore(
 
         try:
             done = restore_(way, Wish(one, to, snapshot, paths), say, tell)
+        except Unreachable as error:
+            raise stop("backup", error, UNREACHABLE) from None
         except (NotRestored, Refused, RefsError) as error:
             raise stop("backup", error, FAILED) from None
         bar.update(task, completed=1.0)
