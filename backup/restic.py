@@ -137,7 +137,7 @@ class Restic:
         """
         done = self._read("snapshots", "--no-cache")
         found = sorted(map(_snapshot, done.listed()), key=lambda snapshot: snapshot.time)
-        return found, re.findall(r'^Ignoring "([0-9a-f]{64})"', "\n".join(done.words), re.MULTILINE)
+        return found, _passed_over(done)
 
     def restore(
         self,
@@ -224,9 +224,16 @@ class Restic:
         """Removes locks whose owner is gone, never others."""
         self._run("unlock")
 
-    def copy(self, source: Repository, ids: Sequence[str] = ()) -> None:
-        """Copies snapshots (all, unless ids are given) from another repository; those already here are left out."""
-        self._run("copy", *ids, source=source)
+    def copy(self, source: Repository, ids: Sequence[str]) -> None:
+        """Copies snapshots, by their whole ids, from another repository; those already here are left out.
+
+        Only this repository is locked, not its source, which may be full. A prune there meanwhile takes away what is
+        read: the copy fails, and is to be made again. Raises ResticError also for a snapshot that is gone or damaged,
+        which restic passes over with exit code 0.
+        """
+        done = self._run("copy", "--no-lock", *ids, source=source)
+        if lacking := set(_passed_over(done)) & set(ids):
+            raise ResticError("copy", done.code, f"gone from where they were, or damaged: {', '.join(sorted(lacking))}")
 
     def keys(self) -> dict[str, bool]:
         """Ids of the keys, each with whether it is the one in use."""
@@ -249,6 +256,11 @@ class Restic:
     def _run(self, command: str, *arguments: str, **how: Any) -> Run:
         waiting = f"--retry-lock={self.lock_wait_s}s"
         return run(self.program, self.repository, command, waiting, *arguments, **how)
+
+
+def _passed_over(done: Run) -> list[str]:
+    """The ids of snapshots that restic could not read, and went on."""
+    return re.findall(r'^Ignoring "([0-9a-f]{64})"', "\n".join(done.words), re.MULTILINE)
 
 
 def _follow(progress: Callable[[Progress], None] | None) -> Hear:

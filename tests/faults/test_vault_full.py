@@ -1,11 +1,13 @@
-"""A vault without room: who is refused, what is lost (nothing), and how room is made again."""
+"""A vault without room: who is refused, what is lost (nothing), what goes on, and how room is made again."""
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from backup.custody import ADMIN, APPEND, CONTROL
+from backup.restic_process import Repository
 from tests.vault_site import OTHER, OWN, REPOSITORIES, ROOTED, VICTIM, Vault, named, vault_site
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
@@ -46,6 +48,17 @@ def must_restore(vault: Vault, listener: str, user: str) -> None:
     assert seen.check((1, 1)).errors == ()
 
 
+def must_be_copied(vault: Vault) -> None:
+    """As the control host does it, to a place that has room."""
+    seen = vault.repository(OTHER, CONTROL, "control")
+    place = Repository(str(vault.folder / "second"), "other", cache=vault.folder / "second-cache")
+    second = replace(seen, repository=place)
+    second.init(seen.repository)
+    first = seen.snapshots()[0].id
+    second.copy(seen.repository, [first])
+    assert [one.original for one in second.snapshots()] == [first]
+
+
 def test_a_full_quota_refuses_politely_and_what_an_admin_frees_can_be_used_at_once(vault: Vault) -> None:
     take(vault, left=5 * PACK)
     statuses = [upload(vault) for _ in range(8)]
@@ -74,6 +87,7 @@ def test_who_fills_the_disk_by_all_means_loses_nothing_of_others_and_leaves_admi
     assert vault.outside().ask("POST", target, vault.login(VICTIM), victims).status == 507
     assert vault.files(OTHER) == before
     must_restore(vault, ADMIN, "admin")
+    must_be_copied(vault)
     admin = vault.repository(OWN, ADMIN, "admin")
     admin.forget([admin.snapshots()[-1].id])
     admin.prune()
