@@ -11,6 +11,7 @@ from backup.entry import Entry
 from backup.expected import compare, settled_ids
 from backup.restic_process import NoRepository, ResticError
 from backup.restic_results import Snapshot
+from backup.sizes import counted
 from backup.store import COPY, Store
 
 Say = Callable[[str], None]
@@ -63,9 +64,9 @@ def to_vault(copy: Store, vault: Store, data_set: DataSet, tell: Say) -> str:
     copied = {one.original for one in source}
     if strange := [one for one in there or [] if one.original not in copied]:
         raise Refused(
-            f"the vault holds {len(strange)} snapshots that the second copy lacks, the newest of "
+            f"the vault holds {counted(len(strange), 'snapshot')} that the second copy lacks, the newest of "
             f"{strange[-1].time:%Y-%m-%d %H:%M} UTC: it is not a new one, and was left as it is. "
-            f"To keep them, first: mainstay backup copy {data_set}"
+            f"To keep what it holds, first: mainstay backup copy {data_set}"
         )
     wanted = {one.original: one for one in reversed(source) if one.original not in originals}
     if wanted and there is None:
@@ -121,4 +122,4 @@ def _copy(
         record.note(target.site, entry(outcome=outcome, end=end, ids=(*before, *done), error=words))
     if failed:
         raise failed[0]
-    return f"{len(done)} of {len(wanted)} snapshots copied"
+    return f"{len(done)} of {counted(len(wanted), 'snapshot')} copied"

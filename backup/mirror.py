@@ -17,6 +17,7 @@ from typing import Any
 from backup import custody
 from backup.control import Say
 from backup.rules import ago
+from backup.sizes import counted
 from backup.status import clean
 from inventories.inventory import LoadedSite
 
@@ -101,8 +102,8 @@ def mirror(url: str, folder: Path, now: datetime) -> str:
     _update(folder, [f"delete {INCOMING}{name}" for name in new])
     _follow_head(folder, url, new)
     (folder / FETCHED).touch()
-    kept = f", {len(lost)} old ones kept" if lost else ""
-    return f"{len(changed)} of {len(new)} branches and tags changed{kept}"
+    kept = f", {counted(len(lost), 'old one')} kept" if lost else ""
+    return f"{len(changed)} of {counted(len(new), 'branch or tag', 'branches and tags')} changed{kept}"
 
 
 def _local() -> tuple[str, ...]:

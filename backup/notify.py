@@ -24,6 +24,7 @@ from urllib3.util.retry import Retry
 
 from backup.data_set import Finding
 from backup.data_set import key as key_of
+from backup.sizes import counted
 from backup.status import clean
 from inventories.files import replace
 
@@ -77,7 +78,9 @@ class Change:
         """All of it, for people."""
         lines = [f"{one['kind']}: {one['data_set']}: {one['what']}\n  {one['to_do']}" for one in self.began]
         lines += [f"over: {one['kind']}: {one['data_set']}, since {one['since']}" for one in self.ended]
-        lines.append(f"{self.left} findings in all: mainstay backup status" if self.left else "All is well again.")
+        lines.append(
+            f"{counted(self.left, 'finding')} in all: mainstay backup status" if self.left else "All is well again."
+        )
         return "\n".join(lines) + "\n"
 
 

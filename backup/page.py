@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from backup.rules import ago
-from backup.sizes import size
+from backup.sizes import counted, size
 from backup.status import Row, clean, findings
 from inventories.files import replace
 
@@ -134,7 +134,7 @@ def render(rows: Sequence[Row], now: datetime, site: str) -> str:
     critical = sum(one.kind.severity == "critical" for one in found)
     verdict = "All backups are well" if rows else "No data set is declared"
     if found:
-        verdict = f"{len(found)} finding{'s' * (len(found) != 1)}, {critical or 'none'} critical"
+        verdict = f"{counted(len(found), 'finding')}, {critical or 'none'} critical"
     values = {"rows": rows, "now": now, "site": site, "found": found, "labels": LABELS, "verdict": verdict}
     return environment.from_string(PAGE).render(**values, cells=cells, style=Markup(STYLE))  # noqa: S704
 

@@ -17,6 +17,8 @@ from backup.expected import backups_of, content, dated
 from backup.reach import Reach, Unreachable
 from backup.restic_process import NoRepository, ResticError
 from backup.restic_results import Progress, Snapshot
+from backup.rules import be
+from backup.sizes import counted
 from backup.store import WORDS, Store
 from backup.trouble import said
 from inventories.errors import InputError
@@ -135,7 +137,8 @@ def unknown(known: Known, listed: Sequence[Snapshot]) -> list[Snapshot]:
 
 def _newer(found: Sequence[Snapshot]) -> str:
     names = ", ".join(f"{one.id[:8]} of {one.time:%Y-%m-%d %H:%M} UTC" for one in found[-NEWER_NAMED:])
-    return f"{len(found)} newer snapshots are in no ledger here, and may not be complete; --snapshot takes one: {names}"
+    many = f"{counted(len(found), 'newer snapshot')} {be(found)}"
+    return f"{many} in no ledger here, and may not be complete; --snapshot takes one: {names}"
 
 
 def _put(store: Store, wish: Wish, choice: Choice, say: Say, progress: Callable[[Progress], None]) -> str:
@@ -152,8 +155,8 @@ def _put(store: Store, wish: Wish, choice: Choice, say: Say, progress: Callable[
         raise
     for note in notes:
         say(note)
-    count = summary.get("files_restored", 0)
-    return f"{count} files and folders of {wish.data_set}, {name}, are in {wish.target}"
+    held = counted(summary.get("files_restored", 0), "file or folder", "files and folders")
+    return f"{wish.target} holds {held} of {wish.data_set}, {name}"
 
 
 def _empty(folder: Path) -> None:

@@ -18,6 +18,7 @@ from backup.entry import Entry
 from backup.expected import Comparison, Dated, compare
 from backup.restic_results import Snapshot
 from backup.rules import ago, be, named, span
+from backup.sizes import counted
 
 MAX_SHARE = 0.98
 """Of all snapshots of a data set, the most that one run may remove, unless an admin says otherwise. Thinned out every
@@ -72,7 +73,7 @@ class Retention:
         """What would be done and why, a line a snapshot."""
         keeps = sum(one.keep for one in self.verdicts)
         does = "would keep" if self.refused else "keeps"
-        lines = [f"{self.data_set}: {does} {keeps} of {len(self.verdicts)} snapshots"]
+        lines = [f"{self.data_set}: {does} {keeps} of {counted(len(self.verdicts), 'snapshot')}"]
         for one in self.verdicts:
             lines.append(f"  {'keep  ' if one.keep else 'remove'}  {one.id[:8]}  {one.time:%Y-%m-%d %H:%M}  {one.why}")
         lines += [f"  refused: {why}" for why in self.refused]
@@ -109,7 +110,7 @@ def retention(
     removals = sum(not one.keep for one in verdicts)
     if removals > max_share * len(verdicts):
         refused.append(
-            f"{removals} of {len(verdicts)} snapshots would go, more than {max_share:.0%}. "
+            f"{removals} of {counted(len(verdicts), 'snapshot')} would go, more than {max_share:.0%}. "
             "Look at each with --dry; if it is right, allow it for this run: --max-share 1."
         )
     return Retention(f"{host}:{plan}", tuple(verdicts), tuple(refused))

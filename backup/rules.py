@@ -18,6 +18,7 @@ from backup.expected import (
     last_compared,
     settled_ids,
 )
+from backup.sizes import counted
 from backup.store import WORDS
 
 INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
@@ -103,7 +104,7 @@ def _of_the_last_run(
         shown = "; ".join(f"{path}: {why}" for path, why in last.unread[:3]) or last.error
         yield (
             Kind.INCOMPLETE,
-            f"{last.unread_count} files could not be read: {shown}",
+            f"{counted(last.unread_count, 'file')} could not be read: {shown}",
             "Make them readable or exclude them in the role's recovery.py. The rest is saved.",
         )
 
@@ -129,7 +130,8 @@ def _of_a_listing(
     where, recorded = WORDS[store], {entry.snapshot for entry in one.ledger}
     gone = [entry.snapshot for entry in found.gone if entry.snapshot not in unreadable]
     if unreadable:
-        what = f"{len(unreadable)} snapshots are in {where}, and cannot be read: {named(unreadable)}"
+        many = f"{counted(len(unreadable), 'snapshot')} {be(unreadable)}"
+        what = f"{many} in {where}, and cannot be read: {named(unreadable)}"
         hit = list(unreadable)
         # A copy has an id of its own, and a damaged one no longer says of what it is one.
         if gone and holds_copies(one.control, store) and len(gone) <= len(set(unreadable) - recorded):
@@ -143,7 +145,7 @@ def _of_a_listing(
     if gone:
         yield (
             Kind.GONE,
-            f"{len(gone)} snapshots are no longer in {where}: {named(gone)}",
+            f"{counted(len(gone), 'snapshot')} {be(gone)} no longer in {where}: {named(gone)}",
             f"Find out who could delete there. {to_do} {accepting(one.plan)}",
             Subject(store, tuple(gone)),
         )
@@ -165,13 +167,13 @@ def of_sizes(plan: Plan, good: Sequence[Dated]) -> Told:
     newest = good[-1].entry
     before = [one.entry for one in good[:-1] if good[-1].time - one.time <= HALVED_WITHIN or one is good[-2]]
     for word, now_is, was in (
-        ("bytes", newest.bytes, max((run.bytes for run in before), default=0)),
-        ("files", newest.files, max((run.files for run in before), default=0)),
+        ("byte", newest.bytes, max((run.bytes for run in before), default=0)),
+        ("file", newest.files, max((run.files for run in before), default=0)),
     ):
         if now_is * 2 < was:
             yield (
                 Kind.HALVED,
-                f"{now_is:,} {word}, after {was:,} within {HALVED_WITHIN.days} days before",
+                f"{counted(now_is, word)}, after {was:,} within {HALVED_WITHIN.days} days before",
                 f"See what is missing on {plan.host}. If it was meant, this ends by itself.",
             )
             return

@@ -1,4 +1,4 @@
-"""Bytes for people: the agent and the control side say them alike. Standard library only."""
+"""How much, for people: the agent and the control side say it alike. Standard library only."""
 
 
 def size(number: int) -> str:
@@ -9,3 +9,8 @@ def size(number: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} TiB"
+
+
+def counted(number: int, thing: str, things: str = "") -> str:
+    """How many there are: 1 file, 2,000 files. things: of more than one, where an s does not make it."""
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from backup import custody
+from backup.sizes import counted
 from inventories.errors import InputError
 from inventories.inventory import load_site
 from lab import fetch, lifecycle, load, storage, tools
@@ -72,7 +73,7 @@ class Rehearsal:
                 console.print(done.output, markup=False)
             if not done.ok:
                 raise StepFailed(f"pyinfra {' '.join(words[1:])} exited {done.code}: its output is above")
-            step.outcome = _count(len(done.changed), "change") if done.changed else "nothing to change"
+            step.outcome = counted(len(done.changed), "change") if done.changed else "nothing to change"
             if 0 < len(done.changed) <= NAMED_AT_MOST:
                 step.outcome += f": {', '.join(done.changed)}"
 
@@ -93,10 +94,6 @@ class Rehearsal:
             if done.returncode:
                 raise StepFailed(f"{name} exited {done.returncode}: its output is above")
             step.outcome = (done.stdout.strip().splitlines() or ["done"])[-1].strip()
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _built() -> str:

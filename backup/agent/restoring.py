@@ -12,6 +12,7 @@ from backup.entry import Entry
 from backup.ledger import LedgerError
 from backup.restic import Restic
 from backup.restic_process import Message, ResticError
+from backup.sizes import counted
 
 SNAPSHOT = re.compile(r"[0-9a-f]{8,64}")
 
@@ -77,7 +78,7 @@ def put(
         )
     elif with_refs:
         count, unknown = refs.install(target)
-        notes.append(f"{count} repositories have the refs of when the backup began")
+        notes.append(f"{counted(count, 'repository', 'repositories')} got the refs of when the backup began")
         notes += [f"{path}: was made while the backup ran: look at it with git fsck" for path in unknown]
     if wanted and not any(target.iterdir()):
         raise Refused(f"snapshot {snapshot[:8]} holds nothing at {', '.join(wanted)}")

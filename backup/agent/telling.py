@@ -7,7 +7,7 @@ from typing import Any
 
 from backup.entry import Entry, render
 from backup.restic_results import Progress
-from backup.sizes import size
+from backup.sizes import counted, size
 
 
 def clean(said: str) -> str:
@@ -29,7 +29,7 @@ class Telling:
             self._object("progress", asdict(progress))
         elif self.on_terminal:
             left = "" if progress.seconds_left is None else f", {progress.seconds_left} s left"
-            files = f"{progress.files} of {progress.files_total} files"
+            files = f"{progress.files:,} of {counted(progress.files_total, 'file')}"
             self._write(f"\r\x1b[K{progress.fraction:4.0%}  {files}, {size(progress.bytes)}{left}")
             self.open_line = True
 
@@ -46,7 +46,7 @@ class Telling:
         seconds = ((entry.end or entry.start) - entry.start).total_seconds()
         what = f"{entry.kind} of {entry.host}:{entry.plan}: {entry.outcome}"
         added = f", {size(entry.bytes_added)} new" if entry.kind == "backup" else ""
-        much = f" {entry.files} files, {size(entry.bytes)}{added}, {seconds:.0f} s"
+        much = f" {counted(entry.files, 'file')}, {size(entry.bytes)}{added}, {seconds:.0f} s"
         which = f"; snapshot {entry.snapshot[:8]}" if entry.snapshot else ""
         self._line(f"{what};{much}{which}")
         for path, why in entry.unread:

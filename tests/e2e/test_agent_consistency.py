@@ -152,7 +152,7 @@ def test_refs_repositories_that_are_pushed_to_come_back_whole(agent: Agent, tmp_
         agent("run", "data")
     back = tmp_path / "back"
     said = agent("restore", "data", "--to", str(back))
-    assert f"{REPOSITORIES} repositories have the refs" in said
+    assert f"{REPOSITORIES} repositories got the refs" in said
     found = set()
     for number in range(REPOSITORIES):
         repository = back / f"{number}.git"

@@ -70,7 +70,7 @@ def s3(saved: Saved, user: str) -> S3:
 
 
 def test_a_copy_is_whole_and_another_one_copies_nothing(saved: Saved) -> None:
-    assert saved.must("copy").strip() == f"{DATA}: 1 of 1 snapshots copied"
+    assert saved.must("copy").strip() == f"{DATA}: 1 of 1 snapshot copied"
     before = packs(saved)
     assert before
     assert saved.must("copy").strip() == f"{DATA}: nothing to copy"
@@ -89,7 +89,7 @@ def test_a_killed_copy_is_completed_by_the_next(saved: Saved) -> None:
         assert sorted(begun) == [Path(restic()).name, "ssh"]
         running.kill()
         until("neither restic nor a forwarding is left", lambda: not any(map(name, children)))
-    assert saved.must("copy").strip() == f"{DATA}: 1 of 1 snapshots copied"
+    assert saved.must("copy").strip() == f"{DATA}: 1 of 1 snapshot copied"
     saved.must("verify", "--all")
     assert saved.status() == (0, [])
 
@@ -102,7 +102,7 @@ def test_a_server_that_hangs_is_waited_for(saved: Saved) -> None:
             running.wait(3)
         storage.pause(saved.lab, paused=False)
         out, err = running.communicate()
-    assert (running.returncode, out.strip()) == (0, f"{DATA}: 1 of 1 snapshots copied"), err
+    assert (running.returncode, out.strip()) == (0, f"{DATA}: 1 of 1 snapshot copied"), err
 
 
 def test_a_server_that_goes_away_and_comes_back_is_told_or_waited_for(saved: Saved) -> None:
@@ -115,7 +115,7 @@ def test_a_server_that_goes_away_and_comes_back_is_told_or_waited_for(saved: Sav
     assert down.returncode == 3
     assert "the second copy at https://" in down.stderr
     assert code == Kind.COPY_BEHIND.exit_code, findings
-    assert (running.returncode, out.strip()) == (0, f"{DATA}: 1 of 1 snapshots copied"), err
+    assert (running.returncode, out.strip()) == (0, f"{DATA}: 1 of 1 snapshot copied"), err
     saved.must("verify", "--all")
     assert saved.status() == (0, [])
 

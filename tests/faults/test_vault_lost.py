@@ -62,7 +62,7 @@ def test_a_vault_that_is_lost_for_good_is_survived(saved: Saved) -> None:
     assert saved.status() == (0, [])
     assert saved.root("release-1", "systemctl start mainstay-backup-verify@release") == ""
     assert saved.restored("from-the-new-vault")[0] == saved.hashes()
-    assert saved.must("copy").strip() == f"{DATA}: 1 of 1 snapshots copied"
+    assert saved.must("copy").strip() == f"{DATA}: 1 of 1 snapshot copied"
     assert saved.must("copy").strip() == f"{DATA}: nothing to copy"
     assert saved.must("rebuild").strip() == f"{DATA}: nothing to copy"
     assert len(listed(saved)) == 3
@@ -74,7 +74,7 @@ def test_a_vault_that_is_no_new_one_is_left_alone(saved: Saved) -> None:
     before = listed(saved)
     refused = saved.mainstay("rebuild")
     assert refused.returncode == 1
-    assert "the vault holds 1 snapshots that the second copy lacks" in refused.stdout
+    assert "the vault holds 1 snapshot that the second copy lacks" in refused.stdout
     assert f"mainstay backup copy {DATA}" in refused.stdout
     assert listed(saved) == before
 

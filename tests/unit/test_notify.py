@@ -15,7 +15,7 @@ from backup.notify import Channels, NotTold, ping, tell, watched
 from tests.post_office import Server, serving
 from tests.unit.ledgers import at
 
-GONE = Finding(Kind.GONE, "release-1", "release", "1 snapshots are no longer in the vault: abc", "Find out who.")
+GONE = Finding(Kind.GONE, "release-1", "release", "1 snapshot is no longer in the vault: abc", "Find out who.")
 LATE = Finding(Kind.LATE, "web-1", "web", "the newest complete backup is of 2 days ago", "Run it.")
 
 
@@ -99,7 +99,7 @@ def test_the_message_says_what_and_what_to_do(server: Server, channels: Channels
             "since": "2026-11-25T12:00:00+00:00",
         }
     ]
-    assert message["text"].startswith("prod: snapshot gone: release-1:release: 1 snapshots")
+    assert message["text"].startswith("prod: snapshot gone: release-1:release: 1 snapshot is no")
     assert (message["site"], message["time"]) == ("prod", "2026-11-25T12:00:00+00:00")
 
 
@@ -110,7 +110,7 @@ def test_other_words_about_the_same_are_no_news(server: Server, channels: Channe
 
 
 def lost(*ids: str, store: str = "vault") -> Finding:
-    what = f"{len(ids)} snapshots are no longer in the {store}"
+    what = f"{len(ids)} no longer in the {store}"
     return Finding(Kind.GONE, "release-1", "release", what, "Find out who.", Subject(store, ids))
 
 
@@ -122,7 +122,7 @@ def began(server: Server) -> list[list[str]]:
 def test_a_second_loss_of_the_same_kind_is_told(server: Server, channels: Channels, state: Path) -> None:
     for hour, found in enumerate([[lost("a")], [lost("a")], [lost("a", "b")], [lost("a", "b")]]):
         tell(found, channels, state, at(hour))
-    assert began(server) == [["1 snapshots are no longer in the vault"], ["2 snapshots are no longer in the vault"]]
+    assert began(server) == [["1 no longer in the vault"], ["2 no longer in the vault"]]
     assert [message["ended"] for message in server.messages()] == [[], []]
     assert [message["began"][0]["since"] for message in server.messages()] == ["2026-11-25T12:00:00+00:00"] * 2
 

@@ -13,7 +13,7 @@ from backup.data_set import DataSet, Kind, Plan
 from backup.entry import Entry
 from backup.pared import pare
 from backup.restic_results import Snapshot
-from backup.sizes import size
+from backup.sizes import counted, size
 from backup.status import Row, as_json, as_table, as_text, clean, exit_code, findings, status
 from tests.unit.ledgers import at, control, entry, failed, identity, snapshot, started
 
@@ -151,7 +151,10 @@ def test_an_incomplete_backup_names_what_it_lacks() -> None:
 
 
 def test_a_snapshot_that_is_gone_is_named() -> None:
-    assert identity(5 * DAY)[:8] in only(good(vault=snapshots(5 * DAY)), Kind.GONE)
+    one, two = identity(5 * DAY)[:8], identity(6 * DAY)[:8]
+    assert only(good(vault=snapshots(5 * DAY)), Kind.GONE) == f"1 snapshot is no longer in the vault: {one}"
+    both = only(good(vault=snapshots(5 * DAY, 6 * DAY)), Kind.GONE)
+    assert both == f"2 snapshots are no longer in the vault: {one}, {two}"
     removed = [*good_control(), control(NOW - 1, "retain", ids=(identity(5 * DAY),))]
     assert told(good(vault=snapshots(5 * DAY), control=removed)) == []
 
@@ -366,3 +369,8 @@ def test_a_strange_snapshot_that_is_only_in_the_second_copy_is_told() -> None:
 @pytest.mark.parametrize(("number", "words"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")])
 def test_sizes_are_told_in_fitting_units(number: int, words: str) -> None:
     assert size(number) == words
+
+
+def test_one_is_told_as_one_and_many_as_many() -> None:
+    assert [counted(number, "file") for number in (0, 1, 2000)] == ["0 files", "1 file", "2,000 files"]
+    assert [counted(number, "branch", "branches") for number in (1, 2)] == ["1 branch", "2 branches"]
