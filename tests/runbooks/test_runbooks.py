@@ -37,13 +37,16 @@ def password(saved: Saved) -> str:
 
 
 def test_restore_one_file(saved: Saved, tmp_path: Path) -> None:
+    path = "/public/ota/a folder/a file"
+    content = saved.root(HOST, f"cp -a {ROOT}/public/ota/panther '{ROOT}/public/ota/a folder'; cat {ROOT}{FILE}")
+    saved.root(HOST, f"mv '{ROOT}/public/ota/a folder/{Path(FILE).name}' '{ROOT}{path}'")
+    saved.must("run", DATA)
     before = saved.root(HOST, ALL)
-    content = saved.root(HOST, f"cat {ROOT}{FILE}")
-    saved.root(HOST, f"rm {ROOT}{FILE}")
+    saved.root(HOST, f"rm -r '{ROOT}/public/ota/a folder'")
     titles = ("To your machine", "Put it back on the host")
-    said = follow(saved, "restore-one-file", *titles, **OF, path=FILE, to=tmp_path / "restored")
-    assert (tmp_path / f"restored{FILE}").read_text().strip() == content
-    assert "1 snapshots" in said
+    said = follow(saved, "restore-one-file", *titles, **OF, path=path, to=tmp_path / "to here")
+    assert (tmp_path / f"to here{path}").read_text().strip() == content
+    assert "2 snapshots" in said
     assert saved.root(HOST, ALL) == before
 
 

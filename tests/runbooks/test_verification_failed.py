@@ -103,5 +103,7 @@ def spoil_what_the_host_lost(saved: Saved, *, copied: bool) -> None:
     saved.root(VAULT, f"rm {largest}")
 
 
-def mending(work: Path) -> dict[str, Any]:
+def mending(folder: Path) -> dict[str, Any]:
+    work = folder / "with blanks"
+    work.mkdir(exist_ok=True)
     return {**OF, "vault": VAULT, "work": work, "why": "damaged, and the host no longer had the data"}

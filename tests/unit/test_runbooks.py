@@ -25,6 +25,14 @@ def test_every_command_of_a_page_is_followed_by_a_test(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_paths_that_may_have_blanks_are_quoted(page: str) -> None:
+    script = "\n".join(Runbook(page).sections.values())
+    for found in re.finditer(r"\$(?:MAINSTAY_INVENTORY|files|ledgers|to|work)\b", script):
+        before = script[: found.start()]
+        assert before.count('"') % 2, f"not quoted: {before.splitlines()[-1]}{found[0]}"
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_the_list_names_every_page(page: str) -> None:
     assert f"({page}.md)" in (RUNBOOKS / "README.md").read_text()
 
