@@ -13,7 +13,7 @@ from backup.ledger import LedgerError
 from backup.reach import Unreachable, reach
 from backup.restic_process import NoRepository, ResticError
 from backup.store import Store
-from backup.trouble import TROUBLE, said
+from backup.trouble import said
 from cli.options import BAD_USAGE, FAILED, UNREACHABLE, stop
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
@@ -95,5 +95,5 @@ def each(data_sets: Sequence[DataSet], store: Store, work: Callable[[Store, Data
             if isinstance(error, NoRepository) and control.is_to_be_begun(store, one):
                 say(f"{one} in {store.words}: nothing was copied there yet")
                 continue
-            say(f"{one} in {store.words}: {error if isinstance(error, TROUBLE) else said(error)}")
+            say(f"{one} in {store.words}: {said(error)}")
             yield BAD_USAGE if isinstance(error, InputError) else FAILED

@@ -11,7 +11,7 @@ from backup.custody import DataSet
 from backup.reach import Unreachable, reach
 from backup.restic_process import NoRepository
 from backup.store import COPY, VAULT, Store
-from backup.trouble import TROUBLE, said
+from backup.trouble import said
 from cli.backup.app import DataSetNames, app, failures, say
 from cli.options import BAD_USAGE, FAILED, Inventory, chosen, stop
 
@@ -56,16 +56,17 @@ def _between(source: str, target: str, work: Work, names: DataSetNames, inventor
 
             try:
                 typer.echo(f"{data_set}: {work(begin, end, data_set, tell)}")
-            except NoRepository:
-                typer.echo(f"{data_set}: FAILED: {begin.words} has no repository of it")
-            except (copying.Refused, *TROUBLE) as error:
-                typer.echo(f"{data_set}: FAILED: {error}")
             except Unreachable:
                 raise
+            except NoRepository:
+                why = f"{begin.words} has no repository of it"
+            except copying.Refused as error:
+                why = str(error)
             except Exception as error:
-                typer.echo(f"{data_set}: FAILED: {said(error)}")
+                why = said(error)
             else:
                 return True
+            typer.echo(f"{data_set}: FAILED: {why}")
             return False
 
         try:

@@ -1,28 +1,24 @@
 """Whatever goes wrong with one data set, or with the look itself: people are told, and the others are looked at."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
-from backup import collected, control, copying, custody, mirror, remembered, restoring, watch
+from backup import collected, control, custody, mirror, remembered, watch
 from backup.custody import DataSet
 from backup.data_set import DataSet as Looked
 from backup.data_set import Finding, Kind
 from backup.entry import render
-from backup.ledger import LedgerError, append
+from backup.ledger import append
 from backup.notify import Channels, tell
 from backup.reach import Reach
 from backup.remembered import recall
 from backup.status import Row, status
-from backup.store import COPY, VAULT, Store
-from cli.backup import copying as cli_copying
-from cli.backup.app import each
+from backup.store import VAULT, Store
 from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
@@ -278,84 +274,6 @@ def test_a_folder_that_cannot_be_written_to_keeps_nobody_from_being_told(
         assert [message["began"][0]["kind"] for message in server.messages()] == ["late"]
     assert [problem.partition(":")[0] for problem in problems] == ["webhook", "mail"]
     assert "it cannot be noted" in problems[0]
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (FULL, 1),
-        (LedgerError("x", 1, "is not JSON"), 1),
-        (InputError("secrets.age", "x", "no such secret"), 2),
-        (TypeError("of a kind that nobody foresaw"), 1),
-    ],
-)
-def test_work_on_the_other_data_sets_goes_on(site: LoadedSite, error: Exception, code: int) -> None:
-    worked = []
-
-    def work(store: Store, data_set: DataSet) -> bool:
-        if data_set == ONE:
-            raise error
-        worked.append(data_set)
-        return True
-
-    assert list(each([ONE, TWO], vault(site), work)) == [code, 0]
-    assert worked == [TWO]
-
-
-@contextmanager
-def given(one: Any) -> Iterator[Any]:
-    yield one
-
-
-class Stores(Reach):
-    """Both, of which nothing is asked."""
-
-    def store(self, name: str, listener: str = "") -> Any:
-        return given(replace(vault(self.site), name=name))
-
-
-def test_copies_of_the_other_data_sets_go_on(site: LoadedSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    worked = []
-
-    def to_copy(begin: Store, end: Store, data_set: DataSet, tell: object) -> str:
-        if data_set == ONE:
-            raise TypeError("of a kind that nobody foresaw")
-        worked.append(data_set)
-        return "copied"
-
-    bucket = {"endpoint": "https://s3.example.org", "bucket": "backups"}
-    fleet = site.fleet.model_copy(update={"backup": site.fleet.backup.model_validate({"copy": bucket})})
-    copied = replace(site, fleet=fleet)
-    monkeypatch.setattr(cli_copying, "chosen", lambda _: copied)
-    monkeypatch.setattr(cli_copying, "reach", lambda _: given(Stores(copied, Path("ssh_config"))))
-    monkeypatch.setattr(control, "collect", lambda *_: {})
-    monkeypatch.setattr(copying, "to_copy", to_copy)
-    with pytest.raises(typer.Exit) as end:
-        cli_copying.copy([str(ONE), str(TWO)])
-    assert (end.value.exit_code, worked) == (1, [TWO])
-
-
-def test_a_vault_past_all_understanding_is_no_reason_not_to_restore_from_the_copy(
-    site: LoadedSite, ledgers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Listing:
-        def __init__(self, store: str) -> None:
-            self.store = store
-
-        def readable(self) -> tuple[list[Any], list[str]]:
-            if self.store == VAULT:
-                raise TypeError("'NoneType' object is not iterable")
-            return [snapshot(0)], []
-
-    monkeypatch.setattr(Stores, "declared", lambda self: (VAULT, COPY))
-    monkeypatch.setattr(Store, "restic", lambda self, data_set: Listing(self.name))
-    monkeypatch.setattr(restoring, "_put", lambda store, wish, choice, *_: f"{choice.snapshot.id} of {store.name}")
-    append(ledgers / "release-1/release.jsonl", entry(0))
-    said: list[str] = []
-    wish = restoring.Wish(ONE, tmp_path / "to")
-    done = restoring.restore(Stores(site, Path("ssh_config")), wish, said.append, lambda progress: None)
-    assert done == f"{identity(0)} of copy"
-    assert said == ["the vault: TypeError: 'NoneType' object is not iterable"]
 
 
 def states() -> dict[str, Looked]:
