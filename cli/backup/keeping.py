@@ -11,11 +11,20 @@ from cli.backup.app import DataSetName, app, failures, say
 from cli.options import FAILED, Inventory, chosen, stop
 
 
+def given(why: str) -> str:
+    """The reason, which may not be blank."""
+    if not why.strip():
+        raise typer.BadParameter("is blank; say it for those who come after you")
+    return why
+
+
 @app.command()
 def accept(
     data_set: DataSetName,
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Snapshots, as status names them.")],
-    why: Annotated[str, typer.Option(metavar="TEXT", help="What you looked at, for those who come after you.")],
+    why: Annotated[
+        str, typer.Option(metavar="TEXT", callback=given, help="What you looked at, for those who come after you.")
+    ],
     inventory: Inventory = None,
 ) -> None:
     """Vouch for snapshots that are gone, back-dated or unknown, so that they are no finding any more.
@@ -43,7 +52,9 @@ def accept(
 def forget(
     data_set: DataSetName,
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Snapshots, as `restic snapshots` names them.")],
-    why: Annotated[str, typer.Option(metavar="TEXT", help="What they are, for those who come after you.")],
+    why: Annotated[
+        str, typer.Option(metavar="TEXT", callback=given, help="What they are, for those who come after you.")
+    ],
     inventory: Inventory = None,
 ) -> None:
     """Remove snapshots from the vault and the second copy, though their plan keeps them.

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from backup import control, copying, restoring
 from backup.custody import DataSet
@@ -15,6 +16,7 @@ from backup.ledger import LedgerError, append
 from backup.reach import Reach, Unreachable
 from backup.restic_process import NoRepository, ResticError
 from backup.store import COPY, VAULT, WORDS, Store
+from cli.backup import app, keeping
 from cli.backup import copying as cli_copying
 from cli.backup import restoring as cli_restoring
 from cli.backup.app import each
@@ -172,3 +174,13 @@ def test_that_nothing_answers_is_told_apart_from_a_restore_that_failed(
     for name in declared:
         assert f"{WORDS[name]}: {f'{name}: no route' if name in silent else 'lacks any complete'}" in told
     assert f"{ONE} could not be restored" in told
+
+
+@pytest.mark.parametrize("command", ["accept", "forget"])
+@pytest.mark.parametrize("why", ["", " \n"])
+def test_who_vouches_or_removes_says_why(monkeypatch: pytest.MonkeyPatch, command: str, why: str) -> None:
+    begun: list[object] = []
+    monkeypatch.setattr(keeping, "chosen", begun.append)
+    done = CliRunner().invoke(app, [command, str(ONE), identity(0), "--why", why])
+    assert (done.exit_code, begun) == (2, [])
+    assert "is blank" in done.output
