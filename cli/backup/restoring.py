@@ -30,7 +30,7 @@ def restore(
 ) -> None:
     """Put a snapshot, or a part of it, into a folder of this machine, from the vault, or else from the second copy.
 
-    Needs restic here; nothing on the host is touched.
+    Needs restic here; nothing on the host is touched. Exit code 3 when none of the two answers.
     """
     site = chosen(inventory)
     [one] = control.wanted(site, [data_set])
