@@ -42,7 +42,7 @@ def test_restore_one_file(saved: Saved, tmp_path: Path) -> None:
     saved.root(HOST, f"mv '{ROOT}/public/ota/a folder/{Path(FILE).name}' '{ROOT}{path}'")
     saved.must("run", DATA)
     before = saved.root(HOST, ALL)
-    saved.root(HOST, f"rm -r '{ROOT}/public/ota/a folder'")
+    saved.root(HOST, f"rm '{ROOT}{path}'")
     titles = ("To your machine", "Put it back on the host")
     said = follow(saved, "restore-one-file", *titles, **OF, path=path, to=tmp_path / "to here")
     assert (tmp_path / f"to here{path}").read_text().strip() == content
