@@ -23,7 +23,7 @@ ON_THE_SITE = (
     "tests/e2e/test_base_in_service.py",
     "tests/faults/test_control_rooted.py",
 )
-SHARES = {"tests/faults/test_rotation_killed.py": 3, "tests/e2e/test_restic.py": 4}
+SHARES = {"tests/faults/test_rotation_killed.py": 3, "tests/e2e/test_restic_failures.py": 2}
 """Files whose points take so long that several workers share them, each with a site of its own."""
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
