@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,18 @@ def made(unmade: Restic) -> Restic:
 
 def save(made: Restic, source: Path) -> str:
     return made.backup(source, host="alice", tags=["data"]).snapshot
+
+
+def running(made: Restic) -> list[int]:
+    """The processes of this one's that are that restic: a lab's may be there too."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    found = []
+    for child in map(int, children):
+        # It may have just ended.
+        with suppress(OSError):
+            if Path(f"/proc/{child}/exe").readlink() == Path(made.program):
+                found.append(child)
+    return found
 
 
 def a_pack_of(made: Restic) -> Path:

@@ -33,6 +33,7 @@ from tests.e2e.repositories import (
     every,
     held,
     made,
+    running,
     save,
     source,
     unmade,
@@ -149,7 +150,7 @@ def test_who_is_impatient_does_not_wait_for_ever(made: Restic, source: Path, mon
         os.kill(os.getpid(), signal.SIGINT)
 
     def stop(progress: Progress) -> None:
-        child = int(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()[-1])
+        [child] = running(made)
         os.kill(child, signal.SIGSTOP)
         until("it has stopped", lambda: Path(f"/proc/{child}/stat").read_text().split()[2] == "T")
         threading.Thread(target=again, args=(child,)).start()
@@ -164,8 +165,8 @@ def test_an_interruption_from_outside_is_told_apart(made: Restic, source: Path) 
     (source / "huge").write_bytes(os.urandom(200_000_000))
 
     def interrupt(progress: Progress) -> None:
-        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-            os.kill(int(child), signal.SIGINT)
+        for child in running(made):
+            os.kill(child, signal.SIGINT)
 
     with pytest.raises(Interrupted):
         made.backup(source, host="alice", tags=["data"], progress=interrupt)

@@ -11,7 +11,18 @@ import pytest
 from backup.restic import Restic
 from backup.restic_process import BUNDLES, Repository, ResticError, WrongPassword
 from backup.restic_results import Difference, Progress, Unread
-from tests.e2e.repositories import PASSWORD, SINCE_017, a_pack_of, every, made, save, source, unmade, what_a_shell_left
+from tests.e2e.repositories import (
+    PASSWORD,
+    SINCE_017,
+    a_pack_of,
+    every,
+    made,
+    running,
+    save,
+    source,
+    unmade,
+    what_a_shell_left,
+)
 from tests.restics import USED, VERSIONS
 
 __all__ = ["made", "source", "unmade", "what_a_shell_left"]
@@ -151,9 +162,8 @@ def test_no_secret_is_seen_by_others(made: Restic, source: Path) -> None:
     seen: list[bytes] = []
 
     def look(progress: Progress) -> None:
-        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-            # It may have just ended.
-            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        for child in running(made):
+            with contextlib.suppress(OSError):  # it may have just ended
                 seen.append(Path(f"/proc/{child}/cmdline").read_bytes() + Path(f"/proc/{child}/environ").read_bytes())
 
     made.backup(source, host="alice", tags=["data"], progress=look)
