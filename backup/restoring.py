@@ -17,8 +17,7 @@ from backup.expected import backups_of, content, dated
 from backup.reach import Reach, Unreachable
 from backup.restic_process import NoRepository, ResticError
 from backup.restic_results import Progress, Snapshot
-from backup.rules import be
-from backup.sizes import counted
+from backup.sizes import be, counted
 from backup.store import WORDS, Store
 from backup.trouble import said
 from inventories.errors import InputError
@@ -59,7 +58,7 @@ def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], Non
     if not order and not wish.snapshot:
         say("no complete backup is in a ledger here: taking the newest that is listed")
     later: list[tuple[Store, Choice]] = []
-    silent: list[str] = []
+    silent = 0
     with ExitStack() as stack:
         for name in way.declared():
             try:
@@ -77,11 +76,9 @@ def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], Non
                     return _put(store, wish, choice, say, progress)
             except NoRepository:
                 say(f"{WORDS[name]} has no repository of {wish.data_set}")
-            except Unreachable as error:
+            except (Unreachable, InputError, NotRestored, ResticError) as error:
                 say(f"{WORDS[name]}: {error}")
-                silent.append(name)
-            except (InputError, NotRestored, ResticError) as error:
-                say(f"{WORDS[name]}: {error}")
+                silent += isinstance(error, Unreachable)
             except (Refused, RefsError):
                 raise
             except Exception as error:  # a store that is past all understanding is no reason not to ask the other
@@ -91,7 +88,7 @@ def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], Non
                 return _put(store, wish, choice, say, progress)
             except ResticError as error:
                 say(f"{store.words}: {error}")
-    if tuple(silent) == way.declared():
+    if silent == len(way.declared()):
         raise Unreachable(f"{wish.data_set} could not be restored: nothing that holds it answers")
     raise NotRestored(f"{wish.data_set} could not be restored: what was tried is above")
 

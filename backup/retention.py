@@ -17,8 +17,8 @@ from backup.coverage import damage, of_this_repository
 from backup.entry import Entry
 from backup.expected import Comparison, Dated, compare
 from backup.restic_results import Snapshot
-from backup.rules import ago, be, named, span
-from backup.sizes import counted
+from backup.rules import ago, named, span
+from backup.sizes import be, counted
 
 MAX_SHARE = 0.98
 """Of all snapshots of a data set, the most that one run may remove, unless an admin says otherwise. Thinned out every

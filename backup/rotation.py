@@ -22,6 +22,7 @@ from backup.custody import DataSet
 from backup.reach import SSH_FAILED, Reach, Unreachable
 from backup.restic import Restic
 from backup.restic_process import WrongPassword
+from backup.sizes import counted
 from backup.store import VAULT, WORDS
 from inventories.editing import Plain
 from inventories.inventory import CLONE, LoadedSite
@@ -65,7 +66,7 @@ def rotate(way: Reach, data_set: DataSet, say: Say) -> None:
         for name, restic in found.items():
             _let_in(restic, _password(site, before), new)  # a second copy may have been begun meanwhile
             gone = _remove_others(_with(restic, new))
-            say(f"{data_set}: {name}: {gone} other {'key was' if gone == 1 else 'keys were'} removed")
+            say(f"{data_set}: {name}: {counted(gone, 'other key was', 'other keys were')} removed")
     _write(site, {before: None})
     say(f"{data_set}: done; commit {site.secrets.path.name}")
 

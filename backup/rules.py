@@ -18,7 +18,7 @@ from backup.expected import (
     last_compared,
     settled_ids,
 )
-from backup.sizes import counted
+from backup.sizes import be, counted
 from backup.store import WORDS
 
 INTERVALS = {"half-hourly": timedelta(minutes=30), "hourly": timedelta(hours=1), "daily": timedelta(days=1)}
@@ -298,11 +298,6 @@ def span(length: timedelta) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def be(things: Sequence[object]) -> str:
-    """`is` or `are`."""
-    return "is" if len(things) == 1 else "are"
 
 
 def _hit(parts: Sequence[Part]) -> tuple[str, ...]:

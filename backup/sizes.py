@@ -1,5 +1,7 @@
 """How much, for people: the agent and the control side say it alike. Standard library only."""
 
+from collections.abc import Sequence
+
 
 def size(number: int) -> str:
     """Bytes in their largest fitting unit: 1.5 GiB."""
@@ -14,3 +16,8 @@ def size(number: int) -> str:
 def counted(number: int, thing: str, things: str = "") -> str:
     """How many there are: 1 file, 2,000 files. things: of more than one, where an s does not make it."""
     return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
+
+
+def be(things: Sequence[object]) -> str:
+    """`is` or `are`."""
+    return "is" if len(things) == 1 else "are"

@@ -18,7 +18,7 @@ from backup.custody import DataSet
 from backup.data_set import Finding, Kind, Subject
 from backup.notify import Channels, NotTold, tell, watched
 from backup.reach import reach, state
-from backup.rules import be
+from backup.sizes import be
 from backup.status import Row, as_json, findings, status
 from backup.trouble import said
 from inventories import files

@@ -24,7 +24,7 @@ ON_THE_SITE = (
     "tests/faults/test_control_rooted.py",
 )
 SHARES = {"tests/faults/test_rotation_killed.py": 3, "tests/e2e/test_restic_failures.py": 2}
-"""Files whose points take so long that several workers share them, each with a site of its own."""
+"""Files whose points take so long that several workers share them, each with fixtures of its own."""
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ["MAINSTAY_TEST_LAB"] = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-{worker}"
@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A skipped test is a promise nobody checked; hosts of another inventory may not hold what is looked at."""
+    """Kept labs end. A skipped test is a promise nobody checked; another inventory's hosts may lack what it is of."""
     end_kept_labs()
     if session.config.getoption("--inventory"):
         return

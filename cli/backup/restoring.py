@@ -12,12 +12,12 @@ from backup import control, custody
 from backup.agent.attempt import BadInput, Refused
 from backup.agent.refs import RefsError
 from backup.agent.restoring import SNAPSHOT, below
-from backup.reach import Unreachable, reach
+from backup.reach import reach
 from backup.restic_results import Progress
 from backup.restoring import NotRestored, Wish
 from backup.restoring import restore as restore_
-from cli.backup.app import DataSetName, app
-from cli.options import BAD_USAGE, FAILED, UNREACHABLE, Inventory, chosen, stop
+from cli.backup.app import DataSetName, app, failures
+from cli.options import BAD_USAGE, FAILED, Inventory, chosen, stop
 
 
 @app.command()
@@ -42,7 +42,7 @@ def restore(
         paths = tuple(below(path, custody.recovery(one.plan).root) for path in include or ())
     except BadInput as error:
         raise stop("backup", error, BAD_USAGE) from None
-    with reach(site) as way, Bar(console=Console(stderr=True)) as bar:
+    with failures(), reach(site) as way, Bar(console=Console(stderr=True)) as bar:
         say = partial(bar.console.print, markup=False, highlight=False, soft_wrap=True)
         control.collect(way, [one], say)
         task = bar.add_task(f"restoring {one}", total=1.0)
@@ -52,8 +52,6 @@ def restore(
 
         try:
             done = restore_(way, Wish(one, to, snapshot, paths), say, tell)
-        except Unreachable as error:
-            raise stop("backup", error, UNREACHABLE) from None
         except (NotRestored, Refused, RefsError) as error:
             raise stop("backup", error, FAILED) from None
         bar.update(task, completed=1.0)
