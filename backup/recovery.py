@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from backup.drills.checks import Drill
 from inventories.fleet import Typed
 
 PERIOD_HOURS = {"half-hourly": 0.5, "hourly": 1, "daily": 24}
@@ -53,8 +54,8 @@ class Recovery(Typed):
     rpo_hours: int = Field(default=30, ge=1, le=24 * 366)
     """How old the newest good one may be."""
     keep: Keep = Keep()
-    checks: tuple[str, ...] = ()
-    """Test functions of the role's suite that prove a restored one works."""
+    drill: Drill | None = None
+    """How it is proved that a restored one works."""
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

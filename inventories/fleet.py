@@ -186,6 +186,23 @@ class Backups(Typed):
     copy_: SecondCopy | None = Field(default=None, alias="copy")
 
 
+class Drills(Typed):
+    """Restore drills: on throwaway hosts of a second account at the provider, which cannot see this site's."""
+
+    api_key: str = "drill_api_key"
+    """Name of the secret that holds that account's key."""
+    api_url: Annotated[str, AfterValidator(_api_url)] | None = None
+    """Default: the site's own provider."""
+    domain: DnsName
+    """Zones for drills are made below it: `drill.example.org`, delegated to the provider's name servers."""
+    hosts: int = Field(default=8, ge=1)
+    """So many hosts may exist in that account at once."""
+    hours: int = Field(default=6, ge=1, le=168)
+    """So long a drill may take. What it made is removed after that, whatever became of it."""
+    usd: float = Field(default=20, gt=0)
+    """So much one drill may cost, by the provider's prices for that time."""
+
+
 class Fleet(Typed):
     """Everything one inventory declares."""
 
@@ -195,6 +212,7 @@ class Fleet(Typed):
     firewalls: dict[Name, Firewall] = {}
     hosts: dict[Name, Host]
     backup: Backups = Backups()
+    drill: Drills | None = None
     settings: dict[Name, dict[str, Any]] = {}
     """Settings of roles, for all hosts."""
 

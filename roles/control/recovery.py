@@ -9,5 +9,4 @@ RECOVERY = Recovery(
     consistency="refs",
     every="hourly",
     rpo_hours=6,
-    checks=("test_the_ledgers_are_whole", "test_the_mirrors_are_whole"),
 )

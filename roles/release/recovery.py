@@ -10,5 +10,4 @@ RECOVERY = Recovery(
     consistency="files",
     every="half-hourly",
     rpo_hours=2,
-    checks=("test_a_download_resumes_anywhere", "test_checksums_are_plain_text_in_the_normal_form"),
 )

@@ -1,0 +1,201 @@
+"""What a role's recovery.py says of a drill: checks that a restored one works, and faults that prove them.
+
+    def packages(copy: Restored) -> Evidence: ...
+
+    CHECKS = (Check("packages", "every package that a phone is offered has the bytes that were released",
+                    "the list of checksums, which is kept apart", packages),)
+
+A check returns what it saw, raises CheckFailed when that is not right, and NotJudged when what it compares with cannot
+be had. Anything else that it raises is its own fault, and counts as failed.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+CHECK_S = 600
+"""How long a check may take, unless it says otherwise."""
+
+
+class CheckFailed(Exception):
+    """What came back is not what was saved. found: each thing that is not right, in words; the first ones are shown."""
+
+    def __init__(self, *found: str) -> None:
+        self.found = found
+        super().__init__("; ".join(found))
+
+
+class NotJudged(Exception):
+    """What it compares with cannot be had; says what and why. The drill is then `degraded`."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a check saw. told: lines for people, such as `42 packages, 31 GB`.
+
+    covered, of: how many of how many things it looked at; the rest is looked at within so many drills (1: no rest).
+    """
+
+    told: tuple[str, ...]
+    covered: int = 0
+    of: int = 0
+    within: int = 1
+
+
+@dataclass(frozen=True)
+class File:
+    """A file, folder or link as a snapshot lists it. path: below the plan's root, `public/ota/panther`."""
+
+    path: str
+    type: str
+    """`file`, `dir`, `symlink`, ..."""
+    size: int = 0
+    """Bytes."""
+    mtime: datetime | None = None
+    mode: int = 0
+    """Permissions alone: 0o644."""
+    user: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said to one request. Names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
+
+
+class Client(Protocol):
+    """Asks a service on the restored host as its users do: over the network, by the name that users know."""
+
+    def get(self, path: str, **headers: str) -> Answer:
+        """GET; keywords are headers, `_` for `-`. Follows no redirect, offers gzip, body as it came over the wire."""
+        ...
+
+    def head(self, path: str, **headers: str) -> Answer: ...
+
+    def sha256(self, path: str, *, first: int = 0) -> tuple[int, str]:
+        """Length and SHA-256 (hexadecimal) of what `Range: bytes=FIRST-` answers, read in parts: packages are large.
+
+        Raises CheckFailed for a status that is not 200 or 206.
+        """
+        ...
+
+
+class Restored(Protocol):
+    """The restored copy, as checks and faults see it."""
+
+    @property
+    def host(self) -> str:
+        """Its name in the fleet, such as `release-1`."""
+        ...
+
+    @property
+    def root(self) -> str:
+        """Where the data lies on the host: the plan's root."""
+        ...
+
+    @property
+    def settings(self) -> Any:
+        """The role's settings."""
+        ...
+
+    @property
+    def saved(self) -> Sequence[File]:
+        """All that the snapshot lists."""
+        ...
+
+    @property
+    def wanted(self) -> Sequence[File]:
+        """That part of it which was to be restored: all of it, unless the data is larger than a drill restores."""
+        ...
+
+    @property
+    def snapshot_time(self) -> datetime:
+        """When the backup began."""
+        ...
+
+    @property
+    def client(self) -> Client: ...
+
+    @property
+    def record(self) -> Path:
+        """The control side's own record of ledgers, on this machine: HOST/PLAN.jsonl and so on."""
+        ...
+
+    @property
+    def turn(self) -> int:
+        """How many drills this data set has had: what samples rotate by."""
+        ...
+
+    def sh(self, script: str, *arguments: str, timeout_s: float = 120) -> str:
+        """Output of a shell script, run as root on the host. Raises CheckFailed with its words when it ends with
+        another code than 0."""
+        ...
+
+    def mirror(self, name: str) -> Path:
+        """A bare git repository on this machine: the copy of one that `[settings.control.mirrors]` names.
+
+        Raises NotJudged when it cannot be had.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """One proof. proves, compares: for people, read after `proves that` and `compares with`."""
+
+    name: str
+    proves: str
+    compares: str
+    run: Callable[[Restored], Evidence]
+    limit_s: float = CHECK_S
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to a restored copy to see whether a check finds it. plant returns what it did, in words."""
+
+    name: str
+    caught_by: str
+    """The check that has to fail."""
+    plant: Callable[[Restored], str]
+
+
+@dataclass(frozen=True)
+class Drill:
+    """What a role says of drills. Times in seconds."""
+
+    checks: tuple[Check, ...]
+    faults: tuple[Fault, ...] = ()
+    size_gb: int = 50
+    """Up to so much is restored whole. Above it: what `needed` names, and a rotating part of the rest."""
+    parts: int = 12
+    """Of how many drills together all has been restored, where one restores a part."""
+    needed: Callable[[Sequence[File], Callable[[str], bytes]], frozenset[str]] | None = None
+    """From the files that a snapshot lists, and what reads one of them, to the paths that every drill restores."""
+    budget_s: Mapping[str, int] = field(default_factory=dict)
+    """How long each phase may take: host, packages, deploy, restore, start, checks. Others have BUDGET_S."""
+    within_days: int = 7
+    """So old the last passed drill may be."""
+
+
+BUDGET_S = {"host": 900, "packages": 900, "deploy": 900, "restore": 4 * 3600, "start": 600, "checks": 3600}
+
+
+def share(names: Iterable[str], turn: int, parts: int) -> list[str]:
+    """The part of these names whose turn it is, sorted; over `parts` turns in a row each comes once."""
+    return sorted(name for name in names if _place(name) % parts == turn % parts)
+
+
+def _place(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
