@@ -17,14 +17,26 @@ import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from backup.restic_command import apart
 from backup.restic_compare import difference, literally, no_folders, pipes
 from backup.restic_process import Hear, Message, Repository, ResticError, Run, failure, in_memory, in_memory_path, run
-from backup.restic_results import INCOMPLETE, Backup, Check, Difference, Hit, Progress, Snapshot, Unreadable, unread
+from backup.restic_results import (
+    INCOMPLETE,
+    Backup,
+    Check,
+    Difference,
+    File,
+    Hit,
+    Progress,
+    Snapshot,
+    Unreadable,
+    file_of,
+    snapshot_of,
+    unread,
+)
 
 AT_ONCE = 20_000
 """Ids in one call: Linux takes 2 MiB of arguments (execve(2))."""
@@ -136,8 +148,13 @@ class Restic:
         Without its cache, out of which restic would list a snapshot that is damaged in the repository.
         """
         done = self._read("snapshots", "--no-cache")
-        found = sorted(map(_snapshot, done.listed()), key=lambda snapshot: snapshot.time)
+        found = sorted(map(snapshot_of, done.listed()), key=lambda snapshot: snapshot.time)
         return found, _passed_over(done)
+
+    def files(self, snapshot: str) -> list[File]:
+        """All that a snapshot holds, as it was when it was saved; paths without a slash at their beginning."""
+        done = self._read("ls", snapshot)
+        return [file_of(message) for message in done.messages if message.get("struct_type") == "node"]
 
     def restore(
         self,
@@ -285,19 +302,3 @@ def _follow(progress: Callable[[Progress], None] | None) -> Hear:
 def _number(message: Message, *names: str) -> int:
     """The first of these that the message has; restic leaves out what is nought."""
     return int(next((message[name] for name in names if name in message), 0))
-
-
-def _snapshot(listed: Message) -> Snapshot:
-    """Of a snapshot that restic did not write itself anything may be missing."""
-    summary = listed.get("summary", {})
-    return Snapshot(
-        id=listed["id"],
-        time=datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", listed["time"])),
-        host=listed.get("hostname", ""),
-        tags=tuple(listed.get("tags") or ()),
-        paths=tuple(listed["paths"] or ()),
-        tree=listed["tree"] or "",
-        original=str(listed.get("original", listed["id"])),
-        files=summary.get("total_files_processed"),
-        bytes=summary.get("total_bytes_processed"),
-    )

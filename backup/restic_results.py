@@ -1,11 +1,12 @@
 """What restic tells, typed."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from backup.restic_process import ResticError, Run
+from backup.restic_process import Message, ResticError, Run
 
 INCOMPLETE = 3
 PASSED_OVER = ("does not exist", "cannot be accessed")
@@ -106,3 +107,55 @@ class Hit:
 
     snapshot: str
     path: str
+
+
+@dataclass(frozen=True)
+class File:
+    """A file, folder or link as a snapshot lists it. path: below the plan's root, as `public/ota/panther`."""
+
+    path: str
+    type: str
+    """`file`, `dir`, `symlink`, ..."""
+    size: int = 0
+    """Bytes."""
+    mtime: datetime | None = None
+    mode: int = 0
+    """Permissions alone: 0o644."""
+    user: str = ""
+    group: str = ""
+
+
+def file_of(node: Message) -> File:
+    """Of a file that restic lists. Go keeps kind and special bits of a mode elsewhere (io/fs.FileMode)."""
+    bits = node.get("mode", 0)
+    special = sum(mode for go, mode in ((1 << 23, 0o4000), (1 << 22, 0o2000), (1 << 20, 0o1000)) if bits & go)
+    return File(
+        path=node["path"].lstrip("/"),
+        type=node["type"],
+        size=node.get("size", 0),
+        mtime=_moment(node["mtime"]) if "mtime" in node else None,
+        mode=bits & 0o777 | special,
+        user=node.get("user", ""),
+        group=node.get("group", ""),
+    )
+
+
+def _moment(text: str) -> datetime:
+    """Python knows no nanoseconds."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+
+
+def snapshot_of(listed: Message) -> Snapshot:
+    """Of a snapshot that restic did not write itself anything may be missing."""
+    summary = listed.get("summary", {})
+    return Snapshot(
+        id=listed["id"],
+        time=_moment(listed["time"]),
+        host=listed.get("hostname", ""),
+        tags=tuple(listed.get("tags") or ()),
+        paths=tuple(listed["paths"] or ()),
+        tree=listed["tree"] or "",
+        original=str(listed.get("original", listed["id"])),
+        files=summary.get("total_files_processed"),
+        bytes=summary.get("total_bytes_processed"),
+    )

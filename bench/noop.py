@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import ansible
+from cloud.converge import PYINFRA, REPOSITORY, converge
 from inventories.inventory import load_site
 from lab import lifecycle
-from lab.converge import PYINFRA, REPOSITORY, converge
 from lab.sites import derive, only
 
 LAB = "bench"

@@ -17,7 +17,7 @@ from pyinfra.api.state import State
 from cloud import actions as do
 from cloud import actual, plan
 from cloud.apply import alone, run
-from cloud.client import Client
+from cloud.client import Client, Report
 from cloud.declared import Site
 from cloud.first_contact import Login
 from cloud.switches import Switches
@@ -30,7 +30,12 @@ from inventories.login import check_key
 COLOURS = {"+": "green", "~": "yellow", "-": "red", "!": "magenta", "?": "blue"}
 
 
-def client(site: LoadedSite) -> Client:
+def report(line: str) -> None:
+    """Progress, as pyinfra prints what hosts do."""
+    logger.info(f"    {line}")
+
+
+def client(site: LoadedSite, report: Report = report) -> Client:
     """The provider's API with the site's own key. Raises InputError, never showing the key."""
     provider = site.fleet.provider
     key = site.secrets[provider.api_key].get_secret_value()
@@ -38,11 +43,6 @@ def client(site: LoadedSite) -> Client:
         hint = 'give it with `mainstay secrets edit` as NAME = "value": one in """...""" ends with a newline'
         raise InputError(site.secrets.path, provider.api_key, "must be one word of printable ASCII", hint)
     return Client(provider.api_url, key, requests_per_second=provider.requests_per_second, report=report)
-
-
-def report(line: str) -> None:
-    """Progress, as pyinfra prints what hosts do."""
-    logger.info(f"    {line}")
 
 
 @operation()
@@ -57,6 +57,18 @@ def provision(site: LoadedSite, switches: Switches) -> Generator[FunctionCommand
         todo = plan.changes(actions)
         if todo:
             yield FunctionCommand(_apply, (site, seen, api, todo), {})
+
+
+def bring(site: LoadedSite, report: Report) -> list[str]:
+    """The same outside of pyinfra: makes what the inventory declares; returns what failed. Removes nothing.
+
+    Raises InputError, CloudError, BusyError.
+    """
+    check_login(site)
+    api = client(site, report)
+    with alone(site.lock_path):
+        seen = Site(site.path, site.fleet, actual.read(api, site.fleet, site.lock), site.lock)
+        return run(_work(site, seen, api), plan.changes(plan.make(seen)))
 
 
 def show(actions: Sequence[do.Action]) -> None:
@@ -81,11 +93,15 @@ def check_login(site: LoadedSite) -> None:
     check_key(site.path, site.ssh_key, site.admins.admins[site.ssh_user], site.files / ADMINS)
 
 
-def _apply(state: State, host: Host, site: LoadedSite, seen: Site, api: Client, todo: Sequence[do.Action]) -> bool:
+def _work(site: LoadedSite, seen: Site, api: Client) -> Work:
     def admins(role: str) -> Sequence[Admin]:
         return site.admins.for_role(role)
 
-    failures = run(Work(seen, api, site.lock_path, Login(site.ssh_user, site.ssh_key), admins), todo)
+    return Work(seen, api, site.lock_path, Login(site.ssh_user, site.ssh_key), admins)
+
+
+def _apply(state: State, host: Host, site: LoadedSite, seen: Site, api: Client, todo: Sequence[do.Action]) -> bool:
+    failures = run(_work(site, seen, api), todo)
     for failure in failures:
         logger.error(click.style(failure, "red"))
     return not failures

@@ -16,10 +16,10 @@ from rich.table import Table
 
 from backup import custody
 from backup.sizes import counted
+from cloud.converge import REPOSITORY, command, converge
 from inventories.errors import InputError
 from inventories.inventory import load_site
 from lab import fetch, lifecycle, load, storage, tools
-from lab.converge import REPOSITORY, command, converge
 from lab.engine import EngineError
 
 INVENTORY = REPOSITORY / "inventories/lab.py"

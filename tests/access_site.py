@@ -9,9 +9,9 @@ from typing import Any
 import tomlkit
 
 from cloud import provision
+from cloud.converge import Converged, converge
 from inventories.inventory import load_site
 from inventories.ssh import ssh_config
-from lab.converge import Converged, converge
 from lab.engine import LabConfig
 from lab.sites import derive, only
 from tests.waiting import until

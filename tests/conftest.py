@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from cloud.converge import REPOSITORY
 from lab import lifecycle
-from lab.converge import REPOSITORY
 from lab.engine import LabConfig
 from tests.labs import end_kept_labs, own_lab
 

@@ -10,10 +10,10 @@ from typing import Any
 import tomlkit
 
 from backup import custody
+from cloud.converge import Converged, converge
 from inventories.files import replace
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import blocks, ssh_config
-from lab.converge import Converged, converge
 from lab.sites import derive, only
 from tests.labs import own_lab
 

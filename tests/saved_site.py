@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from cloud import provision
+from cloud.converge import REPOSITORY, converge
 from inventories.inventory import load_site
 from inventories.ssh import ssh_config
 from lab import load
-from lab.converge import REPOSITORY, converge
 from lab.engine import LabConfig
 from lab.go import debian_package
 from lab.sites import derive, only

@@ -14,10 +14,10 @@ import requests
 
 from cloud import actual, provision
 from cloud.client import Client
+from cloud.converge import REPOSITORY, Converged, command, converge
 from inventories.inventory import load_site
 from inventories.lock import Lock
 from inventories.ssh import ssh_config
-from lab.converge import REPOSITORY, Converged, command, converge
 from lab.engine import LabConfig
 from lab.sites import derive, only
 

@@ -14,9 +14,9 @@ from backup import custody
 from backup.custody import APPEND, PORTS
 from backup.restic import Restic
 from backup.restic_process import Repository
+from cloud.converge import Converged, converge
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
-from lab.converge import Converged, converge
 from lab.sites import derive, only
 from tests.labs import own_lab
 from tests.restics import restic

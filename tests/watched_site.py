@@ -14,11 +14,11 @@ from typing import Any
 import requests
 
 from backup import custody
+from cloud.converge import REPOSITORY, Converged, converge
 from inventories import editing, secrets
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
 from lab import lifecycle
-from lab.converge import REPOSITORY, Converged, converge
 from lab.engine import LabConfig
 from lab.sites import derive, only
 from tests.labs import own_lab

@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from backup.restic_results import File as File
+
 CHECK_S = 600
 """How long a check may take, unless it says otherwise."""
 
@@ -43,22 +45,6 @@ class Evidence:
     covered: int = 0
     of: int = 0
     within: int = 1
-
-
-@dataclass(frozen=True)
-class File:
-    """A file, folder or link as a snapshot lists it. path: below the plan's root, `public/ota/panther`."""
-
-    path: str
-    type: str
-    """`file`, `dir`, `symlink`, ..."""
-    size: int = 0
-    """Bytes."""
-    mtime: datetime | None = None
-    mode: int = 0
-    """Permissions alone: 0o644."""
-    user: str = ""
-    group: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.converge import REPOSITORY
+from cloud.converge import REPOSITORY
 from tests import bare_host
 from tests.bare_host import BareHost
 

@@ -8,9 +8,9 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
+from cloud.converge import converge
 from inventories.inventory import load_site
 from inventories.ssh import ssh_config
-from lab.converge import converge
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]

@@ -10,7 +10,7 @@ import pytest
 
 from backup import record
 from backup.entry import Entry
-from lab.converge import REPOSITORY
+from cloud.converge import REPOSITORY
 from tests.waiting import until
 from tests.watched_site import CONTROL, DATA, HOOK, PING, Watched, commands, watched_site
 

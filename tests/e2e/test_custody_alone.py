@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
 from inventories.lock import load as load_lock
-from lab.converge import REPOSITORY
 from tests.restics import restic
 from tests.saved_site import DATA, HASHES, Saved, saved_site
 

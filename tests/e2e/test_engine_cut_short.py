@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.converge import REPOSITORY
+from cloud.converge import REPOSITORY
 from lab.engine import GIB, EngineError, Machine
 from tests.e2e.engine_hosts import EngineHosts, engine_lab
 from tests.waiting import until

@@ -13,8 +13,8 @@ import pytest
 import tomlkit
 
 from cloud import actual
+from cloud.converge import REPOSITORY, command
 from inventories.inventory import load_site
-from lab.converge import REPOSITORY, command
 from lab.engine import LabConfig
 from tests.small_site import SmallSite, small_site
 

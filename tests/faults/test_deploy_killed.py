@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import requests
 
+from cloud.converge import REPOSITORY, command, converge
 from inventories.inventory import load_site
 from inventories.ssh import ssh_config
-from lab.converge import REPOSITORY, command, converge
 from lab.sites import derive, only
 from tests.labs import own_lab
 from tests.waiting import until

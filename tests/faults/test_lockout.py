@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from cloud.converge import REPOSITORY, command
 from inventories.inventory import load_site
-from lab.converge import REPOSITORY, command
 from tests.access_site import FIREWALL, SSHD, WITHIN_S, Site, access_site
 from tests.labs import own_lab
 from tests.waiting import until

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from cloud.converge import REPOSITORY, command
 from cloud.user_data import host_key
 from inventories.inventory import load_site
 from inventories.lock import save
-from lab.converge import REPOSITORY, command
 from lab.engine import LabConfig
 from tests.labs import own_lab
 from tests.small_site import SmallSite, small_site

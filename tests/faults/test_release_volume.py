@@ -12,10 +12,10 @@ import requests
 import tomlkit
 
 from cloud import provision
+from cloud.converge import REPOSITORY, Converged, converge
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
 from lab import load
-from lab.converge import REPOSITORY, Converged, converge
 from lab.sites import derive, only
 from tests.labs import own_lab
 from tests.waiting import until

@@ -18,9 +18,9 @@ from backup.reach import reach
 from backup.restic import Restic
 from backup.restic_process import ResticError, WrongPassword
 from backup.store import COPY, VAULT, Store
+from cloud.converge import converge
 from inventories.editing import Plain
 from inventories.inventory import load_site
-from lab.converge import converge
 from tests.restics import restic
 from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, Saved, saved_site
 from tests.waiting import until

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from backup.data_set import Kind
-from lab.converge import REPOSITORY
+from cloud.converge import REPOSITORY
 from tests.faults.test_rotation import SET, held, keys, must_be_rotated, saved
 from tests.saved_site import DATA, Saved
 

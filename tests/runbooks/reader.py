@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.converge import REPOSITORY
+from cloud.converge import REPOSITORY
 from tests.saved_site import Saved
 
 RUNBOOKS = REPOSITORY / "docs/runbooks"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cloud.converge import PYINFRA, REPOSITORY
 from inventories.command_line import check_choices, check_dry, check_files, check_folder, deploys, refuse_choices
 from inventories.errors import InputError
-from lab.converge import PYINFRA, REPOSITORY
 
 GROUPS = {"release": ["release-1"], "web": ["web-1", "web-2"]}
 

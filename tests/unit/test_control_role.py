@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from cloud.client import Client, Item
+from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
-from lab.converge import REPOSITORY
 from roles.control import software, zones
 from roles.control.settings import Settings
 from tests.unit.lab_api import KEY, serve

@@ -11,13 +11,13 @@ import pytest
 import tomlkit
 
 from backup.reach import state
+from cloud.converge import PYINFRA, REPOSITORY
 from cloud.user_data import host_key
 from inventories import identities, secrets
 from inventories.errors import InputError
 from inventories.inventory import groups, load_site
 from inventories.keys import new_age, public_age
 from inventories.lock import Lock, LockedHost, known_hosts, load, save
-from lab.converge import PYINFRA, REPOSITORY
 from lab.engine import LabConfig
 from lab.sites import derive, only
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from backup.store import COPY_KEYS
+from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
 from lab import storage
-from lab.converge import REPOSITORY
 from lab.engine import LabConfig
 
 
