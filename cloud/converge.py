@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from inventories.inventory import CONTROL_FOLDER
+
 REPOSITORY = Path(__file__).parent.parent
 PYINFRA = Path(sys.executable).with_name("pyinfra")
 
@@ -36,7 +38,7 @@ def converge(inventory: Path, deploy: str, *options: str, timeout: float = 900) 
     done = subprocess.run(
         [*command(inventory, deploy, *options), "--json"],
         cwd=REPOSITORY,
-        env=os.environ | {"PYINFRA_PROGRESS": "off"},
+        env={k: v for k, v in os.environ.items() if k != CONTROL_FOLDER} | {"PYINFRA_PROGRESS": "off"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -149,10 +149,11 @@ def roles_of(host: Host) -> tuple[str, ...]:
     return ("base",) if host.role == "base" else ("base", host.role)
 
 
-def load_site(path: Path | str) -> LoadedSite:
+def load_site(path: Path | str, control: str | None = None) -> LoadedSite:
     """Reads and checks an inventory (its .py or .toml) with all settings, lock file and secrets.
 
-    Touches no host and no API, decrypts nothing. Missing files are errors when they are needed.
+    Touches no host and no API, decrypts nothing. Missing files are errors when they are needed. control: the control
+    host's folder; by default as the environment says, "" for a site that is not the one it looks after.
 
     Raises InputError naming file and field.
     """
@@ -169,7 +170,7 @@ def load_site(path: Path | str) -> LoadedSite:
         fleet = Fleet.model_validate(data)
     except ValidationError as error:
         raise _input_error(path, error) from error
-    folder = os.environ.get(CONTROL_FOLDER)
+    folder = os.environ.get(CONTROL_FOLDER) if control is None else control
     site = LoadedSite(path, fleet, Path(folder) if folder else None)
     _check_roles(site)
     for name in fleet.hosts:

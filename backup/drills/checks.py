@@ -171,6 +171,8 @@ class Drill:
     """From the files that a snapshot lists, and what reads one of them, to the paths that every drill restores."""
     budget_s: Mapping[str, int] = field(default_factory=dict)
     """How long each phase may take: host, packages, deploy, restore, start, checks. Others have BUDGET_S."""
+    quiet: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the role that keep a drilled service from acting on others, over those that it has."""
     within_days: int = 7
     """So old the last passed drill may be."""
 

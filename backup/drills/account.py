@@ -1,0 +1,146 @@
+"""What drills made in their account at the provider, found by the marks on it, and its end.
+
+Every drill has a site name of its own, which says until when it may live: `drill-261126-1403-x7k2-2611262003`. Whatever
+is made for it bears that name, as things of any site bear theirs (cloud/actual.py): tag, label, description; its zone
+is called by it. So what a drill that died has left is found without anything that it knew.
+"""
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from backup.drills.report import Made
+from cloud.client import Client, CloudError
+from inventories.fleet import Fleet
+
+NAME = re.compile(r"drill-(?P<id>\d{6}-\d{4}-[a-z0-9]{4})-(?P<until>\d{10})")
+MOMENT = "%y%m%d%H%M"
+GB_MONTH_USD = {"high_perf": 0.10, "storage_opt": 0.025}
+"""The provider's list prices of block storage; its API does not tell them."""
+HOURS_A_MONTH = 672
+"""What the provider divides a month's price by."""
+GONE_S = 300
+"""How long the provider may take to be rid of a host."""
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something of a drill that exists. site: the drill's own name; name: what it is called there."""
+
+    kind: str
+    id: str
+    site: str
+    name: str
+    gb: int = 0
+
+    @property
+    def path(self) -> str:
+        """Of its kind's family in the API."""
+        family = {"host": "instances", "volume": "blocks", "network": "vpcs", "firewall": "firewalls"}
+        return f"/{family.get(self.kind, 'domains')}/{self.id}"
+
+
+def site_name(drill: str, expires: datetime) -> str:
+    """What the drill's own site is called."""
+    return f"drill-{drill}-{expires.astimezone(UTC).strftime(MOMENT)}"
+
+
+def expires(site: str) -> datetime:
+    """When what bears this name may be removed by anybody."""
+    match = NAME.fullmatch(site)
+    assert match, "only names that match are looked up"
+    return datetime.strptime(match["until"], MOMENT).replace(tzinfo=UTC)
+
+
+def drill_of(site: str) -> str:
+    """The drill's id."""
+    match = NAME.fullmatch(site)
+    return match["id"] if match else ""
+
+
+def look(api: Client, domain: str) -> list[Thing]:
+    """All that drills have in the account; in an order in which it can go. domain: below which their zones lie.
+
+    Raises CloudError.
+    """
+    found = []
+    for item in api.list("/instances", "instances"):
+        names = [_marked(tag) for tag in item.get("tags", ())]
+        found += [Thing("host", item["id"], site, name) for site, name in names if site][:1]
+    for item in api.list("/blocks", "blocks"):
+        site, _, name = item.get("label", "").partition("/")
+        if NAME.fullmatch(site):
+            found.append(Thing("volume", item["id"], site, name, item["size_gb"]))
+    for kind, path, key in (("network", "/vpcs", "vpcs"), ("firewall", "/firewalls", "firewall_groups")):
+        for item in api.list(path, key):
+            site, name = _marked(item.get("description", ""))
+            if site:
+                found.append(Thing(kind, item["id"], site, name))
+    for item in api.list("/domains", "domains"):
+        site = item["domain"].removesuffix(f".{domain}")
+        if NAME.fullmatch(site):
+            found.append(Thing("zone", item["domain"], site, item["domain"]))
+    return found
+
+
+def _marked(text: str) -> tuple[str, str]:
+    """The drill's site and the thing's name, of a mark; empty for any other text."""
+    ours, _, rest = text.partition(":")
+    site, _, name = rest.partition(":")
+    return (site, name) if ours == "mainstay" and NAME.fullmatch(site) else ("", "")
+
+
+def destroy(api: Client, domain: str, sites: Iterable[str], say: Say) -> tuple[list[Made], list[str]]:
+    """Removes all that bears these names, and looks until it is gone.
+
+    Returns what there was, with when it was seen to be gone, and what the provider said against it.
+    """
+    wanted = set(sites)
+    there: dict[str, Made] = {}
+    problems: list[str] = []
+    deadline = time.monotonic() + GONE_S
+    while True:
+        try:
+            left = [thing for thing in look(api, domain) if thing.site in wanted]
+        except CloudError as error:
+            return list(there.values()), [*problems, f"what is left is not known: {error}"]
+        now, ids = datetime.now(UTC), {thing.id for thing in left}
+        for key, made in there.items():
+            if made.gone is None and key not in ids:
+                there[key] = made.model_copy(update={"gone": now})
+                say(f"{made.kind} {made.name} is gone")
+        for thing in left:
+            there.setdefault(thing.id, Made(kind=thing.kind, name=thing.name, id=thing.id, gb=thing.gb))  # type: ignore[arg-type]
+        if not left or time.monotonic() > deadline:
+            problems += [f"{thing.kind} {thing.name} ({thing.id}) is still there" for thing in left]
+            return list(there.values()), problems if left else []
+        problems = _remove(api, left)
+        time.sleep(0.3)
+
+
+def _remove(api: Client, left: Sequence[Thing]) -> list[str]:
+    """Asks for the end of all that can go now: a firewall or network that is in use goes when its hosts have gone."""
+    first = [thing for thing in left if thing.kind in ("host", "zone")] or left
+    hosts = any(thing.kind == "host" for thing in left)
+    problems = []
+    for thing in first if hosts else left:
+        try:
+            api.remove(thing.path)
+        except CloudError as error:
+            problems.append(str(error))
+    return problems
+
+
+def usd(fleet: Fleet, monthly: Callable[[str], float], hours: float) -> float:
+    """What the hosts and volumes of a fleet cost for so long, by list prices; begun hours count.
+
+    monthly: the price of a plan a month.
+    """
+    hosts = sum(monthly(host.plan) for host in fleet.hosts.values())
+    volumes = [volume for host in fleet.hosts.values() for volume in host.volumes.values()]
+    storage = sum(volume.size_gb * GB_MONTH_USD[volume.block_type] for volume in volumes)
+    return (hosts + storage) / HOURS_A_MONTH * math.ceil(hours)

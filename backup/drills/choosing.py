@@ -1,0 +1,156 @@
+"""What a drill restores: which snapshot, from where, and how much of it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from backup import collected, control, custody, record
+from backup.custody import DataSet
+from backup.drills.checks import Drill, share
+from backup.expected import SKEW
+from backup.reach import Reach
+from backup.restic import Restic
+from backup.restic_compare import literally
+from backup.restic_results import File, Snapshot
+from backup.restoring import by_ledger, choose
+from backup.rules import COPIED_WITHIN
+from backup.store import COPY, WORDS
+from inventories.errors import InputError
+
+SMALL = 1024
+"""Bytes of a file that may be read to decide what is needed."""
+AT_ONCE = 5000
+"""Paths in one call of restic: Linux takes 2 MiB of arguments (execve(2))."""
+Say = Callable[[str], None]
+
+
+class NothingToRestore(Exception):
+    """The snapshot that should be there is not; says which, and where."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A snapshot, with what of it is restored."""
+
+    store: str
+    snapshot: Snapshot
+    behind: int
+    """How many complete backups are newer, by the ledger."""
+    should_be: str
+    """The id of the newest complete backup by the ledger; "" where the ledger knows of none."""
+    saved: tuple[File, ...]
+    wanted: tuple[File, ...]
+    part: int
+    parts: int
+    newest_saved: datetime | None
+    """The newest change that the newest snapshot lists."""
+    budget: timedelta
+    """How old it may be."""
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.wanted) == len(self.saved)
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.size for file in self.wanted)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the admin asked for. snapshot: the start of an id; turn: how many drills there were before."""
+
+    data_set: DataSet
+    store: str
+    snapshot: str = ""
+    full: bool = False
+    fallback: bool = False
+    """Whether an older backup will do where the newest is not there."""
+    turn: int = 0
+
+
+@contextmanager
+def chosen(way: Reach, asked: Asked, drill: Drill, say: Say) -> Iterator[Chosen]:
+    """Looks into the store, while it can be reached.
+
+    Raises NothingToRestore; Unreachable, ResticError and InputError as the store does.
+    """
+    if asked.store == COPY and COPY not in way.declared():
+        raise InputError(way.site.path, "backup.copy", "this site has no second copy", "see roles/vault/README.md")
+    data_set, now = asked.data_set, datetime.now(UTC)
+    control.collect(way, [data_set], say)
+    known = collected.known(record.folder(way.site), data_set.host, data_set.plan, whole=True)
+    order = by_ledger(known, now)
+    with way.store(asked.store) as store:
+        restic = store.restic(data_set)
+        listed, unreadable = restic.readable()
+        if unreadable:
+            say(f"{WORDS[asked.store]}: {len(unreadable)} snapshots cannot be read")
+        choice = choose(listed, order, asked.snapshot)
+        if choice is None:
+            raise NothingToRestore(f"{WORDS[asked.store]} holds no complete backup of {data_set}")
+        if choice.behind and asked.store != COPY and not asked.fallback:
+            raise NothingToRestore(
+                f"{WORDS[asked.store]} lacks the newest complete backup, {order[0][:8]}: --fallback takes an older one"
+            )
+        if choice.snapshot.time > now + SKEW:
+            raise NothingToRestore(
+                f"snapshot {choice.snapshot.id[:8]} is of {choice.snapshot.time:%Y-%m-%d %H:%M} UTC, which is yet to "
+                "come: a clock is wrong, here or on the host"
+            )
+        saved = tuple(restic.files(choice.snapshot.id))
+        newest = max(listed, key=lambda one: one.time)
+        beyond = saved if newest.id == choice.snapshot.id else tuple(restic.files(newest.id))
+        part = asked.turn % drill.parts + 1
+        wanted = saved if asked.full else _wanted(restic, choice.snapshot.id, saved, drill, asked.turn)
+        whole = len(wanted) == len(saved)
+        rpo = timedelta(hours=custody.recovery(data_set.plan).rpo_hours)
+        yield Chosen(
+            store=asked.store,
+            snapshot=choice.snapshot,
+            behind=choice.behind,
+            should_be=order[0] if order else "",
+            saved=saved,
+            wanted=wanted,
+            part=1 if whole else part,
+            parts=1 if whole else drill.parts,
+            newest_saved=newest_change(beyond),
+            budget=rpo + (COPIED_WITHIN if asked.store == COPY else timedelta()),
+        )
+
+
+def newest_change(files: Sequence[File]) -> datetime | None:
+    """The newest time of a file's content; folders change when anything in them comes or goes."""
+    return max((file.mtime for file in files if file.type == "file" and file.mtime), default=None)
+
+
+def _wanted(restic: Restic, snapshot: str, saved: tuple[File, ...], drill: Drill, turn: int) -> tuple[File, ...]:
+    """All of it, or what is needed and the part of the rest whose turn it is. Folders always come along."""
+    if sum(file.size for file in saved) <= drill.size_gb * 1_000_000_000:
+        return saved
+    with TemporaryDirectory(prefix="mainstay-") as folder:
+        read = _reader(restic, snapshot, saved, Path(folder))
+        needed = drill.needed(saved, read) if drill.needed else frozenset()
+    rest = [file.path for file in saved if file.type != "dir" and file.path not in needed]
+    wanted = needed | {*share(rest, turn, drill.parts)}
+    return tuple(file for file in saved if file.type == "dir" or file.path in wanted)
+
+
+def _reader(restic: Restic, snapshot: str, saved: Sequence[File], folder: Path) -> Callable[[str], bytes]:
+    """Reads small files of a snapshot, which all are fetched when the first is asked for."""
+    small = [file.path for file in saved if file.type == "file" and file.size <= SMALL]
+    fetched = False
+
+    def read(path: str) -> bytes:
+        nonlocal fetched
+        if not fetched:
+            for start in range(0, len(small), AT_ONCE):
+                include = [f"/{literally(path)}" for path in small[start : start + AT_ONCE]]
+                restic.restore(snapshot, folder, include=include)
+            fetched = True
+        return (folder / path).read_bytes()
+
+    return read

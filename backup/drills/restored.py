@@ -1,0 +1,158 @@
+"""A restored copy on its throwaway host, as checks and faults see it: by SSH as root, and over the network as users do."""
+
+import hashlib
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import requests
+
+from backup import custody, mirror, record
+from backup.custody import CONTROL_ROLE, DataSet
+from backup.drills.checks import Answer, CheckFailed, File, NotJudged
+from backup.drills.choosing import Chosen
+from backup.reach import Reach
+from inventories.inventory import LoadedSite
+
+SILENCE_S = 30
+"""How long a service may say nothing."""
+CLONE_S = 300
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Web:
+    """A web server on the host, asked by the name that users know it by."""
+
+    address: str
+    name: str
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self._ask("GET", path, headers)
+
+    def head(self, path: str, **headers: str) -> Answer:
+        return self._ask("HEAD", path, headers)
+
+    def sha256(self, path: str, *, first: int = 0) -> tuple[int, str]:
+        """See checks.Client."""
+        asked = {"Range": f"bytes={first}-"} if first else {}
+        with self._send("GET", path, asked) as answer:
+            if answer.status_code not in (200, 206):
+                raise CheckFailed(f"GET {path}: {answer.status_code}")
+            length, digest = 0, hashlib.sha256()
+            for chunk in answer.raw.stream(CHUNK, decode_content=False):
+                length += len(chunk)
+                digest.update(chunk)
+        return length, digest.hexdigest()
+
+    def _ask(self, method: str, path: str, headers: dict[str, str]) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        with self._send(method, path, named) as answer:
+            body = answer.raw.read(decode_content=False)
+            return Answer(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, body)
+
+    def _send(self, method: str, path: str, headers: dict[str, str]) -> requests.Response:
+        sent = {"Host": self.name, "Accept-Encoding": "gzip", "User-Agent": "mainstay-drill"} | headers
+        url = f"http://{self.address}{path}"
+        try:
+            return requests.request(
+                method, url, headers=sent, timeout=SILENCE_S, allow_redirects=False, stream=True
+            )
+        except requests.RequestException as error:
+            raise CheckFailed(f"{method} {path}: no answer: {error}") from None
+
+
+@dataclass(frozen=True)
+class OnHost:
+    """The copy of one data set. production: the site whose data it is; way: into the drill's own site."""
+
+    production: LoadedSite
+    way: Reach
+    data_set: DataSet
+    chosen: Chosen
+    turn: int
+    scratch: Path
+    """A folder of the drill on this machine."""
+
+    @property
+    def host(self) -> str:
+        return self.data_set.host
+
+    @property
+    def root(self) -> str:
+        return custody.recovery(self.data_set.plan).root
+
+    @cached_property
+    def settings(self) -> Any:
+        return self.way.site.settings(self.host)[self.data_set.plan]
+
+    @property
+    def saved(self) -> Sequence[File]:
+        return self.chosen.saved
+
+    @property
+    def wanted(self) -> Sequence[File]:
+        return self.chosen.wanted
+
+    @property
+    def snapshot_time(self) -> datetime:
+        return self.chosen.snapshot.time
+
+    @cached_property
+    def client(self) -> Web:
+        declared = self.production.fleet.hosts[self.host]
+        locked = self.way.site.lock.hosts[self.host]
+        return Web(locked.ipv4, declared.dns[0] if declared.dns else locked.ipv4)
+
+    @property
+    def record(self) -> Path:
+        return record.folder(self.production)
+
+    def sh(self, script: str, *arguments: str, timeout_s: float = 120) -> str:
+        """See checks.Restored. The script comes by standard input: it may be long, and hold anything."""
+        words = self.way.admin(self.host, "sudo", "-n", "sh", "-es", "--", *map(_quoted, arguments))
+        try:
+            done = subprocess.run(
+                words, input=script.encode(), capture_output=True, timeout=timeout_s, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise CheckFailed(f"a command on {self.host} took longer than {timeout_s:g} s") from None
+        out = done.stdout.decode(errors="surrogateescape")
+        if done.returncode:
+            told = done.stderr.decode(errors="replace").strip() or out.strip()
+            raise CheckFailed(f"on {self.host}: {told[-1000:] or f'ended with {done.returncode}'}")
+        return out
+
+    def mirror(self, name: str) -> Path:
+        """See checks.Restored. The control host has its own; elsewhere it is cloned from where that gets it."""
+        control = self.production.fleet.settings.get(CONTROL_ROLE, {})
+        url = control.get("mirrors", {}).get(name)
+        if not url:
+            raise NotJudged(f"no mirror {name!r} in [settings.control.mirrors] of {self.production.path.name}")
+        if self.production.control:
+            place = mirror.FOLDER / f"{name}.git"
+            if not place.exists():
+                raise NotJudged(f"{place} was not fetched yet: `mainstay backup mirror`")
+            return place
+        place = self.scratch / f"{name}.git"
+        if not place.exists():
+            with TemporaryDirectory(dir=self.scratch) as made:
+                words = ["git", "clone", "--quiet", "--bare", url, f"{made}/clone"]
+                try:
+                    done = subprocess.run(words, capture_output=True, text=True, timeout=CLONE_S, check=False)
+                except subprocess.TimeoutExpired:
+                    raise NotJudged(f"{url} could not be cloned within {CLONE_S} s") from None
+                if done.returncode:
+                    raise NotJudged(f"{url} cannot be cloned: {done.stderr.strip()}")
+                Path(made, "clone").rename(place)
+        return place
+
+
+def _quoted(word: str) -> str:
+    """As the shell that ssh starts takes it."""
+    return "'" + word.replace("'", "'\\''") + "'"
