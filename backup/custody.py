@@ -6,11 +6,13 @@ address takes as they are. The certificate is public and lies beside the secrets
 whoever connects to the vault trusts it and no authority.
 
 A fleet with a control host has `control_ssh_key` and `control_age_key` too. That host may read what is tagged for it:
-`vault_control`, every `backup_HOST_PLAN`, and of the secrets that an admin enters those in BY_HAND.
+`vault_control`, every `backup_HOST_PLAN`, and of the secrets that an admin enters those in BY_HAND. Where the fleet has
+drills it may read, tagged `drill`, what those need: the key of their account, and every `vault_HOST`.
 """
 
 import secrets
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
@@ -25,7 +27,7 @@ from inventories.files import replace
 from inventories.fleet import Fleet, Host
 from inventories.inventory import CONTROL_RECIPIENT, LoadedSite, roles_of
 from inventories.secrets import CONTROL as TAG
-from inventories.secrets import Secrets
+from inventories.secrets import DRILL, Secrets
 
 ROLE = "vault"
 APPEND, CONTROL, ADMIN = "append", "control", "admin"
@@ -107,9 +109,13 @@ def control_host(site: LoadedSite) -> str:
     return names[0] if names else ""
 
 
-def for_control(fleet: Fleet) -> tuple[str, ...]:
-    """Names of the secrets that a control host may read: what reads and adds, nothing that deletes."""
-    return (LOGINS[CONTROL], *(data.secret for data in data_sets(fleet)), *BY_HAND)
+def for_control(fleet: Fleet) -> dict[str, str]:
+    """The secrets that a control host may read, each with its tag: what reads and adds, and deletes nothing of the
+    site's."""
+    found = dict.fromkeys((LOGINS[CONTROL], *(data.secret for data in data_sets(fleet)), *BY_HAND), TAG)
+    if fleet.drill:
+        found |= dict.fromkeys((fleet.drill.api_key, *map(host_secret, clients(fleet))), DRILL)
+    return found
 
 
 def secret_names(site: LoadedSite) -> tuple[str, ...]:
@@ -165,16 +171,17 @@ def make(site: LoadedSite) -> tuple[str, ...]:
     key = "" if certified else fresh.get(TLS_KEY) or held[TLS_KEY].get_secret_value()
     made = list(missing)
     recipient = site.files / CONTROL_RECIPIENT
-    shared: frozenset[str] = frozenset()
+    shared: Mapping[str, str] = {}
     if control_host(site):
-        shared = frozenset(for_control(site.fleet))
+        shared = for_control(site.fleet)
         if AGE_KEY in fresh or not recipient.exists():
             identity = fresh.get(AGE_KEY) or held[AGE_KEY].get_secret_value()
             replace(recipient, f"{keys.public_age(identity)}\n")
             made.append(recipient.name)
-    wanted = {name: editing.Plain(value, (TAG,) if name in shared else ()) for name, value in fresh.items()}
+    wanted = {name: editing.Plain(value, (shared[name],) if name in shared else ()) for name, value in fresh.items()}
     given = {
-        name: editing.Plain(held[name].get_secret_value(), _tagged(held, name)) for name in _kept(site, held, shared)
+        name: editing.Plain(held[name].get_secret_value(), _tagged(held, name, shared[name]))
+        for name in _kept(site, held, shared)
     }
     if wanted or given:
         write(site, held, wanted | given)
@@ -189,11 +196,11 @@ def _new(name: str) -> str:
     return makers[name]() if name in makers else new_password()
 
 
-def _tagged(held: Secrets, name: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*held.entries[name].tags, TAG)))
+def _tagged(held: Secrets, name: str, tag: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*held.entries[name].tags, tag)))
 
 
-def _kept(site: LoadedSite, held: Secrets, shared: frozenset[str]) -> list[str]:
+def _kept(site: LoadedSite, held: Secrets, shared: Mapping[str, str]) -> list[str]:
     """Which of the secrets that are there the control host should be able to read, and cannot."""
     if not shared:
         return []
@@ -201,7 +208,8 @@ def _kept(site: LoadedSite, held: Secrets, shared: frozenset[str]) -> list[str]:
     return [
         name
         for name in held
-        if name in shared and (TAG not in held.entries[name].tags or f"{TAG} {label}" not in held.entries[name].readers)
+        if name in shared
+        and (shared[name] not in held.entries[name].tags or f"{TAG} {label}" not in held.entries[name].readers)
     ]
 
 

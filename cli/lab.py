@@ -15,6 +15,7 @@ from inventories import lock
 from inventories.files import replace
 from inventories.ssh import blocks
 from lab import lifecycle
+from lab.api.store import MAIN
 from lab.engine import EngineError, LabConfig
 from lab.nspawn import NspawnEngine
 
@@ -62,7 +63,7 @@ def down(
 @app.command()
 def status(
     name: Name = "lab",
-    as_json: Annotated[bool, typer.Option("--json", help="For programs; holds the API key.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs; holds the API keys.")] = False,
 ) -> None:
     """Show the lab and its hosts. Exit code 3 when its API does not answer."""
     found = lifecycle.status(name)
@@ -79,9 +80,10 @@ def _table(found: dict[str, Any]) -> None:
     console.print(f"lab {found['name']}: {found['state']}  {found.get('api_url', '')}")
     if not found["hosts"]:
         return
-    table = Table("name", "role", "address", "state", "error")
+    columns = ("name", "role", "address", "account", "state", "error")
+    table = Table(*columns)
     for host in found["hosts"]:
-        table.add_row(host["name"], host["role"], host["address"], host["state"], host["error"])
+        table.add_row(*(host[column] for column in columns))
     console.print(table)
 
 
@@ -106,7 +108,8 @@ def _write_ssh_files(name: str) -> Path:
     """A configuration for `ssh -F`; its known_hosts beside it lets in only hosts whose keys provisioning pinned."""
     config = _config(name)
     site, known_hosts = config.root / "site", config.root / "known_hosts"
-    hosts = {host["name"]: host["address"] for host in lifecycle.status(name)["hosts"]}
+    found = lifecycle.status(name)["hosts"]
+    hosts = {host["name"]: host["address"] for host in found if host["account"] == MAIN}
     replace(known_hosts, lock.known_hosts(lock.load(site / "lock.json")))
     replace(config.root / "ssh_config", blocks(hosts, "lab", known_hosts, site / "id_ed25519"))
     return config.root / "ssh_config"

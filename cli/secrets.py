@@ -84,7 +84,7 @@ def rekey(inventory: Inventory = None) -> None:
     plain = {name: editing.Plain(secrets[name].get_secret_value(), secrets.entries[name].tags) for name in secrets}
     editing.apply(secrets.path, secrets.entries, plain, readers)
     typer.echo(f"{len(plain)} secrets can now be read by: {', '.join(sorted(allowed(readers, ())))}")
-    if CONTROL in readers and (shared := secrets.tagged(CONTROL)):
+    if CONTROL in readers and (shared := secrets.shared()):
         typer.echo(f"{len(shared)} of them by the control host too: {', '.join(shared)}")
     for gone in sorted({owner for entry in secrets.entries.values() for owner in owners(entry)} - readers.keys()):
         knows = ", ".join(name for name in secrets if gone in owners(secrets.entries[name]))

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -68,9 +69,19 @@ class CloudError(PyinfraError):
 class Client(Vultr):
     """One account. Usable from several threads; all share the rate limit and a 429's pause."""
 
-    def __init__(self, api_url: str, api_key: str, *, requests_per_second: int = 20, report: Report = print) -> None:
+    def __init__(
+        self,
+        api_url: str,
+        api_key: str,
+        *,
+        requests_per_second: int = 20,
+        report: Report = print,
+        authority: Path | None = None,
+    ) -> None:
+        """authority: a PEM file of the certificates to trust, in the place of the machine's."""
         super().__init__(api_key)
         self.url = api_url.rstrip("/")
+        self._verify = str(authority) if authority else True
         self.report = report
         self._session.mount("http", HTTPAdapter(pool_maxsize=PARALLEL))
         self._slots_taken = deque([-1.0] * requests_per_second, maxlen=requests_per_second)
@@ -214,7 +225,9 @@ class Client(Vultr):
         request = f"{method.upper()} {url.removeprefix(self.url)}"
         self._wait_for_slot()
         try:
-            answer = self._session.request(method, url, params=params, json=data, timeout=(CONNECT_S, READ_S))
+            answer = self._session.request(
+                method, url, params=params, json=data, timeout=(CONNECT_S, READ_S), verify=self._verify
+            )
             self._answered = True
             body: Any = answer.json() if answer.content else None
         except requests.JSONDecodeError:

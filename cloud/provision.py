@@ -24,7 +24,7 @@ from cloud.switches import Switches
 from cloud.work import Work
 from inventories.admins import Admin
 from inventories.errors import InputError
-from inventories.inventory import ADMINS, LoadedSite
+from inventories.inventory import ADMINS, PROVIDER_AUTHORITY, LoadedSite
 from inventories.login import check_key
 
 COLOURS = {"+": "green", "~": "yellow", "-": "red", "!": "magenta", "?": "blue"}
@@ -37,12 +37,23 @@ def report(line: str) -> None:
 
 def client(site: LoadedSite, report: Report = report) -> Client:
     """The provider's API with the site's own key. Raises InputError, never showing the key."""
-    provider = site.fleet.provider
-    key = site.secrets[provider.api_key].get_secret_value()
+    return account(site, site.fleet.provider.api_url, site.fleet.provider.api_key)
+
+
+def account(site: LoadedSite, api_url: str, secret: str) -> Client:
+    """An account at the provider: its API, and the name of the secret that holds the key. Raises InputError."""
+    key = site.secrets[secret].get_secret_value()
     if not re.fullmatch("[!-~]+", key):
         hint = 'give it with `mainstay secrets edit` as NAME = "value": one in """...""" ends with a newline'
-        raise InputError(site.secrets.path, provider.api_key, "must be one word of printable ASCII", hint)
-    return Client(provider.api_url, key, requests_per_second=provider.requests_per_second, report=report)
+        raise InputError(site.secrets.path, secret, "must be one word of printable ASCII", hint)
+    authority = site.files / PROVIDER_AUTHORITY
+    return Client(
+        api_url,
+        key,
+        requests_per_second=site.fleet.provider.requests_per_second,
+        report=report,
+        authority=authority if authority.exists() else None,
+    )
 
 
 @operation()

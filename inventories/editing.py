@@ -25,6 +25,7 @@ import tomlkit
 from inventories.errors import InputError
 from inventories.secrets import (
     CONTROL,
+    DRILL,
     TAG,
     Entry,
     Readers,
@@ -45,7 +46,10 @@ HEADER = """\
 # A line removed is a secret removed.
 # Saved, a changed value is encrypted to: {readers}.
 """
-FOR_CONTROL = f'# With the tag "{CONTROL}" the control host can read it too: never what deletes or provisions.\n'
+FOR_CONTROL = f"""\
+# With the tag "{CONTROL}" the control host can read it too, with "{DRILL}" for its restore drills: never what deletes
+# or provisions, but in the account of the drills.
+"""
 # Reads until the other end of the pipe is closed, which the kernel does whatever ends the process there.
 WATCHER = "import shutil, sys; sys.stdin.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
 # No swap file, no viminfo (registers hold what was copied), no backup and no undo file elsewhere.

@@ -189,8 +189,8 @@ class Backups(Typed):
 class Drills(Typed):
     """Restore drills: on throwaway hosts of a second account at the provider, which cannot see this site's."""
 
-    api_key: str = "drill_api_key"
-    """Name of the secret that holds that account's key."""
+    api_key: Annotated[str, Field(pattern=r"^drill_[a-z0-9_]+$")] = "drill_api_key"
+    """Name of the secret that holds that account's key. The control host may read it, so it can be that of no other."""
     api_url: Annotated[str, AfterValidator(_api_url)] | None = None
     """Default: the site's own provider."""
     domain: DnsName
@@ -230,6 +230,8 @@ class Fleet(Typed):
 def problems(fleet: Fleet) -> list[str]:
     """What is wrong between the parts of a fleet whose parts are right, each as `field: problem`."""
     found = []
+    if fleet.drill and fleet.drill.api_key == fleet.provider.api_key:
+        found.append("drill.api_key: is the site's own: drills need an account that cannot see the site")
     for name, host in fleet.hosts.items():
         where = f"hosts.{name}"
         if host.firewall and host.firewall not in fleet.firewalls:

@@ -41,6 +41,8 @@ CONTROL_FOLDER = "MAINSTAY_CONTROL"
 """Names the folder that the control host has in the place of a site's own files; nobody else sets it."""
 CONTROL_RECIPIENT = "control.age.pub"
 """In the site's files: the age recipient of the control host."""
+PROVIDER_AUTHORITY = "provider.pem"
+"""In the site's files, if the provider's certificate is of no public authority: what to trust in its place."""
 WHOLE_SITE = frozenset({"site", "base"})
 HostData = tuple[str, dict[str, Any]]
 
@@ -85,13 +87,7 @@ class LoadedSite:
     @property
     def readers(self) -> Readers:
         """Whom secrets are encrypted to: the admins, and the control host where one has a key. Raises InputError."""
-        path = self.files / CONTROL_RECIPIENT
-        if not path.exists():
-            return self.admins.recipients()
-        try:
-            return {**self.admins.recipients(), CONTROL: (keys.recipient(path.read_text().strip()),)}
-        except ValueError as error:
-            raise InputError(path, "", str(error), "restore it from git") from None
+        return readers(self.files, self.admins)
 
     @property
     def ssh_key(self) -> Path | None:
@@ -142,6 +138,17 @@ class LoadedSite:
         if not path.exists():
             replace(path, text)
         return path
+
+
+def readers(files: Path, admins: Admins) -> Readers:
+    """LoadedSite.readers, of a site's files."""
+    path = files / CONTROL_RECIPIENT
+    if not path.exists():
+        return admins.recipients()
+    try:
+        return {**admins.recipients(), CONTROL: (keys.recipient(path.read_text().strip()),)}
+    except ValueError as error:
+        raise InputError(path, "", str(error), "restore it from git") from None
 
 
 def roles_of(host: Host) -> tuple[str, ...]:

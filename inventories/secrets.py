@@ -44,6 +44,10 @@ ARMOR = re.compile(r"-----BEGIN AGE ENCRYPTED FILE-----\n[A-Za-z0-9+/=\n]+\n----
 PAD_BYTES = 128
 CONTROL = "control"
 """The tag of what the control host may read besides the admins, and what that host is called among the readers."""
+DRILL = "drill"
+"""The tag of what a restore drill needs, and the control host may read for it."""
+SHARED = frozenset({CONTROL, DRILL})
+"""Each of these tags has a secret encrypted to the control host too."""
 HEADER = """\
 # Secrets, each encrypted by itself with age: who may read it stands in the clear, the value does not.
 # Change with `mainstay secrets edit`, never by hand; docs/security.md says what to do when an admin comes or goes.
@@ -65,7 +69,7 @@ class Entry(Typed):
     readers: tuple[str, ...] = Field(min_length=1)
     """`NAME LABEL` for each recipient, see keys.label."""
     tags: tuple[Annotated[str, Field(pattern=f"^{TAG.pattern}$")], ...] = ()
-    """What it may be used for besides, such as `drill`; `control` lets the control host read it."""
+    """What it may be used for besides; one of SHARED lets the control host read it."""
 
 
 class UnreadableError(InputError):
@@ -119,6 +123,10 @@ class Secrets:
     def tagged(self, tag: str) -> tuple[str, ...]:
         """Names of the secrets that carry a tag."""
         return tuple(name for name in self if tag in self.entries[name].tags)
+
+    def shared(self) -> tuple[str, ...]:
+        """Names of the secrets that are for the control host too."""
+        return tuple(name for name in self if SHARED & {*self.entries[name].tags})
 
     def readable(self, name: str) -> bool:
         """Whether one of the keys here is among its readers, as far as that can be told without a passphrase."""
@@ -206,8 +214,8 @@ def encrypt(path: Path, name: str, value: str, readers: Readers, tags: Sequence[
 
 
 def allowed(readers: Readers, tags: Sequence[str]) -> Readers:
-    """Who of them may read a secret with these tags: every admin, the control host if it is tagged so."""
-    return {owner: lines for owner, lines in readers.items() if owner != CONTROL or CONTROL in tags}
+    """Who of them may read a secret with these tags: every admin, the control host if one of SHARED is there."""
+    return {owner: lines for owner, lines in readers.items() if owner != CONTROL or SHARED & {*tags}}
 
 
 def labels(readers: Readers) -> tuple[str, ...]:

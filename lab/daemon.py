@@ -14,11 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
-from lab import lifecycle, services
+from lab import lifecycle, services, storage
 from lab.api import blocks, metadata, names, server, snapshots
 from lab.api.actions import ACTIONS
 from lab.api.cloud import Cloud
-from lab.api.store import Store
+from lab.api.store import ACCOUNTS, Store
 from lab.engine import LabConfig
 from lab.network import bridge
 from lab.nspawn import NspawnEngine
@@ -50,10 +50,12 @@ async def run(config: LabConfig) -> None:
     store = Store(config.root / "cloud.db")
     cloud = Cloud(store, engine, ACTIONS)
     rate_limit = int(os.environ.get(RATE_LIMIT_VARIABLE, server.RATE_LIMIT))
-    api = server.Server(server.app(cloud, lifecycle.api_key(config), rate_limit))
+    app = server.app(cloud, {account: lifecycle.api_key(config, account) for account in ACCOUNTS}, rate_limit)
+    api, api_tls = server.Server(app), server.Server(app, storage.tls(config))
     meta = server.Server(metadata.app(cloud))
     gateways = [str(config.gateway4), str(config.gateway6)]
     api_sockets = [server.listen(address, config.api_port) for address in ("127.0.0.1", *gateways)]
+    tls_sockets = [server.listen(str(config.gateway4), config.https_port)]
     meta_sockets = [server.listen(METADATA_ADDRESS, METADATA_PORT, device=bridge(config))]
     resolvers = names.serve(names.Names(store, config, names.machine_resolvers()), gateways)
     with ExitStack() as stack:
@@ -63,12 +65,12 @@ async def run(config: LabConfig) -> None:
         stack.enter_context(services.running(config))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: server.stop(api, meta))
+            loop.add_signal_handler(number, lambda: server.stop(api, api_tls, meta))
         blocks.resume(cloud)
         snapshots.resume(cloud)
         cloud.resume()
         log.info("lab %s answers at %s", config.name, config.api_url)
-        await server.serve([(api, api_sockets), (meta, meta_sockets)])
+        await server.serve([(api, api_sockets), (api_tls, tls_sockets), (meta, meta_sockets)])
 
 
 def main(name: str) -> int:

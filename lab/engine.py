@@ -61,6 +61,16 @@ class LabConfig:
     def api_url(self) -> str:
         return f"http://127.0.0.1:{self.api_port}/v2"
 
+    @property
+    def https_port(self) -> int:
+        """On the gateway: the same API by https."""
+        return self.api_port + 200
+
+    @property
+    def drill_api_url(self) -> str:
+        """The API as the lab's hosts reach it too; trusted by `provider.pem` in the site's folder."""
+        return f"https://{self.gateway4}:{self.https_port}/v2"
+
 
 @dataclass(frozen=True)
 class Nic:

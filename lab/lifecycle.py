@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 from inventories.files import replace
 from inventories.fleet import NAME
 from lab import storage
-from lab.api.store import Store
+from lab.api.store import DRILL, MAIN, Store, account_of
 from lab.command import BASE
 from lab.engine import LabConfig
 from lab.nspawn import NspawnEngine
@@ -28,6 +28,8 @@ LABS = BASE / "labs"
 MAX_INDEX = 15
 DAEMON_TIMEOUT_S = 60
 REPOSITORY = Path(__file__).parent.parent
+KEYS = {MAIN: "api_key", DRILL: "drill_api_key"}
+"""Files in the lab's folder, by account."""
 
 
 class LabError(Exception):
@@ -45,6 +47,8 @@ def up(name: str = "lab") -> LabConfig:
         raise LabError("the local cloud needs root: it makes networks and boots hosts")
     with _exclusive():
         config = find(name) or _allocate(name)
+        if _make_keys(config):
+            _stop_daemon(config)  # One that runs knows nothing of an account that there was not.
         _write_site(config)
         if not answers(config):
             NspawnEngine(config).prepare()
@@ -118,6 +122,8 @@ def status(name: str = "lab") -> dict[str, Any]:
         "state": "up" if answers(config) else "stopped",
         "api_url": config.api_url,
         "api_key": api_key(config),
+        "drill_api_url": config.drill_api_url,
+        "drill_api_key": api_key(config, DRILL) if (config.root / KEYS[DRILL]).exists() else "",
         "site": str(config.root / "site"),
         "hosts": hosts,
     }
@@ -134,6 +140,7 @@ def _host(item: dict[str, Any], *, running: bool) -> dict[str, Any]:
         "address6": item["_ipv6"],
         "state": f"{state} ({job['action']})" if job else state,
         "id": item["id"],
+        "account": account_of(item),
         "error": item["_error"],
     }
 
@@ -149,8 +156,8 @@ def find(name: str) -> LabConfig | None:
         return None
 
 
-def api_key(config: LabConfig) -> str:
-    return (config.root / "api_key").read_text().strip()
+def api_key(config: LabConfig, account: str = MAIN) -> str:
+    return (config.root / KEYS[account]).read_text().strip()
 
 
 def answers(config: LabConfig, timeout_s: float = 2) -> bool:
@@ -188,17 +195,33 @@ def _allocate(name: str) -> LabConfig:
         raise LabError(f"{MAX_INDEX} labs are up already: take one down with `mainstay lab down --name NAME`")
     config = LabConfig(name, 0 if name == "lab" else free[0], LABS / name)
     config.root.mkdir(mode=0o711, parents=True, exist_ok=True)
-    replace(config.root / "api_key", secrets.token_hex(18).upper() + "\n", 0o600)
+    _make_keys(config)
     replace(config.root / "lab.json", json.dumps({"name": name, "index": config.index}) + "\n", 0o644)
     return config
+
+
+def _make_keys(config: LabConfig) -> bool:
+    """The keys of the accounts that have none; whether there were such."""
+    missing = [file for name in KEYS.values() if not (file := config.root / name).exists()]
+    for file in missing:
+        replace(file, secrets.token_hex(18).upper() + "\n", 0o600)
+    return bool(missing)
 
 
 def _write_site(config: LabConfig) -> None:
     """The files an admin of the lab's site has: key, admins, secrets. Kept when they are there."""
     site = config.root / "site"
     site.mkdir(mode=0o700, exist_ok=True)
-    if (site / "secrets.age").exists():
-        return
+    certificate, _ = storage.tls(config)
+    for name in ("copy.pem", "provider.pem"):
+        if not (site / name).exists():
+            replace(site / name, certificate.read_text(), 0o644)
+    if not (site / "secrets.age").exists():
+        _write_access(config, site)
+    _add_drill_secret(config, site)
+
+
+def _write_access(config: LabConfig, site: Path) -> None:
     from inventories import keys  # These bring libraries along which the lab's daemon has no use for.
     from inventories.secrets import Secrets
 
@@ -207,9 +230,23 @@ def _write_site(config: LabConfig) -> None:
     replace(site / "id_ed25519", private, 0o600)
     replace(site / "id_ed25519.pub", f"{public} lab\n", 0o644)
     replace(site / "admins.toml", f'[admins.lab]\nssh_keys = ["{public} lab"]\n', 0o644)
-    replace(site / "copy.pem", storage.certificate(config), 0o644)
     values = {"vultr_api_key": api_key(config)} | storage.keys(config)
     Secrets.create(site / "secrets.age", {"lab": [public]}, values)
+
+
+def _add_drill_secret(config: LabConfig, site: Path) -> None:
+    """Labs that were made before they had the account lack it too."""
+    from inventories.admins import load_admins
+    from inventories.editing import Plain, apply
+    from inventories.inventory import ADMINS, readers
+    from inventories.secrets import DRILL as TAG
+    from inventories.secrets import read
+
+    path = site / "secrets.age"
+    held = read(path)
+    if "drill_api_key" not in held:
+        wanted = {"drill_api_key": Plain(api_key(config, DRILL), (TAG,))}
+        apply(path, held, wanted, readers(site, load_admins(site / ADMINS)))
 
 
 def _start_daemon(config: LabConfig) -> None:

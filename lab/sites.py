@@ -23,6 +23,7 @@ def derive(config: LabConfig, folder: Path, change: Callable[[Any], None] = lamb
     document["site"]["name"] = config.name
     document["site"]["files"] = str(config.root / "site")
     document["provider"]["api_url"] = config.api_url
+    document["drill"]["api_url"] = config.drill_api_url
     document["backup"]["copy"]["endpoint"] = storage.endpoint(config)
     change(document)
     inventory = folder / f"{config.name}.py"

@@ -63,13 +63,13 @@ def keys(config: LabConfig) -> dict[str, str]:
     return {name: value for name, value in _held(config).items() if not name.startswith("root")}
 
 
-def certificate(config: LabConfig) -> str:
-    """What its users have to trust, in PEM."""
-    key, pem = (_folder(config) / f"storage.{kind}" for kind in ("key", "pem"))
+def tls(config: LabConfig) -> tuple[Path, Path]:
+    """The files of the certificate of the lab's gateway address, which its users have to trust, and of its key."""
+    pem, key = (_folder(config) / f"storage.{kind}" for kind in ("pem", "key"))
     if not pem.exists():
         replace(key, new_key(), 0o600)
         replace(pem, self_signed(key.read_text(), (str(config.gateway4),)))
-    return pem.read_text()
+    return pem, key
 
 
 def start(config: LabConfig) -> None:
@@ -77,7 +77,7 @@ def start(config: LabConfig) -> None:
     folder = _folder(config)
     if not _pid(config):
         build()
-        certificate(config)
+        tls(config)
         _start(config, folder)
     held = _held(config)
     root = S3(endpoint(config), held["root_access_key"], held["root_secret_key"], folder / "storage.pem")

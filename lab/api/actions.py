@@ -128,7 +128,7 @@ ACTIONS: dict[str, Action] = {
 
 def fresh(cloud: Cloud, item: Item) -> Item:
     """What changes in an instance whose root disk is about to be made anew."""
-    return {"status": "pending", "_booted": False, "_boot": faults.of_boot(cloud.store, item)}
+    return {"status": "pending", "_booted": False, "_boot": faults.of_boot(cloud.everything, item)}
 
 
 def reinstall(call: Call, **change: Any) -> Item:

@@ -14,14 +14,14 @@ FIRST = 16
 
 
 def used(store: Store) -> set[str]:
-    """Every public IPv4 address that is somebody's."""
+    """Every public IPv4 address that is somebody's. store: that of all accounts."""
     hosts = {address for item in store.all("instance") for address in (item["main_ip"], *item["_extra_ipv4"])}
     return hosts | {item["subnet"] for item in store.all("reserved_ip")}
 
 
 def next_ipv4(config: LabConfig, store: Store) -> IPv4Address:
-    """The address after the last one given out: one that was just given back is stale in many a cache. Call inside
-    `store.change()`."""
+    """The address after the last one given out: one that was just given back is stale in many a cache. store: that
+    of all accounts. Call inside `store.change()`."""
     taken = used(store)
     last = store.get("counter", "ipv4") or {"id": "ipv4", "last": FIRST - 1}
     size = config.network4.num_addresses - 1

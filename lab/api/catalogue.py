@@ -112,8 +112,8 @@ def system(os_id: int) -> Item:
 def _account(call: Call) -> Reply:
     acls = "manage_users subscriptions_view subscriptions billing support provisioning dns abuse upgrade firewall"
     account = {
-        "name": f"lab {call.cloud.engine.config.name}",
-        "email": "lab@mainstay.invalid",
+        "name": f"lab {call.cloud.engine.config.name} {call.cloud.account}",
+        "email": f"{call.cloud.account}@mainstay.invalid",
         "acls": acls.split(),
         "balance": -100.0,
         "pending_charges": 0.0,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_network
@@ -11,7 +12,7 @@ from threading import Lock
 from typing import Any, Final
 
 from lab.api import addresses, catalogue, faults
-from lab.api.store import Item, Store
+from lab.api.store import MAIN, Item, Store
 from lab.api.wire import ApiError
 from lab.engine import Engine, Machine, Nic, Rule
 
@@ -69,10 +70,19 @@ class Cloud:
 
     def __init__(self, store: Store, engine: Engine, actions: Mapping[str, Action]) -> None:
         self.store, self.engine, self._actions = store, engine, actions
+        self.account = MAIN
+        self.everything: Final = store
+        """What all accounts have: addresses, names of zones, faults and the engine's rules know no account."""
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="action")
         self._firewall = Lock()
         self.volumes = Lock()
         """Held while a volume's disk is made, grown or removed: two of these at once would leave a disk to nobody."""
+
+    def of(self, account: str) -> "Cloud":
+        """This cloud as an account sees it: `store` holds what is its own."""
+        seen = copy(self)
+        seen.account, seen.store = account, self.everything.of(account)
+        return seen
 
     def find(self, kind: str, item_id: str, error: str) -> Item:
         """The item, or ApiError 404 with that text. What is being deleted is gone already."""
@@ -142,7 +152,7 @@ class Cloud:
             return
         job = item["_job"]
         action = self._actions[job["action"]]
-        faults.reach(self.store, "recorded", job["action"])
+        faults.reach(self.everything, "recorded", job["action"])
         try:
             changes = action.run(self, item, job)
         except Exception as error:
@@ -151,7 +161,7 @@ class Cloud:
                 undone = action.undo(self, item, job)
                 self._finish(instance_id, {"_error": f"{job['action']}: {error}", **undone})
             raise
-        faults.reach(self.store, "acted", job["action"])
+        faults.reach(self.everything, "acted", job["action"])
         self._finish(instance_id, {"_error": "", **changes})
 
     def _finish(self, instance_id: str, changes: Mapping[str, Any]) -> None:
@@ -216,16 +226,16 @@ class Cloud:
         )
 
     def sync_firewall(self) -> None:
-        """Makes the engine's rules those of the store."""
+        """Makes the engine's rules those of all accounts."""
         with self._firewall:
             self.engine.set_firewall(self._rules())
 
     def _rules(self) -> dict[str, tuple[Rule, ...]]:
         groups: dict[str, list[Item]] = {}
-        for rule in self.store.all("firewall_rule"):
+        for rule in self.everything.all("firewall_rule"):
             groups.setdefault(rule["_group"], []).append(rule)
         rules = {}
-        for item in self.store.all("instance"):
+        for item in self.everything.all("instance"):
             if not item["firewall_group_id"]:
                 continue
             for address in filter(None, (item["main_ip"], *item["_extra_ipv4"], item["_ipv6"])):

@@ -43,7 +43,7 @@ def _create(call: Call) -> Reply:
         "_soa": {"nsprimary": NAME_SERVERS[0], "email": f"dnsadmin@{name}"},
     }
     with store.change():
-        if store.get("domain", name):
+        if call.cloud.everything.get("domain", name):
             raise ApiError(400, "Domain is already in use.")
         store.put("domain", domain)
         records = [("NS", "", server, 0) for server in NAME_SERVERS]

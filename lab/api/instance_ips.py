@@ -53,10 +53,10 @@ def _ipv4(call: Call) -> Reply:
 
 
 def _add_ipv4(call: Call) -> Reply:
-    config, store = call.cloud.engine.config, call.cloud.store
+    config, everything = call.cloud.engine.config, call.cloud.everything
 
     def more(item: Item) -> Item:
-        return {"_extra_ipv4": [*item["_extra_ipv4"], str(addresses.next_ipv4(config, store))]}
+        return {"_extra_ipv4": [*item["_extra_ipv4"], str(addresses.next_ipv4(config, everything))]}
 
     item = call.cloud.act(call.path["id"], "network", wait=True, change=more)
     if call.flag("reboot", default=True):

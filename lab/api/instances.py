@@ -119,7 +119,7 @@ def _main_address(call: Call, region: str) -> tuple[str, Item | None]:
     """The new host's address: a reserved one if it is asked for."""
     reserved_id = call.text("reserved_ipv4", "")
     if not reserved_id:
-        return str(addresses.next_ipv4(call.cloud.engine.config, call.cloud.store)), None
+        return str(addresses.next_ipv4(call.cloud.engine.config, call.cloud.everything)), None
     reserved = call.cloud.store.get("reserved_ip", reserved_id)
     if reserved is None or reserved["ip_type"] != "v4" or reserved["instance_id"]:
         raise ApiError(400, "Invalid reserved IP.")
@@ -202,7 +202,7 @@ def _create(call: Call) -> Reply:
         }
         if call.flag("enable_ipv6"):
             item["_ipv6"] = str(addresses.ipv6_of(config, IPv4Address(address)))
-        item["_boot"] = faults.of_boot(cloud.store, item)
+        item["_boot"] = faults.of_boot(cloud.everything, item)
         cloud.store.put("instance", item)
         if reserved:
             cloud.store.put("reserved_ip", reserved | {"instance_id": item["id"]})

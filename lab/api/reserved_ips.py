@@ -33,7 +33,7 @@ def _create(call: Call) -> Reply:
         raise ApiError(400, "Invalid IP type: this cloud reserves v4 addresses only.")
     store = call.cloud.store
     with store.change():
-        address = addresses.next_ipv4(call.cloud.engine.config, store)
+        address = addresses.next_ipv4(call.cloud.engine.config, call.cloud.everything)
         reserved = _new(region, ip_type, str(address), call.text("label", ""))
         store.put("reserved_ip", reserved)
     return Reply(201, {"reserved_ip": reserved})

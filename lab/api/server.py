@@ -6,7 +6,8 @@ import json
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -35,7 +36,7 @@ from lab.api import (
     vpcs,
 )
 from lab.api.cloud import LOCKED, Cloud
-from lab.api.store import Item
+from lab.api.store import MAIN, Item
 from lab.api.wire import ApiError, Call, Handler, Reply, Routes, parse_body
 
 RATE_LIMIT = 30
@@ -67,11 +68,11 @@ def _error(error: ApiError) -> Response:
     return _response(error.status, error.body, error.headers)
 
 
-def _endpoint(cloud: Cloud, handler: Handler) -> Callable[[Request], Any]:
+def _endpoint(handler: Handler) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         try:
             body = parse_body(await request.body())
-            call = Call(cloud, request.path_params, dict(request.query_params), body)
+            call = Call(request.scope["cloud"], request.path_params, dict(request.query_params), body)
             reply: Reply = await run_in_threadpool(handler, call)
         except ApiError as error:
             return _error(error)
@@ -80,8 +81,8 @@ def _endpoint(cloud: Cloud, handler: Handler) -> Callable[[Request], Any]:
     return endpoint
 
 
-def _routes(cloud: Cloud, table: Routes) -> list[Route]:
-    return [Route(path, _endpoint(cloud, handler), methods=[method]) for method, path, handler in table]
+def _routes(table: Routes) -> list[Route]:
+    return [Route(path, _endpoint(handler), methods=[method]) for method, path, handler in table]
 
 
 def _lab(call: Call) -> Reply:
@@ -96,13 +97,19 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 class _Gate:
-    """In front of every call: rate limit by source, bearer token, faults that strike requests."""
+    """In front of every call: rate limit by source, bearer token, faults that strike requests.
+
+    Calls find in their scope the cloud as the token's account sees it; the lab's own calls are the main account's, and
+    see all of it.
+    """
 
     def __init__(
-        self, inside: ASGIApp, cloud: Cloud, api_key: str, rate_limit: int, clock: Callable[[], float]
+        self, inside: ASGIApp, cloud: Cloud, keys: Mapping[str, str], rate_limit: int, clock: Callable[[], float]
     ) -> None:
         self._inside, self._cloud, self._limit, self._clock = inside, cloud, rate_limit, clock
-        self._token = f"Bearer {api_key}".encode()
+        tokens = {account: f"Bearer {key}".encode() for account, key in keys.items()}
+        self._provider = {token: cloud.of(account) for account, token in tokens.items()}
+        self._lab = {tokens[MAIN]: cloud}
         self._recent: dict[str, deque[float]] = {}
 
     def _refusal(self, scope: Scope) -> ApiError | None:
@@ -116,8 +123,11 @@ class _Gate:
             if len(recent) >= self._limit:
                 return ApiError(429, "Rate limit exceeded", {"retry-after": "1"})
             recent.append(moment)
-        if dict(scope["headers"]).get(b"authorization") != self._token:
+        token = dict(scope["headers"]).get(b"authorization", b"")
+        seen = (self._provider if provider else self._lab).get(token)
+        if seen is None:
             return ApiError(401, "Invalid API token.")
+        scope["cloud"] = seen
         return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -184,27 +194,29 @@ class Connection(H11Protocol):
 
 
 def app(
-    cloud: Cloud, api_key: str, rate_limit: int = RATE_LIMIT, clock: Callable[[], float] = time.monotonic
+    cloud: Cloud, keys: Mapping[str, str], rate_limit: int = RATE_LIMIT, clock: Callable[[], float] = time.monotonic
 ) -> ASGIApp:
-    """The API. rate_limit 0 is none; clock tells seconds."""
-    table = [route for family in FAMILIES for route in _routes(cloud, family.ROUTES)]
+    """The API. keys: of the accounts, by name. rate_limit 0 is none; clock tells seconds."""
+    table = [route for family in FAMILIES for route in _routes(family.ROUTES)]
     inside = Starlette(
         routes=[
             Mount("/v2", routes=table),
-            *_routes(cloud, (("GET", "/lab", _lab),)),
-            Mount("/lab", routes=_routes(cloud, faults.ROUTES)),
+            *_routes((("GET", "/lab", _lab),)),
+            Mount("/lab", routes=_routes(faults.ROUTES)),
         ],
         exception_handlers={404: _http_error, 405: _http_error, 500: _http_error},
     )
-    return _Gate(inside, cloud, api_key, rate_limit, clock)
+    return _Gate(inside, cloud, keys, rate_limit, clock)
 
 
 class Server(uvicorn.Server):
-    """One of several HTTP servers in a process, which handles the signals itself."""
+    """One of several HTTP servers in a process, which handles the signals itself. tls: certificate and key."""
 
-    def __init__(self, asgi: Any) -> None:
+    def __init__(self, asgi: Any, tls: tuple[Path, Path] | None = None) -> None:
         config = uvicorn.Config(
             asgi,
+            ssl_certfile=tls[0] if tls else None,
+            ssl_keyfile=tls[1] if tls else None,
             http=Connection,
             ws="none",
             lifespan="off",

@@ -10,6 +10,9 @@ from typing import Any
 
 Item = dict[str, Any]
 """One resource. Keys are the provider's; those that start with `_` are the lab's own and are never shown."""
+MAIN, DRILL = "main", "drill"
+"""The accounts: the site's, and the one that restore drills are run under."""
+ACCOUNTS = (MAIN, DRILL)
 
 
 class Store:
@@ -80,9 +83,46 @@ class Store:
         with self.change():
             self._db.execute("DELETE FROM item WHERE kind = ? AND id = ?", (kind, item_id))
 
+    def of(self, account: str) -> "Store":
+        """What one account sees of it: only its own items, and what is put there is its own."""
+        return _Account(self, account)
+
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+
+class _Account(Store):
+    """The items of one account: those of another are as if they did not exist."""
+
+    def __init__(self, whole: Store, account: str) -> None:
+        self._whole, self._account = whole, account
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        with self._whole.change():
+            yield
+
+    def get(self, kind: str, item_id: str) -> Item | None:
+        item = self._whole.get(kind, item_id)
+        return item if item and account_of(item) == self._account else None
+
+    def all(self, kind: str) -> list[Item]:
+        return [item for item in self._whole.all(kind) if account_of(item) == self._account]
+
+    def put(self, kind: str, item: Item) -> None:
+        self._whole.put(kind, item | {"_account": self._account})
+
+    def delete(self, kind: str, item_id: str) -> None:
+        with self.change():
+            if self.get(kind, item_id):
+                self._whole.delete(kind, item_id)
+
+
+def account_of(item: Item) -> str:
+    """Whose it is; one that was stored before there were accounts is the main account's."""
+    account: str = item.get("_account", MAIN)
+    return account
 
 
 def public(item: Item) -> Item:

@@ -7,7 +7,7 @@ from backup import custody
 from backup.store import AUTHORITY
 from inventories import secrets
 from inventories.errors import InputError
-from inventories.inventory import ADMINS, CONTROL_RECIPIENT, LoadedSite
+from inventories.inventory import ADMINS, CONTROL_RECIPIENT, PROVIDER_AUTHORITY, LoadedSite
 
 FOLDER = "/etc/mainstay/control"
 PUBLIC = (ADMINS, "lock.json", custody.CERTIFICATE, CONTROL_RECIPIENT)
@@ -24,11 +24,12 @@ def files(site: LoadedSite) -> dict[str, str]:
     held = {
         "ssh_key": custody.secret(site, custody.SSH_KEY).get_secret_value(),
         "age_key": custody.secret(site, custody.AGE_KEY).get_secret_value(),
-        "secrets.age": secrets.text({name: entries[name] for name in site.secrets.tagged(secrets.CONTROL)}),
+        "secrets.age": secrets.text({name: entries[name] for name in site.secrets.shared()}),
         **{name: _public(site, name) for name in PUBLIC},
     }
-    if (site.files / AUTHORITY).exists():
-        held[AUTHORITY] = _public(site, AUTHORITY)
+    for name in (AUTHORITY, PROVIDER_AUTHORITY):
+        if (site.files / name).exists():
+            held[name] = _public(site, name)
     return {f"{FOLDER}/{name}": content for name, content in held.items()}
 
 

@@ -14,12 +14,13 @@ import requests
 from lab.api import server
 from lab.api.actions import ACTIONS
 from lab.api.cloud import Cloud
-from lab.api.store import Item, Store
+from lab.api.store import DRILL, MAIN, Item, Store
 from lab.engine import EngineError, LabConfig
 from tests.unit.null_engine import NullEngine
 from tests.waiting import until
 
 KEY = "TESTKEY"
+DRILL_KEY = "DRILLKEY"
 BUSY = "umount: target is busy"
 DEBIAN = {"region": "ams", "plan": "vc2-1c-1gb", "os_id": 2625}
 
@@ -31,9 +32,10 @@ class Client:
     base: str
     cloud: Cloud
     engine: NullEngine
+    key: str = KEY
 
     def raw(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
-        headers = {"Authorization": f"Bearer {KEY}", **options.pop("headers", {})}
+        headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
         return requests.request(method, self.base + path, json=body, headers=headers, timeout=30, **options)
 
     def __call__(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -67,7 +69,7 @@ def serve(folder: Path, rate_limit: int = 0, clock: Callable[[], float] = time.m
     engine = NullEngine(config)
     cloud = Cloud(Store(folder / "cloud.db"), engine, ACTIONS)
     listener = server.listen("127.0.0.1", 0)
-    running = server.Server(server.app(cloud, KEY, rate_limit, clock))
+    running = server.Server(server.app(cloud, {MAIN: KEY, DRILL: DRILL_KEY}, rate_limit, clock))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([(running, [listener])])))
     thread.start()
     try:
