@@ -37,10 +37,10 @@ def report(line: str) -> None:
 
 def client(site: LoadedSite, report: Report = report) -> Client:
     """The provider's API with the site's own key. Raises InputError, never showing the key."""
-    return account(site, site.fleet.provider.api_url, site.fleet.provider.api_key)
+    return account(site, site.fleet.provider.api_url, site.fleet.provider.api_key, report)
 
 
-def account(site: LoadedSite, api_url: str, secret: str) -> Client:
+def account(site: LoadedSite, api_url: str, secret: str, report: Report) -> Client:
     """An account at the provider: its API, and the name of the secret that holds the key. Raises InputError."""
     key = site.secrets[secret].get_secret_value()
     if not re.fullmatch("[!-~]+", key):

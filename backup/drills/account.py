@@ -5,23 +5,20 @@ is made for it bears that name, as things of any site bear theirs (cloud/actual.
 is called by it. So what a drill that died has left is found without anything that it knew.
 """
 
-import math
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from backup.drills import own_site
 from backup.drills.report import Made
+from cloud import provision
 from cloud.client import Client, CloudError
-from inventories.fleet import Fleet
+from inventories.inventory import LoadedSite
 
 NAME = re.compile(r"drill-(?P<id>\d{6}-\d{4}-[a-z0-9]{4})-(?P<until>\d{10})")
 MOMENT = "%y%m%d%H%M"
-GB_MONTH_USD = {"high_perf": 0.10, "storage_opt": 0.025}
-"""The provider's list prices of block storage; its API does not tell them."""
-HOURS_A_MONTH = 672
-"""What the provider divides a month's price by."""
 GONE_S = 300
 """How long the provider may take to be rid of a host."""
 Say = Callable[[str], None]
@@ -94,12 +91,18 @@ def _marked(text: str) -> tuple[str, str]:
     return (site, name) if ours == "mainstay" and NAME.fullmatch(site) else ("", "")
 
 
-def destroy(api: Client, domain: str, sites: Iterable[str], say: Say) -> tuple[list[Made], list[str]]:
-    """Removes all that bears these names, and looks until it is gone.
+def client(site: LoadedSite, say: Say) -> Client:
+    """The drills' account. Raises InputError when its key cannot be read here."""
+    drills = own_site.declared(site)
+    return provision.account(site, drills.api_url or site.fleet.provider.api_url, drills.api_key, say)
 
-    Returns what there was, with when it was seen to be gone, and what the provider said against it.
+
+def destroy(site: LoadedSite, names: Iterable[str], say: Say) -> tuple[list[Made], list[str]]:
+    """Removes all that bears the names of these drills' own sites, and looks until it is gone.
+
+    Returns what there was, with when it was seen to be gone, and what the provider said against it. Raises InputError.
     """
-    wanted = set(sites)
+    api, domain, wanted = client(site, say), own_site.declared(site).domain, set(names)
     there: dict[str, Made] = {}
     problems: list[str] = []
     deadline = time.monotonic() + GONE_S
@@ -114,12 +117,16 @@ def destroy(api: Client, domain: str, sites: Iterable[str], say: Say) -> tuple[l
                 there[key] = made.model_copy(update={"gone": now})
                 say(f"{made.kind} {made.name} is gone")
         for thing in left:
-            there.setdefault(thing.id, Made(kind=thing.kind, name=thing.name, id=thing.id, gb=thing.gb))  # type: ignore[arg-type]
+            there.setdefault(thing.id, _made(thing))
         if not left or time.monotonic() > deadline:
             problems += [f"{thing.kind} {thing.name} ({thing.id}) is still there" for thing in left]
             return list(there.values()), problems if left else []
         problems = _remove(api, left)
         time.sleep(0.3)
+
+
+def _made(thing: Thing) -> Made:
+    return Made(kind=thing.kind, name=thing.name, id=thing.id, site=thing.site, gb=thing.gb)  # type: ignore[arg-type]
 
 
 def _remove(api: Client, left: Sequence[Thing]) -> list[str]:
@@ -133,14 +140,3 @@ def _remove(api: Client, left: Sequence[Thing]) -> list[str]:
         except CloudError as error:
             problems.append(str(error))
     return problems
-
-
-def usd(fleet: Fleet, monthly: Callable[[str], float], hours: float) -> float:
-    """What the hosts and volumes of a fleet cost for so long, by list prices; begun hours count.
-
-    monthly: the price of a plan a month.
-    """
-    hosts = sum(monthly(host.plan) for host in fleet.hosts.values())
-    volumes = [volume for host in fleet.hosts.values() for volume in host.volumes.values()]
-    storage = sum(volume.size_gb * GB_MONTH_USD[volume.block_type] for volume in volumes)
-    return (hosts + storage) / HOURS_A_MONTH * math.ceil(hours)

@@ -18,7 +18,7 @@ from backup import custody
 from backup.custody import APPEND, CONTROL_ROLE, PORTS, DataSet
 from backup.drills.checks import Drill
 from backup.store import AUTHORITY, COPY_KEYS, VAULT
-from cloud.provision import AUTHORITY as PROVIDER
+from cloud.provision import PROVIDER_AUTHORITY
 from inventories import keys
 from inventories.errors import InputError
 from inventories.files import replace
@@ -75,7 +75,7 @@ def make(wanted: Wanted, folder: Path) -> LoadedSite:
     replace(files / KEY, private, 0o600)
     replace(files / f"{KEY}.pub", f"{public} {ADMIN}\n", 0o644)
     replace(files / ADMINS, f'[admins.{ADMIN}]\nssh_keys = ["{public} {ADMIN}"]\n', 0o644)
-    for name in (custody.CERTIFICATE, AUTHORITY, PROVIDER):
+    for name in (custody.CERTIFICATE, AUTHORITY, PROVIDER_AUTHORITY):
         if (site.files / name).exists():
             shutil.copy(site.files / name, files / name)
     Secrets.create(files / "secrets.age", {ADMIN: [public]}, _secrets(wanted, files))

@@ -119,6 +119,8 @@ class Made(Typed):
     kind: Literal["host", "volume", "network", "firewall", "zone", "key"]
     name: str
     id: str = ""
+    site: str = ""
+    """The drill's own site, whose name it bears."""
     gb: int = 0
     gone: datetime | None = None
 

@@ -1,4 +1,4 @@
-"""A restored copy on its throwaway host, as checks and faults see it: by SSH as root, and over the network as users do."""
+"""A restored copy on its throwaway host, as checks and faults see it: by SSH as root, and by network as users do."""
 
 import hashlib
 import subprocess
@@ -60,9 +60,7 @@ class Web:
         sent = {"Host": self.name, "Accept-Encoding": "gzip", "User-Agent": "mainstay-drill"} | headers
         url = f"http://{self.address}{path}"
         try:
-            return requests.request(
-                method, url, headers=sent, timeout=SILENCE_S, allow_redirects=False, stream=True
-            )
+            return requests.request(method, url, headers=sent, timeout=SILENCE_S, allow_redirects=False, stream=True)
         except requests.RequestException as error:
             raise CheckFailed(f"{method} {path}: no answer: {error}") from None
 
@@ -117,9 +115,7 @@ class OnHost:
         """See checks.Restored. The script comes by standard input: it may be long, and hold anything."""
         words = self.way.admin(self.host, "sudo", "-n", "sh", "-es", "--", *map(_quoted, arguments))
         try:
-            done = subprocess.run(
-                words, input=script.encode(), capture_output=True, timeout=timeout_s, check=False
-            )
+            done = subprocess.run(words, input=script.encode(), capture_output=True, timeout=timeout_s, check=False)
         except subprocess.TimeoutExpired:
             raise CheckFailed(f"a command on {self.host} took longer than {timeout_s:g} s") from None
         out = done.stdout.decode(errors="surrogateescape")

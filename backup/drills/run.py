@@ -3,41 +3,36 @@
 What goes wrong before there is a host that runs is `could not start`; in what a real recovery does too, `failed`.
 """
 
-import fcntl
-import os
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 from pyinfra.api.exceptions import PyinfraError
 
-from backup import custody
 from backup.agent.attempt import Refused
 from backup.custody import CONTROL, DataSet
-from backup.drills import account, book, choosing, own_site, steps, verdict
+from backup.drills import account, book, budget, choosing, own_site, steps, sweeping, verdict
 from backup.drills.checks import BUDGET_S, CheckFailed, Drill, Fault
 from backup.drills.choosing import Asked, Chosen, NothingToRestore
 from backup.drills.common import checks as common_checks
 from backup.drills.own_site import Wanted
-from backup.drills.report import RTO_PHASES, Outcome, PhaseRun, Report, Rpo, Source
+from backup.drills.report import PhaseRun, Report, Rpo, Source
 from backup.drills.restored import OnHost
-from backup.drills.steps import Deadline, OutOfTime, StepFailed
+from backup.drills.steps import Deadline, StepFailed
 from backup.ledger import LedgerError
 from backup.reach import Unreachable, reach
 from backup.restic_process import ResticError
+from backup.sizes import counted
 from backup.store import VAULT, WORDS
-from backup.trouble import said
-from cloud import provision
-from cloud.actual import Plan
-from cloud.client import Client
 from inventories.editing import private_folder
 from inventories.errors import InputError
+from inventories.files import replace
 from inventories.inventory import CLONE, LoadedSite
 
 RUNNING = ".running"
@@ -95,7 +90,8 @@ class Run:
     """The phase that runs."""
     chosen: Chosen | None = None
     error: BaseException | None = None
-    kept: bool = field(default=False)
+    hourly_usd: float = 0
+    kept: bool = False
 
     @property
     def drill(self) -> Drill:
@@ -121,17 +117,13 @@ class Run:
             yield words
             ok = True
         finally:
-            self.add(PhaseRun(name=name, begun=begun, seconds=time.monotonic() - begun_at(clock), ok=ok, told=words))
+            self.add(PhaseRun(name=name, begun=begun, seconds=time.monotonic() - clock, ok=ok, told=tuple(words)))
 
     def add(self, run: PhaseRun) -> None:
         budget = {**BUDGET_S, **self.drill.budget_s}.get(run.name)
-        run = run.model_copy(update={"seconds": round(run.seconds, 2), "budget_s": budget, "told": tuple(run.told)})
+        run = run.model_copy(update={"seconds": round(run.seconds, 2), "budget_s": budget})
         self.note(phases=(*self.report.phases, run))
         self.hear.ended(run)
-
-
-def begun_at(clock: float) -> float:
-    return clock
 
 
 def run(site: LoadedSite, order: Order, hear: Hearing) -> Report:
@@ -151,7 +143,7 @@ def run(site: LoadedSite, order: Order, hear: Hearing) -> Report:
     )
     deadline = Deadline(time.monotonic() + drills.hours * 3600)
     one = Run(site, order, hear, report, deadline, book.turn(earlier, str(order.data_set)))
-    with alive(book.folder(site) / report.id):
+    with sweeping.alive(book.folder(site) / report.id):
         try:
             with private_folder() as scratch:
                 _go(one, scratch)
@@ -170,35 +162,6 @@ def _check(site: LoadedSite, order: Order) -> None:
     if order.fault and order.fault not in {fault.name for fault in faults}:
         hint = f"of {order.data_set.plan} there are: {', '.join(fault.name for fault in faults) or 'none'}"
         raise InputError("--fault", order.fault, "no such fault", hint)
-    if site.fleet.hosts[order.data_set.host].os == "":
-        raise InputError(site.path, f"hosts.{order.data_set.host}.os", "is empty")
-
-
-@contextmanager
-def alive(folder: Path) -> Iterator[None]:
-    """Holds a drill's folder locked, which a killed process lets go of."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / RUNNING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
-def is_alive(folder: Path) -> bool:
-    """Whether a drill's process runs on this machine."""
-    try:
-        lock = os.open(folder / RUNNING, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 def _go(one: Run, scratch: Path) -> None:
@@ -207,11 +170,10 @@ def _go(one: Run, scratch: Path) -> None:
     with one.phase("plan") as words:
         with reach(one.site) as way, choosing.chosen(way, asked, drill, one.hear.note) as chosen:
             one.chosen = chosen
-        wanted = Wanted(
-            one.site, one.own_name, order.store, (order.data_set,), {order.data_set.host: chosen.bytes}
-        )
+        wanted = Wanted(one.site, one.own_name, order.store, (order.data_set,), {order.data_set.host: chosen.bytes})
         own = own_site.make(wanted, scratch)
-        words += [f"from {WORDS[order.store]}: {steps.told(chosen)}", _affordable(one, own)]
+        one.hourly_usd = budget.hourly_usd(one.site, own, one.hear.note)
+        words.append(f"from {WORDS[order.store]}: {steps.told(chosen)}; ${one.hourly_usd:.3f} an hour")
         one.note(source=_source(chosen), rpo=_rpo(one, chosen), versions={"mainstay": version()})
     with one.phase("host") as words:
         own = steps.host(wanted, scratch, words.append)
@@ -229,30 +191,6 @@ def _go(one: Run, scratch: Path) -> None:
         if order.keep:
             one.kept = True
             _keep(one, own)
-
-
-def _affordable(one: Run, own: LoadedSite) -> str:
-    """Raises InputError when the drill would cost more than it may, or there are too many hosts already."""
-    drills = own_site.declared(one.site)
-    api = _api(own, one.hear)
-    plans = {item["id"]: Plan.model_validate(item) for item in api.list("/plans", "plans")}
-    for name, host in own.fleet.hosts.items():
-        if host.plan not in plans:
-            raise InputError(one.site.path, f"hosts.{name}.plan", f"no plan {host.plan!r} in the drills' account")
-    cost = account.usd(own.fleet, lambda plan: plans[plan].monthly_cost, drills.hours)
-    if cost > drills.usd:
-        hint = f"it is counted for the {drills.hours} h that a drill may take"
-        raise InputError(one.site.path, "drill.usd", f"this drill may cost ${cost:.2f}, more than ${drills.usd:.2f}", hint)
-    there = [thing for thing in account.look(api, drills.domain) if thing.kind == "host"]
-    if len(there) + len(own.fleet.hosts) > drills.hosts:
-        names = ", ".join(sorted({account.drill_of(thing.site) for thing in there}))
-        problem = f"{len(there)} hosts of drills exist already ({names}), and no more than {drills.hosts} may"
-        raise InputError(one.site.path, "drill.hosts", problem, "wait for their end, or `mainstay drill sweep`")
-    return f"at most ${cost:.2f} for {drills.hours} h"
-
-
-def _api(own: LoadedSite, hear: Hearing) -> Client:
-    return provision.client(own, hear.note)
 
 
 def _deploy(one: Run, own: LoadedSite, on: OnHost) -> None:
@@ -286,7 +224,9 @@ def _checks(one: Run, on: OnHost) -> list[str]:
     newest = steps.newest_restored(on)
     if one.report.rpo:
         one.note(rpo=one.report.rpo.model_copy(update={"newest_restored": newest}))
-    counts = [f"{sum(run.outcome == word for run in done)} {word}" for word in ("passed", "failed", "timed out", "not judged")]
+    counts = [
+        f"{sum(run.outcome == word for run in done)} {word}" for word in ("passed", "failed", "timed out", "not judged")
+    ]
     told = [", ".join(count for count in counts if not count.startswith("0 "))]
     return [*([f"planted {one.order.fault}: {planted}"] if planted else []), *told]
 
@@ -297,29 +237,72 @@ def _fault(one: Run) -> Fault:
 
 def _end(one: Run) -> None:
     """Destroys all that was made, and says how it ended, in this order and whatever happened."""
-    reservations: list[str] = []
+    phase, reservations = one.at, list(_reservations(one))
     if not one.kept:
         try:
             with one.phase("destroy") as words:
-                made, problems = destroyed(one.site, [one.own_name], one.hear)
-                words += [f"{len(made)} things gone"] if not problems else problems
+                made, problems = account.destroy(
+                    client(one.site, one.hear), _domain(one.site), [one.own_name], one.hear.note
+                )
+                words += problems or [
+                    f"{counted(len(made), 'thing')} gone: {', '.join(sorted({it.kind for it in made}))}"
+                ]
                 one.note(made=tuple(made), cost_usd=_cost(one))
                 reservations += problems
         except TROUBLE as error:
-            reservations.append(f"not destroyed: {said(error) if isinstance(error, Exception) else error}")
-    result = verdict.judge(one.report, one.error, one.at_fault(), _caught_by(one), reservations)
+            reservations.append(f"not destroyed: {error}; `mainstay drill sweep` does it")
+    faults = {fault.name: fault.caught_by for fault in one.drill.faults}
+    asked = bool(one.order.snapshot)
+    result = verdict.judge(
+        one.report, one.error, phase, faults.get(one.order.fault, ""), asked=asked, behind=reservations
+    )
     one.note(ended=datetime.now(UTC), **result)
 
 
-def destroyed(site: LoadedSite, names: Sequence[str], hear: Hearing) -> tuple[list[Any], list[str]]:
-    """Ends what bears these names in the drills' account; see account.destroy. Raises InputError."""
-    drills = own_site.declared(site)
-    with ExitStack():
-        return account.destroy(client(site, hear), drills.domain, names, hear.note)
+def _reservations(one: Run) -> Iterator[str]:
+    """What makes of a drill that passes one that is degraded."""
+    if one.chosen and one.chosen.behind and one.order.fallback and not one.order.snapshot:
+        yield f"an older backup was restored: {counted(one.chosen.behind, 'newer one')} cannot be had"
 
 
-def client(site: LoadedSite, hear: Hearing) -> Client:
-    """The drills' account. Raises InputError when its key cannot be read here."""
-    drills = own_site.declared(site)
-    key = custody.secret(site, drills.api_key)
-    return provision.account(site, drills.api_url or site.fleet.provider.api_url, key, hear.note)
+def _source(chosen: Chosen) -> Source:
+    return Source(
+        store=chosen.store,  # type: ignore[arg-type]
+        snapshot=chosen.snapshot.id,
+        original=chosen.snapshot.original,
+        taken=chosen.snapshot.time,
+        behind=chosen.behind,
+        files=len(chosen.wanted),
+        bytes=chosen.bytes,
+        of_files=len(chosen.saved),
+        of_bytes=sum(file.size for file in chosen.saved),
+        part=chosen.part,
+        parts=chosen.parts,
+    )
+
+
+def _rpo(one: Run, chosen: Chosen) -> Rpo:
+    age = one.report.begun - chosen.snapshot.time
+    return Rpo(seconds=age.total_seconds(), budget_s=chosen.budget.total_seconds(), newest_saved=chosen.newest_saved)
+
+
+def _keep(one: Run, own: LoadedSite) -> None:
+    """The way in, for as long as the host is kept: its inventory, key and addresses, and no secret of the data."""
+    folder = book.folder(one.site).with_name("kept-drills") / one.report.id
+    folder.mkdir(mode=0o700, parents=True)
+    for name in (own_site.KEY, f"{own_site.KEY}.pub", "admins.toml", "lock.json"):
+        target = folder / own.name / name
+        replace(target, (own.files / name).read_bytes(), 0o600)
+    for suffix in (".py", ".toml"):
+        replace(folder / f"{own.name}{suffix}", own.path.with_suffix(suffix).read_bytes())
+    way = f"mainstay ssh --inventory {folder / own.name}.py {one.order.data_set.host}"
+    one.hear.note(
+        f"kept until {one.report.expires:%Y-%m-%d %H:%M} UTC, or `mainstay drill sweep {one.report.id}`: {way}"
+    )
+
+
+def version() -> str:
+    """Of this clone; the control host has no git."""
+    words = ["git", "-C", str(CLONE), "describe", "--always", "--dirty"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "as deployed"

@@ -30,8 +30,6 @@ ATTEMPTS = 3
 """How often a restore that is cut is gone on with."""
 AGAIN_S = 10
 ANSWER_S = 60
-TOLD_AT_MOST = 4000
-"""Characters of a log that a report keeps: the last, which say why."""
 EVIDENCE_AT_MOST = 20
 APT_LOG = "cat /var/log/apt/history.log 2>/dev/null; true"
 APT_TIME = re.compile(r"^(Start|End)-Date: (\d{4}-\d\d-\d\d +\d\d:\d\d:\d\d)$", re.MULTILINE)
@@ -192,7 +190,9 @@ def start(site: LoadedSite, on: OnHost, deadline: Deadline) -> None:
     failed = on.sh("systemctl --failed --plain --no-legend").strip()
     if failed:
         units = ", ".join(line.split()[0] for line in failed.splitlines())
-        raise StepFailed(f"failed on {on.host}: {units}", on.sh(f"journalctl -n 60 --no-pager -u {units.split(', ')[0]}"))
+        raise StepFailed(
+            f"failed on {on.host}: {units}", on.sh(f"journalctl -n 60 --no-pager -u {units.split(', ')[0]}")
+        )
 
 
 def newest_restored(on: OnHost) -> datetime | None:
