@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 from inventories.files import replace
 from inventories.fleet import NAME
-from lab import storage
+from lab import checksums, storage
 from lab.api.store import Store
 from lab.command import BASE
 from lab.engine import LabConfig
@@ -46,6 +46,7 @@ def up(name: str = "lab") -> LabConfig:
     with _exclusive():
         config = find(name) or _allocate(name)
         _write_site(config)
+        checksums.make(config)
         if not answers(config):
             NspawnEngine(config).prepare()
             _start_daemon(config)
