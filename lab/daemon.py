@@ -1,4 +1,4 @@
-"""The lab's one process: API, metadata service, name servers, package cache and mail sink.
+"""The lab's one process: API, metadata service, name servers, package cache, mail sink and list of checksums.
 
 It may be killed at any moment: hosts go on without it, and the next one adopts them and ends what was begun.
 `python -m lab.daemon NAME`; `lab.lifecycle` starts and stops it.
@@ -14,7 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
-from lab import lifecycle, services, storage
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from lab import checksums, lifecycle, services, storage
 from lab.api import blocks, metadata, names, server, snapshots
 from lab.api.actions import ACTIONS
 from lab.api.cloud import Cloud
@@ -53,10 +57,13 @@ async def run(config: LabConfig) -> None:
     app = server.app(cloud, {account: lifecycle.api_key(config, account) for account in ACCOUNTS}, rate_limit)
     api, api_tls = server.Server(app), server.Server(app, storage.tls(config))
     meta = server.Server(metadata.app(cloud))
+    static = StaticFiles(directory=checksums.folder(config), check_dir=False)
+    files = server.Server(Starlette(routes=[Mount("/", static)]))
     gateways = [str(config.gateway4), str(config.gateway6)]
     api_sockets = [server.listen(address, config.api_port) for address in ("127.0.0.1", *gateways)]
     tls_sockets = [server.listen(str(config.gateway4), config.https_port)]
     meta_sockets = [server.listen(METADATA_ADDRESS, METADATA_PORT, device=bridge(config))]
+    files_sockets = [server.listen(address, checksums.PORT) for address in gateways]
     resolvers = names.serve(names.Names(store, config, names.machine_resolvers()), gateways)
     with ExitStack() as stack:
         stack.callback(cloud.close)
@@ -65,12 +72,13 @@ async def run(config: LabConfig) -> None:
         stack.enter_context(services.running(config))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: server.stop(api, api_tls, meta))
+            loop.add_signal_handler(number, lambda: server.stop(api, api_tls, meta, files))
         blocks.resume(cloud)
         snapshots.resume(cloud)
         cloud.resume()
         log.info("lab %s answers at %s", config.name, config.api_url)
-        await server.serve([(api, api_sockets), (api_tls, tls_sockets), (meta, meta_sockets)])
+        serving = [(api, api_sockets), (api_tls, tls_sockets), (meta, meta_sockets), (files, files_sockets)]
+        await server.serve(serving)
 
 
 def main(name: str) -> int:

@@ -120,7 +120,8 @@ def rehearse(rehearsal: Rehearsal) -> None:
         for word in ("copy", "verify", "status"):
             rehearsal.mainstay("backup", word)
         for host in site.fleet.with_role(custody.CONTROL_ROLE):
-            rehearsal.on(host, "sudo", "mainstay", "backup", "status")
+            for word in ("mirror", "status"):
+                rehearsal.on(host, "sudo", "mainstay", "backup", word)
     finally:
         table(rehearsal.steps)
 

@@ -1,7 +1,8 @@
-"""A small release archive and website in their real formats, the same bytes at every run.
+"""A small release archive, its list of checksums and a website in their real formats, the same bytes at every run.
 
 Formats: the archive's layout, metadata line and `.sha256sum` are those of release.calyxos.org; OTA packages are zips
-with `META-INF/com/android/metadata`, whose post-timestamp an update client compares with the metadata's TIMESTAMP.
+with `META-INF/com/android/metadata`, whose post-timestamp an update client compares with the metadata's TIMESTAMP. The
+list has a file for every artifact ever released; most of them are the bare hash.
 """
 
 import hashlib
@@ -9,9 +10,10 @@ import io
 import os
 import random
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 CHANNELS = ("testing", "security-express", "beta", "stable", "otatest")
@@ -46,6 +48,27 @@ class Device:
     """A factory build that runs ahead of any OTA; default: the current build."""
 
 
+@dataclass(frozen=True)
+class Artifact:
+    """A file that is released with its checksum. `path` is in the archive; `current`: some channel offers it now."""
+
+    path: str
+    content: bytes
+    build: Build
+    current: bool
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def line(self) -> str:
+        """Its checksum in the normal form, `HASH  NAME`."""
+        return f"{self.sha256}  {Path(self.path).name}\n"
+
+
+GONE = Build("260520210", 1_780_700_000, "16")
+"""Released once; nothing of it is in the archive any more."""
 OLD = Build("260620310", 1_783_300_000, "16")
 CURRENT = Build("260720420", 1_785_977_859, "16")
 DEVICES = (
@@ -55,18 +78,26 @@ DEVICES = (
     Device("bangkk", OLD, factory=CURRENT),
     Device(RETIRED, Build("240510100", 1_715_400_000, "14")),
 )
+UNRECORDED = f"ota/FP5/16/FP5-ota_update-{CURRENT.number}.zip"
+"""In the archive, and not yet in the list of checksums, which lags."""
 
 
 def archive(target: Path) -> None:
     """Writes the release archive below `target`: five devices, one of them retired, and a flasher."""
     for device in DEVICES:
-        _ota(target / "ota" / device.name, device)
-        factory = device.factory or device.current
-        place = target / "factory" / device.name / factory.android
-        _artifact(place / f"{device.name}-factory-{factory.number}.zip", _factory_zip(device.name, factory), factory)
-    for system in ("linux", "darwin", "exe"):
-        program = _noise(f"device-flasher.{system}", 20_000)
-        _artifact(target / "device-flasher" / "1.0.8" / f"device-flasher.{system}", program, CURRENT)
+        _channels(target / "ota" / device.name, device)
+    for artifact in _released():
+        _write(target / artifact.path, artifact.content, artifact.build.timestamp)
+        _write(target / f"{artifact.path}.sha256sum", artifact.line.encode(), artifact.build.timestamp)
+
+
+def checksums(target: Path) -> None:
+    """Writes the list of checksums below `target`, a file for each artifact at its path: `HASH  NAME` for what is
+    current, the bare hash without a newline for what is not, of which most is gone from the archive."""
+    for artifact in chain(_released(), _gone()):
+        if artifact.path != UNRECORDED:
+            text = artifact.line if artifact.current else artifact.sha256
+            _write(target / f"{artifact.path}.sha256sum", text.encode(), artifact.build.timestamp)
 
 
 def website(target: Path) -> None:
@@ -88,7 +119,7 @@ def website(target: Path) -> None:
         _write(target / path, text.encode(), SITE_TIME)
 
 
-def _ota(place: Path, device: Device) -> None:
+def _channels(place: Path, device: Device) -> None:
     current, old = device.current, device.old
     builds = (
         dict.fromkeys(CHANNELS, current) | {"factory": device.factory or current} | ({"oldstable": old} if old else {})
@@ -98,12 +129,51 @@ def _ota(place: Path, device: Device) -> None:
         if channel in ("testing", "security-express", "beta", "stable"):
             changes = f"<h2>{build.number}</h2><ul><li>Security fixes</li></ul>"
             _write(place / f"{device.name}-{channel}-changelog.html", changes.encode(), build.timestamp)
-    for build in filter(None, (old, current)):
-        name = f"{device.name}-ota_update-{build.number}.zip"
-        _artifact(place / build.android / name, _ota_zip(device.name, build), build)
-    if old and device.incremental:
-        name = f"{device.name}-incremental-{old.number}-{current.number}.zip"
-        _artifact(place / current.android / name, _ota_zip(device.name, current, base=old), current)
+
+
+def _released() -> Iterator[Artifact]:
+    """All artifacts of the archive."""
+    for device in DEVICES:
+        served = device.name != RETIRED
+        if device.old:
+            yield _full(device.name, device.old, current=False)
+        yield _full(device.name, device.current, current=served)
+        if device.old and device.incremental:
+            yield _incremental(device.name, device.old, device.current, current=served)
+        yield _factory(device.name, device.factory or device.current, current=served)
+    yield from _flashers("1.0.8", CURRENT, current=True)
+
+
+def _gone() -> Iterator[Artifact]:
+    """Artifacts that the archive held once."""
+    for device in DEVICES:
+        if device.old:
+            yield _full(device.name, GONE, current=False)
+            if device.incremental:
+                yield _incremental(device.name, GONE, device.old, current=False)
+            yield _factory(device.name, GONE, current=False)
+    yield from _flashers("1.0.7", GONE, current=False)
+
+
+def _full(device: str, build: Build, *, current: bool) -> Artifact:
+    path = f"ota/{device}/{build.android}/{device}-ota_update-{build.number}.zip"
+    return Artifact(path, _ota_zip(device, build), build, current)
+
+
+def _incremental(device: str, base: Build, build: Build, *, current: bool) -> Artifact:
+    path = f"ota/{device}/{build.android}/{device}-incremental-{base.number}-{build.number}.zip"
+    return Artifact(path, _ota_zip(device, build, base), build, current)
+
+
+def _factory(device: str, build: Build, *, current: bool) -> Artifact:
+    path = f"factory/{device}/{build.android}/{device}-factory-{build.number}.zip"
+    return Artifact(path, _factory_zip(device, build), build, current)
+
+
+def _flashers(version: str, build: Build, *, current: bool) -> Iterator[Artifact]:
+    for system in ("linux", "darwin", "exe"):
+        path = f"device-flasher/{version}/device-flasher.{system}"
+        yield Artifact(path, _noise(path, 20_000), build, current)
 
 
 def _ota_zip(device: str, build: Build, base: Build | None = None) -> bytes:
@@ -149,12 +219,6 @@ def _zip(members: Mapping[str, bytes], timestamp: int) -> bytes:
 
 def _noise(seed: str, size: int) -> bytes:
     return random.Random(seed).randbytes(size)  # noqa: S311  # filler that must be the same at every run
-
-
-def _artifact(path: Path, content: bytes, build: Build) -> None:
-    _write(path, content, build.timestamp)
-    line = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
-    _write(path.with_name(f"{path.name}.sha256sum"), line.encode(), build.timestamp)
 
 
 def _page(title: str, body: str) -> str:

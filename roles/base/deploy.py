@@ -113,6 +113,7 @@ def base() -> None:
                 "sudoers": [admin.name for admin in admins if admin.sudo],
                 "ssh_port": SSH_PORT,
                 "ssh": firewall.ssh(settings),
+                "egress": firewall.egress(settings.egress),
                 "openings": firewall.rules(firewall.openings_of(roles_of(host.data.declared))),
             },
             generated={sysctl.FILE: sysctl.text()} | ({control.KEYS: watched.key} if watched else {}),

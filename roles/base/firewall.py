@@ -1,10 +1,10 @@
-"""The openings of a host's roles as nftables rules. Pure but for importing the roles' settings."""
+"""What may come into a host and go out of it as nftables rules. Pure but for importing the roles' settings."""
 
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
-from roles.base.settings import Settings
+from roles.base.settings import Egress, Settings
 from roles.common import Listen, Opening
 
 ANY = {"ip": "0.0.0.0/0", "ip6": "::/0"}
@@ -49,3 +49,25 @@ def rules(openings: Iterable[Opening]) -> list[str]:
 def ssh(settings: Settings) -> list[tuple[str, str, str]]:
     """Family, set of its rate limit and networks, for the template."""
     return [(family, SETS[family], networks) for family, networks in by_family(settings.ssh_sources).items()]
+
+
+def egress(limits: Egress | None) -> list[str]:
+    """Rules of what goes out, in their order; none without limits. Who is rejected is told so at once."""
+    if limits is None:
+        return []
+    lines = []
+    for endpoint in limits.allowed:
+        family = "ip" if endpoint.address.version == 4 else "ip6"
+        lines.append(f"{family} daddr {endpoint.address} tcp dport {endpoint.port} accept")
+    for family, networks in by_family(_without_overlaps(limits.blocked)).items():
+        lines.append(f"{family} daddr {networks} meta l4proto tcp counter reject with tcp reset")
+        lines.append(f"{family} daddr {networks} counter reject")
+    return lines
+
+
+def _without_overlaps(networks: Iterable[str]) -> list[str]:
+    """The same addresses: nftables refuses a set one of whose networks is in another."""
+    parsed = [ip_network(network) for network in networks]
+    v4 = collapse_addresses(network for network in parsed if isinstance(network, IPv4Network))
+    v6 = collapse_addresses(network for network in parsed if isinstance(network, IPv6Network))
+    return [str(network) for network in (*v4, *v6)]

@@ -69,6 +69,22 @@ class Mail(Typed):
         return self
 
 
+class Endpoint(Typed):
+    """A TCP service of another host."""
+
+    address: IPv4Address | IPv6Address
+    port: Port
+
+
+class Egress(Typed):
+    """What a host may not reach, such as production from a host that a restore is tried on."""
+
+    blocked: tuple[Network, ...] = Field(min_length=1)
+    """Networks in CIDR notation that no connection is opened to."""
+    allowed: tuple[Endpoint, ...] = ()
+    """Exceptions, such as the vault's listener."""
+
+
 class Settings(Typed):
     """The base of every host."""
 
@@ -82,6 +98,8 @@ class Settings(Typed):
     """New ssh connections that one address may make in the long run; a run of pyinfra makes one or two."""
     ssh_burst: int = Field(default=60, ge=10)
     """New ssh connections that one address may make at once."""
+    egress: Egress | None = None
+    """None: the host may connect to anything."""
     resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
     """DNS servers. Empty: those the network hands out."""
     time_servers: tuple[DnsName, ...] = Field(

@@ -1,9 +1,15 @@
 """A newcomer's first command."""
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inventories.inventory import load_site
+from inventories.ssh import configured
+from lab import checksums
+from lab.fetch import lab_of
 from tests.conftest import rehearse
 
 pytestmark = pytest.mark.lab
@@ -21,3 +27,17 @@ def test_a_second_rehearsal_changes_nothing(rehearsal: Any) -> None:
     changing = [step for step in rehearse()["steps"] if step["name"].startswith(("deploys/", "load"))]
     assert len(changing) == 3
     assert {step["outcome"] for step in changing} <= NOTHING
+
+
+def _said(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_control_host_mirrors_the_list_of_checksums_and_a_host_can_clone_it(site: Path) -> None:
+    loaded = load_site(site)
+    lab = lab_of(loaded)
+    head = _said("git", "-C", str(checksums.folder(lab) / checksums.NAME), "rev-parse", "main")
+    mirrored = "sudo -u control git -C /srv/control/mirrors/checksums.git rev-parse main"
+    cloned = f'cd "$(mktemp -d)" && git clone -q {checksums.url(lab)} . && git rev-parse main && rm -r "$PWD"'
+    with configured(loaded) as config:
+        assert [_said("ssh", "-F", str(config), "control-1", words) for words in (mirrored, cloned)] == [head, head]

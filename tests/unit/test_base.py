@@ -12,12 +12,12 @@ from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
 from roles.base import firewall, mail
-from roles.base.deploy import may_log_in
-from roles.base.settings import Mail, Settings
+from roles.base.deploy import HERE, may_log_in
+from roles.base.settings import SSH_PORT, Egress, Mail, Settings
 from roles.base.strangers import LOCKED, NOLOGIN, PeopleLook, locking
 from roles.base.tree.usr.local.lib.mainstay import rollback
 from roles.base.tree.usr.local.lib.mainstay.stale import replaced_code, unit_of
-from roles.common import Opening
+from roles.common import Opening, tree_source
 
 ADDRESSES = {"sender": "hosts@example.org", "admin": "admins@example.org", "smarthost": "smtp.example.org"}
 
@@ -87,6 +87,10 @@ def test_each_host_reboots_at_the_same_minute_of_the_window_every_time(window: s
         {"ssh_sources": ["10.0.0.0/99"]},
         {"time_servers": []},
         {"journal_days": 3651},
+        {"egress": {"blocked": []}},
+        {"egress": {"blocked": ["10.0.0.1/8"]}},
+        {"egress": {"blocked": ["10.0.0.0/8"], "allowed": [{"address": "vault.example.org", "port": 8000}]}},
+        {"egress": {"blocked": ["10.0.0.0/8"], "allowed": [{"address": "10.0.0.1", "port": 0}]}},
     ],
 )
 def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
@@ -110,6 +114,39 @@ def test_an_opening_is_for_everyone_or_for_its_sources_of_either_family() -> Non
 def test_ssh_from_one_family_closes_the_other() -> None:
     assert firewall.ssh(Settings(ssh_sources=("192.0.2.0/24",))) == [("ip", "ssh_new4", "{ 192.0.2.0/24 }")]
     assert [family for family, _, _ in firewall.ssh(Settings())] == ["ip", "ip6"]
+
+
+def output_chain(settings: Settings) -> list[str]:
+    """Lines of the chain `output` in the file that a host gets."""
+    given = {"ssh_port": SSH_PORT, "openings": [], "ssh": firewall.ssh(settings)}
+    given["egress"] = firewall.egress(settings.egress)
+    environment, _ = tree_source._environment(HERE / "access")
+    text = environment.get_template("etc/nftables.conf.j2").render(settings.model_dump() | given)
+    return text.partition("    chain output {\n")[2].splitlines()
+
+
+def test_a_host_without_limits_may_connect_to_anything() -> None:
+    hook = "        type filter hook output priority filter; policy accept;"
+    assert output_chain(Settings()) == [hook, "    }", "}"]
+
+
+def test_what_is_blocked_is_rejected_after_answers_and_exceptions() -> None:
+    limits = {
+        "blocked": ["10.0.0.0/8", "2001:db8::/32", "10.1.0.0/16", "192.0.2.0/24"],
+        "allowed": [{"address": "10.0.0.9", "port": 8000}, {"address": "2001:db8::9", "port": 8000}],
+    }
+    rules = [line.strip() for line in output_chain(Settings(egress=Egress.model_validate(limits)))]
+    assert rules.index("ct state established,related accept") < rules.index("ip daddr 10.0.0.9 tcp dport 8000 accept")
+    assert rules[rules.index("ip daddr 10.0.0.9 tcp dport 8000 accept") :] == [
+        "ip daddr 10.0.0.9 tcp dport 8000 accept",
+        "ip6 daddr 2001:db8::9 tcp dport 8000 accept",
+        "ip daddr { 10.0.0.0/8, 192.0.2.0/24 } meta l4proto tcp counter reject with tcp reset",
+        "ip daddr { 10.0.0.0/8, 192.0.2.0/24 } counter reject",
+        "ip6 daddr { 2001:db8::/32 } meta l4proto tcp counter reject with tcp reset",
+        "ip6 daddr { 2001:db8::/32 } counter reject",
+        "}",
+        "}",
+    ]
 
 
 def test_whoever_is_no_admin_is_locked_once_and_who_comes_back_is_opened() -> None:

@@ -53,6 +53,44 @@ def test_checksums_have_the_normal_form_and_are_right(archive: Path) -> None:
         assert path.read_text() == f"{hashlib.sha256(artifact.read_bytes()).hexdigest()}  {artifact.name}\n"
 
 
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("checksums")
+    sample.checksums(target)
+    return target
+
+
+def test_the_list_of_checksums_is_the_same_at_every_run(listed: Path, tmp_path: Path) -> None:
+    sample.checksums(tmp_path)
+    assert digests(tmp_path) == digests(listed)
+
+
+def test_every_artifact_but_one_is_in_the_list_of_checksums_at_its_own_path(archive: Path, listed: Path) -> None:
+    artifacts = {str(path.relative_to(archive).with_suffix("")) for path in archive.rglob("*.sha256sum")}
+    for artifact in artifacts - {sample.UNRECORDED}:
+        said = (listed / f"{artifact}.sha256sum").read_text().split()[0]
+        assert said == hashlib.sha256((archive / artifact).read_bytes()).hexdigest(), artifact
+    assert sample.UNRECORDED in artifacts
+    assert not (listed / f"{sample.UNRECORDED}.sha256sum").exists()
+
+
+def test_the_list_of_checksums_names_what_is_current_and_has_bare_hashes_for_the_rest(
+    archive: Path, listed: Path
+) -> None:
+    files = [path for path in listed.rglob("*") if path.is_file()]
+    bare = [path for path in files if re.fullmatch("[0-9a-f]{64}", path.read_text())]
+    for path in set(files) - set(bare):
+        assert re.fullmatch(rf"[0-9a-f]{{64}}  {re.escape(path.stem)}\n", path.read_text())
+    assert len(bare) > len(files) / 2
+    gone = {path for path in bare if not (archive / path.relative_to(listed)).exists()}
+    old = {path.stem for path in set(bare) - gone}
+    assert len(gone) > len(old)
+    assert old == {
+        *(f"{name}-ota_update-{sample.OLD.number}.zip" for name in ("FP5", "panther", "shiba")),
+        *(path.stem for path in archive.rglob(f"{sample.RETIRED}-*.sha256sum")),
+    }
+
+
 def test_the_gaps_of_the_real_archive_are_there(archive: Path) -> None:
     assert list(archive.glob("ota/panther/16/*-incremental-*.zip"))
     assert not list(archive.glob("ota/FP5/16/*-incremental-*.zip"))
