@@ -128,6 +128,11 @@ class Restored(Protocol):
         another code than 0."""
         ...
 
+    def read(self, path: str) -> bytes:
+        """One file of the snapshot, as the repository holds it: what came back can be compared with. Takes a second
+        or so, and is for small files. Raises NotJudged when it cannot be had."""
+        ...
+
     def mirror(self, name: str) -> Path:
         """A bare git repository on this machine: the copy of one that `[settings.control.mirrors]` names.
 

@@ -1,0 +1,148 @@
+"""The checks that hold for every role: what lies on the restored host is what the snapshot lists."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from backup.agent.refs import GC_LOCK, MANIFEST
+from backup.drills.checks import Check, CheckFailed, Evidence, File, Restored
+from backup.drills.on_host import Lying, lying, microseconds, moment, name, some
+from backup.sizes import counted, size
+
+NEAR = 1
+"""Microseconds that a time may differ by: restic knows nanoseconds, and one rounds where the other cuts."""
+PERMISSIONS = 0o777
+REWRITTEN = ("HEAD", "HEAD.lock", "packed-refs", "packed-refs.lock", GC_LOCK, f"{GC_LOCK}.lock")
+"""In a git repository whose refs are put back from the manifest (backup/agent/refs.py), as is all of refs/."""
+
+
+def files(copy: Restored) -> Evidence:
+    """All that was to be restored is there, of its type, size and time, and nothing that was not saved."""
+    is_rewritten = rewritten(copy.saved)
+    wanted = _wanted(copy)
+    there = lying(copy)
+    saved = {name(file.path) for file in copy.saved}
+    wrong = {
+        "missing": [path for path in wanted if path not in there],
+        "not of the saved type": [path for path, file in _both(wanted, there) if file.type != there[path].type],
+        "not of the saved size": [path for path, file in _files(wanted, there) if file.size != there[path].size],
+        "not of the saved time": [path for path, file in _files(wanted, there) if _differs(file, there[path])],
+        "there, and not in the snapshot": [path for path in there if path not in saved and not is_rewritten(path)],
+    }
+    _judge(wrong)
+    kinds = [file.type for file in wanted.values()]
+    whole = sum(file.size for file in wanted.values() if file.type == "file")
+    said = f"{counted(kinds.count('file'), 'file')}, {size(whole)}, {counted(kinds.count('dir'), 'folder')}"
+    every = sum(1 for file in copy.saved if file.path != MANIFEST and not is_rewritten(name(file.path)))
+    return Evidence((f"{said}: type, size and time of each",), covered=len(wanted), of=every)
+
+
+def owners(copy: Restored) -> Evidence:
+    """User and group, by their names, and permissions. What the snapshot knows no name for is told apart."""
+    there = lying(copy)
+    both = _both(_wanted(copy), there)
+    wrong = {
+        "not of the saved user": [
+            f"{path} ({there[path].user}, saved as {file.user})"
+            for path, file in both
+            if file.user and file.user != there[path].user
+        ],
+        "not of the saved group": [
+            f"{path} ({there[path].group}, saved as {file.group})"
+            for path, file in both
+            if file.group and file.group != there[path].group
+        ],
+        "not of the saved mode": [
+            f"{path} ({there[path].mode & PERMISSIONS:04o}, saved as {file.mode & PERMISSIONS:04o})"
+            for path, file in both
+            if file.type != "symlink" and (file.mode ^ there[path].mode) & PERMISSIONS
+        ],
+    }
+    _judge(wrong)
+    pairs = sorted({f"{file.user}:{file.group}" for _, file in both if file.user and file.group})
+    nameless = sum(1 for _, file in both if not (file.user and file.group))
+    told = [f"{counted(len(both), 'path')} of {some(pairs) or 'nobody'}"]
+    if nameless:
+        told.append(f"{counted(nameless, 'path')} were saved without a name of user or group, and not compared")
+    return Evidence(tuple(told))
+
+
+def stale(copy: Restored) -> Evidence:
+    """The newest file is as new as the newest that the snapshot lists."""
+    listed = [(_time(file), path) for path, file in _wanted(copy).items() if file.type == "file" and file.mtime]
+    if not listed:
+        return Evidence(("there is no file that could be stale",))
+    is_rewritten = rewritten(copy.saved)
+    there = [(one.mtime, path) for path, one in lying(copy).items() if one.type == "file" and not is_rewritten(path)]
+    newest, path = max(listed)
+    found, other = max(there, default=(0, "nothing"))
+    if found < newest - NEAR:
+        raise CheckFailed(
+            f"the newest file is {some([other])} of {moment(found)}, the snapshot has {some([path])} of {moment(newest)}"
+        )
+    return Evidence((f"the newest is {some([path])} of {moment(newest)}, as in the snapshot",))
+
+
+FILES = Check(
+    "files",
+    "everything that was saved is there, with type, size and time, and nothing else",
+    "what the snapshot lists",
+    files,
+)
+OWNERS = Check(
+    "owners", "everything belongs to its user and group, with its permissions", "what the snapshot lists", owners
+)
+STALE = Check("stale", "what came back is not older than the snapshot", "the newest file that the snapshot lists", stale)
+CHECKS = (FILES, OWNERS, STALE)
+
+
+def rewritten(saved: Sequence[File]) -> Callable[[str], bool]:
+    """Tells whether a restore itself writes a path anew: refs of git repositories, where a manifest has them."""
+    paths = {name(file.path) for file in saved}
+    if MANIFEST not in paths:
+        return lambda path: False
+    repositories = {
+        path.removesuffix("HEAD") for path in paths if path.endswith("/HEAD") and f"{path[:-4]}objects" in paths
+    }
+    exact = {f"{repository}{file}" for repository in repositories for file in REWRITTEN}
+
+    def is_one(path: str) -> bool:
+        at = path.find("/refs/")
+        while at >= 0:
+            if path[: at + 1] in repositories:
+                return True
+            at = path.find("/refs/", at + 1)
+        return path in exact
+
+    return is_one
+
+
+def _wanted(copy: Restored) -> dict[str, File]:
+    """By path. restic restores no sockets, and the manifest of refs goes when they have been put back."""
+    is_rewritten = rewritten(copy.saved)
+    found = {name(file.path): file for file in copy.wanted if file.type != "socket" and file.path != MANIFEST}
+    if not found:
+        raise CheckFailed("the snapshot lists nothing that was to be restored")
+    return {path: file for path, file in found.items() if not is_rewritten(path)}
+
+
+def _both(wanted: dict[str, File], there: dict[str, Lying]) -> list[tuple[str, File]]:
+    return [(path, file) for path, file in wanted.items() if path in there]
+
+
+def _files(wanted: dict[str, File], there: dict[str, Lying]) -> list[tuple[str, File]]:
+    """A folder's size says nothing, and its time is that of the restore where only a part of it came back."""
+    return [(path, file) for path, file in _both(wanted, there) if file.type == there[path].type == "file"]
+
+
+def _differs(file: File, there: Lying) -> bool:
+    return file.mtime is not None and abs(_time(file) - there.mtime) > NEAR
+
+
+def _time(file: File) -> int:
+    return microseconds(file.mtime if isinstance(file.mtime, datetime) else datetime.min)
+
+
+def _judge(wrong: dict[str, list[str]]) -> None:
+    found = [f"{counted(len(paths), 'path')} {what}: {some(sorted(paths))}" for what, paths in wrong.items() if paths]
+    if found:
+        raise CheckFailed(*found)
