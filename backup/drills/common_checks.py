@@ -91,7 +91,9 @@ FILES = Check(
 OWNERS = Check(
     "owners", "everything belongs to its user and group, with its permissions", "what the snapshot lists", owners
 )
-STALE = Check("stale", "what came back is not older than the snapshot", "the newest file that the snapshot lists", stale)
+STALE = Check(
+    "stale", "what came back is not older than the snapshot", "the newest file that the snapshot lists", stale
+)
 CHECKS = (FILES, OWNERS, STALE)
 
 

@@ -18,12 +18,11 @@ from backup import custody
 from backup.custody import APPEND, CONTROL_ROLE, PORTS, DataSet
 from backup.drills.checks import Drill
 from backup.store import AUTHORITY, COPY_KEYS, VAULT
-from cloud.provision import PROVIDER_AUTHORITY
 from inventories import keys
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.fleet import VOLUME_GB, Host
-from inventories.inventory import ADMINS, CONTROL_RECIPIENT, LoadedSite, load_site, roles_of
+from inventories.inventory import ADMINS, CONTROL_RECIPIENT, PROVIDER_AUTHORITY, LoadedSite, load_site, roles_of
 from inventories.secrets import Secrets
 
 ADMIN = "drill"

@@ -16,7 +16,11 @@ from backup import custody, mirror, record
 from backup.custody import CONTROL_ROLE, DataSet
 from backup.drills.checks import Answer, CheckFailed, File, NotJudged
 from backup.drills.choosing import Chosen
-from backup.reach import Reach
+from backup.reach import Reach, Unreachable, reach
+from backup.restic_compare import literally
+from backup.restic_process import ResticError
+from backup.store import WORDS
+from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 
 SILENCE_S = 30
@@ -123,6 +127,18 @@ class OnHost:
             told = done.stderr.decode(errors="replace").strip() or out.strip()
             raise CheckFailed(f"on {self.host}: {told[-1000:] or f'ended with {done.returncode}'}")
         return out
+
+    def read(self, path: str) -> bytes:
+        """See checks.Restored."""
+        production = self.production
+        with TemporaryDirectory(dir=self.scratch) as made:
+            try:
+                with reach(production) as way, way.store(self.chosen.store) as store:
+                    include = [f"/{literally(path)}"]
+                    store.restic(self.data_set).restore(self.chosen.snapshot.id, Path(made), include=include)
+                return Path(made, path).read_bytes()
+            except (Unreachable, ResticError, InputError, OSError) as error:
+                raise NotJudged(f"{path} cannot be read from {WORDS[self.chosen.store]}: {error}") from None
 
     def mirror(self, name: str) -> Path:
         """See checks.Restored. The control host has its own; elsewhere it is cloned from where that gets it."""

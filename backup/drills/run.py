@@ -3,10 +3,13 @@
 What goes wrong before there is a host that runs is `could not start`; in what a real recovery does too, `failed`.
 """
 
+import dataclasses
+import math
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,18 +21,18 @@ from pyinfra.api.exceptions import PyinfraError
 from backup.agent.attempt import Refused
 from backup.custody import CONTROL, DataSet
 from backup.drills import account, book, budget, choosing, own_site, steps, sweeping, verdict
-from backup.drills.checks import BUDGET_S, CheckFailed, Drill, Fault
+from backup.drills.checks import BUDGET_S, Check, CheckFailed, Drill, Evidence, Fault, NotJudged, Restored
 from backup.drills.choosing import Asked, Chosen, NothingToRestore
-from backup.drills.common import checks as common_checks
+from backup.drills.common_checks import CHECKS
 from backup.drills.own_site import Wanted
-from backup.drills.report import PhaseRun, Report, Rpo, Source
+from backup.drills.report import CheckRun, PhaseRun, Report, Rpo, Source
 from backup.drills.restored import OnHost
 from backup.drills.steps import Deadline, StepFailed
 from backup.ledger import LedgerError
 from backup.reach import Unreachable, reach
 from backup.restic_process import ResticError
-from backup.sizes import counted
-from backup.store import VAULT, WORDS
+from backup.sizes import counted, size
+from backup.store import COPY, VAULT, WORDS
 from inventories.editing import private_folder
 from inventories.errors import InputError
 from inventories.files import replace
@@ -37,6 +40,7 @@ from inventories.inventory import CLONE, LoadedSite
 
 RUNNING = ".running"
 """In a drill's folder: held locked for as long as its process lives."""
+Say = Callable[[str], None]
 TROUBLE = (
     StepFailed,
     NothingToRestore,
@@ -61,6 +65,10 @@ class Hearing(Protocol):
     def ended(self, run: PhaseRun) -> None: ...
 
     def note(self, text: str) -> None: ...
+
+    def agree(self, question: str) -> bool:
+        """Whether to go on, with much that takes long."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,8 @@ class Run:
     @contextmanager
     def phase(self, name: str) -> Iterator[list[str]]:
         """One phase; what is appended to the list is what happened, in words."""
-        begun, clock, words, ok = datetime.now(UTC), time.monotonic(), [], False
+        words: list[str] = []
+        begun, clock, ok = datetime.now(UTC), time.monotonic(), False
         self.at = name
         self.note(phase=name)
         self.hear.phase(name)
@@ -157,6 +166,21 @@ def run(site: LoadedSite, order: Order, hear: Hearing) -> Report:
     return one.report
 
 
+def with_fault(site: LoadedSite, order: Order, say: Say) -> Order:
+    """The order with the fault whose turn it is: the next one of the role's after each drill with one.
+
+    Raises InputError when the role has none.
+    """
+    faults = own_site.drill_of(order.data_set.plan).faults
+    if not faults:
+        raise InputError(
+            "--negative", str(order.data_set), "its role has no faults to plant", "see roles/*/recovery.py"
+        )
+    earlier = book.reports(book.folder(site), say)
+    turn = sum(bool(report.fault) for report in earlier if report.data_set == str(order.data_set))
+    return dataclasses.replace(order, fault=faults[turn % len(faults)].name)
+
+
 def _check(site: LoadedSite, order: Order) -> None:
     faults = own_site.drill_of(order.data_set.plan).faults
     if order.fault and order.fault not in {fault.name for fault in faults}:
@@ -175,6 +199,8 @@ def _go(one: Run, scratch: Path) -> None:
         one.hourly_usd = budget.hourly_usd(one.site, own, one.hear.note)
         words.append(f"from {WORDS[order.store]}: {steps.told(chosen)}; ${one.hourly_usd:.3f} an hour")
         one.note(source=_source(chosen), rpo=_rpo(one, chosen), versions={"mainstay": version()})
+        if order.full and not one.hear.agree(_size(one, chosen)):
+            raise InputError("--full", "", "not agreed to", "--yes agrees to what was told")
     with one.phase("host") as words:
         own = steps.host(wanted, scratch, words.append)
     with steps.on_host(one.site, own, order.data_set, chosen, one.turn, scratch) as on:
@@ -216,19 +242,48 @@ def _checks(one: Run, on: OnHost) -> list[str]:
         fault = _fault(one)
         planted = fault.plant(on)
         one.hear.note(f"planted {fault.name}: {planted}")
-    done: list[Any] = []
-    for check in (*common_checks(on), *one.drill.checks):
+    done: list[CheckRun] = []
+    for check in (_newest(one), *CHECKS, *one.drill.checks):
         done.append(steps.check(check, on, one.deadline))
         one.note(checks=tuple(done))
         one.hear.progress(0, f"{check.name}: {done[-1].outcome}")
     newest = steps.newest_restored(on)
     if one.report.rpo:
         one.note(rpo=one.report.rpo.model_copy(update={"newest_restored": newest}))
-    counts = [
-        f"{sum(run.outcome == word for run in done)} {word}" for word in ("passed", "failed", "timed out", "not judged")
-    ]
-    told = [", ".join(count for count in counts if not count.startswith("0 "))]
-    return [*([f"planted {one.order.fault}: {planted}"] if planted else []), *told]
+    told = ", ".join(f"{count} {word}" for word, count in Counter(run.outcome for run in done).items())
+    return [f"planted {one.order.fault}: {planted}", told] if planted else [told]
+
+
+def _size(one: Run, chosen: Chosen) -> str:
+    """What a restore of all is, by the last drill's throughput."""
+    earlier = book.reports(book.folder(one.site), one.hear.note)
+    rates = (it.estimate.bytes_per_second for it in earlier if it.estimate and it.data_set == one.report.data_set)
+    rate = int(next(rates, 0))
+    much = f"all of it is {size(chosen.bytes)}"
+    if not rate:
+        return f"{much}, at ${one.hourly_usd:.3f} an hour; how long it takes is not known yet"
+    hours = chosen.bytes / rate / 3600
+    cost = one.hourly_usd * math.ceil(hours)
+    return f"{much}: {hours:.1f} h at {size(rate)}/s, as the last drill had; about ${cost:.2f}"
+
+
+def _newest(one: Run) -> Check:
+    """The ledger's own facts."""
+
+    def look(_: Restored) -> Evidence:
+        chosen = one.chosen
+        assert chosen, "what is restored was chosen before"
+        told = f"snapshot {chosen.snapshot.original[:8]} of {chosen.snapshot.time:%Y-%m-%d %H:%M} UTC"
+        if one.order.snapshot:
+            return Evidence((f"{told} was asked for by name",))
+        if not chosen.should_be:
+            raise NotJudged("the ledger knows of no complete backup")
+        if chosen.behind and one.order.store != COPY and not one.order.fallback:
+            raise CheckFailed(f"{told} is {chosen.behind} backups older than the newest, {chosen.should_be[:8]}")
+        behind = f", {chosen.behind} behind the vault" if chosen.behind else ", the newest complete one"
+        return Evidence((f"{told}{behind}",))
+
+    return Check("newest", "what was restored is the backup that should be the newest", "the host's ledger", look)
 
 
 def _fault(one: Run) -> Fault:
@@ -241,22 +296,19 @@ def _end(one: Run) -> None:
     if not one.kept:
         try:
             with one.phase("destroy") as words:
-                made, problems = account.destroy(
-                    client(one.site, one.hear), _domain(one.site), [one.own_name], one.hear.note
-                )
-                words += problems or [
-                    f"{counted(len(made), 'thing')} gone: {', '.join(sorted({it.kind for it in made}))}"
-                ]
-                one.note(made=tuple(made), cost_usd=_cost(one))
+                made, problems = account.destroy(one.site, [one.own_name], one.hear.note)
+                kinds = ", ".join(dict.fromkeys(thing.kind for thing in made))
+                words += problems or [f"gone: {kinds}" if made else "nothing was made"]
+                one.note(made=tuple(made))
                 reservations += problems
         except TROUBLE as error:
             reservations.append(f"not destroyed: {error}; `mainstay drill sweep` does it")
     faults = {fault.name: fault.caught_by for fault in one.drill.faults}
-    asked = bool(one.order.snapshot)
-    result = verdict.judge(
-        one.report, one.error, phase, faults.get(one.order.fault, ""), asked=asked, behind=reservations
-    )
-    one.note(ended=datetime.now(UTC), **result)
+    asked, caught_by = bool(one.order.snapshot), faults.get(one.order.fault, "")
+    result = verdict.judge(one.report, one.error, phase, caught_by, asked=asked, behind=reservations)
+    ended = datetime.now(UTC)
+    hours = math.ceil((ended - one.report.begun).total_seconds() / 3600)
+    one.note(ended=ended, cost_usd=round(one.hourly_usd * hours, 4) if one.report.made else 0, **result)
 
 
 def _reservations(one: Run) -> Iterator[str]:

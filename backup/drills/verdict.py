@@ -17,10 +17,9 @@ LOOK = "`mainstay drill show {id}` has the evidence"
 NEXT = {
     Outcome.PASSED: "",
     Outcome.DEGRADED: "See to the reservations; then drill it again: `mainstay drill run {data_set}`.",
-    Outcome.OVER_BUDGET: "Find what takes so long ("
-    + LOOK
-    + "), or promise less: budgets stand in roles/{plan}/recovery.py.",
-    Outcome.COULD_NOT_START: "Mend what stands there, then: `mainstay drill run {data_set}`. Nothing is proved meanwhile.",
+    Outcome.OVER_BUDGET: f"Find what takes so long ({LOOK}), or promise less, in roles/{{plan}}/recovery.py.",
+    Outcome.COULD_NOT_START: "Mend what stands there, then: `mainstay drill run {data_set}`. Until then nothing is "
+    "proved.",
     Outcome.ABANDONED: "`mainstay drill sweep`, if anything is left; then `mainstay drill run {data_set}`.",
 }
 AT = {

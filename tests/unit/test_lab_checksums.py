@@ -3,9 +3,9 @@
 import subprocess
 from pathlib import Path
 
+from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
 from lab import checksums, sample
-from lab.converge import REPOSITORY
 from lab.engine import LabConfig
 from roles.control.settings import Settings
 

@@ -1,0 +1,192 @@
+"""`run` and `sweep`: drills, and the end of what they left."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from backup import control
+from backup.custody import DataSet
+from backup.drills import account, own_site, run, sweeping
+from backup.drills.report import PhaseRun, Report, outcome
+from backup.sizes import counted
+from backup.store import COPY, VAULT
+from cli.backup.app import failures
+from cli.drill.app import app, say
+from cli.options import BAD_USAGE, FAILED, Inventory, chosen, stop
+from inventories.inventory import CLONE, LoadedSite
+
+STORES = {"vault": VAULT, "second": COPY}
+AT_ONCE = 2
+"""Drills of `--all`: more would only wait for each other, and for the memory of a small host."""
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Told:
+    """How a drill goes, a line a phase; on a terminal also what it is at."""
+
+    def __init__(self, data_set: str, *, yes: bool) -> None:
+        self.data_set, self.yes = data_set, yes
+        self.status = console.status("") if console.is_terminal else None
+
+    def phase(self, name: str) -> None:
+        if self.status:
+            self.status.start()
+        self._at(name)
+
+    def progress(self, fraction: float, words: str) -> None:
+        self._at(words)
+
+    def _at(self, words: str) -> None:
+        if self.status:
+            self.status.update(f"{self.data_set}: {words}")
+
+    def ended(self, run: PhaseRun) -> None:
+        budget = f" of {run.budget_s:,.0f} s" if run.budget_s else ""
+        lines = "; ".join(run.told)
+        failed = "" if run.ok else " FAILED"
+        self._line(f"{run.name:<8} {run.seconds:6.1f} s{budget}{failed}{f': {lines}' if lines else ''}")
+        if self.status:
+            self.status.stop()
+
+    def agree(self, question: str) -> bool:
+        if self.yes:
+            self._line(question)
+            return True
+        if not sys.stdin.isatty():
+            return False
+        if self.status:
+            self.status.stop()
+        return typer.confirm(f"{question}. Go on?", err=True)
+
+    def note(self, text: str) -> None:
+        self._line(f"  {text}")
+
+    def _line(self, text: str) -> None:
+        console.print(f"{self.data_set}  {text}", markup=False)
+
+
+@app.command("run")
+def run_(
+    data_sets: Annotated[
+        list[str] | None, typer.Argument(metavar="DATA_SET...", help="HOST:PLAN, or PLAN of all hosts that have it.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every data set of the site.")] = False,
+    snapshot: Annotated[str, typer.Option(metavar="ID", help="Default: the newest complete one.")] = "",
+    copy: Annotated[str, typer.Option(metavar="WHICH", help="Where from: vault (default) or second.")] = "vault",
+    full: Annotated[bool, typer.Option("--full", help="All of it, also of what is larger than a drill.")] = False,
+    fallback: Annotated[bool, typer.Option("--fallback", help="An older backup will do, if need be.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the host until the drill expires.")] = False,
+    negative: Annotated[bool, typer.Option("--negative", help="Plant a fault, the next in turn: is it found?")] = False,
+    fault: Annotated[str, typer.Option(metavar="NAME", help="Plant this one.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about size and cost of --full.")] = False,
+    inventory: Inventory = None,
+) -> None:
+    """Restore a backup on a host of its own, start the service there, check it, and destroy it all again.
+
+    Needs the drills' account (drill, in the inventory) and restic here; nothing of production is touched.
+    """
+    site = chosen(inventory)
+    own_site.declared(site)
+    if copy not in STORES:
+        raise stop("drill", f"--copy {copy}: must be one of {', '.join(STORES)}", BAD_USAGE)
+    wanted = _wanted(site, data_sets or (), every=every)
+    if len(wanted) > 1 and (snapshot or fault):
+        raise stop("drill", "a snapshot or a fault is of one data set: name that alone", BAD_USAGE)
+    if len(wanted) > 1:
+        given = {"--full": full, "--fallback": fallback, "--keep": keep, "--negative": negative, "--yes": yes}
+        options = [name for name, wish in given.items() if wish]
+        raise typer.Exit(_each(wanted, ["--inventory", str(site.path), "--copy", copy, *options]))
+    order = run.Order(wanted[0], STORES[copy], snapshot, full, fallback, keep, fault)
+    with failures(), _in_order():
+        order = run.with_fault(site, order, say) if negative and not fault else order
+        report = run.run(site, order, Told(str(wanted[0]), yes=yes))
+    _tell(report)
+    raise typer.Exit(outcome(report.outcome or "").code)
+
+
+@app.command()
+def sweep(
+    drills: Annotated[list[str] | None, typer.Argument(metavar="DRILL...", help="All of these, at once.")] = None,
+    inventory: Inventory = None,
+) -> None:
+    """Remove what dead drills have left at the provider: those that died here, those whose time is over, those named.
+
+    Exit code 1 when something could not be removed.
+    """
+    site = chosen(inventory)
+    with failures(), _in_order():
+        swept = sweeping.sweep(site, drills or (), say)
+    for problem in swept.left:
+        say(problem)
+    for thing in swept.others:
+        until = f"{account.expires(thing.site):%Y-%m-%d %H:%M} UTC"
+        say(f"{thing.kind} {thing.name} of drill {account.drill_of(thing.site)} stays until {until}")
+    typer.echo(f"{counted(len(swept.gone), 'thing')} removed" if swept.gone else "nothing to remove")
+    raise typer.Exit(FAILED if swept.left else 0)
+
+
+def _each(wanted: Sequence[DataSet], options: Sequence[str]) -> int:
+    """A process each, AT_ONCE of them at a time; returns the worst exit code."""
+
+    def one(data_set: DataSet) -> int:
+        words = [sys.executable, "-m", "cli.main", "drill", "run", str(data_set), *options]
+        with subprocess.Popen(words, cwd=CLONE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
+            under_way.append(running)
+            return running.wait()
+
+    under_way: list[subprocess.Popen[bytes]] = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        ended = [pool.submit(one, data_set) for data_set in wanted]
+        try:
+            with _in_order():
+                return max(future.result() for future in ended)
+        except BaseException:
+            for future in ended:
+                future.cancel()
+            for running in under_way:
+                running.terminate()
+            raise
+
+
+@contextmanager
+def _in_order() -> Iterator[None]:
+    """SIGTERM ends a drill as Ctrl-C does: what it made is destroyed first."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _wanted(site: LoadedSite, names: Sequence[str], *, every: bool) -> list[DataSet]:
+    """A plan alone is that of each host that has it."""
+    if every == bool(names):
+        raise stop("drill", "name data sets, or give --all", BAD_USAGE)
+    there = control.wanted(site, ())
+    found: list[DataSet] = []
+    for name in names:
+        found += [one for one in there if one.plan == name] or control.wanted(site, [name])
+    return list(dict.fromkeys(found)) if names else there
+
+
+def _tell(report: Report) -> None:
+    result = outcome(report.outcome or "")
+    found = f", {report.fault} was found" if report.caught else ""
+    colour = "green" if not result.code else "red"
+    console.print(f"[{colour}]{report.data_set}: {result.word}[/{colour}]{found}: {result.meaning}")
+    if report.why:
+        console.print(f"  {report.why}", markup=False)
+    if report.next_step:
+        console.print(f"  {report.next_step}", markup=False)
+    typer.echo(report.id)
