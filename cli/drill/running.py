@@ -13,7 +13,6 @@ from rich.console import Console
 
 from backup import control
 from backup.custody import DataSet
-from backup.drills import account, own_site, run, sweeping
 from backup.drills.report import PhaseRun, Report, outcome
 from backup.sizes import counted
 from backup.store import COPY, VAULT
@@ -92,8 +91,9 @@ def run_(
 
     Needs the drills' account (drill, in the inventory) and restic here; nothing of production is touched.
     """
+    from backup.drills import run  # brings pyinfra along, which nothing else here waits for
+
     site = chosen(inventory)
-    own_site.declared(site)
     if copy not in STORES:
         raise stop("drill", f"--copy {copy}: must be one of {', '.join(STORES)}", BAD_USAGE)
     wanted = _wanted(site, data_sets or (), every=every)
@@ -120,6 +120,8 @@ def sweep(
 
     Exit code 1 when something could not be removed.
     """
+    from backup.drills import account, sweeping
+
     site = chosen(inventory)
     with failures(), _in_order():
         swept = sweeping.sweep(site, drills or (), say)

@@ -24,7 +24,7 @@ FOLDER = "/var/lib/mainstay/control"
 """Where the archives lie on the host; its mainstay-control-software.service unpacks them into /opt/mainstay."""
 PYTHON, PLATFORM = "3.13", "x86_64-manylinux_2_28"
 """Debian 13's, and what its C library can load."""
-SOURCES = ("backup", "cli", "inventories", "roles")
+SOURCES = ("backup", "cli", "cloud", "config.py", "deploys", "inventories", "roles")
 """Of the project: what `mainstay` runs outside the lab."""
 EXPORT = ("export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--quiet")
 INSTALL = (
