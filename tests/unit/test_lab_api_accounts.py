@@ -30,6 +30,11 @@ LISTS = (
     "reserved-ips",
     "domains",
 )
+KINDS = (
+    *("instance", "block", "snapshot", "ssh_key", "startup_script", "firewall_group", "firewall_rule", "vpc"),
+    *("reserved_ip", "domain", "record"),
+)
+"""In the store."""
 ANYBODYS = ("/regions/{id}/availability",)
 NAMED = [
     (method, path) for family in FAMILIES for method, path, _ in family.ROUTES if "{" in path and path not in ANYBODYS
@@ -108,9 +113,7 @@ def pair(request: pytest.FixtureRequest, both: dict[str, Account]) -> tuple[Acco
 
 def held(account: Account) -> str:
     """All that there is, of anybody."""
-    store, kinds = account.api.cloud.everything, ("instance", "block", "snapshot", "ssh_key", "startup_script")
-    kinds += ("firewall_group", "firewall_rule", "vpc", "reserved_ip", "domain", "record")
-    return json.dumps({kind: store.all(kind) for kind in kinds})
+    return json.dumps({kind: account.api.cloud.everything.all(kind) for kind in KINDS})
 
 
 def filled(path: str, ids: dict[str, str]) -> str:
