@@ -279,6 +279,15 @@ def test_where_there_are_drills_the_control_host_reads_what_they_need_and_nothin
     assert keys.make().output == "nothing is missing\n"
 
 
+def test_what_the_control_host_reads_already_is_marked_as_for_drills_too(keys: Keys) -> None:
+    keys.declare(SITE + HOSTS + CONTROL + DRILL)
+    keys.make()
+    secrets = keys.site.secrets
+    apply(secrets.path, secrets.entries, {"drill_api_key": Plain("k", ("control",))}, keys.site.readers)
+    assert keys.make().output == "drill_api_key: now for the control host too\n"
+    assert keys.site.secrets.entries["drill_api_key"].tags == ("control", "drill")
+
+
 def test_without_drills_their_secrets_are_the_admins(keys: Keys) -> None:
     keys.declare(SITE + HOSTS + CONTROL)
     keys.set("drill_api_key", "k")
