@@ -11,6 +11,7 @@ from typing import Any
 import requests
 
 from lab import lifecycle
+from lab.api.store import MAIN
 from lab.engine import LabConfig
 from tests.waiting import until
 
@@ -48,12 +49,12 @@ class Host:
 
 
 class LabCloud:
-    """The lab's API, and hosts with known keys."""
+    """The lab's API by the key of an account, and hosts with known keys."""
 
-    def __init__(self, config: LabConfig, folder: Path) -> None:
+    def __init__(self, config: LabConfig, folder: Path, account: str = MAIN) -> None:
         self.config, self.folder = config, folder
         self._session = requests.Session()
-        self._session.headers["Authorization"] = f"Bearer {lifecycle.api_key(config)}"
+        self._session.headers["Authorization"] = f"Bearer {lifecycle.api_key(config, account)}"
         keygen(folder / "key")
 
     def raw(self, method: str, path: str, body: Any = None, timeout_s: float = 60) -> requests.Response:
@@ -126,8 +127,8 @@ def keygen(path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", path], check=True)
 
 
-def cloud(config: LabConfig, folder: Path) -> Iterator[LabCloud]:
+def cloud(config: LabConfig, folder: Path, account: str = MAIN) -> Iterator[LabCloud]:
     """A fixture's body: the lab's cloud, and none of its hosts afterwards."""
-    made = LabCloud(config, folder)
+    made = LabCloud(config, folder, account)
     yield made
     made.delete_all()

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from inventories import lock
+from lab import lifecycle
+from lab.api.store import DRILL
 from lab.engine import LabConfig
 from tests.lab_hosts import LabCloud, cloud
 
@@ -19,6 +21,11 @@ pytestmark = pytest.mark.lab
 @pytest.fixture(scope="module")
 def api(lab: LabConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCloud]:
     yield from cloud(lab, tmp_path_factory.mktemp("lab-command"))
+
+
+@pytest.fixture(scope="module")
+def drill(lab: LabConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCloud]:
+    yield from cloud(lab, tmp_path_factory.mktemp("lab-command-drill"), DRILL)
 
 
 def mainstay(config: LabConfig, *words: str) -> subprocess.CompletedProcess[str]:
@@ -37,6 +44,8 @@ def test_status_tells_programs_how_to_reach_the_api_and_each_host(api: LabCloud)
     told = json.loads(mainstay(api.config, "status", "--json").stdout)
     assert (told["state"], told["api_url"]) == ("up", api.config.api_url)
     assert api._session.headers["Authorization"] == f"Bearer {told['api_key']}"
+    assert told["drill_api_url"] == api.config.drill_api_url
+    assert told["drill_api_key"] == lifecycle.api_key(api.config, DRILL) != told["api_key"]
     (shown,) = told["hosts"]
     assert (shown["name"], shown["role"], shown["address"], shown["state"]) == ("shown", "web", host.ipv4, "running")
     assert "shown" in mainstay(api.config, "status").stdout
@@ -44,7 +53,8 @@ def test_status_tells_programs_how_to_reach_the_api_and_each_host(api: LabCloud)
     api("DELETE", f"/instances/{host.id}")
 
 
-def test_ssh_enters_hosts_whose_key_is_pinned_and_no_others(api: LabCloud) -> None:
+def test_ssh_enters_hosts_whose_key_is_pinned_and_no_others(api: LabCloud, drill: LabCloud) -> None:
+    """The site's, also while one of the drills is called the same."""
     site = api.config.root / "site"
     admin = {"name": "lab", "ssh_authorized_keys": [(site / "id_ed25519.pub").read_text().strip()]}
     host = api.host("pinned", users=[admin])
@@ -54,6 +64,7 @@ def test_ssh_enters_hosts_whose_key_is_pinned_and_no_others(api: LabCloud) -> No
     key = (api.folder / "host-pinned.pub").read_text().strip()
     locked = lock.LockedHost(instance_id=host.id, ipv4=host.ipv4, ipv6=host.ipv6, host_keys=(key,))
     lock.save(site / "lock.json", lock.Lock(hosts={"pinned": locked}))
+    namesake = drill.begin("pinned")
     assert mainstay(api.config, "ssh", "pinned", "hostname").stdout == "pinned\n"
     assert mainstay(api.config, "ssh", "pinned", "sh -c 'exit 7'").returncode == 7
     config = api.folder / "ssh_config"
@@ -62,6 +73,7 @@ def test_ssh_enters_hosts_whose_key_is_pinned_and_no_others(api: LabCloud) -> No
     assert done.stdout == "lab\n"
     (site / "lock.json").unlink()
     api("DELETE", f"/instances/{host.id}")
+    drill("DELETE", f"/instances/{namesake}")
 
 
 def test_mistakes_are_told_apart_by_exit_code(api: LabCloud, lab: LabConfig) -> None:

@@ -30,7 +30,9 @@ from tests.vault_client import Listener, through_ssh
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 OWN_HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
-READS_AND_ADDS = re.compile("vault_control|backup_[a-z0-9_]+|copy_(access|secret)_key|notify_(webhook|ping)")
+READS_AND_ADDS = re.compile(
+    "vault_(?!admin$|tls_key$)[a-z0-9_]+|backup_[a-z0-9_]+|copy_(access|secret)_key|notify_(webhook|ping)|drill_api_key"
+)
 DISK = "/boot /etc /home /opt /root /run /srv /tmp /usr /var"
 
 

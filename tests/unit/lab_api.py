@@ -64,16 +64,21 @@ class Client:
 
 
 @contextmanager
-def serve(folder: Path, rate_limit: int = 0, clock: Callable[[], float] = time.monotonic) -> Iterator[Client]:
+def serve(
+    folder: Path,
+    rate_limit: int = 0,
+    clock: Callable[[], float] = time.monotonic,
+    tls: tuple[Path, Path] | None = None,
+) -> Iterator[Client]:
     config = LabConfig("unit", 15, folder)
     engine = NullEngine(config)
     cloud = Cloud(Store(folder / "cloud.db"), engine, ACTIONS)
     listener = server.listen("127.0.0.1", 0)
-    running = server.Server(server.app(cloud, {MAIN: KEY, DRILL: DRILL_KEY}, rate_limit, clock))
+    running = server.Server(server.app(cloud, {MAIN: KEY, DRILL: DRILL_KEY}, rate_limit, clock), tls)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([(running, [listener])])))
     thread.start()
     try:
-        yield Client(f"http://127.0.0.1:{listener.getsockname()[1]}", cloud, engine)
+        yield Client(f"http{'s' if tls else ''}://127.0.0.1:{listener.getsockname()[1]}", cloud, engine)
     finally:
         server.stop(running)
         engine.hold.set()

@@ -23,7 +23,7 @@ from inventories.editing import Plain, apply
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
 from inventories.keys import public_ssh
-from inventories.secrets import Secrets, owners, stale
+from inventories.secrets import Secrets, owners, parse, stale
 from roles.control import holds
 from roles.vault.deploy import OPTIONS, data_volume
 from roles.vault.settings import Settings
@@ -245,6 +245,69 @@ def test_a_control_host_whose_key_was_taken_out_gets_another_and_reads_all_with_
     assert keys.make().output.splitlines()[:2] == ["control_age_key: made", "control.age.pub: made"]
     assert (keys.files / "control.age.pub").read_text() != before
     assert stale(keys.site.secrets.entries, keys.site.readers) == ()
+
+
+DRILL = '[drill]\ndomain = "drill.example.org"\n'
+FOR_DRILLS = ["drill_api_key", "vault_watch_1", "vault_web_1"]
+BY_HAND = ["copy_access_key", "copy_secret_key", "notify_webhook", "notify_ping"]
+NEVER = ["vault_admin", "vault_tls_key", "vultr_api_key", "copy_admin_access_key", "copy_admin_secret_key"]
+
+
+@pytest.mark.parametrize("before", ["", CONTROL, CONTROL + DRILL], ids=["no control host", "no drills", "drills"])
+def test_where_there_are_drills_the_control_host_reads_what_they_need_and_nothing_more(keys: Keys, before: str) -> None:
+    """Whatever of it there was before."""
+    keys.declare(SITE + HOSTS + before)
+    keys.make()
+    for name in (*BY_HAND, *NEVER[2:], "drill_api_key", "smarthost_password"):
+        keys.set(name, "k")
+    old = keys.values()
+    keys.declare(SITE + HOSTS + CONTROL + DRILL)
+    assert keys.make().exit_code == 0
+    found, wanted = readers(keys), {*SHARED, *BY_HAND, *FOR_DRILLS}
+    assert {name for name, who in found.items() if who == {"alice", "control"}} == wanted
+    assert {name for name, who in found.items() if who == {"alice"}} == set(found) - wanted
+    assert {*NEVER, "control_ssh_key", "control_age_key", "smarthost_password"} <= set(found) - wanted
+    assert set(keys.site.secrets.tagged("drill")) == set(FOR_DRILLS)
+    assert set(keys.site.secrets.tagged("control")) == wanted - set(FOR_DRILLS)
+    assert old.items() <= keys.values().items()
+    own = keys.files / "own"
+    own.write_text(keys.values()["control_age_key"])
+    as_control = Secrets(keys.site.secrets.path, [own])
+    assert {name for name in as_control if as_control.readable(name)} == wanted
+    assert as_control["drill_api_key"].get_secret_value() == "k"
+    assert stale(keys.site.secrets.entries, keys.site.readers) == ()
+    assert keys.make().output == "nothing is missing\n"
+
+
+def test_what_the_control_host_reads_already_is_marked_as_for_drills_too(keys: Keys) -> None:
+    keys.declare(SITE + HOSTS + CONTROL + DRILL)
+    keys.make()
+    secrets = keys.site.secrets
+    apply(secrets.path, secrets.entries, {"drill_api_key": Plain("k", ("control",))}, keys.site.readers)
+    assert keys.make().output == "drill_api_key: now for the control host too\n"
+    assert keys.site.secrets.entries["drill_api_key"].tags == ("control", "drill")
+
+
+def test_without_drills_their_secrets_are_the_admins(keys: Keys) -> None:
+    keys.declare(SITE + HOSTS + CONTROL)
+    keys.set("drill_api_key", "k")
+    keys.make()
+    assert not {name for name, who in readers(keys).items() if "control" in who} & set(FOR_DRILLS)
+
+
+def test_the_control_host_gets_the_key_of_the_drills_and_what_its_provider_is_trusted_by(keys: Keys) -> None:
+    keys.declare(SITE + HOSTS + CONTROL + DRILL)
+    (keys.files / "lock.json").write_text("{}")
+    for name in ("drill_api_key", "vultr_api_key"):
+        keys.set(name, "k")
+    keys.make()
+    provider = f"{holds.FOLDER}/provider.pem"
+    assert provider not in holds.files(keys.site)
+    (keys.files / "provider.pem").write_text("PEM")
+    held = holds.files(keys.site)
+    assert held[provider] == "PEM"
+    entries = parse(keys.inventory, held[f"{holds.FOLDER}/secrets.age"].encode())
+    assert set(entries) == {*SHARED, *FOR_DRILLS}
 
 
 @pytest.mark.parametrize("name", ["control_ssh_key", "control_age_key", "control.age.pub"])

@@ -104,6 +104,8 @@ BAD: list[tuple[str, Any, str, str]] = [
     ),
     ("provider/api_url", "https://api.vultr.com:port/v2", "provider.api_url", "address of an API"),
     ("provider/api_url", "https://api.vultr.com/v2\n", "provider.api_url", "address of an API"),
+    ("drill/api_key", "vault_admin", "drill.api_key", "should match pattern"),
+    ("provider/api_key", "drill_api_key", "drill.api_key", "an account that cannot see the site"),
     ("vpcs/internal/subnet", "8.8.8.0/24", "vpcs.internal.subnet", "not private"),
     ("vpcs/internal/subnet", "10.20.0.0/30", "vpcs.internal.subnet", "too small"),
     *[

@@ -10,8 +10,8 @@ from pyrage import x25519
 
 from inventories import editing, identities
 from inventories.errors import InputError
-from inventories.keys import label
-from inventories.secrets import Secrets, UnreadableError, encrypt, parse, read, stale, write
+from inventories.keys import label, new_age, public_age
+from inventories.secrets import Secrets, UnreadableError, encrypt, owners, parse, read, stale, write
 from tests.terminal import on_a_terminal
 
 TOKEN = "correct-horse-battery"
@@ -308,3 +308,20 @@ def test_an_ecdsa_identity_says_it_cannot_decrypt(tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(tmp_path / "key")], check=True)
     with pytest.raises(InputError, match="is a ecdsa-sha2-nistp256 key, which cannot decrypt"):
         identities.read(tmp_path / "key")
+
+
+@pytest.mark.parametrize(
+    ("tags", "who"),
+    [
+        ((), ["alice"]),
+        (("other",), ["alice"]),
+        (("drill",), ["alice", "control"]),
+        (("control",), ["alice", "control"]),
+    ],
+)
+def test_a_tag_lets_the_control_host_read(tmp_path: Path, alice: Path, tags: tuple[str, ...], who: list[str]) -> None:
+    readers, path = {"alice": [_public(alice)], "control": [public_age(new_age())]}, tmp_path / "tagged.age"
+    write(path, {"token": encrypt(path, "token", TOKEN, readers, tags)})
+    assert sorted(owners(read(path)["token"])) == who
+    assert Secrets(path, [alice]).shared() == (("token",) if "control" in who else ())
+    assert stale(read(path), readers) == ()
