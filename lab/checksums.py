@@ -45,6 +45,7 @@ def make(config: LabConfig) -> None:
         there = (*git, f"--git-dir={fresh}", f"--work-tree={files}")
         run(*there, "add", "--all")
         run(*there, "commit", "--quiet", "--message=Checksums of all releases")
+        run(*there, "repack", "-a", "-d", "--quiet")
         run(*there, "update-server-info")
         fresh.rename(bare)
 

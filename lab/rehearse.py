@@ -114,14 +114,15 @@ def rehearse(rehearsal: Rehearsal) -> None:
         rehearsal.run("load a release archive and a website", lambda: load.content(site))
         rehearsal.run("fetch as a phone does", lambda: fetch.as_phone(site))
         rehearsal.run("fetch as a browser does", lambda: fetch.as_browser(site))
+        for host in site.fleet.with_role(custody.CONTROL_ROLE):
+            rehearsal.on(host, "sudo", "mainstay", "backup", "mirror")
         os.environ["MAINSTAY_RESTIC"] = tools.restic()
         for data_set in custody.data_sets(site.fleet):
             rehearsal.mainstay("backup", "run", str(data_set))
         for word in ("copy", "verify", "status"):
             rehearsal.mainstay("backup", word)
         for host in site.fleet.with_role(custody.CONTROL_ROLE):
-            for word in ("mirror", "status"):
-                rehearsal.on(host, "sudo", "mainstay", "backup", word)
+            rehearsal.on(host, "sudo", "mainstay", "backup", "status")
     finally:
         table(rehearsal.steps)
 

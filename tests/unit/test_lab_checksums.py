@@ -24,11 +24,12 @@ def test_it_is_the_same_commit_in_every_lab_and_made_once(tmp_path: Path) -> Non
         checksums.make(config)
         checksums.make(config)
         bare = checksums.folder(config) / checksums.NAME
-        words = ["git", "-C", str(bare), "log", "--format=%H", "main"]
+        words = ["git", "-C", str(bare), "log", "--format=%H %an %at %cn %ct", "main"]
         heads.add(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
         assert [path.name for path in config.root.iterdir()] == ["git"]
+    by = f"{checksums.WHO} {sample.CURRENT.timestamp}"
     [head] = heads
-    assert len(head.split()) == 1
+    assert head.partition(" ")[2] == f"{by} {by}\n"
     words = ["git", "-C", str(bare), "ls-tree", "-r", "--name-only", "main"]
     listed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     sample.checksums(tmp_path / "list")
