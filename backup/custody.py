@@ -142,10 +142,17 @@ def command(site: LoadedSite) -> str:
     return f"mainstay backup keys --inventory {site.path.with_suffix('.py')}"
 
 
+def remedy(site: LoadedSite) -> str:
+    """What to do about a secret or a file of the backups that is missing."""
+    if site.fleet.backup.restore_from:
+        return "it is that of the site whose backups are restored here: put it there as that site has it"
+    return f"make it: {command(site)}"
+
+
 def secret(site: LoadedSite, name: str) -> SecretStr:
-    """A secret of the backups. Raises InputError, naming the command that makes it."""
+    """A secret of the backups. Raises InputError, saying where it comes from."""
     if name not in site.secrets:
-        raise InputError(site.secrets.path, name, "no such secret", f"make it: {command(site)}")
+        raise InputError(site.secrets.path, name, "no such secret", remedy(site))
     return site.secrets[name]
 
 
@@ -234,12 +241,12 @@ def check(site: LoadedSite) -> tuple[str, str]:
 
 
 def certificate(site: LoadedSite) -> str:
-    """The vault's, which is public. Raises InputError, naming the command that makes it."""
+    """The vault's, which is public. Raises InputError, saying where it comes from."""
     path = site.files / CERTIFICATE
     try:
         return path.read_text()
     except OSError as error:
-        raise InputError(path, "", f"cannot be read: {error.strerror}", f"make it: {command(site)}") from None
+        raise InputError(path, "", f"cannot be read: {error.strerror}", remedy(site)) from None
 
 
 def write(site: LoadedSite, held: Secrets, wanted: editing.Changes) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from backup.restic_command import apart
-from backup.restic_compare import difference, literally, no_folders, pipes
+from backup.restic_compare import difference, line_of, literally, no_folders, pipes
 from backup.restic_process import Hear, Message, Repository, ResticError, Run, failure, in_memory, in_memory_path, run
 from backup.restic_results import (
     INCOMPLETE,
@@ -57,11 +57,16 @@ def version_of(program: str) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Restic:
-    """restic on one repository. lock_wait_s: how long to wait for another run's lock."""
+    """restic on one repository.
+
+    lock_wait_s: how long to wait for another run's lock. idle: called each second in which restic says nothing; what it
+    raises breaks the run off.
+    """
 
     repository: Repository
     program: str = "restic"
     lock_wait_s: int = 300
+    idle: Callable[[], None] | None = None
 
     @functools.cached_property
     def version(self) -> tuple[int, int, int]:
@@ -162,13 +167,21 @@ class Restic:
         target: Path,
         *,
         include: Sequence[str] = (),
+        exact: Sequence[str] = (),
         progress: Callable[[Progress], None] | None = None,
     ) -> Message:
-        """Puts a snapshot (or the paths of it that match) below target, holes as holes; returns restic's summary."""
-        wanted = [f"--include={pattern}" for pattern in include]
-        return self._read(
-            "restore", snapshot, "--sparse", "--target", str(target.resolve()), *wanted, hear=_follow(progress)
-        ).summary()
+        """Puts a snapshot, or a part of it, below target, holes as holes; returns restic's summary.
+
+        include: patterns; exact: absolute paths in the snapshot without a line break, as many as one likes. Of what is
+        in target already only what differs is fetched; what the snapshot lacks stays. Both need restic 0.17.
+        """
+        options = ["--sparse", "--target", str(target.resolve()), *(f"--include={pattern}" for pattern in include)]
+        hear = _follow(progress)
+        if not exact:
+            return self._read("restore", snapshot, *options, hear=hear).summary()
+        with in_memory("".join(f"{line_of(path)}\n" for path in exact)) as file:
+            options.append(f"--include-file={in_memory_path(file)}")
+            return self._read("restore", snapshot, *options, hear=hear, files=[file]).summary()
 
     def compare(self, snapshot: str, root: Path, exclude: Sequence[str] = ()) -> list[Difference]:
         """What below root is not as in the snapshot, by content: reads all of root, and no data from the repository.
@@ -268,11 +281,11 @@ class Restic:
     def _read(self, command: str, *arguments: str, **how: Any) -> Run:
         """For what changes nothing: no lock is written, as a full or read-only repository takes none, and nobody else
         is kept waiting."""
-        return run(self.program, self.repository, command, "--no-lock", *arguments, **how)
+        return run(self.program, self.repository, command, "--no-lock", *arguments, idle=self.idle, **how)
 
     def _run(self, command: str, *arguments: str, **how: Any) -> Run:
         waiting = f"--retry-lock={self.lock_wait_s}s"
-        return run(self.program, self.repository, command, waiting, *arguments, **how)
+        return run(self.program, self.repository, command, waiting, *arguments, idle=self.idle, **how)
 
 
 def _passed_over(done: Run) -> list[str]:

@@ -26,6 +26,12 @@ def literally(path: str) -> str:
     return re.sub(r"([\\*?\[])", r"\\\1", path)
 
 
+def line_of(path: str) -> str:
+    """The line of a file with patterns that matches this path: restic trims lines, and takes $ for a variable."""
+    pattern = literally(path).replace("$", "$$")
+    return f"{pattern[:-1]}[{pattern[-1]}]" if pattern[-1:].isspace() else pattern
+
+
 def difference(root: Path, message: Message) -> Difference | None:
     """What a `verbose_status` tells; None: nothing that is not as it was."""
     action = message["action"]

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import IO, Any
 
 Message = dict[str, Any]
@@ -30,6 +30,8 @@ BUNDLES = tuple(
     )
 )
 """Where machines keep the authorities that they trust (Go's crypto/x509 looks there)."""
+SILENT_S = 1
+"""How long restic says nothing before `idle` is called, each time."""
 INTERRUPT_S = 60
 """How long an interrupted restic may take to remove its lock and end before it is killed."""
 
@@ -93,6 +95,17 @@ class Repository:
         return text
 
 
+def s3_credentials(access: str, secret: str) -> dict[str, str]:
+    """A Repository's credentials for storage that speaks S3."""
+    text = f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"
+    return {"AWS_SHARED_CREDENTIALS_FILE": text}
+
+
+def s3_environment(region: str) -> dict[str, str]:
+    """A Repository's environment for storage that speaks S3. region: empty where it need not be told."""
+    return {"AWS_DEFAULT_REGION": region} if region else {}
+
+
 @dataclass
 class Run:
     """What a run said: JSON and plain lines of standard output, errors and words of standard error."""
@@ -127,12 +140,13 @@ def run(
     hear: Hear | None = None,
     allowed: Sequence[int] = (0,),
     with_children: bool = False,
+    idle: Callable[[], None] | None = None,
 ) -> Run:
     """Runs `restic COMMAND --json` to its end.
 
     source is the repository of --from-repo; files are descriptors that restic inherits; with_children: what restic
-    started is ended too when the run is broken off. Raises ResticError, by its meaning, for an exit code that is not
-    allowed.
+    started is ended too when the run is broken off; idle is called each second in which restic says nothing. Raises
+    ResticError, by its meaning, for an exit code that is not allowed.
     """
     with given(repository, source) as (environment, held, options):
         process = subprocess.Popen(
@@ -145,7 +159,7 @@ def run(
             stderr=subprocess.PIPE,
             process_group=0,
         )
-        done = _listen(process, hear or {}, with_children)
+        done = _listen(process, hear or {}, with_children, idle)
     if done.code not in allowed:
         raise failure(repository, command, done)
     return done
@@ -205,7 +219,7 @@ def in_memory(text: str) -> Iterator[int]:
     """A file that exists only in memory, as a descriptor for in_memory_path; every opening reads it from its start."""
     file = os.memfd_create("restic")
     try:
-        os.write(file, text.encode())
+        os.write(file, text.encode(errors="surrogateescape"))
         yield file
     finally:
         os.close(file)
@@ -231,7 +245,9 @@ def _environment(repository: Repository) -> dict[str, str]:
     }
 
 
-def _listen(process: "subprocess.Popen[bytes]", hear: Hear, with_children: bool) -> Run:
+def _listen(
+    process: "subprocess.Popen[bytes]", hear: Hear, with_children: bool, idle: Callable[[], None] | None
+) -> Run:
     """Hears a run out. Threads read both pipes, so that restic can always write, also while it is interrupted."""
     done = Run()
     lines: SimpleQueue[bytes | None] = SimpleQueue()
@@ -244,7 +260,7 @@ def _listen(process: "subprocess.Popen[bytes]", hear: Hear, with_children: bool)
     for reader in readers:
         reader.start()
     try:
-        while (line := lines.get()) is not None:
+        while (line := _next(lines, idle)) is not None:
             message = _parsed(line)
             kind = message.get("message_type", "") if isinstance(message, dict) else ""
             if kind in hear:
@@ -261,6 +277,15 @@ def _listen(process: "subprocess.Popen[bytes]", hear: Hear, with_children: bool)
         for reader in readers:
             reader.join()
     return done
+
+
+def _next(lines: "SimpleQueue[bytes | None]", idle: Callable[[], None] | None) -> bytes | None:
+    while idle:
+        try:
+            return lines.get(timeout=SILENT_S)
+        except Empty:
+            idle()
+    return lines.get()
 
 
 def _pass_on(pipe: IO[bytes], lines: "SimpleQueue[bytes | None]") -> None:

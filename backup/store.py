@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backup.custody import ADMIN, CONTROL, DataSet
 from backup.restic import Restic
-from backup.restic_process import Repository
+from backup.restic_process import Repository, s3_credentials, s3_environment
 from inventories.errors import InputError
 from inventories.fleet import SecondCopy
 from inventories.inventory import LoadedSite
@@ -77,7 +77,6 @@ def second_copy(site: LoadedSite, declared: SecondCopy, listener: str, greet: Ca
             raise InputError(site.secrets.path, name, "no such secret", hint)
         values.append(site.secrets[name].get_secret_value())
     access, secret = values
-    text = f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"
     beside = site.files / AUTHORITY
     authority = beside if beside.exists() else None
     return Store(
@@ -86,8 +85,8 @@ def second_copy(site: LoadedSite, declared: SecondCopy, listener: str, greet: Ca
         f"s3:{declared.endpoint.rstrip('/')}/{declared.bucket}",
         authority,
         partial(greet, authority),
-        {"AWS_DEFAULT_REGION": declared.region} if declared.region else {},
-        {"AWS_SHARED_CREDENTIALS_FILE": text},
+        s3_environment(declared.region),
+        s3_credentials(access, secret),
     )
 
 

@@ -180,10 +180,26 @@ class SecondCopy(Typed):
     """Where the endpoint needs to be told."""
 
 
+class RestoreFrom(Typed):
+    """Where another site's backups lie: its vault, or its second copy."""
+
+    vault: DnsName | None = None
+    """The name by which that site's hosts reach it."""
+    copy_: SecondCopy | None = Field(default=None, alias="copy")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.vault is None) == (self.copy_ is None):
+            raise ValueError("needs vault or copy, and not both")
+        return self
+
+
 class Backups(Typed):
     """Where backups lie besides the vault."""
 
     copy_: SecondCopy | None = Field(default=None, alias="copy")
+    restore_from: RestoreFrom | None = None
+    """For a fleet that restores what another one saved under the same names of hosts, and saves nothing."""
 
 
 class Drills(Typed):
@@ -257,6 +273,9 @@ def problems(fleet: Fleet) -> list[str]:
                 label = f"the name is its {volume.filesystem} label: at most {limit} characters"
                 found.append(f"{where}.volumes.{volume_name}: {label}")
         found += [f"{where}.volumes.{problem}" for problem in _overlapping_mounts(host.volumes)]
+    if fleet.backup.restore_from and (vaults := fleet.with_role("vault")):
+        own = f"this fleet has a vault of its own, {', '.join(vaults)}"
+        found.append(f"backup.restore_from: {own}: what restores another's backups saves nothing")
     vpcs = list(fleet.vpcs.items())
     for i, (name, vpc) in enumerate(vpcs):
         for other, other_vpc in vpcs[:i]:

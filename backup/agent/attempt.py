@@ -20,7 +20,7 @@ from backup.agent.store import Store, StoreError, Turned
 from backup.entry import Entry
 from backup.ledger import LedgerError
 from backup.restic import Restic
-from backup.restic_process import Repository, ResticError
+from backup.restic_process import Repository, ResticError, s3_credentials, s3_environment
 
 OK, FAILED, BAD_INPUT, INCOMPLETE, BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 130
 CODES = {"ok": OK, "incomplete": INCOMPLETE, "failed": FAILED, "interrupted": INTERRUPTED}
@@ -56,7 +56,15 @@ class Job:
     @classmethod
     def of(cls, plan: Plan, state: State, agent: str) -> "Job":
         ca = Path(plan.ca) if plan.ca else None
-        repository = Repository(plan.url, plan.password, state.cache, ca=ca)
+        in_s3 = bool(plan.s3_access_key)
+        repository = Repository(
+            plan.url,
+            plan.password,
+            state.cache,
+            environment=s3_environment(plan.s3_region),
+            credentials=s3_credentials(plan.s3_access_key, plan.s3_secret_key) if in_s3 else {},
+            ca=ca,
+        )
         return cls(plan, state, Restic(repository, lock_wait_s=LOCK_WAIT_S), agent)
 
     @property
@@ -70,7 +78,7 @@ class Job:
         Raises Turned, where restic would go on trying for a quarter of an hour in vain.
         """
         try:
-            return self.store.get("config") is not None
+            return self.store.is_there()
         except Turned:
             raise
         except StoreError:

@@ -18,14 +18,14 @@ from backup.agent import consistency, interrupts
 from backup.agent import plan as plans
 from backup.agent.answering import answer
 from backup.agent.attempt import BAD_INPUT, BUSY, CODES, EXPECTED, FAILED, INTERRUPTED, OK, BadInput, Job
-from backup.agent.plan import PlanError
-from backup.agent.restoring import restore
+from backup.agent.plan import RESTORE, PlanError
+from backup.agent.restoring import Wish, restore
 from backup.agent.saving import save
 from backup.agent.state import Busy, State
 from backup.agent.status import lines, status
 from backup.agent.telling import Telling, clean
 from backup.agent.verifying import verify
-from backup.agent.watching import GIVE_UP_S
+from backup.agent.watching import GIVE_UP_S, RESTORE_GIVE_UP_S
 
 PLANS = Path("/etc/mainstay/backup")
 STATE = Path("/var/lib/mainstay/backup")
@@ -60,6 +60,8 @@ def _do(asked: argparse.Namespace, agent: str) -> int:
     if asked.command == "answer":
         return _lines(answer(os.environ.get("SSH_ORIGINAL_COMMAND", ""), asked.state))
     plan = plans.load(asked.plans, asked.plan)
+    if plan.may == RESTORE and asked.command in ("run", "verify"):
+        raise BadInput(f"{plan.name}: {asked.command}: this plan can only restore; nothing of this host is ever saved")
     job = Job.of(plan, State(asked.state / plan.name), agent)
     if asked.command == "ledger":
         return _lines(ledger.lines(job.state.ledger, asked.after))
@@ -81,11 +83,21 @@ def _do(asked: argparse.Namespace, agent: str) -> int:
     elif asked.command == "verify":
         entry = verify(job)
     else:
-        entry, notes = restore(job, asked.to, asked.snapshot, asked.include, telling.progress)
+        exact = _paths(asked.include_from) if asked.include_from else []
+        wish = Wish(asked.to, asked.snapshot, asked.include, exact, asked.resume)
+        entry, notes = restore(job, wish, telling.progress, asked.give_up)
         for text in notes:
             telling.note(text)
     telling.end(entry)
     return CODES[entry.outcome]
+
+
+def _paths(file: str) -> list[str]:
+    """The lines of a file, or of standard input. Raises BadInput where there is none, which would be all."""
+    content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    if not content:
+        raise BadInput(f"--include-from {file}: names nothing")
+    return [os.fsdecode(line) for line in content.removesuffix(b"\n").split(b"\n")]
 
 
 def _lines(found: Sequence[bytes]) -> int:
@@ -119,13 +131,18 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--after", type=_count, default=0, metavar="SEQ", help="only lines beyond this one")
         elif name not in ("check", "key"):
             one.add_argument("--json", action="store_true", help="one JSON object a line")
-        if name == "run":
+        if name in ("run", "restore"):
             told = "how long nothing may move while the vault does not answer (default %(default)s)"
-            one.add_argument("--give-up", type=float, default=GIVE_UP_S, metavar="SECONDS", help=told)
+            patience = GIVE_UP_S if name == "run" else RESTORE_GIVE_UP_S
+            one.add_argument("--give-up", type=float, default=patience, metavar="SECONDS", help=told)
         if name == "restore":
             one.add_argument("--to", type=Path, required=True, metavar="DIR", help="empty, or not there yet")
             one.add_argument("--snapshot", default="", metavar="ID", help="default: the newest")
             one.add_argument("--include", action="append", default=[], metavar="PATH", help="only this; repeatable")
+            told = "only the paths in its lines, exactly, each of which has to be there; - is standard input"
+            one.add_argument("--include-from", default="", metavar="FILE", help=told)
+            told = "go on with a restore of this --snapshot that was broken off, in the same folder"
+            one.add_argument("--resume", action="store_true", help=told)
     commands.add_parser("answer", help="for the control host, by its key: the ledger that it asks for, nothing else")
     one = commands.add_parser("status", help="all plans of this host")
     one.add_argument("--json", action="store_true")

@@ -22,10 +22,17 @@ URL = re.compile(
     rf"rest:https?://({_LETTER}+(:{_LETTER}*)?@)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{{1,5}})?(/({_LETTER}|[/:])*)?",
     re.ASCII,
 )
-URL_LIKE = "must be an absolute path or like rest:https://USER:PASSWORD@HOST:PORT/PATH/, all in ASCII and else as %XX"
+S3_URL = re.compile(r"s3:https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[\w.-]+)+", re.ASCII)
+URL_LIKE = (
+    "must be an absolute path or like rest:https://USER:PASSWORD@HOST:PORT/PATH/ or s3:https://HOST:PORT/BUCKET/PATH, "
+    "all in ASCII and else as %XX"
+)
 """An address is not shown: it holds a password."""
 CONSISTENCIES = ("files", "btrfs", "refs", "command")
 """See backup/agent/README.md."""
+SAVE, RESTORE = "save", "restore"
+MAY = (SAVE, RESTORE)
+"""What a plan may: save, and all else that the agent does; or restore what another host saved, and never save."""
 LARGEST = 1 << 20
 """Bytes of a plan file."""
 
@@ -48,6 +55,12 @@ class Plan:
     password: str = field(repr=False)
     ca: str
     """File with the certificate of the repository's server; empty for one that the system knows."""
+    s3_region: str
+    s3_access_key: str = field(repr=False)
+    s3_secret_key: str = field(repr=False)
+    """Of a repository in storage that speaks S3, else empty."""
+    may: str
+    """`save` or `restore`: MAY."""
     root: str
     paths: tuple[str, ...]
     """Below root; "." is all of it."""
@@ -128,6 +141,14 @@ def parse(file: Path, content: bytes) -> Plan:
     plan = Plan(**values)
     if (plan.consistency == "command") != bool(plan.command):
         raise PlanError(file, "command", "goes with the consistency 'command', and only with it")
+    in_s3 = plan.url.startswith("s3:")
+    for key, value in (("s3_access_key", plan.s3_access_key), ("s3_secret_key", plan.s3_secret_key)):
+        if in_s3 != bool(value):
+            raise PlanError(file, key, "goes with an address that begins with s3:, and only with it")
+    if plan.s3_region and not in_s3:
+        raise PlanError(file, "s3_region", "goes with an address that begins with s3:, and only with it")
+    if in_s3 and plan.may != RESTORE:
+        raise PlanError(file, "may", f"must be {RESTORE!r}: a host saves to a vault alone")
     return plan
 
 
@@ -177,8 +198,9 @@ def _url(value: Any) -> str:
 def _is_served(url: str) -> bool:
     """Whether it can be asked: ValueError is what Python says of ports and names that cannot be."""
     try:
-        parts = urlsplit(url.removeprefix("rest:"))
-        return bool(URL.fullmatch(url) and parts.port != 0 and (parts.hostname or "").encode("idna"))
+        parts = urlsplit(url.removeprefix("rest:").removeprefix("s3:"))
+        right = URL.fullmatch(url) or S3_URL.fullmatch(url)
+        return bool(right and parts.port != 0 and (parts.hostname or "").encode("idna"))
     except ValueError:
         return False
 
@@ -207,9 +229,19 @@ def _list(read: Callable[[Any], Any], *, least: int = 0) -> Callable[[Any], tupl
     return read_all
 
 
-def _consistency(value: Any) -> str:
-    if value not in CONSISTENCIES:
-        raise ValueError(f"must be one of {', '.join(CONSISTENCIES)}, found {_text(value)!r}")
+def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}, found {_text(value)!r}")
+        return str(value)
+
+    return read
+
+
+def _key(value: Any) -> str:
+    """Goes into a file, between blanks; never shown."""
+    if not re.fullmatch(r"[!-~]*", _text(value)):
+        raise ValueError("must be of ASCII letters, digits and signs, without blanks")
     return str(value)
 
 
@@ -227,10 +259,14 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "url": _url,
     "password": _some,
     "ca": lambda value: _absolute(value) if _text(value) else "",
+    "s3_region": _like(re.compile(r"[\w.-]*", re.ASCII), "us-east-1, or empty"),
+    "s3_access_key": _key,
+    "s3_secret_key": _key,
+    "may": _one_of(MAY),
     "root": _absolute,
     "paths": _list(_below, least=1),
     "exclude": _list(_pattern),
-    "consistency": _consistency,
+    "consistency": _one_of(CONSISTENCIES),
     "command": _words,
     "before": _commands,
     "after": _commands,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backup.agent import plan as plans
-from backup.agent.plan import PlanError
+from backup.agent.plan import RESTORE, PlanError
 from backup.agent.state import State
 from backup.entry import Entry
 from backup.ledger import LedgerError
@@ -25,6 +25,7 @@ def status(plan_folder: Path, state_folder: Path, now: datetime) -> list[dict[st
         try:
             plan = plans.load(plan_folder, name)
             told = judged(state.entries(), plan.rpo_hours, now) | {"host": plan.host, "rpo_hours": plan.rpo_hours}
+            told |= {"may": plan.may} | ({"late": False} if plan.may == RESTORE else {})
         except (PlanError, LedgerError, OSError) as error:
             told = {"error": str(error)}
         next_run = timers.get(TIMER.format(name))
@@ -75,16 +76,23 @@ def lines(told: Iterable[dict[str, Any]]) -> Iterable[str]:
         if "error" in one:
             yield f"{one['plan']}: {one['error']}"
             continue
-        last = one["last"].get("backup")
-        good = (
-            f"last good {one['good']['start']} ({one['age_hours']:.1f} h ago)" if one["good"] else "no good backup yet"
-        )
-        now = "running now" if one["running"] else f"next {one['next'] or 'never: no timer'}"
-        ended = last["outcome"] if last else "none"
-        yield f"{one['plan']}: {good}{', LATE' if one['late'] else ''}; last run {ended}; {now}"
+        yield from _restoring(one) if one["may"] == RESTORE else _saving(one)
         for kind, entry in one["last"].items():
             if entry["error"]:
                 yield f"  {kind} of {entry['start']}: {entry['error']}"
+
+
+def _restoring(one: dict[str, Any]) -> Iterable[str]:
+    last = one["last"].get("restore")
+    yield f"{one['plan']}: restores only, saves nothing; last restore {last['outcome'] if last else 'none'}"
+
+
+def _saving(one: dict[str, Any]) -> Iterable[str]:
+    last = one["last"].get("backup")
+    good = f"last good {one['good']['start']} ({one['age_hours']:.1f} h ago)" if one["good"] else "no good backup yet"
+    now = "running now" if one["running"] else f"next {one['next'] or 'never: no timer'}"
+    ended = last["outcome"] if last else "none"
+    yield f"{one['plan']}: {good}{', LATE' if one['late'] else ''}; last run {ended}; {now}"
 
 
 def _said(time: datetime) -> str:

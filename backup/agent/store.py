@@ -10,15 +10,19 @@ import base64
 import hashlib
 import json
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.client import HTTP_PORT, HTTPS_PORT, HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTP_PORT, HTTPS_PORT, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+S3 = "s3:"
 TIMEOUT_S = 30
 FOLDERS = ("data", "index", "keys", "locks", "snapshots")
 DENIED = "its login or password is not taken: deploy the vault, then this host, so that both have the same one"
-UNTRUSTED = "is not to be trusted: {}. See whether this host's clock is right; else deploy the vault, then this host"
+UNTRUSTED = "the certificate is not to be trusted: {}. See whether this host's clock is right; else {}"
+DEPLOY = "deploy the vault, then this host"
+RENEW = "have its certificate of now in copy.pem, in the folder of this host's inventory, and deploy this host"
 
 
 class StoreError(Exception):
@@ -32,6 +36,8 @@ class Turned(StoreError):
 @dataclass(frozen=True)
 class Store:
     """A repository by its address, `rest:https://USER:PASSWORD@HOST:PORT/PATH/` or a folder.
+
+    Of one in S3, `s3:https://HOST:PORT/BUCKET/PATH`, it is only seen whether the storage answers.
 
     ca: file with the only certificate to be trusted; empty for those that the system knows. Everything raises
     StoreError.
@@ -50,6 +56,14 @@ class Store:
             except OSError as error:
                 raise StoreError(f"{self.url}: {error.strerror}") from None
         return self._ask("GET", name)
+
+    def is_there(self) -> bool:
+        """Whether there is a repository; of S3, which answers nobody without a key, True when it answers at all."""
+        if not self.url.startswith(S3):
+            return self.get("config") is not None
+        parts = urlsplit(self.url.removeprefix(S3))
+        self._exchange("HEAD", "/", parts.scheme, parts.hostname or "", parts.port)
+        return True
 
     def has(self, name: str) -> bool:
         """Whether the file is there and is what its name says."""
@@ -82,29 +96,20 @@ class Store:
 
     @property
     def _is_folder(self) -> bool:
-        return not self.url.startswith("rest:")
+        return not self.url.startswith(("rest:", S3))
 
     @property
     def _where(self) -> str:
         """The address, without its login."""
-        parts = urlsplit(self.url.removeprefix("rest:"))
+        parts = urlsplit(self.url.removeprefix("rest:").removeprefix(S3))
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def _ask(self, method: str, name: str, body: bytes | None = None) -> bytes | None:
         parts = urlsplit(self.url.removeprefix("rest:"))
-        connection = self._connection(parts.scheme, parts.hostname or "", parts.port)
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
         headers = {"Authorization": f"Basic {base64.b64encode(login).decode()}"} if parts.username else {}
-        try:
-            connection.request(method, f"{parts.path.rstrip('/')}/{name}", body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        except ssl.SSLCertVerificationError as error:
-            raise Turned(f"{self._where}: the certificate {UNTRUSTED.format(error.verify_message)}") from None
-        except (OSError, HTTPException) as error:
-            raise StoreError(f"{self._where}: {error or type(error).__name__}") from None
-        finally:
-            connection.close()
+        path = f"{parts.path.rstrip('/')}/{name}"
+        answer, content = self._exchange(method, path, parts.scheme, parts.hostname or "", parts.port, body, headers)
         if answer.status in (401, 403):
             raise Turned(f"{self._where}: {answer.status} {answer.reason}: {DENIED}")
         if answer.status == 404:
@@ -112,6 +117,30 @@ class Store:
         if answer.status != 200:
             raise StoreError(f"{self._where}: {method} {name}: {answer.status} {answer.reason}")
         return content
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        scheme: str,
+        host: str,
+        port: int | None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] = {},
+    ) -> tuple[HTTPResponse, bytes]:
+        """A request, and its answer, whatever it is."""
+        connection = self._connection(scheme, host, port)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer, answer.read()
+        except ssl.SSLCertVerificationError as error:
+            remedy = RENEW if self.url.startswith(S3) else DEPLOY
+            raise Turned(f"{self._where}: {UNTRUSTED.format(error.verify_message, remedy)}") from None
+        except (OSError, HTTPException) as error:
+            raise StoreError(f"{self._where}: {error or type(error).__name__}") from None
+        finally:
+            connection.close()
 
     def _connection(self, scheme: str, host: str, port: int | None) -> HTTPConnection:
         if scheme == "http":

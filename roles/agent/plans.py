@@ -9,14 +9,18 @@ from urllib.parse import quote
 from pydantic import SecretStr
 
 from backup import custody
-from backup.custody import APPEND, PORTS
+from backup.agent.plan import RESTORE, SAVE
+from backup.custody import APPEND, CONTROL, PORTS, DataSet
 from backup.recovery import Recovery
+from backup.store import AUTHORITY, COPY_KEYS
 from backup.zipapp import INSTALLED
 from inventories.errors import InputError
+from inventories.fleet import SecondCopy
 from inventories.inventory import LoadedSite
 
 FOLDER = "/etc/mainstay/backup"
 CERTIFICATE = f"{FOLDER}/vault.pem"
+COPY_CERTIFICATE = f"{FOLDER}/copy.pem"
 UNITS = "/etc/systemd/system"
 SCHEDULES = {
     "half-hourly": ("*:00/30", "15min"),
@@ -38,6 +42,8 @@ CAPABILITIES = {
 SETTLE = f"ExecStopPost=/usr/bin/python3 -I {INSTALLED} settle %i\n"
 """Puts back what a killed run left: a snapshot, or commands that are to run after it. Others leave nothing."""
 
+NO_KEY = SecretStr("")
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -49,27 +55,73 @@ class Planned:
     password: SecretStr
     ca: str
     recovery: Recovery
+    may: str = SAVE
+    s3_region: str = ""
+    s3_keys: tuple[SecretStr, SecretStr] = (NO_KEY, NO_KEY)
+    """Access and secret key, of a repository in storage that speaks S3."""
 
 
 def vault(site: LoadedSite) -> str:
-    """The name by which hosts reach the vault; empty if the fleet has none. Raises InputError."""
+    """The name by which hosts reach the vault, or the one they restore from; empty if there is none.
+
+    Raises InputError.
+    """
+    if source := site.fleet.backup.restore_from:
+        return source.vault or ""
     found = custody.vault_of(site)
     return found[1].dns[0] if found else ""
 
 
+def has_repositories(site: LoadedSite) -> bool:
+    """Whether the fleet's hosts save to somewhere, or restore from somewhere. Raises InputError."""
+    return site.fleet.backup.restore_from is not None or vault(site) != ""
+
+
 def planned(site: LoadedSite, host: str) -> list[Planned]:
     """The plans of a host, with their secrets. Raises InputError naming what is missing and how it is made."""
+    source = site.fleet.backup.restore_from
     found = []
-    place = f"{vault(site)}:{PORTS[APPEND]}"
     for data_set in custody.of_host(host, site.fleet.hosts[host]):
         for name in {host, data_set.plan} & RESERVED:
             raise InputError(site.path, f"hosts.{host}", f"{name!r} cannot be the name of a host or role that is saved")
-        login = custody.secret(site, custody.host_secret(host)).get_secret_value()
-        url = f"rest:https://{host}:{quote(login, safe='')}@{place}/{host}/{data_set.plan}/"
-        password = custody.secret(site, data_set.secret)
-        recovery = custody.recovery(data_set.plan)
-        found.append(Planned(data_set.plan, host, SecretStr(url), password, CERTIFICATE, recovery))
+        if source and source.copy_:
+            found.append(_in_copy(site, data_set, source.copy_))
+        else:
+            found.append(_in_vault(site, data_set))
     return found
+
+
+def _in_vault(site: LoadedSite, data_set: DataSet) -> Planned:
+    host, plan = data_set.host, data_set.plan
+    login = custody.secret(site, custody.host_secret(host)).get_secret_value()
+    url = f"rest:https://{host}:{quote(login, safe='')}@{vault(site)}:{PORTS[APPEND]}/{host}/{plan}/"
+    password = custody.secret(site, data_set.secret)
+    may = RESTORE if site.fleet.backup.restore_from else SAVE
+    return Planned(plan, host, SecretStr(url), password, CERTIFICATE, custody.recovery(plan), may)
+
+
+def _in_copy(site: LoadedSite, data_set: DataSet, copy: SecondCopy) -> Planned:
+    access, secret = (custody.secret(site, name) for name in COPY_KEYS[CONTROL])
+    return Planned(
+        data_set.plan,
+        data_set.host,
+        SecretStr(f"s3:{copy.endpoint.rstrip('/')}/{copy.bucket}/{data_set.host}/{data_set.plan}"),
+        custody.secret(site, data_set.secret),
+        COPY_CERTIFICATE if (site.files / AUTHORITY).exists() else "",
+        custody.recovery(data_set.plan),
+        RESTORE,
+        copy.region,
+        (access, secret),
+    )
+
+
+def certificates(site: LoadedSite) -> dict[str, str]:
+    """What the repositories' server is known by, by its path on the host. Raises InputError."""
+    source = site.fleet.backup.restore_from
+    if source is None or source.vault:
+        return {CERTIFICATE: custody.certificate(site)}
+    own = site.files / AUTHORITY
+    return {COPY_CERTIFICATE: own.read_text()} if own.exists() else {}
 
 
 def plan_file(planned: Planned) -> str:
@@ -81,6 +133,10 @@ def plan_file(planned: Planned) -> str:
         "url": planned.url.get_secret_value(),
         "password": planned.password.get_secret_value(),
         "ca": planned.ca,
+        "s3_region": planned.s3_region,
+        "s3_access_key": planned.s3_keys[0].get_secret_value(),
+        "s3_secret_key": planned.s3_keys[1].get_secret_value(),
+        "may": planned.may,
         "root": recovery.root,
         "paths": recovery.paths,
         "exclude": recovery.exclude,

@@ -36,7 +36,7 @@ from backup.recovery import Recovery
 def planned(name, recovery):
     url = f"/var/lib/mainstay/backup/repository-{{name}}"
     return Planned(name, "common", SecretStr(url), SecretStr("secret words"), "", recovery)
-install([{plans}], "a certificate")
+install([{plans}], {{}})
 """
 SEVEREST = 2.5
 """systemd-analyze's exposure, 0 to 10."""

@@ -18,7 +18,7 @@ from inventories.secrets import Secrets
 from roles.agent import plans
 from roles.agent.plans import Planned
 
-HOST = {"plan": "small", "region": "ams"}
+HOST: dict[str, Any] = {"plan": "small", "region": "ams"}
 
 
 @pytest.fixture
@@ -28,11 +28,14 @@ def key(tmp_path: Path) -> Path:
     return path
 
 
-def site(tmp_path: Path, key: Path, values: dict[str, str], **hosts: Any) -> LoadedSite:
+def site(
+    tmp_path: Path, key: Path, values: dict[str, str], restore_from: dict[str, Any] | None = None, **hosts: Any
+) -> LoadedSite:
     fleet = Fleet.model_validate(
         {
             "site": {"name": "s", "domain": "example.org", "ssh_key": str(key)},
             "hosts": {"release-1": HOST | {"role": "release"}} | hosts,
+            "backup": {"restore_from": restore_from},
         }
     )
     files = tmp_path / "s"
@@ -42,7 +45,7 @@ def site(tmp_path: Path, key: Path, values: dict[str, str], **hosts: Any) -> Loa
     return LoadedSite(tmp_path / "s.toml", fleet)
 
 
-VAULT = HOST | {"role": "vault", "dns": ["vault.example.org", "other.example.org"]}
+VAULT: dict[str, Any] = HOST | {"role": "vault", "dns": ["vault.example.org", "other.example.org"]}
 VALUES = {"vault_release_1": "a/b:c", "backup_release_1_release": 'quote " me'}
 
 
@@ -76,7 +79,49 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path: Path,
 @pytest.mark.parametrize("vaults", [{"v-1": VAULT, "v-2": VAULT}, {"v-1": VAULT | {"dns": []}}])
 def test_there_is_one_vault_and_it_has_a_name(tmp_path: Path, key: Path, vaults: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="hosts"):
-        plans.vault(site(tmp_path, key, {}, **vaults))
+        plans.vault(site(tmp_path, key, {}, None, **vaults))
+
+
+def test_a_host_that_restores_from_anothers_vault_can_do_nothing_else(tmp_path: Path, key: Path) -> None:
+    loaded = site(tmp_path, key, VALUES, {"vault": "vault.example.net"})
+    assert plans.has_repositories(loaded)
+    [planned] = plans.planned(loaded, "release-1")
+    plan = parse(Path("x"), plans.plan_file(planned).encode())
+    assert plan.url == "rest:https://release-1:a%2Fb%3Ac@vault.example.net:8000/release-1/release/"
+    assert (plan.may, plan.ca) == ("restore", "/etc/mainstay/backup/vault.pem")
+    with pytest.raises(InputError, match=r"vault\.pem: cannot be read.*\n.*the site whose backups are restored"):
+        plans.certificates(loaded)
+    (loaded.files / "vault.pem").write_text("PEM")
+    assert plans.certificates(loaded) == {"/etc/mainstay/backup/vault.pem": "PEM"}
+
+
+COPY = {"endpoint": "https://s3.example.net:7070/", "bucket": "saved", "region": "fr-par"}
+COPY_VALUES = {"backup_release_1_release": "words", "copy_access_key": "AK", "copy_secret_key": "SK"}
+
+
+def test_a_host_that_restores_from_a_second_copy_has_its_keys_and_none_of_the_vault(tmp_path: Path, key: Path) -> None:
+    loaded = site(tmp_path, key, COPY_VALUES, {"copy": COPY})
+    [planned] = plans.planned(loaded, "release-1")
+    assert "SK" not in repr(planned)
+    plan = parse(Path("x"), plans.plan_file(planned).encode())
+    assert plan.url == "s3:https://s3.example.net:7070/saved/release-1/release"
+    assert (plan.s3_region, plan.s3_access_key, plan.s3_secret_key) == ("fr-par", "AK", "SK")
+    assert (plan.may, plan.ca, plans.certificates(loaded)) == ("restore", "", {})
+    (loaded.files / "copy.pem").write_text("PEM")
+    [planned] = plans.planned(loaded, "release-1")
+    assert plans.certificates(loaded) == {planned.ca: "PEM"}
+
+
+@pytest.mark.parametrize("missing", COPY_VALUES)
+def test_what_a_drill_lacks_is_not_to_be_made_but_to_be_brought(tmp_path: Path, key: Path, missing: str) -> None:
+    values = {name: value for name, value in COPY_VALUES.items() if name != missing}
+    with pytest.raises(InputError, match=rf"{missing}: no such secret\n.*the site whose backups are restored"):
+        plans.planned(site(tmp_path, key, values, {"copy": COPY}), "release-1")
+
+
+def test_what_restores_from_elsewhere_has_no_vault_of_its_own(tmp_path: Path, key: Path) -> None:
+    with pytest.raises(ValueError, match=r"backup\.restore_from: this fleet has a vault of its own, vault-1"):
+        site(tmp_path, key, {}, {"vault": "vault.example.net"}, **{"vault-1": VAULT})
 
 
 def test_names_that_the_vault_takes_for_parts_of_a_repository_are_refused(tmp_path: Path, key: Path) -> None:

@@ -18,6 +18,10 @@ GOOD: dict[str, Any] = {
     "url": "rest:https://release-1:secret@vault.example.org:8000/release-1/release/",
     "password": "correct horse",
     "ca": "/etc/mainstay/backup/vault.pem",
+    "s3_region": "",
+    "s3_access_key": "",
+    "s3_secret_key": "",
+    "may": "save",
     "root": "/srv/release",
     "paths": ["public"],
     "exclude": ["*.tmp", "/public/cache", "!keep.tmp"],
@@ -40,6 +44,14 @@ BAD: list[tuple[str, Any]] = [
     ("password", "\ud800"),
     ("ca", None),
     ("ca", "vault.pem"),
+    ("s3_region", None),
+    ("s3_region", "a b"),
+    ("s3_access_key", 5),
+    ("s3_secret_key", "a\nb"),
+    ("s3_secret_key", "a b"),
+    ("may", ""),
+    ("may", None),
+    ("may", "all"),
     ("root", "srv"),
     ("root", "/srv/../etc"),
     ("root", "/srv/"),
@@ -91,7 +103,12 @@ BAD_URLS = [
     "rest:ftp://h-1:s3cret@vault/x/",
     "rest:h-1:s3cret@vault/x/",
     "https://h-1:s3cret@vault/x/",
-    "s3:https://s3cret/b",
+    "s3:ftp://s3cret/b/h/p",
+    "s3:https://a:s3cret@storage/b/h/p",
+    "s3:https://s3cret",
+    "s3:s3cret/b/h/p",
+    "s3:https://storage/b/s3cret?x",
+    "s3:https://storage:99999/b/s3cret",
     "s3cret/repository",
     "/srv/s3cret\u00e9",
 ]
@@ -116,6 +133,32 @@ def test_an_address_that_cannot_be_meant_is_refused_and_not_shown(url: str) -> N
 @pytest.mark.parametrize("url", GOOD_URLS)
 def test_an_address_is_taken_as_it_is(url: str) -> None:
     assert parse(FILE, content(url=url)).url == url
+
+
+IN_S3 = {
+    "url": "s3:https://s3.example.org:7070/bucket/release-1/release",
+    "s3_region": "fr-par",
+    "s3_access_key": "AK+/=",
+    "s3_secret_key": "secret/+=",
+    "may": "restore",
+}
+
+
+def test_what_lies_in_s3_is_read_with_its_keys_and_only_restored_from() -> None:
+    plan = parse(FILE, content(**IN_S3))
+    assert (plan.url, plan.s3_region, plan.may) == (IN_S3["url"], "fr-par", "restore")
+    assert "secret" not in repr(plan)
+    assert "AK" not in repr(plan)
+    assert parse(FILE, content(may="restore")).may == "restore"
+    for key, value in {"may": "save", "s3_access_key": "", "s3_secret_key": ""}.items():
+        with pytest.raises(PlanError) as refused:
+            parse(FILE, content(**(IN_S3 | {key: value})))
+        assert refused.value.key == key
+        assert "secret/" not in str(refused.value)
+    for key in ("s3_region", "s3_access_key", "s3_secret_key"):
+        with pytest.raises(PlanError) as refused:
+            parse(FILE, content(**{key: "x"}))
+        assert refused.value.key == key
 
 
 def content(**change: Any) -> bytes:

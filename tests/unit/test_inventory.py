@@ -59,6 +59,7 @@ def _set(path: str, value: Any) -> Callable[[Any], None]:
 
 PLAIN = {"role": "web", "plan": "p", "region": "ams"}
 VOLUME = {"size_gb": 10, "mount": "/srv/x"}
+COPY = {"endpoint": "https://s3.example.org", "bucket": "b-1"}
 BAD: list[tuple[str, Any, str, str]] = [
     ("hosts/web-1/role", "wbe", "hosts.web-1.role", "no role 'wbe'"),
     ("hosts/web-1/plan", 3, "hosts.web-1.plan", "valid string, found 3"),
@@ -79,6 +80,9 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("hosts/web-1/settings/web/colour", 1, "hosts.web-1.settings.web.colour", "no such key"),
     ("settings/wbe/x", 1, "settings.wbe", "no such role"),
     ("vpcs/second", {"region": "ams", "subnet": "10.20.0.128/25"}, "vpcs.second.subnet", "overlaps 10.20.0.0/24"),
+    ("backup/restore_from", {}, "backup.restore_from", "needs vault or copy"),
+    ("backup/restore_from", {"vault": "v.example.org", "copy": COPY}, "backup.restore_from", "not both"),
+    ("backup/restore_from/vault", "10.0.0.1", "backup.restore_from.vault", "full DNS name"),
     ("firewalls/a/rules", [{"protocol": "tcp", "port": "70000"}], "firewalls.a.rules.0.port", "1 to 65535"),
     ("firewalls/a/rules", [{"protocol": "udp", "port": "9:8"}], "firewalls.a.rules.0.port", "first:last"),
     ("firewalls/a/rules", [{"protocol": "tcp"}], "firewalls.a.rules.0", "tcp needs a port"),
