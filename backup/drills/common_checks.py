@@ -1,7 +1,6 @@
 """The checks that hold for every role: what lies on the restored host is what the snapshot lists."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
 from backup.agent.refs import GC_LOCK, MANIFEST
 from backup.drills.checks import Check, CheckFailed, Evidence, File, Restored
@@ -68,7 +67,9 @@ def owners(copy: Restored) -> Evidence:
 
 def stale(copy: Restored) -> Evidence:
     """The newest file is as new as the newest that the snapshot lists."""
-    listed = [(_time(file), path) for path, file in _wanted(copy).items() if file.type == "file" and file.mtime]
+    listed = [
+        (microseconds(file.mtime), path) for path, file in _wanted(copy).items() if file.type == "file" and file.mtime
+    ]
     if not listed:
         return Evidence(("there is no file that could be stale",))
     is_rewritten = rewritten(copy.saved)
@@ -76,9 +77,8 @@ def stale(copy: Restored) -> Evidence:
     newest, path = max(listed)
     found, other = max(there, default=(0, "nothing"))
     if found < newest - NEAR:
-        raise CheckFailed(
-            f"the newest file is {some([other])} of {moment(found)}, the snapshot has {some([path])} of {moment(newest)}"
-        )
+        saved = f"the snapshot has {some([path])} of {moment(newest)}"
+        raise CheckFailed(f"the newest file is {some([other])} of {moment(found)}, {saved}")
     return Evidence((f"the newest is {some([path])} of {moment(newest)}, as in the snapshot",))
 
 
@@ -91,7 +91,9 @@ FILES = Check(
 OWNERS = Check(
     "owners", "everything belongs to its user and group, with its permissions", "what the snapshot lists", owners
 )
-STALE = Check("stale", "what came back is not older than the snapshot", "the newest file that the snapshot lists", stale)
+STALE = Check(
+    "stale", "what came back is not older than the snapshot", "the newest file that the snapshot lists", stale
+)
 CHECKS = (FILES, OWNERS, STALE)
 
 
@@ -135,11 +137,7 @@ def _files(wanted: dict[str, File], there: dict[str, Lying]) -> list[tuple[str, 
 
 
 def _differs(file: File, there: Lying) -> bool:
-    return file.mtime is not None and abs(_time(file) - there.mtime) > NEAR
-
-
-def _time(file: File) -> int:
-    return microseconds(file.mtime if isinstance(file.mtime, datetime) else datetime.min)
+    return file.mtime is not None and abs(microseconds(file.mtime) - there.mtime) > NEAR
 
 
 def _judge(wrong: dict[str, list[str]]) -> None:

@@ -77,7 +77,9 @@ def sums(copy: Restored, paths: Sequence[str]) -> dict[str, str]:
     """SHA-256 of files on the host, by path below the root; those that cannot be read are not in it."""
     found = {}
     for portion in _portions(paths):
-        said = base64.b64decode(copy.sh(f"{SUMS} || true", copy.root, *(f"./{path}" for path in portion), timeout_s=600))
+        said = base64.b64decode(
+            copy.sh(f"{SUMS} || true", copy.root, *(f"./{path}" for path in portion), timeout_s=600)
+        )
         for line in said.split(b"\0")[:-1]:
             digest, _, path = line.decode(errors="surrogateescape").partition("  ")
             found[path[2:]] = digest
