@@ -61,7 +61,7 @@ def owners(copy: Restored) -> Evidence:
     nameless = sum(1 for _, file in both if not (file.user and file.group))
     told = [f"{counted(len(both), 'path')} of {some(pairs) or 'nobody'}"]
     if nameless:
-        told.append(f"{counted(nameless, 'path')} were saved without a name of user or group, and not compared")
+        told.append(f"{counted(nameless, 'path')} saved without a name of user or group: not compared")
     return Evidence(tuple(told))
 
 

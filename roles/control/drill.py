@@ -1,11 +1,17 @@
 """How it is proved that a restored control host works, and the faults that prove the proof."""
 
+from backup.agent.refs import MANIFEST
 from backup.drills import common_checks, damage
 from backup.drills.checks import Check, Drill, Fault, File, Restored
+from backup.drills.on_host import tops
 from roles.control import restored
-from roles.control.restored import LEDGERS, MIRRORS
+from roles.control.restored import MIRRORS
 
-NEW_KEY = 'set -eu; cp -p "$1" "$1.was"; PYTHONPATH="$2:$2/packages" python3 -sPBc "$3" >"$1"; rm "$1.was"'
+NEW_KEY = """set -eu; umask 077
+PYTHONPATH="$2:$2/packages" python3 -sPBc "$3" >"$1.other"
+cat "$1.other" >"$1"
+rm "$1.other"
+"""
 MAKE_AGE = "from inventories.keys import new_age; print(new_age())"
 MAKE_SSH = "from inventories.keys import new_ssh; print(new_ssh(), end='')"
 
@@ -30,19 +36,21 @@ CHECKS = (
 )
 
 
-def _in(copy: Restored, folder: str, what: str, end: str = "") -> File:
-    """The largest file there."""
-    found = [file for file in copy.wanted if file.path.startswith(f"{folder}/") and file.path.endswith(end)]
-    files = sorted((file for file in found if file.type == "file"), key=lambda file: (-file.size, file.path))
-    return damage.first(files, what)
-
-
 def _ledger(copy: Restored) -> str:
-    return _in(copy, LEDGERS, "a ledger", ".jsonl").path
+    return _largest(restored.listed_ledgers(copy), "a ledger")
 
 
 def _pack(copy: Restored) -> str:
-    return _in(copy, MIRRORS, "a mirror with a pack", ".pack").path
+    packs = [file for file in copy.wanted if file.path.startswith(f"{MIRRORS}/") and file.path.endswith(".pack")]
+    return _largest(packs, "a mirror with a pack")
+
+
+def _largest(files: list[File], what: str) -> str:
+    return damage.first(sorted(files, key=lambda file: (-file.size, file.path)), what).path
+
+
+def _set_back(copy: Restored) -> str:
+    return "; ".join(damage.set_back(copy, folder) for folder in tops(copy) if folder != MANIFEST)
 
 
 def _age_key(copy: Restored) -> str:
@@ -59,7 +67,7 @@ FAULTS = (
     Fault("missing file", "files", lambda copy: damage.remove(copy, _ledger(copy))),
     Fault("flipped byte", "ledgers", lambda copy: damage.flip(copy, _ledger(copy))),
     Fault("flipped byte in a mirror", "mirrors", lambda copy: damage.flip(copy, _pack(copy))),
-    Fault("stale snapshot", "stale", lambda copy: damage.set_back(copy, LEDGERS)),
+    Fault("stale snapshot", "stale", _set_back),
     Fault("wrong owner", "owners", lambda copy: damage.give_away(copy, _ledger(copy))),
     Fault("empty directory", "files", lambda copy: damage.empty(copy, _ledger(copy).rpartition("/")[0])),
     Fault("wrong key", "keys", _age_key),

@@ -12,7 +12,7 @@ from typing import Any
 
 from backup.agent.refs import MANIFEST
 from backup.collected import not_as_anchored
-from backup.drills.checks import CheckFailed, Evidence, NotJudged, Restored
+from backup.drills.checks import CheckFailed, Evidence, File, NotJudged, Restored
 from backup.drills.on_host import python, some
 from backup.entry import Entry
 from backup.ledger import LedgerError, chain, lines
@@ -26,7 +26,7 @@ LEDGERS, MIRRORS, ZONES = "ledgers", "mirrors", "zones"
 OWN = ".control.jsonl"
 NO_LEDGERS = (".rejected.jsonl", ".other.jsonl", ".pending.jsonl", ".pending.new.jsonl")
 """Of the record's files those that are no ledger of a data set (backup/collected.py)."""
-PACK = 'set -eu; cd "$1"; tar --create --gzip --directory "$1" -- "$2" | base64 -w0'
+PACK = 'set -eu; tar --create --gzip --file=- --directory "$1" -- "$2" | base64 -w0'
 FSCK = r"""
 import json, os, subprocess, sys
 root = sys.argv[1]
@@ -109,10 +109,15 @@ def ledgers(copy: Restored) -> Evidence:
     return Evidence(tuple(told), len(found), len(found))
 
 
+def listed_ledgers(copy: Restored) -> list[File]:
+    """The hosts' ledgers and the control side's own."""
+    below = [file for file in copy.wanted if file.type == "file" and file.path.startswith(f"{LEDGERS}/")]
+    return [file for file in below if file.path.endswith(".jsonl") and not file.path.endswith(NO_LEDGERS)]
+
+
 def _ledgers(copy: Restored) -> dict[str, bytes]:
     """Content by path below the root. No file is written here: what a host packs may be anything."""
-    listed = {file.path for file in copy.wanted if file.type == "file" and file.path.startswith(f"{LEDGERS}/")}
-    wanted = {path for path in listed if path.endswith(".jsonl") and not path.endswith(NO_LEDGERS)}
+    wanted = {file.path for file in listed_ledgers(copy)}
     try:
         packed = base64.b64decode(copy.sh(PACK, copy.root, LEDGERS, timeout_s=600))
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:

@@ -93,7 +93,8 @@ def assets(copy: Restored) -> Evidence:
         page = body(copy.client.get(url(site.address(path)))).decode(errors="replace")
         for link in _links(page, site.address(path)):
             linked.setdefault(link, path)
-    wrong, dead = [], []
+    wrong: list[str] = []
+    dead: list[str] = []
     for link, path in linked.items():
         status = copy.client.get(link).status
         if status == 200 or (status == 301 and (site.redirects(unquote(link)) or site.has(f"{unquote(link)}/"))):
