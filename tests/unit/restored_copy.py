@@ -23,7 +23,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from backup.drills.checks import Answer, Check, CheckFailed, Drill, Evidence, File, NotJudged
+from backup.drills.checks import Answer, Check, CheckFailed, Drill, Evidence, File, NotJudged, Restored
 
 KINDS = {"html": "text/html", "css": "text/css", "svg": "image/svg+xml", "xml": "text/xml", "zip": "application/zip"}
 TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo"}
@@ -222,12 +222,12 @@ def check(drill: Drill, name: str) -> Check:
     return next(one for one in drill.checks if one.name == name)
 
 
-def run(drill: Drill, name: str, copy: Copy) -> Evidence:
+def run(drill: Drill, name: str, copy: Restored) -> Evidence:
     """What a check says of a copy; raises as it does."""
     return check(drill, name).run(copy)
 
 
-def failure(drill: Drill, name: str, copy: Copy) -> str:
+def failure(drill: Drill, name: str, copy: Restored) -> str:
     """What is found by a check that fails."""
     with pytest.raises(CheckFailed) as caught:
         run(drill, name, copy)
