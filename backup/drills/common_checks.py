@@ -1,7 +1,6 @@
 """The checks that hold for every role: what lies on the restored host is what the snapshot lists."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
 from backup.agent.refs import GC_LOCK, MANIFEST
 from backup.drills.checks import Check, CheckFailed, Evidence, File, Restored
@@ -62,13 +61,15 @@ def owners(copy: Restored) -> Evidence:
     nameless = sum(1 for _, file in both if not (file.user and file.group))
     told = [f"{counted(len(both), 'path')} of {some(pairs) or 'nobody'}"]
     if nameless:
-        told.append(f"{counted(nameless, 'path')} were saved without a name of user or group, and not compared")
+        told.append(f"{counted(nameless, 'path')} saved without a name of user or group: not compared")
     return Evidence(tuple(told))
 
 
 def stale(copy: Restored) -> Evidence:
     """The newest file is as new as the newest that the snapshot lists."""
-    listed = [(_time(file), path) for path, file in _wanted(copy).items() if file.type == "file" and file.mtime]
+    listed = [
+        (microseconds(file.mtime), path) for path, file in _wanted(copy).items() if file.type == "file" and file.mtime
+    ]
     if not listed:
         return Evidence(("there is no file that could be stale",))
     is_rewritten = rewritten(copy.saved)
@@ -76,9 +77,8 @@ def stale(copy: Restored) -> Evidence:
     newest, path = max(listed)
     found, other = max(there, default=(0, "nothing"))
     if found < newest - NEAR:
-        raise CheckFailed(
-            f"the newest file is {some([other])} of {moment(found)}, the snapshot has {some([path])} of {moment(newest)}"
-        )
+        saved = f"the snapshot has {some([path])} of {moment(newest)}"
+        raise CheckFailed(f"the newest file is {some([other])} of {moment(found)}, {saved}")
     return Evidence((f"the newest is {some([path])} of {moment(newest)}, as in the snapshot",))
 
 
@@ -137,11 +137,7 @@ def _files(wanted: dict[str, File], there: dict[str, Lying]) -> list[tuple[str, 
 
 
 def _differs(file: File, there: Lying) -> bool:
-    return file.mtime is not None and abs(_time(file) - there.mtime) > NEAR
-
-
-def _time(file: File) -> int:
-    return microseconds(file.mtime if isinstance(file.mtime, datetime) else datetime.min)
+    return file.mtime is not None and abs(microseconds(file.mtime) - there.mtime) > NEAR
 
 
 def _judge(wrong: dict[str, list[str]]) -> None:

@@ -1,6 +1,7 @@
 """What of this role is saved: the ledgers, which say what must exist, the mirrors and the zones."""
 
 from backup.recovery import Recovery
+from roles.control.drill import DRILL
 
 RECOVERY = Recovery(
     root="/srv/control",
@@ -9,4 +10,5 @@ RECOVERY = Recovery(
     consistency="refs",
     every="hourly",
     rpo_hours=6,
+    drill=DRILL,
 )

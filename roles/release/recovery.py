@@ -3,6 +3,7 @@
 What is there already is not read again, so that a run costs seconds; a new release is saved within the hour."""
 
 from backup.recovery import Recovery
+from roles.release.drill import DRILL
 
 RECOVERY = Recovery(
     root="/srv/release",
@@ -10,4 +11,5 @@ RECOVERY = Recovery(
     consistency="files",
     every="half-hourly",
     rpo_hours=2,
+    drill=DRILL,
 )

@@ -1,9 +1,10 @@
 """What can be set for the release server, in `[settings.release]` or a host's own `settings.release`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from inventories.fleet import Name
 from roles.common import nginx
 
 OPENINGS = nginx.OPENINGS
@@ -21,3 +22,6 @@ class Settings(nginx.HttpSettings):
     """Web installers that may read from here in a browser, as `https://install.example.org`."""
     metadata_seconds: int = Field(default=60, ge=0, le=3600)
     """How long anything but a zip may be cached; zips never change and may be kept for a year."""
+    checksums: Name | Literal[""] = "checksums"
+    """The mirror of `[settings.control.mirrors]` with the checksum of every release, which drills hold packages
+    against; "" where there is none, and then a drill judges packages by the checksum beside each alone."""

@@ -1,6 +1,7 @@
 """What of this role is saved: the website's files."""
 
 from backup.recovery import Recovery
+from roles.web.drill import DRILL
 
 RECOVERY = Recovery(
     root="/srv/web",
@@ -8,4 +9,5 @@ RECOVERY = Recovery(
     consistency="files",
     every="hourly",
     rpo_hours=24,
+    drill=DRILL,
 )

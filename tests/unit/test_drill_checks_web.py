@@ -1,0 +1,129 @@
+"""What a drill proves of a website: each check passes on a good copy, and fails on what it is there for."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backup.drills.checks import File, NotJudged
+from lab import sample
+from roles.web.drill import DRILL
+from roles.web.settings import Settings
+from tests.unit.restored_copy import Copy, failure, listing, plant, restored, run
+
+SETTINGS = Settings(
+    redirects={"/get": "/docs/install", "/legal/": "/about", "/releases": "https://release.example.org/"}
+)
+MESSAGE = "public/.messages/latest.txt"
+FAULTS = [one.name for one in DRILL.faults]
+SITEMAP = """<?xml version="1.0"?><urlset>
+<url><loc>https://example.org/about</loc></url><url><loc> https://example.org/docs/ </loc></url>
+<url><loc>https://example.org/get</loc></url></urlset>
+"""
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("web")
+    sample.website(root / "public")
+    (root / "public/sitemap.xml").write_text(SITEMAP)
+    body = '<a href="install">x</a><a href="/about#top">x</a><img src="../assets/img/logo.svg"><a href="/dead">x</a>'
+    (root / "public/docs/caf\u00e9 & tea.html").write_text(f"<html>{body}<a href='https://example.com/'>x</a></html>")
+    return root
+
+
+@pytest.fixture(scope="module")
+def listed(pristine: Path) -> list[File]:
+    return listing(pristine)
+
+
+@pytest.fixture
+def copy(pristine: Path, listed: list[File], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Copy]:
+    with restored(tmp_path, pristine, SETTINGS, monkeypatch, listed) as made:
+        yield made
+
+
+def test_every_check_passes_on_a_good_copy_and_says_what_it_saw(copy: Copy) -> None:
+    for one in DRILL.checks:
+        assert one.run(copy).told, one.name
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_found_by_the_check_that_is_there_for_it(copy: Copy, name: str) -> None:
+    if name == "wrong owner" and os.geteuid():
+        pytest.skip("only root can give a file away")
+    fault = next(one for one in DRILL.faults if one.name == name)
+    run(DRILL, fault.caught_by, copy)
+    assert fault.plant(copy)
+    assert failure(DRILL, fault.caught_by, copy)
+
+
+def test_all_pages_are_asked_for_and_the_map(copy: Copy) -> None:
+    assert run(DRILL, "pages", copy).told == ("5 pages as on the host, 2 addresses of sitemap.xml",)
+
+
+def test_a_missing_page_is_named_with_its_address(copy: Copy) -> None:
+    copy.file("public/about.html").unlink()
+    said = failure(DRILL, "pages", copy)
+    assert "public/about.html: /about answers 404 as nothing" in said
+    assert "sitemap.xml: /about answers 404" in said
+    assert "/about: redirects lead there, and it answers 404" in failure(DRILL, "redirects", copy)
+
+
+def test_a_page_that_is_not_a_page_is_named(copy: Copy) -> None:
+    copy.file("public/about.html").rename(copy.file("public/about"))
+    assert "public/about.html: /about answers 200 as text/plain" in failure(DRILL, "pages", copy)
+
+
+def test_pages_are_another_sites(copy: Copy) -> None:
+    plant(DRILL, "another site", copy)
+    assert "public/index.html: is served with another content than lies on the host" in failure(DRILL, "pages", copy)
+    assert "404" in failure(DRILL, "message", copy)
+    assert "is not answered by the site's own 404.html" in failure(DRILL, "not_found", copy)
+
+
+def test_a_redirect_that_leads_elsewhere_is_named(copy: Copy) -> None:
+    copy.settings = Settings(redirects={"/get": "/docs/", "/new": "/about"})
+    said = failure(DRILL, "redirects", copy)
+    assert "/get: answers 301 /docs/install, not 301 /docs/" in said
+    assert "/new: answers 404 , not 301 /about" in said
+
+
+def test_the_message_is_the_one_in_the_snapshot_bit_by_bit(copy: Copy) -> None:
+    plant(DRILL, "flipped byte", copy)
+    run(DRILL, "files", copy)
+    assert failure(DRILL, "message", copy) == f"{MESSAGE}: is not what the snapshot has"
+
+
+def test_without_a_message_it_is_not_judged(copy: Copy) -> None:
+    copy.file(MESSAGE).unlink()
+    copy.relisted()
+    with pytest.raises(NotJudged, match=r"latest\.txt"):
+        run(DRILL, "message", copy)
+
+
+def test_links_are_followed_and_those_that_were_dead_before_are_told_apart(copy: Copy) -> None:
+    told = run(DRILL, "assets", copy).told
+    assert told[0] == "5 addresses that 5 pages link to"
+    assert told[1].startswith("1 link to what the snapshot has not either: /dead (from public/docs/")
+    copy.file("public/assets/img/logo.svg").unlink()
+    assert "/assets/img/logo.svg (from public/docs/" in failure(DRILL, "assets", copy)
+
+
+def test_a_site_without_its_own_page_for_what_is_missing_answers_404(copy: Copy) -> None:
+    copy.file("public/404.html").unlink()
+    copy.relisted()
+    assert "no page of its own" in run(DRILL, "not_found", copy).told[0]
+
+
+def test_hidden_files_that_are_served_are_named(copy: Copy) -> None:
+    config = copy.folder.parent / "server.inc"
+    open_root = copy.folder.parent / "open"
+    (open_root / ".git").mkdir(parents=True)
+    config.write_text(f"root {open_root};\n")
+    run(DRILL, "dots", copy)
+    copy.file("public/.htaccess").write_text("x")
+    copy.relisted()
+    copy.settings = Settings(redirects={"/x": "/about"})
+    assert "2 hidden paths" in run(DRILL, "dots", copy).told[0]
