@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import typer
 
-from cli import backup, secrets
+from cli import backup, drill, secrets
 from cli.options import BAD_USAGE, FAILED
 from cli.ssh import ssh, ssh_config
 from inventories.errors import InputError
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(backup.app, name="backup", help="What is saved, where, and whether it can be trusted.")
+app.add_typer(drill.app, name="drill", help="Whether what is saved can be restored: it is, on hosts of its own.")
 app.add_typer(secrets.app, name="secrets", help="What the repository holds encrypted: API keys, passwords.")
 app.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(ssh)
 app.command("ssh-config")(ssh_config)
