@@ -43,7 +43,7 @@ def outcome(word: str) -> Outcome:
 class Part(Typed):
     """Base of a report and its parts: each number is one."""
 
-    model_config = ConfigDict(allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class PhaseRun(Part):
