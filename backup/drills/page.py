@@ -5,6 +5,7 @@ Newest drills of each data set, and those that went wrong of late, are shown in 
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ FULL = 3
 """So many of a data set's newest drills are shown in full, ..."""
 BAD_FOR = timedelta(days=30)
 """... and all that went wrong in that time, ..."""
-FULL_AT_MOST = 600_000
-"""... as long as that is not more text than this."""
+TRIED, FULL_AT_MOST = 60, 600_000
+"""... as long as they are not more than so many, and not more text than this."""
 LINES_AT_MOST, LINE_AT_MOST = 20, 300
 """Of what a check or a phase told: lines, and characters of each."""
 LOG_AT_MOST = 6000
@@ -42,22 +43,23 @@ LABELS = (
     "next due",
 )
 OWN_STYLE = """
+body { overflow-wrap: anywhere }
+thead th, td strong { overflow-wrap: normal }
 a { color: inherit }
 h3, h4 { font-size: 1rem; margin: 1.25rem 0 .25rem }
 h4 { color: var(--faint) }
 details { border: 1px solid var(--line); border-radius: .25rem; margin: .5rem 0; padding: 0 .75rem }
 details[open] { padding-bottom: .75rem }
-summary { cursor: pointer; margin: 0 -.75rem; padding: .5rem .75rem; overflow-wrap: anywhere }
+summary { cursor: pointer; margin: 0 -.75rem; padding: .5rem .75rem }
 summary strong { white-space: nowrap }
 ul.told { list-style: none; margin: 0; padding: 0 }
-ul.told li { background: none; border: 0; margin: 0; padding: 0; overflow-wrap: anywhere }
-td { overflow-wrap: anywhere }
+ul.told li { background: none; border: 0; margin: 0; padding: 0 }
 dl { display: grid; gap: .25rem 1rem; grid-template-columns: 12rem 1fr; margin: .5rem 0 }
 dt { color: var(--faint) }
-dd { margin: 0; overflow-wrap: anywhere }
+dd { margin: 0 }
 pre {
   background: var(--box); font: .8125rem/1.4 ui-monospace, monospace; margin: .25rem 0; max-height: 24rem;
-  overflow-wrap: anywhere; overflow-y: auto; padding: .5rem .75rem; white-space: pre-wrap;
+  overflow-y: auto; padding: .5rem .75rem; white-space: pre-wrap;
 }
 svg { display: block; fill: currentColor }
 svg.trend { height: 1.5rem; width: 7.5rem }
@@ -121,7 +123,7 @@ def _in_full(all_: Sequence[Drilled], now: datetime, show: Any) -> dict[str, Mar
     """By their ids, the drills that are shown in full, the newest of each data set first."""
     found: dict[str, Markup] = {}
     left = FULL_AT_MOST
-    for report, is_open in _worth_it(all_, now):
+    for report, is_open in islice(_worth_it(all_, now), TRIED):
         if report.id in found:
             continue
         text = show(report, is_open)
