@@ -5,6 +5,8 @@ from datetime import datetime
 from pathlib import Path
 
 from backup.data_set import Kind
+from backup.drills.glance import Drilled
+from backup.drills.overdue import WORDS, word
 from backup.status import Row
 from inventories.files import replace
 
@@ -20,6 +22,13 @@ HELP = {
     "mainstay_backup_copies": "In how many places there are complete backups: the vault, the second copy.",
     "mainstay_backup_copy_time_seconds": "When the newest backup in the second copy was made.",
     "mainstay_backup_finding": "1 while a data set has this finding.",
+    "mainstay_drill_last_proved_time_seconds": "When the newest drill that proved the backup began (0: there is none).",
+    "mainstay_drill_within_seconds": "How old the newest drill that proved the backup may be.",
+    "mainstay_drill_last_outcome": "1 for how the last drill ended.",
+    "mainstay_drill_rpo_seconds": "How old what was restored was, in the newest drill that measured it.",
+    "mainstay_drill_rpo_budget_seconds": "How old that may be.",
+    "mainstay_drill_rto_seconds": "How long the recovery took, in the newest drill that measured it.",
+    "mainstay_drill_rto_budget_seconds": "How long that may take.",
 }
 
 
@@ -61,6 +70,26 @@ def _samples(rows: Sequence[Row], now: datetime) -> Iterator[tuple[str, dict[str
         found = {one.kind for one in row.findings}
         for kind in Kind:
             yield "mainstay_backup_finding", labels | {"finding": kind.word, "severity": kind.severity}, kind in found
+        if row.drilled:
+            yield from _drilled(row.drilled, labels, now)
+
+
+def _drilled(drilled: Drilled, labels: dict[str, str], now: datetime) -> Iterator[tuple[str, dict[str, str], float]]:
+    proved, last, measured = drilled.proved, drilled.last, drilled.measured
+    yield "mainstay_drill_last_proved_time_seconds", labels, proved.begun.timestamp() if proved else 0
+    if drilled.wanted.within_days:
+        yield "mainstay_drill_within_seconds", labels, drilled.wanted.within_days * 86400
+    if last:
+        shown = word(last, now)
+        for one in WORDS:
+            yield "mainstay_drill_last_outcome", labels | {"outcome": one}, one == shown
+    if measured and measured.rpo:
+        yield "mainstay_drill_rpo_seconds", labels, measured.rpo.seconds
+        yield "mainstay_drill_rpo_budget_seconds", labels, measured.rpo.budget_s
+    if measured and measured.rto_seconds is not None:
+        yield "mainstay_drill_rto_seconds", labels, measured.rto_seconds
+        if measured.rto_budget_s is not None:
+            yield "mainstay_drill_rto_budget_seconds", labels, measured.rto_budget_s
 
 
 def _escaped(word: str) -> str:

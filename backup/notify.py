@@ -172,7 +172,7 @@ def _senders(channels: Channels, now: datetime) -> list[tuple[str, Callable[[Cha
     if channels.webhook:
         senders.append(("webhook", lambda change: _post(channels.webhook, json=_payload(change, channels, now))))
     if channels.mail:
-        senders.append(("mail", lambda change: _mail(change, channels)))
+        senders.append(("mail", lambda change: mail(channels, change.subject, change.text)))
     return senders
 
 
@@ -188,12 +188,13 @@ def _payload(change: Change, channels: Channels, now: datetime) -> dict[str, Any
     }
 
 
-def _mail(change: Change, channels: Channels) -> None:
+def mail(channels: Channels, subject: str, text: str) -> None:
+    """Sends plain text to the administrators by this machine's sendmail. Raises NotTold."""
     message = EmailMessage()
     message["To"] = channels.mail
-    message["Subject"] = f"[{channels.site}] {change.subject}"
+    message["Subject"] = f"[{channels.site}] {subject}"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(change.text)
+    message.set_content(text)
     command = [channels.sendmail, "-i", "-t"]
     try:
         done = subprocess.run(

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from backup.coverage import Coverage, coverage, first_good, first_held
 from backup.data_set import DataSet, Finding, Kind, Plan, Subject, key
+from backup.drills.glance import Drilled
 from backup.entry import Entry
 from backup.expected import backups_of, compare, dated, settled_ids
 from backup.rules import INTERVALS, ago, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
@@ -37,6 +38,10 @@ class Row:
     """The worst first."""
     unseen: tuple[str, ...] = ()
     """What of it could not be looked at, by what the keys of such findings begin with: it is not known to be over."""
+    since: datetime | None = None
+    """When its first backup began."""
+    drilled: Drilled | None = None
+    """Its drills; None: there are none at this site, or they are not known here."""
 
 
 def status(data_sets: Iterable[DataSet], now: datetime) -> list[Row]:
@@ -46,8 +51,13 @@ def status(data_sets: Iterable[DataSet], now: datetime) -> list[Row]:
 
 def findings(rows: Sequence[Row]) -> list[Finding]:
     """All that is wrong, the worst first."""
+    return list(in_order(one for row in rows for one in row.findings))
+
+
+def in_order(found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The worst first."""
     order = list(Kind)
-    return sorted((one for row in rows for one in row.findings), key=lambda one: order.index(one.kind))
+    return tuple(sorted(found, key=lambda one: order.index(one.kind)))
 
 
 def exit_code(rows: Sequence[Row]) -> int:
@@ -113,6 +123,7 @@ def _row(one: DataSet, now: datetime) -> Row:
             for kind, what, to_do, *subject in sorted(told, key=lambda finding: order.index(finding[0]))
         ),
         unseen=tuple(key(one.plan.data_set, kind, place) for kind, place in _not_looked_for(one)),
+        since=since,
     )
 
 
@@ -177,6 +188,7 @@ def as_json(rows: Sequence[Row], now: datetime) -> dict[str, Any]:
                 "read_back": row.coverage.share if row.coverage else None,
                 "oldest_unread": _iso(row.coverage.oldest) if row.coverage else None,
                 "newest_copy": _iso(row.newest_copy),
+                "last_proved": _iso(row.drilled.proved.begun) if row.drilled and row.drilled.proved else None,
                 "findings": [
                     {
                         "kind": one.kind.word,

@@ -16,10 +16,12 @@ from typing import Any
 from backup import control, custody, metrics, mirror, page, rotation
 from backup.custody import DataSet
 from backup.data_set import Finding, Kind, Subject
+from backup.drills import book, glance
+from backup.drills import page as drill_page
 from backup.notify import Channels, NotTold, tell, watched
 from backup.reach import reach, state
 from backup.sizes import be
-from backup.status import Row, as_json, findings, status
+from backup.status import Row, as_json, findings, in_order, status
 from backup.trouble import said
 from inventories import files
 from inventories.inventory import LoadedSite
@@ -37,7 +39,7 @@ class Places:
     """Where findings are put; None: nowhere."""
 
     pages: Path | None = None
-    """A folder, for backup.html and backup.json."""
+    """A folder, for backup.html and backup.json, and drills.html where the site has drills."""
     prometheus: Path | None = None
     """A file, for the node exporter."""
 
@@ -47,6 +49,8 @@ def survey(site: LoadedSite, data_sets: Sequence[DataSet], say: control.Say) -> 
     with reach(site) as way, way.stores(say) as stores:
         uncollected = control.collect(way, data_sets, say)
         rows = status(control.look(way, stores, data_sets, say, uncollected), now := datetime.now(UTC))
+        if site.fleet.drill and (book.bring(way, say) or book.folder(site).exists()):
+            rows = with_drills(site, rows, now, say)
     rows = [_with_rotation(site, row) for row in rows]
     return _with_mirrors(site, rows, now) if site.control else rows
 
@@ -59,6 +63,17 @@ def _with_rotation(site: LoadedSite, row: Row) -> Row:
     what = f"the rotation of its password was broken off: {' and '.join(left)} {be(left)} in {site.secrets.path.name}"
     to_do = f"`mainstay backup rotate {row.plan.data_set}` goes on where it stopped."
     return replace(row, findings=(*row.findings, Finding(Kind.ROTATING, row.plan.host, row.plan.name, what, to_do)))
+
+
+def with_drills(site: LoadedSite, rows: Sequence[Row], now: datetime, say: control.Say) -> list[Row]:
+    """With what is wrong with the drills of each, by the reports that are here."""
+    found = book.reports(book.folder(site), say)
+    asked = {one.data_set: one for one in glance.wanted(site.fleet, {row.plan.data_set: row.since for row in rows})}
+    told = []
+    for row in rows:
+        one = glance.drilled(asked[row.plan.data_set], found, now)
+        told.append(replace(row, drilled=one, findings=in_order((*row.findings, *one.findings))))
+    return told
 
 
 def _with_mirrors(site: LoadedSite, rows: Sequence[Row], now: datetime) -> list[Row]:
@@ -97,6 +112,8 @@ def watch(site: LoadedSite, places: Places, say: control.Say) -> bool:
                 found, unseen = [_failed(site, said(error))], _all(site)
             else:
                 problems += put(rows, places, datetime.now(UTC), site.name)
+                if site.fleet.drill and places.pages:
+                    problems += _problem(lambda folder: drills(site, rows, folder / "drills.html", say), places.pages)
                 found, unseen = findings(rows), [one for row in rows for one in row.unseen]
             problems += tell(found, channels(site), state(site) / TOLD, datetime.now(UTC), unseen)
             if problems:
@@ -146,6 +163,14 @@ def put(rows: Sequence[Row], places: Places, now: datetime, site: str) -> Iterat
         yield from _problem(lambda folder: files.replace(folder / "backup.json", shown, 0o644), places.pages)
     if places.prometheus:
         yield from _problem(lambda file: metrics.write(file, rows, now), places.prometheus)
+
+
+def drills(site: LoadedSite, rows: Sequence[Row], path: Path, say: control.Say) -> None:
+    """Writes the page of all drills that are known here."""
+    now = datetime.now(UTC)
+    found = book.reports(book.folder(site), say)
+    asked = glance.wanted(site.fleet, {row.plan.data_set: row.since for row in rows})
+    drill_page.write(path, glance.glance(asked, found, now), now, site.name)
 
 
 def channels(site: LoadedSite) -> Channels:

@@ -1,8 +1,9 @@
 """A drill's report, as it is kept (report.json, schema 1) and shown. Pure data; times in UTC, durations in seconds."""
 
-from datetime import datetime
 from enum import Enum
 from typing import Literal
+
+from pydantic import AwareDatetime, ConfigDict
 
 from inventories.fleet import Typed
 
@@ -39,11 +40,17 @@ def outcome(word: str) -> Outcome:
     return next(one for one in Outcome if one.word == word)
 
 
-class PhaseRun(Typed):
+class Part(Typed):
+    """Base of a report and its parts: each number is one."""
+
+    model_config = ConfigDict(allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class PhaseRun(Part):
     """One phase, as far as it came."""
 
     name: str
-    begun: datetime
+    begun: AwareDatetime
     seconds: float
     budget_s: float | None = None
     ok: bool = True
@@ -55,7 +62,7 @@ class PhaseRun(Typed):
         return self.budget_s is not None and self.seconds > self.budget_s
 
 
-class CheckRun(Typed):
+class CheckRun(Part):
     """One check."""
 
     name: str
@@ -71,7 +78,7 @@ class CheckRun(Typed):
     """It looks at `covered` of `of` things, and at all of them within so many drills."""
 
 
-class Source(Typed):
+class Source(Part):
     """What was restored, and from where."""
 
     store: Literal["vault", "copy"]
@@ -79,7 +86,7 @@ class Source(Typed):
     """Its id there."""
     original: str
     """The id by the ledger: another one where the snapshot was copied."""
-    taken: datetime
+    taken: AwareDatetime
     """When the backup began."""
     behind: int = 0
     """How many complete backups are newer, by the ledger."""
@@ -92,19 +99,19 @@ class Source(Typed):
     parts: int = 1
 
 
-class Rpo(Typed):
+class Rpo(Part):
     """How much would have been lost, had the source been lost when the drill began."""
 
     seconds: float
     """From the backup's begin to the drill's."""
     budget_s: float
-    newest_restored: datetime | None = None
+    newest_restored: AwareDatetime | None = None
     """The newest change among what came back."""
-    newest_saved: datetime | None = None
+    newest_saved: AwareDatetime | None = None
     """The newest change that the newest snapshot lists: what the source had then."""
 
 
-class Estimate(Typed):
+class Estimate(Part):
     """What restoring all of production would take, from the throughput measured. An estimate, not a measurement."""
 
     bytes: int
@@ -113,7 +120,7 @@ class Estimate(Typed):
     total_seconds: float
 
 
-class Made(Typed):
+class Made(Part):
     """Something that was made at the provider for the drill. gone: when it was seen to be no more."""
 
     kind: Literal["host", "volume", "network", "firewall", "zone", "key"]
@@ -122,10 +129,10 @@ class Made(Typed):
     site: str = ""
     """The drill's own site, whose name it bears."""
     gb: int = 0
-    gone: datetime | None = None
+    gone: AwareDatetime | None = None
 
 
-class Report(Typed):
+class Report(Part):
     """One drill of one data set, or (data_set "site") of the whole site."""
 
     schema_version: Literal[1] = 1
@@ -135,10 +142,10 @@ class Report(Typed):
     """HOST:PLAN."""
     who: str
     """The admin, or `control` for the control host's timer."""
-    begun: datetime
-    ended: datetime | None = None
+    begun: AwareDatetime
+    ended: AwareDatetime | None = None
     """None: it runs, or died."""
-    expires: datetime
+    expires: AwareDatetime
     """When what it made may be removed by anybody."""
     outcome: Word | None = None
     phase: str = ""

@@ -24,7 +24,7 @@ PACKAGES: dict[str, str | None] = {
     "restic": "0.17",
     "rsync": None,
 }
-FOLDERS = ("ledgers", "mirrors", "status", "zones")
+FOLDERS = ("drills", "ledgers", "mirrors", "status", "zones")
 SOFTWARE = Unit("mainstay-control-software.service", (f"{software.FOLDER}/*", "/usr/local/lib/mainstay/unpack.py"))
 
 

@@ -1,11 +1,12 @@
-"""What of this role is saved: the ledgers, which say what must exist, the mirrors and the zones."""
+"""What of this role is saved: the ledgers, which say what must exist, what drills proved,
+the mirrors and the zones."""
 
 from backup.recovery import Recovery
 from roles.control.drill import DRILL
 
 RECOVERY = Recovery(
     root="/srv/control",
-    paths=("ledgers", "mirrors", "zones"),
+    paths=("drills", "ledgers", "mirrors", "zones"),
     exclude=("*.lock",),
     consistency="refs",
     every="hourly",

@@ -96,6 +96,12 @@ def healthy(minutes: int) -> dict[str, str]:
         f"mainstay_backup_oldest_unread_time_seconds{{{DATA_SET}}}": f"0+60x{minutes}",
         f'mainstay_backup_finding{{{DATA_SET},finding="snapshot gone",severity="critical"}}': f"0x{minutes}",
         f'mainstay_backup_finding{{{DATA_SET},finding="incomplete",severity="warning"}}': f"0x{minutes}",
+        f"mainstay_drill_last_proved_time_seconds{{{DATA_SET}}}": f"0+60x{minutes}",
+        f"mainstay_drill_within_seconds{{{DATA_SET}}}": f"{7 * 86400}x{minutes}",
+        f"mainstay_drill_rto_seconds{{{DATA_SET}}}": f"3600x{minutes}",
+        f"mainstay_drill_rto_budget_seconds{{{DATA_SET}}}": f"3600x{minutes}",
+        f"mainstay_drill_rpo_seconds{{{DATA_SET}}}": f"7200x{minutes}",
+        f"mainstay_drill_rpo_budget_seconds{{{DATA_SET}}}": f"7200x{minutes}",
     }
 
 
@@ -140,6 +146,25 @@ def test_a_part_that_is_not_read_fires(promtool: str, tmp_path: Path) -> None:
     judge(promtool, tmp_path, series, 30 * DAY + 2 * HOUR, unread, HOUR)
 
 
+def test_a_proof_that_is_too_old_fires_and_one_that_never_was_is_left_to_status(promtool: str, tmp_path: Path) -> None:
+    name = f"mainstay_drill_last_proved_time_seconds{{{DATA_SET}}}"
+    overdue = {"MainstayDrillOverdue": [LABELS | {"severity": "warning"}]}
+    hours = 9 * 24
+    looked = {"mainstay_backup_status_time_seconds": f"0+3600x{hours}"}
+    limit = {f"mainstay_drill_within_seconds{{{DATA_SET}}}": f"{7 * 86400}x{hours}"}
+    judge(promtool, tmp_path, looked | limit | {name: f"3600x{hours}"}, 7 * DAY + 2 * HOUR, {}, HOUR)
+    judge(promtool, tmp_path, looked | limit | {name: f"3600x{hours}"}, 7 * DAY + 4 * HOUR, overdue, HOUR)
+    judge(promtool, tmp_path, looked | limit | {name: f"0x{hours}"}, 8 * DAY, {}, HOUR)
+
+
+@pytest.mark.parametrize(("figure", "alert"), [("rto", "MainstayDrillSlow"), ("rpo", "MainstayDrillOld")])
+def test_a_recovery_over_its_budget_fires(promtool: str, tmp_path: Path, figure: str, alert: str) -> None:
+    name = f"mainstay_drill_{figure}_seconds{{{DATA_SET}}}"
+    over = {alert: [LABELS | {"severity": "warning"}]}
+    judge(promtool, tmp_path, healthy(HOUR) | {name: f"7201x{HOUR}"}, 10, over)
+    judge(promtool, tmp_path, healthy(HOUR) | {name: f"3600x{HOUR}"}, 10, {})
+
+
 def test_a_status_that_nobody_writes_any_more_fires(promtool: str, tmp_path: Path) -> None:
     stale = {"MainstayBackupStatusStale": [{"severity": "critical"}]}
     series = healthy(6 * HOUR) | {"mainstay_backup_status_time_seconds": f"0x{6 * HOUR}"}
@@ -161,4 +186,4 @@ def test_the_metrics_are_what_prometheus_reads_and_the_rules_ask_for(promtool: s
     text = render(rows()[1:2], at(NOW))
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
-    assert set(re.findall(r"mainstay_backup_\w+", RULES.read_text())) <= HELP.keys()
+    assert set(re.findall(r"mainstay_(?:backup|drill)_\w+", RULES.read_text())) <= HELP.keys()

@@ -19,10 +19,10 @@ from backup.agent import refs
 from backup.drills.checks import Answer, CheckFailed, File, NotJudged
 from backup.drills.on_host import EPOCH, lying
 from backup.ledger import append
+from cloud.converge import converge
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
 from lab import load, sample
-from lab.converge import converge
 from lab.sites import derive, only
 from tests.labs import own_lab
 from tests.unit.ledgers import at, entry

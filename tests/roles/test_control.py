@@ -70,7 +70,7 @@ def test_its_account_can_change_neither_software_nor_keys(host: Host) -> None:
 
 
 def test_what_it_collects_is_on_its_volume(host: Host, volume: Volume) -> None:
-    for folder in ("ledgers", "mirrors", "status", "zones"):
+    for folder in ("drills", "ledgers", "mirrors", "status", "zones"):
         assert host.check_output(f"findmnt -no TARGET --target {volume.mount}/{folder}") == volume.mount
         assert host.check_output(f"stat -c '%U:%G %a' {volume.mount}/{folder}") == "control:control 750"
 

@@ -47,7 +47,7 @@ def other(folder: Path) -> Path:
 
 
 def connected(site: LoadedSite, api: lab_api.Client) -> Client:
-    return account(site, f"{api.base}/v2", "drill_api_key")
+    return account(site, f"{api.base}/v2", "drill_api_key", print)
 
 
 def test_an_account_is_reached_by_what_lies_beside_the_sites_files(

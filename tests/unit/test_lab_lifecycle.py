@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
 from inventories.keys import new_age, public_age
 from inventories.secrets import Secrets, owners, read, write
 from lab import lifecycle, storage
 from lab.api.store import DRILL
-from lab.converge import REPOSITORY
 from lab.engine import LabConfig
 from lab.sites import derive
 

@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from backup.data_set import Finding, Kind
-from backup.page import STYLE, render, write
+from backup.page import render, write
+from backup.page_style import STYLE
 from backup.status import Row
 from cli.backup import app
 from tests.unit.ledgers import at, failed, started
