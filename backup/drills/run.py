@@ -202,7 +202,9 @@ def _go(one: Run, scratch: Path) -> None:
         if order.full and not one.hear.agree(_size(one, chosen)):
             raise InputError("--full", "", "not agreed to", "--yes agrees to what was told")
     with one.phase("host") as words:
-        own = steps.host(wanted, scratch, words.append)
+        own, source = steps.host(wanted, scratch, lambda line: one.hear.progress(0, line))
+        words += [*(f"{name}: {host.plan} in {host.region}" for name, host in own.fleet.hosts.items())]
+        words.append(f"only {source} may connect")
     with steps.on_host(one.site, own, order.data_set, chosen, one.turn, scratch) as on:
         _deploy(one, own, on)
         with one.phase("restore") as words:

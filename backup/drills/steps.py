@@ -66,8 +66,11 @@ class Deadline:
         return left
 
 
-def host(wanted: Wanted, folder: Path, hear: Say) -> LoadedSite:
-    """Makes the drill's hosts, and lets nobody but this machine connect to them. Raises StepFailed, CloudError."""
+def host(wanted: Wanted, folder: Path, hear: Say) -> tuple[LoadedSite, str]:
+    """Makes the drill's hosts, and lets nobody but this machine connect to them; returns its address, as they see it.
+
+    Raises StepFailed, CloudError.
+    """
     site = own_site.load(wanted, folder)
     _bring(site, hear)
     name = next(iter(site.fleet.hosts))
@@ -79,8 +82,7 @@ def host(wanted: Wanted, folder: Path, hear: Say) -> LoadedSite:
     site = own_site.load(wanted, folder)
     # What is no more declared goes only when it is named; of rules it goes by itself.
     _bring(site, hear)
-    hear(f"{', '.join(site.fleet.hosts)}: only {said[0]} may connect")
-    return site
+    return site, said[0]
 
 
 def _bring(site: LoadedSite, hear: Say) -> None:
