@@ -22,6 +22,11 @@ ANSWERS = f'restrict,command="{INSTALLED} answer"'
 """On a host with data: what its ledgers say, and nothing else."""
 
 
+def account(shell: str = "/bin/sh") -> Account:
+    """On the control host it owns what is collected, whether anybody watches that host or not."""
+    return Account(ACCOUNT, shell=shell, home="/", system=True)
+
+
 @dataclass(frozen=True)
 class Watched:
     """What a host has of the control host."""
@@ -43,5 +48,7 @@ def watched(site: LoadedSite, name: str) -> Watched | None:
         hint = f"take it out with `mainstay secrets edit`, then make another: {custody.command(site)}"
         raise InputError(site.secrets.path, custody.SSH_KEY, f"is no private key: {error}", hint) from None
     # A forced command is run by the account's shell, in its home; a forwarding needs neither.
-    account = Account(ACCOUNT, shell="/usr/sbin/nologin" if is_vault else "/bin/sh", home="/", system=True)
-    return Watched(account, f"{FORWARDING if is_vault else ANSWERS} {public} {watcher}\n")
+    return Watched(
+        account("/usr/sbin/nologin" if is_vault else "/bin/sh"),
+        f"{FORWARDING if is_vault else ANSWERS} {public} {watcher}\n",
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
+from backup import custody
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, roles_of
 from roles.base import control, firewall, sysctl
@@ -100,7 +101,7 @@ def base() -> None:
                 *(Account(a.name, groups=READERS, full_name=a.full_name, ssh_keys=a.ssh_keys) for a in admins),
                 *([watched.account] if watched else []),
             ],
-            absent=() if watched else (control.ACCOUNT,),
+            absent=() if watched or role == custody.CONTROL_ROLE else (control.ACCOUNT,),
             before=ARM,
         ),
         tree(

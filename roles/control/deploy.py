@@ -8,12 +8,13 @@ from pyinfra.context import host
 from backup import custody
 from inventories.fleet import Volume
 from inventories.inventory import LoadedSite
-from roles.common import Unit, packages, services, tree, volumes
+from roles.base import control as base
+from roles.common import Unit, accounts, packages, services, tree, volumes
 from roles.control import holds, software, zones
 from roles.control.settings import Settings, state_volume
 
-OWNER = "control"
-"""Made by the base of every host, as it is by this account that the control side comes to them."""
+OWNER = base.ACCOUNT
+"""The base of every host makes it too, as it is by this account that the control side comes to them."""
 UNITS = "/etc/systemd/system"
 METRICS = "/var/lib/prometheus/node-exporter"
 """Where Debian's node exporter reads files."""
@@ -39,6 +40,7 @@ def control() -> None:
     has_mail = host.data.settings["base"].mail is not None
 
     packages("packages", PACKAGES | volumes.packages(declared))
+    accounts("owner of what is collected", [base.account()])
     volumes.volumes("volumes", declared, host.data.locked.volumes, owners={settings.volume: OWNER})
     tree(
         "files",
