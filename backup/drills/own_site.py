@@ -36,13 +36,17 @@ INVENTORY = "from inventories.inventory import groups\n\nglobals().update(groups
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the drill's own site is to be. bytes: how much is restored, by host."""
+    """What the drill's own site is to be. bytes: how much is restored, by host.
+
+    whole: with all hosts and networks of production's, and a vault of its own.
+    """
 
     site: LoadedSite
     name: str
     store: str
     data_sets: tuple[DataSet, ...]
     bytes: Mapping[str, int]
+    whole: bool = False
 
     @property
     def domain(self) -> str:
@@ -74,19 +78,25 @@ def make(wanted: Wanted, folder: Path) -> LoadedSite:
     replace(files / KEY, private, 0o600)
     replace(files / f"{KEY}.pub", f"{public} {ADMIN}\n", 0o644)
     replace(files / ADMINS, f'[admins.{ADMIN}]\nssh_keys = ["{public} {ADMIN}"]\n', 0o644)
-    for name in (custody.CERTIFICATE, AUTHORITY, PROVIDER_AUTHORITY):
+    for name in (PROVIDER_AUTHORITY, *(() if wanted.whole else (custody.CERTIFICATE, AUTHORITY))):
         if (site.files / name).exists():
             shutil.copy(site.files / name, files / name)
     Secrets.create(files / "secrets.age", {ADMIN: [public]}, _secrets(wanted, files))
     (folder / f"{wanted.name}.py").write_text(INVENTORY)
     write(wanted, folder)
-    return load(wanted, folder)
+    own = load(wanted, folder)
+    if wanted.whole:
+        custody.make(own)
+        own = load(wanted, folder)
+    return own
 
 
-def write(wanted: Wanted, folder: Path, source: str = "") -> None:
-    """Writes the inventory. source: the only address that may connect; "" lets anybody try the door of ssh."""
-    path = folder / f"{wanted.name}.toml"
-    replace(path, tomlkit.dumps(_inventory(wanted, source)))
+def write(wanted: Wanted, folder: Path, sources: Sequence[str] = ()) -> None:
+    """Writes the inventory. sources: the only addresses that may connect; without, anybody may try the door of ssh."""
+    inventory = _inventory(wanted, sources)
+    # As of a lab's: what is collected and cached lies there too, and goes with it.
+    inventory["site"]["files"] = str(folder / wanted.name)
+    replace(folder / f"{wanted.name}.toml", tomlkit.dumps(inventory))
 
 
 def load(wanted: Wanted, folder: Path) -> LoadedSite:
@@ -98,30 +108,32 @@ def _secrets(wanted: Wanted, files: Path) -> dict[str, str]:
     """What opens the data that is restored, and the drills' account; the rest is new."""
     site, drills = wanted.site, declared(wanted.site)
     names = [drills.api_key, *(data_set.secret for data_set in wanted.data_sets)]
-    if wanted.store == VAULT:
+    if wanted.whole:
+        pass
+    elif wanted.store == VAULT:
         names += [custody.host_secret(data_set.host) for data_set in wanted.data_sets]
     else:
         names += COPY_KEYS[custody.CONTROL]
     found = {name: custody.secret(site, name).get_secret_value() for name in dict.fromkeys(names)}
-    if any(data_set.plan == CONTROL_ROLE for data_set in wanted.data_sets):
+    if not wanted.whole and any(data_set.plan == CONTROL_ROLE for data_set in wanted.data_sets):
         found |= {custody.SSH_KEY: keys.new_ssh(), custody.AGE_KEY: keys.new_age()}
         replace(files / CONTROL_RECIPIENT, f"{keys.public_age(found[custody.AGE_KEY])}\n")
     return found
 
 
-def _inventory(wanted: Wanted, source: str) -> dict[str, Any]:
+def _inventory(wanted: Wanted, sources: Sequence[str]) -> dict[str, Any]:
     site, drills = wanted.site, declared(wanted.site)
     fleet = site.fleet
-    names = list(dict.fromkeys(data_set.host for data_set in wanted.data_sets))
+    names = list(fleet.hosts) if wanted.whole else list(dict.fromkeys(data_set.host for data_set in wanted.data_sets))
     hosts = {name: fleet.hosts[name] for name in names}
     roles = {role for host in hosts.values() for role in roles_of(host)}
     provider = {**fleet.provider.model_dump(mode="json"), "api_key": drills.api_key}
     return {
         "site": {"name": wanted.name, "domain": wanted.domain, "ssh_user": ADMIN, "ssh_key": KEY},
         "provider": provider | ({"api_url": drills.api_url} if drills.api_url else {}),
-        "firewalls": {FIREWALL: {"rules": _rules(source)}},
+        "firewalls": {FIREWALL: {"rules": _rules(sources)}},
         "hosts": {name: _host(wanted, name, host) for name, host in hosts.items()},
-        "backup": {"restore_from": _restore_from(wanted)},
+        **(_networks(wanted) if wanted.whole else {"backup": {"restore_from": _restore_from(wanted)}}),
         "settings": {
             role: _quiet(wanted, role, fleet.settings.get(role, {}))
             for role in sorted(roles | (fleet.settings.keys() & roles))
@@ -129,10 +141,14 @@ def _inventory(wanted: Wanted, source: str) -> dict[str, Any]:
     }
 
 
-def _rules(source: str) -> list[dict[str, Any]]:
-    if not source:
+def _networks(wanted: Wanted) -> dict[str, Any]:
+    return {"vpcs": {name: vpc.model_dump(mode="json") for name, vpc in wanted.site.fleet.vpcs.items()}}
+
+
+def _rules(addresses: Sequence[str]) -> list[dict[str, Any]]:
+    if not addresses:
         return [{"protocol": "tcp", "port": "22"}]
-    sources = [f"{source}/{128 if ':' in source else 32}"]
+    sources = [f"{address}/{128 if ':' in address else 32}" for address in addresses]
     return [{"protocol": "tcp", "port": "1:65535", "sources": sources}, {"protocol": "icmp", "sources": sources}]
 
 
@@ -144,13 +160,14 @@ def _host(wanted: Wanted, name: str, host: Host) -> dict[str, Any]:
         "region": host.region,
         "os": host.os,
         "firewall": FIREWALL,
+        "vpcs": list(host.vpcs) if wanted.whole else [],
         "dns": [_renamed(dns, own, wanted.domain) for dns in host.dns],
         "volumes": {volume: one.model_dump(mode="json") for volume, one in host.volumes.items()},
         "settings": {role: _quiet(wanted, role, settings) for role, settings in host.settings.items()},
     }
     for volume in found["volumes"].values():
         least, _ = VOLUME_GB[volume["block_type"]]
-        needed = math.ceil(wanted.bytes[name] * ROOM / 1e9) + SPARE_GB
+        needed = math.ceil(wanted.bytes.get(name, 0) * ROOM / 1e9) + SPARE_GB
         volume["size_gb"] = max(least, min(volume["size_gb"], needed))
     return found
 
@@ -187,12 +204,8 @@ def _egress(wanted: Wanted) -> dict[str, Any]:
     blocked = [f"{address}/{128 if ':' in address else 32}" for address in addresses]
     allowed: list[dict[str, Any]] = []
     vault = custody.vault_of(site)
-    if wanted.store == VAULT and vault and vault[0] in locked:
+    if wanted.store == VAULT and not wanted.whole and vault and vault[0] in locked:
         there = locked[vault[0]]
         allowed = [{"address": address, "port": PORTS[APPEND]} for address in (there.ipv4, there.ipv6) if address]
-    return {"blocked": [*blocked, *(str(vpc.subnet) for vpc in site.fleet.vpcs.values())], "allowed": allowed}
-
-
-def addresses(site: LoadedSite, names: Sequence[str]) -> dict[str, str]:
-    """Where the drill's hosts are."""
-    return {name: site.lock.hosts[name].ipv4 for name in names}
+    networks = [] if wanted.whole else [str(vpc.subnet) for vpc in site.fleet.vpcs.values()]
+    return {"blocked": [*blocked, *networks], "allowed": allowed}

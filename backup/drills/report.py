@@ -8,6 +8,8 @@ from pydantic import AwareDatetime, ConfigDict
 from inventories.fleet import Typed
 
 SCHEMA = 1
+SITE = "site"
+"""In the place of a data set, in the report of a drill of the whole site."""
 PHASES = ("plan", "host", "packages", "deploy", "restore", "start", "checks", "report", "destroy")
 RTO_PHASES = ("host", "packages", "deploy", "restore", "start", "checks")
 """Those that a real recovery has too: the sum is the recovery time."""

@@ -137,25 +137,33 @@ class Run:
 
 def run(site: LoadedSite, order: Order, hear: Hearing) -> Report:
     """One drill. Raises InputError for an order that cannot be meant, before anything is made."""
-    drills = own_site.declared(site)
+    own_site.declared(site)
     _check(site, order)
-    now = datetime.now(UTC)
+    return carry_out(Run(site, order, hear, *begun(site, str(order.data_set), order.fault, hear)), _go)
+
+
+def begun(site: LoadedSite, data_set: str, fault: str, hear: Hearing) -> tuple[Report, Deadline, int]:
+    """A report that says when it began and may go, until when it may go on, and how many drills there were before."""
+    drills, now = own_site.declared(site), datetime.now(UTC)
     earlier = book.reports(book.folder(site), hear.note)
     report = Report(
         id=f"{now:%y%m%d-%H%M}-{''.join(secrets.choice('abcdefghjkmnpqrstuvwxyz23456789') for _ in range(4))}",
         site=site.name,
-        data_set=str(order.data_set),
+        data_set=data_set,
         who=CONTROL if site.control else site.ssh_user,
         begun=now,
         expires=(now + timedelta(hours=drills.hours)).replace(second=0, microsecond=0),
-        fault=order.fault,
+        fault=fault,
     )
-    deadline = Deadline(time.monotonic() + drills.hours * 3600)
-    one = Run(site, order, hear, report, deadline, book.turn(earlier, str(order.data_set)))
-    with sweeping.alive(book.folder(site) / report.id):
+    return report, Deadline(time.monotonic() + drills.hours * 3600), book.turn(earlier, data_set)
+
+
+def carry_out(one: Run, go: Callable[[Run, Path], None]) -> Report:
+    """Goes through a drill, and destroys what it made and writes its end whatever happens. go: is given a folder."""
+    with sweeping.alive(book.folder(one.site) / one.report.id):
         try:
             with private_folder() as scratch:
-                _go(one, scratch)
+                go(one, scratch)
         except TROUBLE as error:
             one.error = error
         except BaseException as error:
@@ -218,7 +226,7 @@ def _go(one: Run, scratch: Path) -> None:
             one.note(versions=seen, estimate=verdict.estimate(one.report))
         if order.keep:
             one.kept = True
-            _keep(one, own)
+            keep(one, own)
 
 
 def _deploy(one: Run, own: LoadedSite, on: OnHost) -> None:
@@ -340,7 +348,7 @@ def _rpo(one: Run, chosen: Chosen) -> Rpo:
     return Rpo(seconds=age.total_seconds(), budget_s=chosen.budget.total_seconds(), newest_saved=chosen.newest_saved)
 
 
-def _keep(one: Run, own: LoadedSite) -> None:
+def keep(one: Run, own: LoadedSite) -> None:
     """The way in, for as long as the host is kept: its inventory, key and addresses, and no secret of the data."""
     folder = book.folder(one.site).with_name("kept-drills") / one.report.id
     folder.mkdir(mode=0o700, parents=True)

@@ -22,6 +22,7 @@ from backup.drills.report import CheckRun
 from backup.drills.restored import OnHost
 from backup.reach import SSH_FAILED, Reach, answer, reach
 from backup.sizes import counted, size
+from backup.zipapp import INSTALLED
 from cloud import provision
 from cloud.converge import converge
 from inventories.inventory import LoadedSite
@@ -37,6 +38,7 @@ VERSIONS = (
     'echo "debian $(cat /etc/debian_version)"; echo "kernel $(uname -r)"; '
     "for one in restic nginx git; do dpkg-query -Wf '${Package} ${Version}\\n' $one 2>/dev/null || true; done"
 )
+AGENT = INSTALLED
 Say = Callable[[str], None]
 
 
@@ -78,9 +80,9 @@ def host(wanted: Wanted, folder: Path, hear: Say) -> tuple[LoadedSite, str]:
         said = answer(way.admin(name, "echo $SSH_CONNECTION"), name, ANSWER_S).stdout.decode().split()
     if not said:
         raise StepFailed(f"{name} does not tell where its connections come from")
-    own_site.write(wanted, folder, source=said[0])
+    theirs = [address for host in site.lock.hosts.values() for address in (host.ipv4, host.ipv6) if address]
+    own_site.write(wanted, folder, [said[0], *(theirs if wanted.whole else ())])
     site = own_site.load(wanted, folder)
-    # What is no more declared goes only when it is named; of rules it goes by itself.
     _bring(site, hear)
     return site, said[0]
 
@@ -110,11 +112,24 @@ def package_seconds(on: OnHost) -> float:
     return sum((end - start).total_seconds() for (_, start), (_, end) in pairs)
 
 
-def restore(way: Reach, data_set: DataSet, chosen: Chosen, deadline: Deadline, hear: Say, progress: "Tell") -> None:
-    """Restores beside the data, as often as it takes, and puts it in its place. Raises StepFailed."""
+def restore(
+    way: Reach,
+    data_set: DataSet,
+    chosen: Chosen,
+    deadline: Deadline,
+    hear: Say,
+    progress: "Tell",
+    snapshot: str = "",
+    state: str = "",
+) -> None:
+    """Restores beside the data, as often as it takes, and puts it in its place. Raises StepFailed.
+
+    snapshot: its id, where it is another one there; state: where the agent writes its ledger, if not as always.
+    """
     recovery = custody.recovery(data_set.plan)
     beside = f"{recovery.root}/.restored"
-    words = ["restore", data_set.plan, "--to", beside, "--snapshot", chosen.snapshot.id, "--json"]
+    words = [*(["--state", state] if state else []), "restore", data_set.plan, "--to", beside]
+    words += ["--snapshot", snapshot or chosen.snapshot.id, "--json"]
     given = b""
     if not chosen.is_whole:
         words += ["--include-from", "-"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from backup.drills.choosing import NothingToRestore
-from backup.drills.report import RTO_PHASES, CheckRun, Estimate, Outcome, Report
+from backup.drills.report import RTO_PHASES, SITE, CheckRun, Estimate, Outcome, Report
 from backup.drills.steps import OutOfTime, StepFailed
 from backup.restic_process import ResticError
 from backup.trouble import said
@@ -16,11 +16,10 @@ BEFORE = ("", "plan", "host")
 LOOK = "`mainstay drill show {id}` has the evidence"
 NEXT = {
     Outcome.PASSED: "",
-    Outcome.DEGRADED: "See to the reservations; then drill it again: `mainstay drill run {data_set}`.",
+    Outcome.DEGRADED: "See to the reservations; then drill it again: `{again}`.",
     Outcome.OVER_BUDGET: f"Find what takes so long ({LOOK}), or promise less, in roles/{{plan}}/recovery.py.",
-    Outcome.COULD_NOT_START: "Mend what stands there, then: `mainstay drill run {data_set}`. Until then nothing is "
-    "proved.",
-    Outcome.ABANDONED: "`mainstay drill sweep`, if anything is left; then `mainstay drill run {data_set}`.",
+    Outcome.COULD_NOT_START: "Mend what stands there, then: `{again}`. Until then nothing is proved.",
+    Outcome.ABANDONED: "`mainstay drill sweep`, if anything is left; then `{again}`.",
 }
 AT = {
     "plan": "The backup itself is amiss: `mainstay backup status {data_set}` says what to do.",
@@ -67,7 +66,9 @@ def judge(
         reservations += [f"{run.name} was not judged: {' '.join(run.evidence)}" for run in _not_judged(report)]
         outcome, why = (Outcome.DEGRADED if reservations else Outcome.PASSED), "; ".join(reservations)
     at = phase if error is not None else "checks" if outcome is Outcome.FAILED else ""
-    names = {"id": report.id, "data_set": report.data_set, "plan": report.data_set.partition(":")[2]}
+    again = "mainstay drill site" if report.data_set == SITE else f"mainstay drill run {report.data_set}"
+    plan = report.data_set.partition(":")[2] or "ROLE"
+    names = {"id": report.id, "data_set": report.data_set, "plan": plan, "again": again}
     step = AT.get(at, LOOK + ".") if outcome is Outcome.FAILED else NEXT[outcome]
     if caught is False:
         step = AT_FAULT

@@ -112,6 +112,26 @@ def run_(
 
 
 @app.command()
+def site(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the hosts until the drill expires.")] = False,
+    inventory: Inventory = None,
+) -> None:
+    """Lose the whole site, and bring it back from the second copy alone: a game day.
+
+    Every host is made anew in the drills' account, under names of its own; nothing of production is touched. What is
+    left for people to do in the real event comes out as a list, with the times that were measured.
+    """
+    from backup.drills import checklist, whole_site
+
+    loaded = chosen(inventory)
+    with failures(), _in_order():
+        report = whole_site.drill(loaded, Told("site", yes=True), keep=keep)
+    _tell(report)
+    typer.echo(checklist.write(loaded, report))
+    raise typer.Exit(outcome(report.outcome or "").code)
+
+
+@app.command()
 def sweep(
     drills: Annotated[list[str] | None, typer.Argument(metavar="DRILL...", help="All of these, at once.")] = None,
     inventory: Inventory = None,
