@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 from inventories.files import replace
 from inventories.fleet import NAME
-from lab import checksums, storage
+from lab import checksums, site_files, storage
 from lab.api.store import DRILL, MAIN, Store, account_of
 from lab.command import BASE
 from lab.engine import LabConfig
@@ -49,7 +49,7 @@ def up(name: str = "lab") -> LabConfig:
         config = find(name) or _allocate(name)
         if _make_keys(config):
             _stop_daemon(config)  # One that runs knows nothing of an account that there was not.
-        _write_site(config)
+        site_files.write(config, api_key(config), api_key(config, DRILL))
         checksums.make(config)
         if not answers(config):
             NspawnEngine(config).prepare()
@@ -207,47 +207,6 @@ def _make_keys(config: LabConfig) -> bool:
     for file in missing:
         replace(file, secrets.token_hex(18).upper() + "\n", 0o600)
     return bool(missing)
-
-
-def _write_site(config: LabConfig) -> None:
-    """The files an admin of the lab's site has: key, admins, secrets. Kept when they are there."""
-    site = config.root / "site"
-    site.mkdir(mode=0o700, exist_ok=True)
-    certificate, _ = storage.tls(config)
-    for name in ("copy.pem", "provider.pem"):
-        if not (site / name).exists():
-            replace(site / name, certificate.read_text(), 0o644)
-    if not (site / "secrets.age").exists():
-        _write_access(config, site)
-    _add_drill_secret(config, site)
-
-
-def _write_access(config: LabConfig, site: Path) -> None:
-    from inventories import keys  # These bring libraries along which the lab's daemon has no use for.
-    from inventories.secrets import Secrets
-
-    private = keys.new_ssh()
-    public = keys.public_ssh(private)
-    replace(site / "id_ed25519", private, 0o600)
-    replace(site / "id_ed25519.pub", f"{public} lab\n", 0o644)
-    replace(site / "admins.toml", f'[admins.lab]\nssh_keys = ["{public} lab"]\n', 0o644)
-    values = {"vultr_api_key": api_key(config)} | storage.keys(config)
-    Secrets.create(site / "secrets.age", {"lab": [public]}, values)
-
-
-def _add_drill_secret(config: LabConfig, site: Path) -> None:
-    """Labs that were made before they had the account lack it too."""
-    from inventories.admins import load_admins
-    from inventories.editing import Plain, apply
-    from inventories.inventory import ADMINS, readers
-    from inventories.secrets import DRILL as TAG
-    from inventories.secrets import read
-
-    path = site / "secrets.age"
-    held = read(path)
-    if "drill_api_key" not in held:
-        wanted = {"drill_api_key": Plain(api_key(config, DRILL), (TAG,))}
-        apply(path, held, wanted, readers(site, load_admins(site / ADMINS)))
 
 
 def _start_daemon(config: LabConfig) -> None:

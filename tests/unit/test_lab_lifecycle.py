@@ -11,7 +11,7 @@ from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
 from inventories.keys import new_age, public_age
 from inventories.secrets import Secrets, owners, read, write
-from lab import lifecycle, storage
+from lab import lifecycle, site_files, storage
 from lab.api.store import DRILL
 from lab.engine import LabConfig
 from lab.sites import derive
@@ -67,6 +67,10 @@ def config(tmp_path: Path) -> LabConfig:
     return LabConfig("unit", 9, tmp_path)
 
 
+def written(config: LabConfig) -> None:
+    site_files.write(config, lifecycle.api_key(config), lifecycle.api_key(config, DRILL))
+
+
 def test_each_account_has_a_key_of_its_own_that_stays(config: LabConfig) -> None:
     assert lifecycle._make_keys(config)
     main, drill = lifecycle.api_key(config), lifecycle.api_key(config, DRILL)
@@ -85,7 +89,7 @@ def test_a_lab_from_before_the_account_of_the_drills_gets_its_key_and_keeps_its_
 
 def test_a_labs_site_holds_both_keys_and_trusts_the_labs_certificate(config: LabConfig) -> None:
     lifecycle._make_keys(config)
-    lifecycle._write_site(config)
+    written(config)
     site, certificate = config.root / "site", storage.tls(config)[0].read_text()
     assert [(site / name).read_text() for name in ("provider.pem", "copy.pem")] == [certificate, certificate]
     secrets = Secrets(site / "secrets.age", [site / "id_ed25519"])
@@ -94,20 +98,20 @@ def test_a_labs_site_holds_both_keys_and_trusts_the_labs_certificate(config: Lab
     assert {name for name in secrets if secrets.entries[name].tags} == {"drill_api_key"}
     assert secrets.tagged("drill") == ("drill_api_key",)
     before = (site / "secrets.age").read_bytes()
-    lifecycle._write_site(config)
+    written(config)
     assert (site / "secrets.age").read_bytes() == before
 
 
 def test_an_older_labs_site_gets_what_it_lacks_and_its_control_host_reads_it(config: LabConfig) -> None:
     lifecycle._make_keys(config)
-    lifecycle._write_site(config)
+    written(config)
     site = config.root / "site"
     (site / "provider.pem").unlink()
     old = read(site / "secrets.age")
     del old["drill_api_key"]
     write(site / "secrets.age", old)
     (site / "control.age.pub").write_text(public_age(new_age()))
-    lifecycle._write_site(config)
+    written(config)
     new = read(site / "secrets.age")
     assert {name: entry for name, entry in new.items() if name != "drill_api_key"} == old
     assert owners(new["drill_api_key"]) == ("control", "lab")
