@@ -15,7 +15,8 @@ import pytest
 
 from backup.certificate import new_key, self_signed
 from backup.restic import Restic
-from backup.restic_process import Repository, s3_credentials, s3_environment
+from backup.restic_process import Repository
+from backup.restic_s3 import s3_credentials, s3_environment
 from lab import storage
 from lab.s3 import S3
 from tests.agents import PASSWORD, Agent

@@ -62,7 +62,7 @@ def _throwaway(saved: Saved, folder: Path) -> Path:
     files.mkdir()
     for name in ("admins.toml", "id_ed25519", "id_ed25519.pub", "vault.pem", "copy.pem"):
         shutil.copy2(theirs.files / name, files)
-    names = ("vault_release_1", "backup_release_1_release", "copy_access_key", "copy_secret_key")
+    names = ("vultr_api_key", "vault_release_1", "backup_release_1_release", "copy_access_key", "copy_secret_key")
     public = " ".join((files / "id_ed25519.pub").read_text().split()[:2])
     Secrets.create(
         files / "secrets.age", {"lab": [public]}, {name: theirs.secrets[name].get_secret_value() for name in names}
