@@ -9,7 +9,8 @@ from pathlib import Path
 
 from backup.custody import ADMIN, CONTROL, DataSet
 from backup.restic import Restic
-from backup.restic_process import Repository, s3_credentials, s3_environment
+from backup.restic_process import Repository
+from backup.restic_s3 import s3_credentials, s3_environment
 from inventories.errors import InputError
 from inventories.fleet import SecondCopy
 from inventories.inventory import LoadedSite

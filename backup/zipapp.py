@@ -17,6 +17,7 @@ SHARED = (
     "restic_compare.py",
     "restic_process.py",
     "restic_results.py",
+    "restic_s3.py",
     "sizes.py",
 )
 START = """\

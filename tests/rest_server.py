@@ -36,6 +36,8 @@ class Gate:
     server_port: int
     server: int = 0
     """The server's process."""
+    answered: list[int] = field(default_factory=list)
+    """Bytes that went to clients, by portions."""
     held: dict[bytes, Callable[[], object]] = field(default_factory=dict)
 
     def serve(self, listener: socket.socket) -> None:
@@ -53,7 +55,7 @@ class Gate:
                 server = stack.enter_context(socket.create_connection(("127.0.0.1", self.server_port)))
             except ConnectionRefusedError:  # a test has ended it
                 return
-            threading.Thread(target=_pipe, args=(server, client), daemon=True).start()
+            threading.Thread(target=_pipe, args=(server, client, self.answered), daemon=True).start()
             while sent := _received(client):
                 for word, action in list(self.held.items()):
                     if sent.startswith(word):
@@ -65,8 +67,9 @@ class Gate:
                     return
 
 
-def _pipe(source: socket.socket, target: socket.socket) -> None:
+def _pipe(source: socket.socket, target: socket.socket, passed: list[int]) -> None:
     while content := _received(source):
+        passed.append(len(content))
         try:
             target.sendall(content)
         except OSError:

@@ -20,7 +20,8 @@ from backup.agent.store import Store, StoreError, Turned
 from backup.entry import Entry
 from backup.ledger import LedgerError
 from backup.restic import Restic
-from backup.restic_process import Repository, ResticError, s3_credentials, s3_environment
+from backup.restic_process import Repository, ResticError
+from backup.restic_s3 import s3_credentials, s3_environment
 
 OK, FAILED, BAD_INPUT, INCOMPLETE, BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 130
 CODES = {"ok": OK, "incomplete": INCOMPLETE, "failed": FAILED, "interrupted": INTERRUPTED}

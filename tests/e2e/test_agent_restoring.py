@@ -15,7 +15,8 @@ import pytest
 
 from backup.certificate import new_key, self_signed
 from backup.restic import Restic
-from backup.restic_process import Repository, s3_credentials, s3_environment
+from backup.restic_process import Repository
+from backup.restic_s3 import s3_credentials, s3_environment
 from lab import storage
 from lab.s3 import S3
 from tests.agents import PASSWORD, Agent
@@ -171,8 +172,7 @@ def test_a_restore_whose_server_is_killed_ends_soon_and_goes_on_with_what_is_the
     assert whole(served.source, back) == [f"large-{number}" for number in range(FILES)]
     objects = [json.loads(line) for line in told.splitlines()]
     assert objects[-1]["entry"]["bytes"] == FILES * 20 * MB + len("a file")
-    fetched = max(one["bytes"] for one in objects if one["kind"] == "progress")
-    assert fetched <= (FILES - len(there)) * 20 * MB + len("a file")
+    assert sum(gate.answered) < (FILES - len(there)) * 20 * MB + MB
 
 
 @pytest.mark.timeout(120)
@@ -259,7 +259,7 @@ def test_what_was_copied_to_s3_is_restored_by_the_id_that_the_vault_knew(
     elsewhere.plan(source, **in_s3(bucket, s3_secret_key="not-it"))
     said = elsewhere("restore", "data", "--to", str(tmp_path / "a"), code=1)
     assert "not-it" not in said
-    assert "signature" in said.lower()
+    assert "Access Denied" in said
     elsewhere.plan(source, **in_s3(bucket, ca=""))
     said = elsewhere("restore", "data", "--to", str(tmp_path / "a"), code=1)
     assert "is not to be trusted" in said
