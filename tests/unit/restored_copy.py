@@ -29,6 +29,10 @@ KINDS = {"html": "text/html", "css": "text/css", "svg": "image/svg+xml", "xml": 
 TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo"}
 
 
+SERVES_ALL = "# serves what begins with a dot\n"
+"""In the server's configuration: a server that is not as it should be."""
+
+
 def listing(root: Path) -> list[File]:
     """What restic would list of a folder."""
     found = []
@@ -64,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
         root = Path(re.findall(r"(?m)^root ([^;]+);", config)[0])
         settings = self.server.settings
         is_web = hasattr(settings, "redirects")
-        hidden = re.search(r"/\.(?!(?:well-known|messages)/)", place)
+        hidden = SERVES_ALL not in config and re.search(r"/\.(?!(?:well-known|messages)/)", place)
         if is_web and place.lower() in (places := settings.places()):
             return self.end(301, b"", Location=places[place.lower()])
         if not is_web and re.match(rf"/(?:ota|factory)/(?:{'|'.join(settings.retired) or '-'})(?:/|$)", place):

@@ -10,7 +10,7 @@ from backup.drills.checks import File, NotJudged
 from lab import sample
 from roles.web.drill import DRILL
 from roles.web.settings import Settings
-from tests.unit.restored_copy import Copy, failure, listing, plant, restored, run
+from tests.unit.restored_copy import SERVES_ALL, Copy, failure, listing, plant, restored, run
 
 SETTINGS = Settings(
     redirects={"/get": "/docs/install", "/legal/": "/about", "/releases": "https://release.example.org/"}
@@ -118,12 +118,11 @@ def test_a_site_without_its_own_page_for_what_is_missing_answers_404(copy: Copy)
 
 
 def test_hidden_files_that_are_served_are_named(copy: Copy) -> None:
-    config = copy.folder.parent / "server.inc"
-    open_root = copy.folder.parent / "open"
-    (open_root / ".git").mkdir(parents=True)
-    config.write_text(f"root {open_root};\n")
-    run(DRILL, "dots", copy)
     copy.file("public/.htaccess").write_text("x")
     copy.relisted()
-    copy.settings = Settings(redirects={"/x": "/about"})
-    assert "2 hidden paths" in run(DRILL, "dots", copy).told[0]
+    assert run(DRILL, "dots", copy).told == ("2 hidden paths of 2 folders answer 404",)
+    config = copy.folder.parent / "server.inc"
+    config.write_text(config.read_text() + SERVES_ALL)
+    said = failure(DRILL, "dots", copy)
+    assert "public/.htaccess: answers 200, not 404" in said
+    assert "public/.git/HEAD: answers 200, not 404" in said
