@@ -1,5 +1,7 @@
 """How it is proved that a restored control host works, and the faults that prove the proof."""
 
+import re
+
 from backup.agent.refs import MANIFEST
 from backup.drills import common_checks, damage
 from backup.drills.checks import Check, Drill, Fault, File, Restored
@@ -7,6 +9,7 @@ from backup.drills.on_host import tops
 from roles.control import restored
 from roles.control.restored import MIRRORS
 
+OBJECTS = re.compile(r"/objects/(pack/.*\.pack|[0-9a-f]{2}/[0-9a-f]+)$")
 NEW_KEY = """set -eu; umask 077
 PYTHONPATH="$2:$2/packages" python3 -sPBc "$3" >"$1.other"
 cat "$1.other" >"$1"
@@ -40,9 +43,9 @@ def _ledger(copy: Restored) -> str:
     return _largest(restored.listed_ledgers(copy), "a ledger")
 
 
-def _pack(copy: Restored) -> str:
-    packs = [file for file in copy.wanted if file.path.startswith(f"{MIRRORS}/") and file.path.endswith(".pack")]
-    return _largest(packs, "a mirror with a pack")
+def _objects(copy: Restored) -> str:
+    below = [file for file in copy.wanted if file.type == "file" and file.path.startswith(f"{MIRRORS}/")]
+    return _largest([file for file in below if OBJECTS.search(file.path)], "a mirror with objects")
 
 
 def _largest(files: list[File], what: str) -> str:
@@ -66,7 +69,7 @@ def _ssh_key(copy: Restored) -> str:
 FAULTS = (
     Fault("missing file", "files", lambda copy: damage.remove(copy, _ledger(copy))),
     Fault("flipped byte", "ledgers", lambda copy: damage.flip(copy, _ledger(copy))),
-    Fault("flipped byte in a mirror", "mirrors", lambda copy: damage.flip(copy, _pack(copy))),
+    Fault("flipped byte in a mirror", "mirrors", lambda copy: damage.flip(copy, _objects(copy))),
     Fault("stale snapshot", "stale", _set_back),
     Fault("wrong owner", "owners", lambda copy: damage.give_away(copy, _ledger(copy))),
     Fault("empty directory", "files", lambda copy: damage.empty(copy, _ledger(copy).rpartition("/")[0])),

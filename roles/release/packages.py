@@ -13,6 +13,9 @@ PARTS = 12
 """Of how many drills together an archive that is too large for one is restored."""
 HASHED_AT_MOST = 20 << 30
 """Bytes of packages that a drill fetches, or somewhat more: a quarter of an hour from a small host."""
+SALT = "fetched:"
+"""Of the names that are shared out: the parts that are restored at a time are made by the same rule from the bare ones,
+and all of a part would have its turn at once."""
 LOOK_INTO_ZIPS = r"""
 import json, os, struct, sys, zipfile
 def look(path):
@@ -134,7 +137,8 @@ def _current(copy: Restored) -> frozenset[str]:
 def _share(files: Sequence[File], turn: int, room: int) -> tuple[list[str], int]:
     """Of these about as much as there is room for in bytes, and in how many turns all have come."""
     parts = max(1, -(-sum(file.size for file in files) // room))
-    return share((file.path for file in files), turn, parts), parts
+    mine = share((f"{SALT}{file.path}" for file in files), turn, parts)
+    return [path.removeprefix(SALT) for path in mine], parts
 
 
 def _beside(copy: Restored, path: str) -> str:

@@ -29,6 +29,12 @@ KINDS = {"html": "text/html", "css": "text/css", "svg": "image/svg+xml", "xml": 
 TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo"}
 
 
+SERVES_ALL = "# serves what begins with a dot\n"
+NEVER_MISSING = "# answers 200 with a page where there is nothing\n"
+NEVER_COMPLETE = "# answers a range beyond the end with the whole\n"
+"""In the server's configuration: a server that is not as it should be."""
+
+
 def listing(root: Path) -> list[File]:
     """What restic would list of a folder."""
     found = []
@@ -64,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         root = Path(re.findall(r"(?m)^root ([^;]+);", config)[0])
         settings = self.server.settings
         is_web = hasattr(settings, "redirects")
-        hidden = re.search(r"/\.(?!(?:well-known|messages)/)", place)
+        hidden = SERVES_ALL not in config and re.search(r"/\.(?!(?:well-known|messages)/)", place)
         if is_web and place.lower() in (places := settings.places()):
             return self.end(301, b"", Location=places[place.lower()])
         if not is_web and re.match(rf"/(?:ota|factory)/(?:{'|'.join(settings.retired) or '-'})(?:/|$)", place):
@@ -73,6 +79,8 @@ class Handler(BaseHTTPRequestHandler):
         files = [root / one.lstrip("/") for one in tried if not hidden and one != "/404.html"]
         file = next((one for one in files if one.is_file()), None)
         if file is None:
+            if NEVER_MISSING in config:
+                return self.end(200, b"welcome")
             own = root / "404.html"
             return self.end(404, own.read_bytes() if is_web and own.exists() else b"not found")
         kind = KINDS.get(file.suffix[1:], "text/plain")
@@ -85,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if asked:
             first, last = int(asked[1]), min(int(asked[2] or len(body) - 1), len(body) - 1)
-            if first >= len(body):
+            if first >= len(body) and NEVER_COMPLETE not in self.server.config.read_text():
                 return self.end(416, b"", Content_Range=f"bytes */{len(body)}")
             headers["Content_Range"] = f"bytes {first}-{last}/{len(body)}"
             return self.end(206, body[first : last + 1], **headers)
@@ -189,6 +197,11 @@ class Copy:
 
     def file(self, path: str) -> Path:
         return self.folder / path
+
+    def serves(self, kind: str) -> None:
+        """From now on its server is one that is not as it should be."""
+        config = self.folder.parent / "server.inc"
+        config.write_text(config.read_text() + kind)
 
     def relisted(self) -> None:
         """From now on the snapshot has what lies there now."""

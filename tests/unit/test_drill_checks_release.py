@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from roles.release import packages
 from roles.release.archive import artifacts, checksum, needed, recorded
 from roles.release.drill import DRILL
 from roles.release.settings import Settings
-from tests.unit.restored_copy import Copy, failure, git, listing, plant, restored, run
+from tests.unit.restored_copy import NEVER_COMPLETE, NEVER_MISSING, Copy, failure, git, listing, plant, restored, run
 
 OTA = "public/ota/panther/16/panther-ota_update-260720420.zip"
 INCREMENTAL = "public/ota/panther/16/panther-incremental-260620310-260720420.zip"
@@ -219,7 +220,16 @@ def test_where_a_part_is_restored_at_a_time_all_of_it_is_fetched_in_the_end(
         taken = packages.sample(copy)
         seen |= set(taken.chosen)
         parts, turn = max(parts, taken.within), turn + 1
+    assert parts > packages.PARTS
     assert seen >= set(rest) - {path for path in rest if sample.RETIRED in path}
+
+
+def test_a_restored_part_is_shared_out_evenly_and_all_of_it_has_its_turn() -> None:
+    part = share((f"public/{number}.zip" for number in range(6000)), 5, packages.PARTS)
+    files = [File(path, "file", 100) for path in part]
+    taken = [packages._share(files, turn, 100 * len(files) // 4)[0] for turn in range(4)]
+    assert sorted(path for one in taken for path in one) == part
+    assert all(len(part) / 6 < len(one) < len(part) / 3 for one in taken)
 
 
 def test_zips_that_are_cut_empty_or_filled_up_are_named(copy: Copy) -> None:
@@ -253,6 +263,30 @@ def test_a_phone_is_let_down_by_a_package_that_it_cannot_look_into(copy: Copy) -
     size = copy.file(INCREMENTAL).stat().st_size
     copy.file(INCREMENTAL).write_bytes(b"\0" * size)
     assert f"{INCREMENTAL}: a phone cannot look into it" in failure(DRILL, "update", copy)
+
+
+def test_a_phone_is_let_down_where_nothing_is_ever_missing(copy: Copy) -> None:
+    copy.serves(NEVER_MISSING)
+    assert "was never released and answers 200: no phone would take the full OTA" in failure(DRILL, "update", copy)
+    assert "/no-such-file: answers 200, not 404" in failure(DRILL, "identity", copy)
+
+
+def test_a_phone_is_let_down_where_a_complete_download_begins_again(copy: Copy) -> None:
+    copy.serves(NEVER_COMPLETE)
+    assert "a complete download that resumes is answered by 206, not 416" in failure(DRILL, "update", copy)
+
+
+def test_another_archive_with_the_same_names_is_told_by_its_bytes(copy: Copy) -> None:
+    other = copy.folder.parent / "staging"
+    shutil.copytree(copy.folder, other)
+    for file in other.rglob("*.sha256sum"):
+        file.write_text("of staging\n")
+    for file in other.rglob("*.zip"):
+        file.write_bytes(bytes(file.stat().st_size))
+    config = copy.folder.parent / "server.inc"
+    config.write_text(f"root {other}/public;\n")
+    assert "is served with another content than lies on the host" in failure(DRILL, "identity", copy)
+    assert "bytes came that are not the rest of it" in failure(DRILL, "update", copy)
 
 
 def test_another_site_is_told_by_each_file_that_is_compared(copy: Copy) -> None:

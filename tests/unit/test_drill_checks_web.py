@@ -10,7 +10,7 @@ from backup.drills.checks import File, NotJudged
 from lab import sample
 from roles.web.drill import DRILL
 from roles.web.settings import Settings
-from tests.unit.restored_copy import Copy, failure, listing, plant, restored, run
+from tests.unit.restored_copy import NEVER_MISSING, SERVES_ALL, Copy, failure, listing, plant, restored, run
 
 SETTINGS = Settings(
     redirects={"/get": "/docs/install", "/legal/": "/about", "/releases": "https://release.example.org/"}
@@ -111,6 +111,11 @@ def test_links_are_followed_and_those_that_were_dead_before_are_told_apart(copy:
     assert "/assets/img/logo.svg (from public/docs/" in failure(DRILL, "assets", copy)
 
 
+def test_a_page_for_what_is_missing_that_comes_with_200_is_named(copy: Copy) -> None:
+    copy.serves(NEVER_MISSING)
+    assert "/no/such/page: answers 200, not 404" in failure(DRILL, "not_found", copy)
+
+
 def test_a_site_without_its_own_page_for_what_is_missing_answers_404(copy: Copy) -> None:
     copy.file("public/404.html").unlink()
     copy.relisted()
@@ -118,12 +123,10 @@ def test_a_site_without_its_own_page_for_what_is_missing_answers_404(copy: Copy)
 
 
 def test_hidden_files_that_are_served_are_named(copy: Copy) -> None:
-    config = copy.folder.parent / "server.inc"
-    open_root = copy.folder.parent / "open"
-    (open_root / ".git").mkdir(parents=True)
-    config.write_text(f"root {open_root};\n")
-    run(DRILL, "dots", copy)
     copy.file("public/.htaccess").write_text("x")
     copy.relisted()
-    copy.settings = Settings(redirects={"/x": "/about"})
-    assert "2 hidden paths" in run(DRILL, "dots", copy).told[0]
+    assert run(DRILL, "dots", copy).told == ("2 hidden paths of 2 folders answer 404",)
+    copy.serves(SERVES_ALL)
+    said = failure(DRILL, "dots", copy)
+    assert "public/.htaccess: answers 200, not 404" in said
+    assert "public/.git/HEAD: answers 200, not 404" in said
