@@ -122,7 +122,7 @@ FOCUS += " parseFloat(getComputedStyle(it).outlineWidth)])(document.activeElemen
 
 def test_the_keyboard_reaches_what_can_be_used_in_order_and_is_seen(chromium: Browser, page: Path) -> None:
     chromium.open(page)
-    reached = []
+    reached: list[tuple[str, str]] = []
     while len(reached) < 50:
         chromium.press(*TAB)
         tag, text, style, width = chromium.js(FOCUS)

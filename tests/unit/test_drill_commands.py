@@ -8,8 +8,7 @@ from email.policy import default
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from backup.drills import book
 from backup.drills.report import Report
