@@ -15,7 +15,7 @@ from typing import Any
 
 from backup import control, custody, metrics, mirror, page, rotation
 from backup.custody import DataSet
-from backup.data_set import Finding, Kind, Subject
+from backup.data_set import Finding, Kind, Subject, key
 from backup.drills import book, glance
 from backup.drills import page as drill_page
 from backup.notify import Channels, NotTold, tell, watched
@@ -49,8 +49,8 @@ def survey(site: LoadedSite, data_sets: Sequence[DataSet], say: control.Say) -> 
     with reach(site) as way, way.stores(say) as stores:
         uncollected = control.collect(way, data_sets, say)
         rows = status(control.look(way, stores, data_sets, say, uncollected), now := datetime.now(UTC))
-        if site.fleet.drill and (book.bring(way, say) or book.folder(site).exists()):
-            rows = with_drills(site, rows, now, say)
+        if site.fleet.drill:
+            rows = _with_drills(site, rows, now, say, fetched=book.bring(way, say))
     rows = [_with_rotation(site, row) for row in rows]
     return _with_mirrors(site, rows, now) if site.control else rows
 
@@ -65,10 +65,14 @@ def _with_rotation(site: LoadedSite, row: Row) -> Row:
     return replace(row, findings=(*row.findings, Finding(Kind.ROTATING, row.plan.host, row.plan.name, what, to_do)))
 
 
-def with_drills(site: LoadedSite, rows: Sequence[Row], now: datetime, say: control.Say) -> list[Row]:
-    """With what is wrong with the drills of each, by the reports that are here."""
+def _with_drills(site: LoadedSite, rows: Sequence[Row], now: datetime, say: control.Say, *, fetched: bool) -> list[Row]:
+    """With what is wrong with the drills of each, by the reports that are here; fetched: these are all there are."""
     found = book.reports(book.folder(site), say)
-    asked = {one.data_set: one for one in glance.wanted(site.fleet, {row.plan.data_set: row.since for row in rows})}
+    if not (found or fetched):
+        kinds = (Kind.DRILL_FAILED, Kind.NOT_DRILLED)
+        return [replace(row, unseen=(*row.unseen, *(key(row.plan.data_set, kind) for kind in kinds))) for row in rows]
+    first = {row.plan.data_set: row.since for row in rows}
+    asked = {one.data_set: one for one in glance.wanted(site.fleet, first)}
     told = []
     for row in rows:
         one = glance.drilled(asked[row.plan.data_set], found, now)

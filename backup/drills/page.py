@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from backup.drills import told
 from backup.drills.glance import Drilled
@@ -158,7 +158,7 @@ def _lines(told: Sequence[str]) -> list[str]:
 def _log(text: str) -> Markup:
     """The end of a log, its lines as they are."""
     shown = text if len(text) <= LOG_AT_MOST else f"[...]{text[-LOG_AT_MOST:]}"
-    return Markup("\n").join(escape(clean(line)) for line in shown.splitlines())
+    return Markup("\n").join(clean(line) for line in shown.splitlines())
 
 
 def _trend(times: Sequence[float]) -> list[tuple[int, int]]:

@@ -1,13 +1,15 @@
 """Reports are kept whole, found again, fetched without loss, and what is damaged hides no other."""
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from backup.data_set import Kind
 from backup.drills import book
-from backup.drills.report import Made
+from backup.drills.report import Made, Outcome, Report
 from backup.drills.schema import schema
 from cloud.converge import REPOSITORY
 from inventories.errors import InputError
@@ -155,3 +157,12 @@ def test_times_are_kept_with_their_zone(site: LoadedSite) -> None:
     path = book.write(site, report(0))
     begun = json.loads(path.read_text())["begun"]
     assert datetime.fromisoformat(begun) == at(0).astimezone(UTC)
+
+
+def test_the_docs_list_every_outcome_and_finding() -> None:
+    text = (REPOSITORY / "docs/drills.md").read_text()
+    assert [one.word for one in Outcome if f"| `{one.word}` | {one.code} |" not in text] == []
+    for kind in (Kind.DRILL_FAILED, Kind.NOT_DRILLED):
+        assert f"| `{kind.word}` ({kind.severity}) | {kind.exit_code} |" in text
+    fields = re.findall(r"`(\w+)`", text.split("| field | what |")[1])
+    assert set(Report.model_fields) - {"schema_version"} <= set(fields)

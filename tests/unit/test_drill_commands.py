@@ -118,10 +118,11 @@ def test_a_report_that_is_damaged_is_told_and_hides_no_other(site: LoadedSite) -
 
 
 def test_a_drill_is_shown_by_id_by_data_set_and_the_newest(site: LoadedSite) -> None:
-    put(site, report(HOURS - 3), failed(HOURS - 30))
+    put(site, report(HOURS - 3), failed(HOURS - 30), report(HOURS - 40, id="whole", data_set="site"))
     newest, older = f"drill {report(HOURS - 3).id}: passed", f"drill {failed(HOURS - 30).id}: failed"
     assert newest in ok(site, "show")
     assert newest in ok(site, "show", DATA_SET)
+    assert "drill whole: passed" in ok(site, "show", "site")
     assert older in ok(site, "show", failed(HOURS - 30).id)
     assert Report.model_validate_json(ok(site, "show", "--json")) == report(HOURS - 3)
 

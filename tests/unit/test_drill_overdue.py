@@ -41,7 +41,11 @@ def test_one_that_was_never_drilled_has_time_from_its_first_backup_on() -> None:
 
 @pytest.mark.parametrize(
     "no_proof",
-    [report(-1, data_set="web-1:web"), report(-1, **(FAULT | {"caught": True})), report(-1, ended=None, outcome=None)],
+    [
+        report(-1, data_set="web-1:web"),
+        report(-1, **(FAULT | {"caught": True, "outcome": "passed"})),
+        report(-1, ended=None, outcome=None),
+    ],
     ids=["of another", "with a fault", "running"],
 )
 def test_what_is_no_proof_ends_no_wait(no_proof: Report) -> None:
