@@ -10,7 +10,7 @@ import pytest
 
 from backup.drills import book
 from backup.drills.report import Report
-from lab.converge import REPOSITORY
+from cloud.converge import REPOSITORY
 from tests.unit.drills import failed, report
 from tests.unit.ledgers import NOON
 from tests.watched_site import CONTROL, DATA, MAINSTAY, Watched, watched_site

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import tomlkit
 
+from cloud.converge import converge
 from inventories.inventory import load_site
 from inventories.secrets import Secrets
-from lab.converge import converge
 from lab.sites import derive, only
 from tests.saved_site import DATA, HASHES, HOST, PLAN, Saved, saved_site
 

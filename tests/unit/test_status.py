@@ -15,7 +15,7 @@ from backup.pared import pare
 from backup.restic_results import Snapshot
 from backup.sizes import counted, size
 from backup.status import Row, as_json, as_table, as_text, clean, exit_code, findings, status
-from lab.converge import REPOSITORY
+from cloud.converge import REPOSITORY
 from tests.unit.ledgers import at, control, entry, failed, identity, snapshot, started
 
 DAY = 24.0
