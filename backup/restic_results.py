@@ -123,6 +123,9 @@ class File:
     """Permissions alone: 0o644."""
     user: str = ""
     group: str = ""
+    """Their names, where they are told: `restic ls` tells numbers alone."""
+    uid: int | None = None
+    gid: int | None = None
 
 
 def file_of(node: Message) -> File:
@@ -137,6 +140,8 @@ def file_of(node: Message) -> File:
         mode=bits & 0o777 | special,
         user=node.get("user", ""),
         group=node.get("group", ""),
+        uid=node.get("uid"),
+        gid=node.get("gid"),
     )
 
 

@@ -23,6 +23,7 @@ from lab import fetch, lifecycle, load, storage, tools
 from lab.engine import EngineError
 
 INVENTORY = REPOSITORY / "inventories/lab.py"
+PAGE = lifecycle.LABS / "lab/drills.html"
 NAMED_AT_MOST = 3
 """Changes of a deploy that are named, not only counted: those of a run that was to change nothing."""
 console = Console(stderr=True, highlight=False)
@@ -114,15 +115,19 @@ def rehearse(rehearsal: Rehearsal) -> None:
         rehearsal.run("load a release archive and a website", lambda: load.content(site))
         rehearsal.run("fetch as a phone does", lambda: fetch.as_phone(site))
         rehearsal.run("fetch as a browser does", lambda: fetch.as_browser(site))
-        for host in site.fleet.with_role(custody.CONTROL_ROLE):
-            rehearsal.on(host, "sudo", "mainstay", "backup", "mirror")
         os.environ["MAINSTAY_RESTIC"] = tools.restic()
         for data_set in custody.data_sets(site.fleet):
+            if data_set.plan == custody.CONTROL_ROLE:
+                # What it keeps is there before it is saved.
+                rehearsal.on(data_set.host, "sudo", "mainstay", "backup", "mirror")
+                rehearsal.on(data_set.host, "sudo", "mainstay", "backup", "collect")
             rehearsal.mainstay("backup", "run", str(data_set))
         for word in ("copy", "verify", "status"):
             rehearsal.mainstay("backup", word)
         for host in site.fleet.with_role(custody.CONTROL_ROLE):
             rehearsal.on(host, "sudo", "mainstay", "backup", "status")
+        rehearsal.mainstay("drill", "run", "--all")
+        rehearsal.mainstay("drill", "report", "--html", str(PAGE))
     finally:
         table(rehearsal.steps)
 
@@ -141,6 +146,7 @@ def doors() -> None:
     for name, host in sorted(load_site(INVENTORY).lock.hosts.items()):
         console.print(f"  {name:<12} bin/mainstay lab ssh {name:<12} {host.ipv4}")
     console.print("  all at once: bin/mainstay lab status; an end to it: bin/mainstay lab down")
+    console.print(f"  the drills: bin/mainstay drill list; as a page: {PAGE}", soft_wrap=True)
     console.print("  the backups: bin/mainstay backup status, after")
     console.print("      export MAINSTAY_INVENTORY=inventories/lab.py", soft_wrap=True)
     console.print(f"      export MAINSTAY_RESTIC={os.environ['MAINSTAY_RESTIC']}", soft_wrap=True)

@@ -96,6 +96,11 @@ class Restored(Protocol):
         ...
 
     @property
+    def names(self) -> Sequence[str]:
+        """The DNS names of all hosts of the fleet, as users know them."""
+        ...
+
+    @property
     def saved(self) -> Sequence[File]:
         """All that the snapshot lists."""
         ...

@@ -1,6 +1,7 @@
 """The checks that hold for every role: what lies on the restored host is what the snapshot lists."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from backup.agent.refs import GC_LOCK, MANIFEST
 from backup.drills.checks import Check, CheckFailed, Evidence, File, Restored
@@ -35,20 +36,24 @@ def files(copy: Restored) -> Evidence:
     return Evidence((f"{said}: type, size and time of each",), covered=len(wanted), of=every)
 
 
-def owners(copy: Restored) -> Evidence:
-    """User and group, by their names, and permissions. What the snapshot knows no name for is told apart."""
+def owners(copy: Restored, owner: str) -> Evidence:
+    """User and group, by their names, and permissions. Numbers alone prove nothing: another host gives them anew.
+
+    owner: the user and group of what the snapshot tells no names of, but for what is root's, whose number is the same
+    everywhere.
+    """
     there = lying(copy)
     both = _both(_wanted(copy), there)
     wrong = {
-        "not of the saved user": [
-            f"{path} ({there[path].user}, saved as {file.user})"
+        "not of the right user": [
+            f"{path} ({there[path].user}, expected {_name(file.user, file.uid, owner)})"
             for path, file in both
-            if file.user and file.user != there[path].user
+            if there[path].user != _name(file.user, file.uid, owner)
         ],
-        "not of the saved group": [
-            f"{path} ({there[path].group}, saved as {file.group})"
+        "not of the right group": [
+            f"{path} ({there[path].group}, expected {_name(file.group, file.gid, owner)})"
             for path, file in both
-            if file.group and file.group != there[path].group
+            if there[path].group != _name(file.group, file.gid, owner)
         ],
         "not of the saved mode": [
             f"{path} ({there[path].mode & PERMISSIONS:04o}, saved as {file.mode & PERMISSIONS:04o})"
@@ -57,12 +62,12 @@ def owners(copy: Restored) -> Evidence:
         ],
     }
     _judge(wrong)
-    pairs = sorted({f"{file.user}:{file.group}" for _, file in both if file.user and file.group})
-    nameless = sum(1 for _, file in both if not (file.user and file.group))
-    told = [f"{counted(len(both), 'path')} of {some(pairs) or 'nobody'}"]
-    if nameless:
-        told.append(f"{counted(nameless, 'path')} saved without a name of user or group: not compared")
-    return Evidence(tuple(told))
+    pairs = sorted({f"{there[path].user}:{there[path].group}" for path, _ in both})
+    return Evidence((f"{counted(len(both), 'path')} of {some(pairs)}",), len(both), len(both))
+
+
+def _name(told: str, number: int | None, owner: str) -> str:
+    return told or ("root" if number == 0 else owner)
 
 
 def stale(copy: Restored) -> Evidence:
@@ -88,13 +93,17 @@ FILES = Check(
     "what the snapshot lists",
     files,
 )
-OWNERS = Check(
-    "owners", "everything belongs to its user and group, with its permissions", "what the snapshot lists", owners
-)
+
+
+def owned_by(owner: str) -> Check:
+    """The check of owners and permissions, of a role whose data belongs to this user."""
+    what = "everything belongs to its user and group, with its permissions"
+    return Check("owners", what, f"the user {owner}, and what the snapshot lists", partial(owners, owner=owner))
+
+
 STALE = Check(
     "stale", "what came back is not older than the snapshot", "the newest file that the snapshot lists", stale
 )
-CHECKS = (FILES, OWNERS, STALE)
 
 
 def rewritten(saved: Sequence[File]) -> Callable[[str], bool]:

@@ -94,6 +94,10 @@ class OnHost:
         return self.way.site.settings(self.host)[self.data_set.plan]
 
     @property
+    def names(self) -> Sequence[str]:
+        return sorted({name for host in self.production.fleet.hosts.values() for name in host.dns})
+
+    @property
     def saved(self) -> Sequence[File]:
         return self.chosen.saved
 

@@ -31,6 +31,8 @@ from inventories.inventory import LoadedSite
 
 STATE = "/run/mainstay-drill"
 """Where the agent keeps its ledger while it restores: the host's own is given back by the deploy, and only if empty."""
+QUIET = "systemctl stop 'mainstay-backup*.timer' 'mainstay-control@*.timer'"
+"""Nothing changes what came back while it is looked at."""
 SAVE_S = 600
 FACTOR = 2
 """So much longer than its slowest data set a whole site may take: its hosts wait for each other."""
@@ -91,7 +93,7 @@ def _go(one: Run, scratch: Path) -> None:
         with one.phase("checks") as words:
             words += _checks(one, own, ours, scratch)
         with one.phase("report"):
-            names = {str(data_set): steps.versions(_on(one, own, ours, data_set, scratch)) for data_set in sets}
+            names = {str(data_set): steps.versions(_on(one, ours, data_set, scratch)) for data_set in sets}
             seen = {f"{name}: {what}": which for name, found in names.items() for what, which in found.items()}
             one.note(versions={**one.report.versions, **seen})
     if one.order.keep:
@@ -137,8 +139,7 @@ def _restore(one: SiteRun, theirs: Reach, ours: Reach) -> list[str]:
     one.hear.progress(0, "the vault is filled")
 
     def of(data_set: DataSet) -> str:
-        role, host = shlex.quote(data_set.plan), data_set.host
-        _on_host(ours, host, f"systemctl stop mainstay-backup@{role}.timer; mkdir -p {STATE}")
+        _on_host(ours, data_set.host, f"{QUIET}; mkdir -p {STATE}")
         steps.restore(
             ours, data_set, one.each[data_set], one.deadline, one.hear.note, one.hear.progress, ids[data_set], STATE
         )
@@ -175,20 +176,21 @@ def _on_host(way: Reach, host: str, script: str, timeout_s: float = SAVE_S) -> s
     return answer(words, host, timeout_s, script.encode()).stdout.decode(errors="replace")
 
 
-def _on(one: SiteRun, own: LoadedSite, ours: Reach, data_set: DataSet, scratch: Path) -> OnHost:
+def _on(one: SiteRun, ours: Reach, data_set: DataSet, scratch: Path) -> OnHost:
     return OnHost(one.site, ours, data_set, one.each[data_set], one.turn, scratch)
 
 
 def _checks(one: SiteRun, own: LoadedSite, ours: Reach, scratch: Path) -> list[str]:
     """Those of every role, and that the hosts work together."""
+    for name in own.fleet.hosts:
+        _on_host(ours, name, QUIET)
     done: list[CheckRun] = []
-    for data_set in one.each:
-        on = _on(one, own, ours, data_set, scratch)
-        for check in (*own_site.drill_of(data_set.plan).checks, _saves(ours, data_set)):
-            found = steps.check(check, on, one.deadline)
-            done.append(found.model_copy(update={"name": f"{data_set} {check.name}"}))
-            one.note(checks=tuple(done))
-            one.hear.progress(0, f"{data_set} {check.name}: {found.outcome}")
+    checks = [(data_set, check) for data_set in one.each for check in own_site.drill_of(data_set.plan).checks]
+    for data_set, check in (*checks, *((data_set, _saves(ours, data_set)) for data_set in one.each)):
+        found = steps.check(check, _on(one, ours, data_set, scratch), one.deadline)
+        done.append(found.model_copy(update={"name": f"{data_set} {check.name}"}))
+        one.note(checks=tuple(done))
+        one.hear.progress(0, f"{data_set} {check.name}: {found.outcome}")
     return [counted(len(done), "check")]
 
 
@@ -202,7 +204,7 @@ def _saves(ours: Reach, data_set: DataSet) -> Check:
                 there = vault.restic(data_set).snapshots()
             told = [f"a backup of its own is in the new vault, {there[-1].id[:8]}"]
             if name := custody.control_host(ours.site):
-                _on_host(ours, name, f"mainstay backup collect {shlex.quote(str(data_set))}")
+                _on_host(ours, name, "mainstay backup collect")
                 known = f"grep -c {there[-1].id} /srv/control/ledgers/{data_set.host}/{data_set.plan}.jsonl"
                 _on_host(ours, name, known)
                 told.append(f"{name} has it on its record")

@@ -37,6 +37,7 @@ def control() -> None:
     declared: dict[str, Volume] = host.data.declared.volumes
     mount = state_volume(site, host.data.host_name, settings).mount
     folders = [f"{mount}/{name}" for name in FOLDERS]
+    kept = zones.files(site, f"{mount}/zones") if settings.zones else {}
     has_mail = host.data.settings["base"].mail is not None
 
     packages("packages", PACKAGES | volumes.packages(declared))
@@ -46,7 +47,7 @@ def control() -> None:
         "files",
         Path(__file__).parent / "tree",
         {"mount": mount, "metrics": METRICS, "folder": holds.FOLDER, "inventory": f"{site.path.stem}.py"},
-        generated=holds.files(site) | software.archives(site) | zones.files(site, f"{mount}/zones"),
+        generated=holds.files(site) | software.archives(site) | kept,
         directories=(*folders, METRICS, "/var/cache/mainstay", software.FOLDER),
         modes={
             "*.py": "0755",

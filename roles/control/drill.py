@@ -19,7 +19,9 @@ MAKE_AGE = "from inventories.keys import new_age; print(new_age())"
 MAKE_SSH = "from inventories.keys import new_ssh; print(new_ssh(), end='')"
 
 CHECKS = (
-    *common_checks.CHECKS,
+    common_checks.FILES,
+    common_checks.owned_by("control"),
+    common_checks.STALE,
     Check(
         "ledgers",
         "the record of all backups is whole, and the one that was kept",
@@ -76,4 +78,4 @@ FAULTS = (
     Fault("wrong key", "keys", _age_key),
     Fault("wrong SSH key", "keys", _ssh_key),
 )
-DRILL = Drill(CHECKS, FAULTS)
+DRILL = Drill(CHECKS, FAULTS, quiet={"mirrors": {}, "zones": False})

@@ -23,6 +23,8 @@ class Settings(Typed):
     """The host's volume that all it collects lies on."""
     mirrors: dict[Name, GitUrl] = {}
     """git repositories to keep a copy of, by the name of the copy."""
+    zones: bool = True
+    """Whether the DNS zones of the site's domain are kept, as each deploy reads them."""
 
 
 def state_volume(site: LoadedSite, name: str, settings: Settings) -> Volume:

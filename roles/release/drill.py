@@ -9,7 +9,7 @@ from roles.release.packages import PARTS, packages, sample, zips
 
 CHECKS = (
     common_checks.FILES,
-    common_checks.OWNERS,
+    common_checks.owned_by("release"),
     Check(
         "stale",
         "what phones are offered is not older than the snapshot",

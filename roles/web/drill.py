@@ -9,7 +9,9 @@ from roles.web.archive import MESSAGE, PUBLIC, Site
 from roles.web.pages import assets, dots, message, not_found, pages, redirects
 
 CHECKS = (
-    *common_checks.CHECKS,
+    common_checks.FILES,
+    common_checks.owned_by("web"),
+    common_checks.STALE,
     Check(
         "pages",
         "every page is found at its address, with its content",

@@ -169,6 +169,7 @@ class Copy:
     host: str = "host-1"
     snapshot_time: datetime = datetime(2026, 11, 25, 12, tzinfo=UTC)
     part: Sequence[File] | None = None
+    names: Sequence[str] = ("release.example.org",)
 
     @property
     def root(self) -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from backup.drills.checks import Check, CheckFailed, Drill
-from backup.drills.common_checks import CHECKS
+from backup.drills.common_checks import FILES, STALE, owned_by
 from backup.drills.on_host import WORDS_AT_MOST, lying, some, sums
 from roles.web.settings import Settings
 from tests.unit.restored_copy import Copy, failure, restored, run
 
-DRILL = Drill(CHECKS)
+DRILL = Drill((FILES, owned_by("release"), STALE))
 ODD = (
     "new\nline",
     "tab\tand  spaces ",
@@ -92,8 +92,8 @@ def test_the_first_of_many_are_shown_and_how_many_more_there_are(copy: Copy) -> 
 @pytest.mark.parametrize("what", ["user", "group"])
 def test_another_owner_is_named_with_both(copy: Copy, what: str) -> None:
     change(copy, "public/page", **{what: "web"})
-    assert f"1 path not of the saved {what}: public/page (" in failure(DRILL, "owners", copy)
-    assert "saved as web" in failure(DRILL, "owners", copy)
+    assert f"1 path not of the right {what}: public/page (" in failure(DRILL, "owners", copy)
+    assert "expected web" in failure(DRILL, "owners", copy)
 
 
 def test_another_mode_is_named_with_both(copy: Copy) -> None:
@@ -102,9 +102,12 @@ def test_another_mode_is_named_with_both(copy: Copy) -> None:
     assert failure(DRILL, "owners", copy) == "1 path not of the saved mode: public/page (0600, saved as 0644)"
 
 
-def test_an_owner_whose_name_was_not_saved_is_told(copy: Copy) -> None:
-    change(copy, "public/page", user="")
-    assert "1 path saved without a name" in run(DRILL, "owners", copy).told[1]
+def test_of_a_number_alone_the_roles_own_user_is_expected_and_nought_is_root_everywhere(copy: Copy) -> None:
+    os.chown(copy.file("public/page"), 0, 0)
+    change(copy, "public/page", user="", uid=0)
+    run(DRILL, "owners", copy)
+    change(copy, "public/page", user="", uid=998)
+    assert "public/page (root, expected release)" in failure(DRILL, "owners", copy)
 
 
 def test_older_content_is_stale_and_newer_is_not(copy: Copy) -> None:

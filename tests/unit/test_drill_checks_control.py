@@ -71,7 +71,6 @@ def copy(pristine: Path, listed: list[File], tmp_path: Path, monkeypatch: pytest
         (software / "inventories" / file.name).symlink_to(file)
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     (software / "packages").symlink_to(packages)
-    (software / "inventories/site.toml").write_text('[hosts.release-1]\ndns = ["release.example.org"]\n')
     holds.mkdir()
     age, ssh = new_age(), new_ssh()
     (holds / "age_key").write_text(f"{age}\n")
