@@ -78,6 +78,10 @@ class Deployed:
         return self.site.settings(self.host)[self.role]
 
     @property
+    def names(self) -> Sequence[str]:
+        return [name for host in self.site.fleet.hosts.values() for name in host.dns]
+
+    @property
     def wanted(self) -> Sequence[File]:
         return [file for file in self.saved if file.path != "sample.sha256"]
 

@@ -58,5 +58,5 @@ def test_what_is_promised_of_each_data_set_is_what_its_role_says() -> None:
 
 def test_the_exit_codes_of_status_are_those_that_are_told() -> None:
     text = (RUNBOOKS.parents[1] / "backup/README.md").read_text()
-    [told] = re.findall(r"^`status` exits with the worst finding: (.*?)\. Each", text, re.MULTILINE | re.DOTALL)
+    [told] = re.findall(r"^`status` exits with the worst finding: (.*?)\.\sEach", text, re.MULTILINE | re.DOTALL)
     assert " ".join(told.split()).split(", ") == [f"{kind.exit_code} {kind.word}" for kind in Kind]

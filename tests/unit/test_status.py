@@ -15,7 +15,6 @@ from backup.pared import pare
 from backup.restic_results import Snapshot
 from backup.sizes import counted, size
 from backup.status import Row, as_json, as_table, as_text, clean, exit_code, findings, status
-from cloud.converge import REPOSITORY
 from tests.unit.ledgers import at, control, entry, failed, identity, snapshot, started
 
 DAY = 24.0
@@ -375,8 +374,3 @@ def test_sizes_are_told_in_fitting_units(number: int, words: str) -> None:
 def test_one_is_told_as_one_and_many_as_many() -> None:
     assert [counted(number, "file") for number in (0, 1, 2000)] == ["0 files", "1 file", "2,000 files"]
     assert [counted(number, "branch", "branches") for number in (1, 2)] == ["1 branch", "2 branches"]
-
-
-def test_the_readme_lists_every_kind_by_its_exit_code() -> None:
-    text = " ".join((REPOSITORY / "backup/README.md").read_text().split())
-    assert [kind.word for kind in Kind if f"{kind.exit_code} {kind.word}" not in text] == []
