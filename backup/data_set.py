@@ -23,6 +23,7 @@ class Kind(Enum):
     FUTURE = ("from the future", 17, True)
     UNLISTED = ("not to be listed", 18, True)
     DRILL_FAILED = ("drill failed", 30, True)
+    NOT_DRILLED = ("not drilled", 31, True)
     INCOMPLETE = ("incomplete", 20, False)
     HALVED = ("size halved", 21, False)
     TOO_LONG = ("running too long", 22, False)
@@ -33,7 +34,6 @@ class Kind(Enum):
     UNRETAINED = ("retention overdue", 27, False)
     MIRROR_BEHIND = ("mirror behind", 28, False)
     ROTATING = ("rotation unfinished", 29, False)
-    NOT_DRILLED = ("not drilled", 31, False)
 
     def __init__(self, word: str, exit_code: int, critical: bool) -> None:
         self.word, self.exit_code = word, exit_code

@@ -54,11 +54,11 @@ KEPT = ("data_set", "begun", "ended", "expires", "taken", "store", "kind", "gone
 
 def test_a_page_says_how_each_data_set_is() -> None:
     seen = Seen(of(report(-2)))
-    assert "1 finding, none critical - restore drills of prod" in seen.words
+    assert "1 finding, 1 critical - restore drills of prod" in seen.words
     assert "release-1:release 2 h ago ✓ passed, 2 h ago 25 min of 2 h 11 min 55 s of 1 h" in seen.words
     assert "31.0 GiB of 372.0 GiB; 1 of 12 parts in the last 12 drills in 7 days" in seen.words
     assert "web-1:web never - - - - - 23 days ago, overdue" in seen.words
-    assert "web-1:web: not drilled (warning)" in seen.words
+    assert "web-1:web: not drilled (critical)" in seen.words
 
 
 def test_a_page_on_which_all_is_well() -> None:
@@ -241,7 +241,7 @@ def test_the_file_is_replaced_whole_and_readable_for_a_web_server(tmp_path: Path
 
 def test_a_summary_says_what_is_wrong_first() -> None:
     lines = summary(shown(report(-9), failed(-2)), at(0)).splitlines()
-    assert lines[0] == "2 findings, 1 critical"
+    assert lines[0] == "2 findings, 2 critical"
     assert lines[2].startswith("drill failed: release-1:release: the drill of 2 h ago ended as `failed`")
     assert "  last proved: 9 h ago" in lines
     assert "  RPO 25 min of 2 h; RTO 11 min 55 s of 1 h; last RTOs 11 min 55 s" in lines

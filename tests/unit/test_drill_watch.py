@@ -53,7 +53,7 @@ def test_a_proof_is_in_order_and_shown_to_programs(drilling: LoadedSite) -> None
 def test_a_failed_drill_stands_among_other_findings_by_how_bad_it_is(drilling: LoadedSite) -> None:
     before = look(good(vault=snapshots(0), heard=None))
     row = with_drills(drilling, report(NOW - 8 * DAY), failed(NOW - 5), row=before)
-    assert [one.kind for one in row.findings] == [Kind.GONE, Kind.DRILL_FAILED, Kind.SILENT, Kind.NOT_DRILLED]
+    assert [one.kind for one in row.findings] == [Kind.GONE, Kind.DRILL_FAILED, Kind.NOT_DRILLED, Kind.SILENT]
     assert exit_code([with_drills(drilling)]) == 30
 
 
