@@ -36,6 +36,9 @@ class Recovery(Typed):
 
     root: str = ""
     """One folder that all of it lies below, absolute: `/srv/release`."""
+    owner: str = Field(default="", pattern=r"^([a-z][a-z0-9_-]*)?$")
+    """The user that all of it belongs to but for what is root's: restored it is given to that user by name, as another
+    host has other numbers. Empty: the numbers stay as they were."""
     paths: tuple[Below, ...] = Field(default=(".",), min_length=1)
     """Below root; "." is all of it."""
     exclude: tuple[str, ...] = ()

@@ -29,6 +29,7 @@ def plan(**given: Any) -> dict[str, Any]:
         "s3_access_key": "",
         "s3_secret_key": "",
         "may": "save",
+        "owner": "",
         "paths": ["."],
         "exclude": [],
         "consistency": "files",

@@ -62,6 +62,8 @@ class Plan:
     may: str
     """`save` or `restore`: MAY."""
     root: str
+    owner: str
+    """The user that all of it belongs to but for what is root's; empty: a restore leaves the numbers as they were."""
     paths: tuple[str, ...]
     """Below root; "." is all of it."""
     exclude: tuple[str, ...]
@@ -264,6 +266,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "s3_secret_key": _key,
     "may": _one_of(MAY),
     "root": _absolute,
+    "owner": _like(re.compile(r"[a-z][a-z0-9_-]*|", re.ASCII), "release, or empty"),
     "paths": _list(_below, least=1),
     "exclude": _list(_pattern),
     "consistency": _one_of(CONSISTENCIES),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from backup.agent import refs
+from backup.agent import owning, refs
 from backup.agent.attempt import BadInput, Found, Job, Refused
 from backup.agent.watching import RESTORE_GIVE_UP_S, Tell, Watch
 from backup.entry import Entry
@@ -87,6 +87,8 @@ def _restore(job: Job, found: Found, wish: Wish, tell: Tell, notes: list[str]) -
     for what in ("files", "bytes"):
         found[what] = summary.get(f"{what}_restored", 0) + summary.get(f"{what}_skipped", 0)
     notes += told
+    if job.plan.owner:
+        notes += owning.give(wish.target, job.plan.owner)
 
 
 def put(

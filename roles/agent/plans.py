@@ -138,6 +138,7 @@ def plan_file(planned: Planned) -> str:
         "s3_secret_key": planned.s3_keys[1].get_secret_value(),
         "may": planned.may,
         "root": recovery.root,
+        "owner": recovery.owner,
         "paths": recovery.paths,
         "exclude": recovery.exclude,
         "consistency": recovery.consistency,

@@ -6,6 +6,7 @@ from roles.control.drill import DRILL
 
 RECOVERY = Recovery(
     root="/srv/control",
+    owner="control",
     paths=("drills", "ledgers", "mirrors", "zones"),
     exclude=("*.lock",),
     consistency="refs",

@@ -7,6 +7,7 @@ from roles.release.drill import DRILL
 
 RECOVERY = Recovery(
     root="/srv/release",
+    owner="release",
     paths=("public",),
     consistency="files",
     every="half-hourly",

@@ -5,6 +5,7 @@ from roles.web.drill import DRILL
 
 RECOVERY = Recovery(
     root="/srv/web",
+    owner="web",
     paths=("public",),
     consistency="files",
     every="hourly",

@@ -1,7 +1,9 @@
 """Restores on hosts that do nothing else: what is refused, named paths, servers that go away, S3."""
 
+import grp
 import json
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -267,3 +269,31 @@ def test_what_was_copied_to_s3_is_restored_by_the_id_that_the_vault_knew(
     os.kill(bucket.server, signal.SIGKILL)
     elsewhere.plan(source, **place)
     assert "refused" in elsewhere("restore", "data", "--to", str(tmp_path / "a"), code=1)
+
+
+def test_what_another_number_owned_goes_to_the_user_of_that_name_here_and_roots_stays_roots(
+    agent: Agent, source: Path, tmp_path: Path
+) -> None:
+    nobody = pwd.getpwnam("nobody")
+    (source / "roots").write_text("root's")
+    (source / "link").symlink_to("file")
+    for path in (source / "file", source / "link"):
+        os.chown(path, 61_234, 61_235, follow_symlinks=False)
+    agent.plan(source, owner="nobody")
+    agent("run", "data")
+    back = tmp_path / "back"
+    said = agent("restore", "data", "--to", str(back))
+    assert f"2 paths of 61234:61235 went to nobody:{grp.getgrgid(nobody.pw_gid).gr_name}" in said
+    for name in ("file", "link"):
+        assert ((back / name).lstat().st_uid, (back / name).lstat().st_gid) == (nobody.pw_uid, nobody.pw_gid)
+    assert (back / "roots").stat().st_uid == 0
+
+
+def test_data_of_a_user_that_is_not_there_is_not_given_to_whoever_has_the_number(
+    agent: Agent, source: Path, tmp_path: Path
+) -> None:
+    os.chown(source / "file", 61_234, 61_235)
+    agent.plan(source, owner="no-such-user")
+    agent("run", "data")
+    said = agent("restore", "data", "--to", str(tmp_path / "back"), code=1)
+    assert "there is no user 'no-such-user' on this host" in said
