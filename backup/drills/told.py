@@ -25,7 +25,7 @@ def took(seconds: float) -> str:
         if whole < most:
             rest = whole % unit // part
             return f"{whole // unit} {large} {rest:02} {small}" if rest else f"{whole // unit} {large}"
-    return f"{whole // 86400:,} days"
+    return counted(whole // 86400, "day")
 
 
 def moment(time: datetime) -> str:

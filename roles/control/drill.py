@@ -78,4 +78,4 @@ FAULTS = (
     Fault("wrong key", "keys", _age_key),
     Fault("wrong SSH key", "keys", _ssh_key),
 )
-DRILL = Drill(CHECKS, FAULTS, quiet={"mirrors": {}, "zones": False})
+DRILL = Drill(CHECKS, FAULTS, budget_s={"restore": 900, "checks": 900}, quiet={"mirrors": {}, "zones": False})

@@ -57,4 +57,4 @@ FAULTS = (
     Fault("empty directory", "files", _at(_folders, damage.empty, "a folder of pages")),
     Fault("another site", "pages", another_site),
 )
-DRILL = Drill(CHECKS, FAULTS)
+DRILL = Drill(CHECKS, FAULTS, budget_s={"restore": 900, "checks": 900})
