@@ -102,11 +102,11 @@ def _go(one: Run, scratch: Path) -> None:
 
 
 def _bytes(one: SiteRun) -> dict[str, int]:
-    """How much each host gets; the vault holds all of it."""
+    """How much each host gets; the vault gets whole snapshots, also those of which a part is restored."""
     found = {data_set.host: chosen.bytes for data_set, chosen in one.each.items()}
     vault = custody.vault_of(one.site)
     assert vault, "a site with a second copy has a vault"
-    return found | {vault[0]: sum(found.values())}
+    return found | {vault[0]: sum(file.size for chosen in one.each.values() for file in chosen.saved)}
 
 
 def _source(one: SiteRun) -> Source:
