@@ -69,7 +69,7 @@ console = Console(stderr=True)
 
 
 def say(line: str) -> None:
-    console.print(f"  {line}", markup=False, highlight=False)
+    console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def mainstay(inventory: Path, *words: str) -> str:
@@ -236,9 +236,9 @@ def _ratio(seconds: dict[str, dict[str, float]], ours: str, theirs: str) -> floa
 def show(result: dict[str, Any]) -> None:
     out = Console()
     restored, times = result["restores"], result["whole"]
-    much = f"{restored['files']} paths, {size(restored['bytes'])}"
-    spans = Table("", "seconds", title=f"median of {result['rounds']} (best - worst); restored: {much}")
-    seconds = times["seconds"] | {f"restore, {who}": one for who, one in restored["seconds"].items()}
+    what = f"restore of {size(restored['bytes'])} in {restored['files']:,} paths"
+    spans = Table(f"median of {result['rounds']} (best - worst)", "seconds")
+    seconds = times["seconds"] | {f"{what}, {who}": one for who, one in restored["seconds"].items()}
     for name, one in seconds.items():
         spans.add_row(name, "{median_s:.2f} ({best_s:.2f} - {worst_s:.2f})".format(**one))
     phases = Table("phase, median s", *times["phases"])
@@ -246,7 +246,8 @@ def show(result: dict[str, Any]) -> None:
         phases.add_row(phase, *(f"{of[phase]:.1f}" for of in times["phases"].values()))
     judged = Table("aim", "reached", "at most", "")
     for one in result["aims"]:
-        judged.add_row(one["aim"], f"{one['reached']:,.2f}", f"{one['allowed']:,g}", "met" if one["met"] else "missed")
+        reached, most = (f"{one[key]:,.{0 if one[key] >= 1000 else 2}f}" for key in ("reached", "allowed"))
+        judged.add_row(one["aim"], reached, most, "met" if one["met"] else "missed")
     for table in (spans, phases, judged):
         out.print(table)
 
