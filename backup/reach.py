@@ -39,6 +39,10 @@ SSH_FAILED = 255
 """ssh's own exit code: the command was not reached."""
 WAIT_S = 60
 """How long a forwarding may take to be there. A host that is down ssh gives up sooner; this is for one that is busy."""
+HELD_S = 60
+"""How long a held connection is there for the next command, should nobody end it."""
+SOCKET_AT_MOST = 85
+"""Bytes of a socket's path: Linux takes 107 (unix(7)), of which ssh needs 17 for a suffix while it makes one."""
 GREET_S = 15
 """How long what is there may take to answer."""
 LEDGER_S = 120
@@ -140,6 +144,24 @@ def reach(site: LoadedSite) -> Iterator[Reach]:
     """The ways into a site's hosts."""
     with configured(site) as config:
         yield Reach(site, config)
+
+
+@contextmanager
+def held(way: Reach, host: str) -> Iterator[None]:
+    """Has all commands on a host go over one connection, which the first of them makes: a log-in costs more than most
+    commands do. Below a folder whose name is too long for that, each makes its own."""
+    path = way.config.with_name("held")
+    if len(os.fsencode(path)) > SOCKET_AT_MOST:
+        yield
+        return
+    with way.config.open("a") as config:
+        config.write(f'\nHost {host}\n  ControlMaster auto\n  ControlPath "{path}"\n  ControlPersist {HELD_S}\n')
+    try:
+        yield
+    finally:
+        if path.exists():
+            words = ["ssh", "-F", str(way.config), "-O", "exit", host]
+            subprocess.run(words, capture_output=True, check=False)
 
 
 @contextmanager

@@ -28,12 +28,14 @@ def command(words: Sequence[str], **how: Any) -> str:
     return said
 
 
-def one_round(number: int, runs: Runs, times: Times, tell: Callable[[str], None]) -> None:
-    """Runs each once, beginning with another one in each round, and notes the seconds."""
+def one_round(
+    number: int, runs: Runs, times: Times, tell: Callable[[str], None], before: Callable[[], object] = os.sync
+) -> None:
+    """Runs each once, beginning with another one in each round, and notes the seconds. before: goes before each."""
     names = list(runs)
     first = number % len(names)
     for name in (*names[first:], *names[:first]):
-        os.sync()
+        before()
         began, worked = time.perf_counter(), _cpu()
         runs[name]()
         seconds, cpu = time.perf_counter() - began, _cpu() - worked

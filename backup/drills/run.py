@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+import tomlkit
 from pyinfra.api.exceptions import PyinfraError
 
 from backup.agent.attempt import Refused
@@ -354,8 +355,10 @@ def keep(one: Run, own: LoadedSite) -> None:
     for name in (own_site.KEY, f"{own_site.KEY}.pub", "admins.toml", "lock.json"):
         target = folder / own.name / name
         replace(target, (own.files / name).read_bytes(), 0o600)
-    for suffix in (".py", ".toml"):
-        replace(folder / f"{own.name}{suffix}", own.path.with_suffix(suffix).read_bytes())
+    inventory: Any = tomlkit.parse(own.path.read_text())
+    inventory["site"]["files"] = str(folder / own.name)
+    replace(folder / f"{own.name}.toml", tomlkit.dumps(inventory))
+    replace(folder / f"{own.name}.py", own.path.with_suffix(".py").read_bytes())
     way = f"mainstay ssh --inventory {folder / own.name}.py {one.order.data_set.host}"
     one.hear.note(
         f"kept until {one.report.expires:%Y-%m-%d %H:%M} UTC, or `mainstay drill sweep {one.report.id}`: {way}"

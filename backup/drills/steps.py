@@ -20,7 +20,7 @@ from backup.drills.choosing import Chosen
 from backup.drills.own_site import Wanted
 from backup.drills.report import CheckRun
 from backup.drills.restored import OnHost
-from backup.reach import SSH_FAILED, Reach, answer, reach
+from backup.reach import SSH_FAILED, Reach, answer, held, reach
 from backup.sizes import counted, size
 from backup.zipapp import INSTALLED
 from cloud import provision
@@ -270,7 +270,7 @@ def on_host(
     production: LoadedSite, site: LoadedSite, data_set: DataSet, chosen: Chosen, turn: int, scratch: Path
 ) -> Iterator[OnHost]:
     """The copy on its host, while it can be reached."""
-    with reach(site) as way:
+    with reach(site) as way, held(way, data_set.host):
         yield OnHost(production, way, data_set, chosen, turn, scratch)
 
 

@@ -26,7 +26,7 @@ AT = {
     "deploy": "Would production's deploy fail on a new host as well? " + LOOK + ".",
     "restore": "Can it be restored at all? `mainstay backup verify {data_set} --all`, then docs/runbooks.",
     "start": "The service does not start on what was restored: " + LOOK + ".",
-    "checks": "What is named there did not come back as it was: " + LOOK + "; docs/runbooks/verification-failed.md.",
+    "checks": "What is named there did not come back as it was: " + LOOK + "; docs/runbooks/drill-failed.md.",
 }
 AT_FAULT = "A check is blind: mend {by!r} in roles/{plan}/recovery.py, until it finds the fault {fault!r}."
 

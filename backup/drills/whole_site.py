@@ -6,7 +6,7 @@ new control host has to take in what they say.
 """
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -76,7 +76,7 @@ def _go(one: Run, scratch: Path) -> None:
                 with choosing.chosen(way, asked, own_site.drill_of(data_set.plan), one.hear.note) as chosen:
                     one.each[data_set] = chosen
                 words.append(f"{data_set}: {steps.told(chosen)}")
-        wanted = Wanted(one.site, one.own_name, COPY, sets, _bytes(one), whole=True)
+        wanted = Wanted(one.site, one.own_name, COPY, sets, room(one.site, one.each), whole=True)
         own = own_site.make(wanted, scratch)
         one.hourly_usd = budget.hourly_usd(one.site, own, one.hear.note)
         one.note(source=_source(one), rpo=_rpo(one), versions={"mainstay": run.version()})
@@ -101,12 +101,12 @@ def _go(one: Run, scratch: Path) -> None:
         run.keep(one, own)
 
 
-def _bytes(one: SiteRun) -> dict[str, int]:
-    """How much each host gets; the vault holds all of it."""
-    found = {data_set.host: chosen.bytes for data_set, chosen in one.each.items()}
-    vault = custody.vault_of(one.site)
+def room(site: LoadedSite, each: Mapping[DataSet, Chosen]) -> dict[str, int]:
+    """How much each host gets; the vault gets whole snapshots, also those of which a part is restored."""
+    found = {data_set.host: chosen.bytes for data_set, chosen in each.items()}
+    vault = custody.vault_of(site)
     assert vault, "a site with a second copy has a vault"
-    return found | {vault[0]: sum(found.values())}
+    return found | {vault[0]: sum(file.size for chosen in each.values() for file in chosen.saved)}
 
 
 def _source(one: SiteRun) -> Source:

@@ -50,3 +50,14 @@ def test_a_package_the_archive_does_not_have_new_enough_is_an_error_that_says_so
     missing = bench.run('packages("install", {"no-such-package": None})')
     assert missing.code == 1
     assert "Unable to locate package no-such-package" in missing.output
+
+
+def test_a_minimum_asks_the_archive_for_its_lists_only_when_they_are_old(bench: Bench) -> None:
+    lists = "/run/mainstay/package-lists"
+    bench.host.root(f"apt-get -qq purge -y nginx-light 2>&1; touch -d '10 minutes ago' {lists}")
+    before = bench.host.root(f"stat -c %Y {lists}")
+    bench.good('packages("install", {"nginx-light": "1"})')
+    assert bench.host.root(f"stat -c %Y {lists}") == before
+    bench.host.root(f"apt-get -qq purge -y nginx-light 2>&1; touch -d '2 hours ago' {lists}")
+    bench.good('packages("install", {"nginx-light": "1"})')
+    assert bench.host.root(f"stat -c %Y {lists}") > before

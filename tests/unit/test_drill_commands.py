@@ -8,6 +8,7 @@ from email.policy import default
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from backup.drills import book
@@ -15,6 +16,7 @@ from backup.drills.report import Report
 from backup.ledger import append
 from backup.watch import channels
 from cli.drill import app, reporting
+from cloud.converge import REPOSITORY
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
 from tests.unit.drills import DATA_SET, failed, report
@@ -187,3 +189,12 @@ def test_without_an_address_nothing_is_sent(site: LoadedSite) -> None:
     done = given(site, "report", "--mail")
     assert isinstance(done.exception, InputError)
     assert "settings.base.mail" in str(done.exception)
+
+
+def test_the_docs_have_every_command_and_every_option_of_run() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    table = (REPOSITORY / "README.md").read_text().split("| `mainstay drill ...` | does |")[1].split("\n\n")[0]
+    assert [name for name in commands if f"| `{name}" not in table] == []
+    text = (REPOSITORY / "docs/drills.md").read_text().split("| option of `run` | what |")[1].split("\n\n")[0]
+    options = [option.opts[0] for option in commands["run"].params if option.opts[0].startswith("--")]
+    assert [option for option in options if f"`{option}" not in text] == []

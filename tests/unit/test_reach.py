@@ -3,13 +3,15 @@
 import os
 import select
 import socket
+import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from backup import rotation
 from backup.custody import DataSet
-from backup.reach import Reach, Unreachable, answer, forwarded, ledger_lines
+from backup.reach import Reach, Unreachable, answer, forwarded, held, ledger_lines
 from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
@@ -115,3 +117,22 @@ def test_what_was_cut_off_a_ledger_comes_with_the_next_answer(tmp_path: Path, sa
     fleet = Fleet.model_validate({"site": {"name": "s", "domain": "example.org", "files": str(tmp_path)}, "hosts": {}})
     way = Said(LoadedSite(tmp_path / "s.toml", fleet), tmp_path / "said")
     assert ledger_lines(way, DataSet("web-1", "web"), 0) == lines
+
+
+def effective(way: Reach, host: str) -> list[str]:
+    """The options that ssh goes by."""
+    words = ["ssh", "-G", "-F", str(way.config), host]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@pytest.mark.parametrize(("name", "shares"), [("short", True), ("long" * 30, False)])
+def test_all_commands_on_a_held_host_go_over_one_connection(name: str, shares: bool) -> None:
+    """Unless the name of the socket would be longer than Linux takes, with which ssh refuses to do anything."""
+    with TemporaryDirectory(prefix=f"{name}-") as folder:
+        fleet = Fleet.model_validate({"site": {"name": "s", "domain": "example.org", "files": folder}, "hosts": {}})
+        way = Reach(LoadedSite(Path(folder, "s.toml"), fleet), Path(folder, "ssh_config"))
+        way.config.write_text("Host web-1\n  HostName 127.0.0.1\nHost vault-1\n  HostName 127.0.0.1\n")
+        with held(way, "web-1"):
+            assert ("controlmaster auto" in effective(way, "web-1")) == shares
+            assert (f"controlpath {folder}/held" in effective(way, "web-1")) == shares
+            assert "controlmaster false" in effective(way, "vault-1")

@@ -12,7 +12,7 @@ from tests.runbooks.reader import RUNBOOKS, Runbook
 
 PAGES = sorted(path.stem for path in RUNBOOKS.glob("*.md") if path.stem != "README")
 TESTS = "".join(path.read_text() for path in sorted(Path(reader.__file__).parent.glob("test_*.py")))
-WORDS = "".join(path.read_text() for path in (RUNBOOKS.parents[1] / "backup").glob("*.py"))
+WORDS = "".join(path.read_text() for path in (RUNBOOKS.parents[1] / "backup").rglob("*.py"))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -105,19 +105,24 @@ def install(packages: dict[str, str]) -> None:
     if not packages:
         return
     command = (*APT, *KEEP, "--no-install-recommends", "install", *packages)
-    updated = any(packages.values()) or not lists_are_fresh()
+    updated = not lists_are_fresh()
     if updated:
         update()
-    if run(*command, check=updated).returncode:
+    if run(*command, check=updated).returncode or (not updated and too_old(packages)):
         update()
         run(*command)
-    too_old = []
+    if problems := too_old(packages):
+        raise Failure("\n".join(problems))
+
+
+def too_old(packages: dict[str, str]) -> list[str]:
+    """Which of these packages are older than their minimum, in words."""
+    found = []
     for name, minimum in packages.items():
         version = run("dpkg-query", "-W", "-f", "${Version}", name).stdout
         if minimum and run("dpkg", "--compare-versions", version, "ge", minimum, check=False).returncode:
-            too_old.append(f"{name}: the archive has {version}, wanted at least {minimum}")
-    if too_old:
-        raise Failure("\n".join(too_old))
+            found.append(f"{name}: the archive has {version}, wanted at least {minimum}")
+    return found
 
 
 def main() -> int:
