@@ -5,7 +5,7 @@ from typing import Any
 
 from backup.drills.choosing import NothingToRestore
 from backup.drills.report import RTO_PHASES, CheckRun, Estimate, Outcome, Report
-from backup.drills.steps import OutOfTime, StepFailed
+from backup.drills.steps import ITSELF, OutOfTime, StepFailed
 from backup.restic_process import ResticError
 from backup.trouble import said
 
@@ -55,8 +55,7 @@ def judge(
     if error is not None:
         outcome, why = _of_error(error, phase)
     elif report.fault:
-        failed = {run.name for run in report.checks if run.outcome == "failed"}
-        caught = caught_by in failed
+        caught = any(run.name == caught_by and _found(run) for run in report.checks)
         outcome = Outcome.PASSED if caught else Outcome.FAILED
         why = "" if caught else f"the fault {report.fault!r} was planted, and the check {caught_by!r} did not find it"
     elif bad := [run for run in report.checks if run.outcome in ("failed", "timed out")]:
@@ -97,6 +96,11 @@ def _of_error(error: BaseException, phase: str) -> tuple[Outcome, str]:
 def _is_of_the_backup(error: Exception) -> bool:
     """Whether it says that the backup is not as it should be, rather than that it could not be looked at."""
     return isinstance(error, NothingToRestore | ResticError)
+
+
+def _found(run: CheckRun) -> bool:
+    """Whether it saw that something is not right; one that broke saw nothing."""
+    return run.outcome == "failed" and not any(told.startswith(ITSELF) for told in run.evidence)
 
 
 def _words(run: CheckRun) -> str:
