@@ -1,5 +1,6 @@
 """Which drills live, and what a sweep removes and writes down: of the dead all, of others nothing before their time."""
 
+import fcntl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,13 +105,13 @@ def test_one_that_is_done_with_while_it_is_looked_at_is_not_dead(
 ) -> None:
     with sweeping.alive(tmp_path):
         pass
-    flock = sweeping.fcntl.flock
+    flock = fcntl.flock
 
     def late(*given: int) -> None:
         flock(*given)
         sweeping.done_with(tmp_path)
 
-    monkeypatch.setattr(sweeping.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     assert not sweeping.dead(tmp_path)
 
 
