@@ -1,8 +1,8 @@
 """Which drills live, and the end of what others have left at the provider.
 
-A drill lives while its process holds a file in its folder locked; that file goes when nothing is left of the drill. What
-it made is removed by whoever finds that it died, or could not remove all: on the machine that it ran on at once, by any
-other when its time is over, which its name says.
+A drill lives while its process holds a file in its folder locked; that file goes when nothing is left of the drill.
+What it made is removed by whoever finds that it died, or could not remove all: on the machine that it ran on at once,
+by any other when its time is over, which its name says.
 """
 
 import fcntl
