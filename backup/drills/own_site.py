@@ -17,6 +17,7 @@ import tomlkit
 from backup import custody
 from backup.custody import APPEND, CONTROL_ROLE, PORTS, DataSet
 from backup.drills.checks import Drill
+from backup.drills.common_checks import CHECKS
 from backup.store import AUTHORITY, COPY_KEYS, VAULT
 from inventories import keys
 from inventories.errors import InputError
@@ -59,7 +60,7 @@ def declared(site: LoadedSite) -> Any:
 
 def drill_of(role: str) -> Drill:
     """What a role says of drills; one with data that says nothing is restored and compared, no more."""
-    return custody.recovery(role).drill or Drill(checks=())
+    return custody.recovery(role).drill or Drill(CHECKS)
 
 
 def make(wanted: Wanted, folder: Path) -> LoadedSite:

@@ -23,7 +23,6 @@ from backup.custody import CONTROL, DataSet
 from backup.drills import account, book, budget, choosing, own_site, steps, sweeping, verdict
 from backup.drills.checks import BUDGET_S, Check, CheckFailed, Drill, Evidence, Fault, NotJudged, Restored
 from backup.drills.choosing import Asked, Chosen, NothingToRestore
-from backup.drills.common_checks import CHECKS
 from backup.drills.own_site import Wanted
 from backup.drills.report import CheckRun, PhaseRun, Report, Rpo, Source
 from backup.drills.restored import OnHost
@@ -254,7 +253,7 @@ def _checks(one: Run, on: OnHost) -> list[str]:
         planted = fault.plant(on)
         one.hear.note(f"planted {fault.name}: {planted}")
     done: list[CheckRun] = []
-    for check in (_newest(one), *CHECKS, *one.drill.checks):
+    for check in (_newest(one), *one.drill.checks):
         done.append(steps.check(check, on, one.deadline))
         one.note(checks=tuple(done))
         one.hear.progress(0, f"{check.name}: {done[-1].outcome}")
