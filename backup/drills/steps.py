@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,8 +161,9 @@ def _agent(words: Sequence[str], given: bytes, deadline: Deadline, progress: Tel
         late = threading.Timer(deadline.left(), running.kill)
         late.start()
         try:
-            running.stdin.write(given)
-            running.stdin.close()
+            with suppress(BrokenPipeError):  # why it did not listen, it says
+                running.stdin.write(given)
+                running.stdin.close()
             for line in running.stdout:
                 _hear(line.decode(errors="replace").rstrip(), said, progress)
         finally:

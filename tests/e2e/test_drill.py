@@ -98,7 +98,7 @@ def test_nobody_of_production_reaches_its_host(drills: Drills, kept: Report) -> 
 
 
 def test_it_holds_no_mail_and_saves_nothing(drills: Drills, kept: Report) -> None:
-    assert enter(drills, kept, "systemctl list-unit-files --no-legend 'mainstay-backup*'") == ""
+    assert enter(drills, kept, "systemctl list-unit-files --no-legend 'mainstay-backup*' || true") == ""
     assert enter(drills, kept, "grep -rls mail.lab.internal /etc || true") == ""
 
 
