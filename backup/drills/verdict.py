@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pyinfra.api.exceptions import PyinfraError
+
+from backup.agent.attempt import Refused
+from backup.drills.checks import CheckFailed
 from backup.drills.choosing import NothingToRestore
 from backup.drills.report import RTO_PHASES, CheckRun, Estimate, Outcome, Report
 from backup.drills.steps import ITSELF, OutOfTime, StepFailed
+from backup.reach import Unreachable
 from backup.restic_process import ResticError
 from backup.trouble import said
 
@@ -30,6 +35,9 @@ AT = {
     "checks": "What is named there did not come back as it was: " + LOOK + "; docs/runbooks/verification-failed.md.",
 }
 AT_FAULT = "A check is blind: mend {by!r} in roles/{plan}/recovery.py, until it finds the fault {fault!r}."
+
+OWN_WORDS = (StepFailed, NothingToRestore, CheckFailed, Refused, Unreachable, PyinfraError)
+"""What says all that there is to say: which kind of error it is adds nothing."""
 
 
 class Died(BaseException):
@@ -90,7 +98,8 @@ def _of_error(error: BaseException, phase: str) -> tuple[Outcome, str]:
     if isinstance(error, OutOfTime):
         return Outcome.OVER_BUDGET, f"{phase}: {error}"
     outcome = Outcome.COULD_NOT_START if phase in BEFORE and not _is_of_the_backup(error) else Outcome.FAILED
-    return outcome, f"{phase}: {said(error) if not isinstance(error, StepFailed) else error}"
+    words = " ".join(str(error).split()) if isinstance(error, OWN_WORDS) else said(error)
+    return outcome, f"{phase}: {words}"
 
 
 def _is_of_the_backup(error: Exception) -> bool:
