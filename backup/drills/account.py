@@ -7,14 +7,14 @@ is called by it. So what a drill that died has left is found without anything th
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from backup.drills import own_site
 from backup.drills.report import Made
 from cloud import provision
-from cloud.client import Client, CloudError
+from cloud.client import SETTLE_S, Client, CloudError
 from inventories.inventory import LoadedSite
 
 NAME = re.compile(r"drill-(?P<id>\d{6}-\d{4}-[a-z0-9]{4})-(?P<until>\d{10})")
@@ -97,37 +97,51 @@ def client(site: LoadedSite, say: Say) -> Client:
     return provision.account(site, drills.api_url or site.fleet.provider.api_url, drills.api_key, say)
 
 
-def destroy(site: LoadedSite, names: Iterable[str], say: Say) -> tuple[list[Made], list[str]]:
+def destroy(site: LoadedSite, names: Iterable[str], say: Say, *, unsure: bool = False) -> tuple[list[Made], list[str]]:
     """Removes all that bears the names of these drills' own sites, and looks until it is gone.
 
-    Returns what there was, with when it was seen to be gone, and what the provider said against it. Raises InputError.
+    unsure: something may have been asked for that is not there yet, so that it looks for longer. Returns what there
+    was, with when it was seen to be gone, and what was said against it. Raises InputError.
     """
     # That a volume cannot go while its host is going is no news: what does not go in the end is told.
     api, domain, wanted = client(site, lambda _: None), own_site.declared(site).domain, set(names)
     there: dict[str, Made] = {}
     problems: list[str] = []
-    deadline = time.monotonic() + GONE_S
+    begun = time.monotonic()
+    deadline, settled = begun + GONE_S, begun + (SETTLE_S if unsure else 0)
     while True:
         try:
             left = [thing for thing in look(api, domain) if thing.site in wanted]
         except CloudError as error:
-            return list(there.values()), [*problems, f"what is left is not known: {error}"]
+            return list(there.values()), [*problems, *map(still, _unseen(there)), f"what is left is not known: {error}"]
         now, ids = datetime.now(UTC), {thing.id for thing in left}
         for key, made in there.items():
             if made.gone is None and key not in ids:
                 there[key] = made.model_copy(update={"gone": now})
                 say(f"{made.kind} {made.name} is gone")
         for thing in left:
-            there.setdefault(thing.id, _made(thing))
-        if not left or time.monotonic() > deadline:
-            problems += [f"{thing.kind} {thing.name} ({thing.id}) is still there" for thing in left]
-            return list(there.values()), problems if left else []
+            there.setdefault(thing.id, made_of(thing))
+        if not left and time.monotonic() >= settled:
+            return list(there.values()), []
+        if time.monotonic() > deadline:
+            return list(there.values()), [*problems, *map(still, _unseen(there))]
         problems = _remove(api, left)
         time.sleep(0.3)
 
 
-def _made(thing: Thing) -> Made:
+def still(made: Made) -> str:
+    """Of something that could not be removed, in words."""
+    return f"{made.kind} {made.name} ({made.id}) is still there"
+
+
+def made_of(thing: Thing) -> Made:
+    """For a report."""
     return Made(kind=thing.kind, name=thing.name, id=thing.id, site=thing.site, gb=thing.gb)  # type: ignore[arg-type]
+
+
+def _unseen(there: Mapping[str, Made]) -> list[Made]:
+    """What was not seen to be gone."""
+    return [made for made in there.values() if made.gone is None]
 
 
 def _remove(api: Client, left: Sequence[Thing]) -> list[str]:

@@ -74,8 +74,8 @@ def proved(found: Sequence[Report], data_set: str) -> Report | None:
 
 
 def turn(found: Sequence[Report], data_set: str) -> int:
-    """How many drills a data set has had: what samples rotate by."""
-    return sum(one.data_set == data_set for one in found)
+    """What samples and parts of the next drill rotate by: those of one that proved nothing have their turn again."""
+    return max((one.turn + 1 for one in found if one.data_set == data_set and one.proved), default=0)
 
 
 def tidy(there: Path, now: datetime, say: Say) -> list[str]:

@@ -125,7 +125,7 @@ class Restored(Protocol):
 
     @property
     def turn(self) -> int:
-        """How many drills this data set has had: what samples rotate by."""
+        """How many drills in turn have proved this data set: what samples rotate by."""
         ...
 
     def sh(self, script: str, *arguments: str, timeout_s: float = 120) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +14,9 @@ from backup.expected import SKEW
 from backup.reach import Reach
 from backup.restic import Restic
 from backup.restic_compare import literally
+from backup.restic_process import ResticError
 from backup.restic_results import File, Snapshot
-from backup.restoring import by_ledger, choose
+from backup.restoring import Choice, by_ledger, choose
 from backup.rules import COPIED_WITHIN
 from backup.store import COPY, WORDS
 from inventories.errors import InputError
@@ -86,40 +87,84 @@ def chosen(way: Reach, asked: Asked, drill: Drill, say: Say) -> Iterator[Chosen]
     order = by_ledger(known, now)
     with way.store(asked.store) as store:
         restic = store.restic(data_set)
-        listed, unreadable = restic.readable()
-        if unreadable:
-            say(f"{WORDS[asked.store]}: {len(unreadable)} snapshots cannot be read")
-        choice = choose(listed, order, asked.snapshot)
-        if choice is None:
-            raise NothingToRestore(f"{WORDS[asked.store]} holds no complete backup of {data_set}")
-        if choice.behind and asked.store != COPY and not asked.fallback:
-            raise NothingToRestore(
-                f"{WORDS[asked.store]} lacks the newest complete backup, {order[0][:8]}: --fallback takes an older one"
-            )
+        try:
+            listed, unreadable = restic.readable()
+            if unreadable:
+                say(f"{WORDS[asked.store]}: {len(unreadable)} snapshots cannot be read")
+            choice, saved = _read(restic, listed, order, asked, say, store.greet)
+            found = _chosen(restic, asked, drill, choice, saved, listed)
+        except ResticError:
+            store.greet()  # one that does not answer any more says nothing of the backup
+            raise
         if choice.snapshot.time > now + SKEW:
             raise NothingToRestore(
                 f"snapshot {choice.snapshot.id[:8]} is of {choice.snapshot.time:%Y-%m-%d %H:%M} UTC, which is yet to "
                 "come: a clock is wrong, here or on the host"
             )
-        saved = tuple(restic.files(choice.snapshot.id))
-        newest = max(listed, key=lambda one: one.time)
-        beyond = saved if newest.id == choice.snapshot.id else tuple(restic.files(newest.id))
-        part = asked.turn % drill.parts + 1
-        wanted = saved if asked.full else _wanted(restic, choice.snapshot.id, saved, drill, asked.turn)
-        whole = len(wanted) == len(saved)
-        rpo = timedelta(hours=custody.recovery(data_set.plan).rpo_hours)
-        yield Chosen(
-            store=asked.store,
-            snapshot=choice.snapshot,
-            behind=choice.behind,
-            should_be=order[0] if order else "",
-            saved=saved,
-            wanted=wanted,
-            part=1 if whole else part,
-            parts=1 if whole else drill.parts,
-            newest_saved=newest_change(beyond),
-            budget=rpo + (COPIED_WITHIN if asked.store == COPY else timedelta()),
-        )
+        yield replace(found, should_be=order[0] if order else "")
+
+
+def _read(
+    restic: Restic,
+    listed: Sequence[Snapshot],
+    order: Sequence[str],
+    asked: Asked,
+    say: Say,
+    greet: Callable[[], None],
+) -> tuple[Choice, tuple[File, ...]]:
+    """The snapshot to restore, and what it lists. Where an older one will do, the newest that can be read.
+
+    Raises NothingToRestore; what greet does when the store does not answer any more.
+    """
+    there = list(listed)
+    while True:
+        choice = choose(there, order, asked.snapshot)
+        if choice is None:
+            raise NothingToRestore(f"{WORDS[asked.store]} holds no complete backup of {asked.data_set}")
+        if choice.behind and asked.store != COPY and not asked.fallback:
+            raise NothingToRestore(
+                f"{WORDS[asked.store]} lacks the newest complete backup, {order[0][:8]}: --fallback takes an older one"
+            )
+        try:
+            return choice, tuple(restic.files(choice.snapshot.id))
+        except ResticError as error:
+            greet()
+            problem = f"snapshot {choice.snapshot.original[:8]} in {WORDS[asked.store]} cannot be read: {error}"
+            if asked.snapshot or not asked.fallback:
+                raise NothingToRestore(problem) from None
+            say(problem)
+            there.remove(choice.snapshot)
+
+
+def _chosen(
+    restic: Restic, asked: Asked, drill: Drill, choice: Choice, saved: tuple[File, ...], listed: Sequence[Snapshot]
+) -> Chosen:
+    part = asked.turn % drill.parts + 1
+    wanted = saved if asked.full else _wanted(restic, choice.snapshot.id, saved, drill, asked.turn)
+    whole = len(wanted) == len(saved)
+    rpo = timedelta(hours=custody.recovery(asked.data_set.plan).rpo_hours)
+    return Chosen(
+        store=asked.store,
+        snapshot=choice.snapshot,
+        behind=choice.behind,
+        should_be="",
+        saved=saved,
+        wanted=wanted,
+        part=1 if whole else part,
+        parts=1 if whole else drill.parts,
+        newest_saved=_newest_saved(restic, choice, saved, listed),
+        budget=rpo + (COPIED_WITHIN if asked.store == COPY else timedelta()),
+    )
+
+
+def _newest_saved(restic: Restic, choice: Choice, saved: Sequence[File], listed: Sequence[Snapshot]) -> datetime | None:
+    newest = max(listed, key=lambda one: one.time)
+    if newest.id == choice.snapshot.id:
+        return newest_change(saved)
+    try:
+        return newest_change(restic.files(newest.id))
+    except ResticError:
+        return None  # a figure for people; what it means that it cannot be read, verification tells
 
 
 def newest_change(files: Sequence[File]) -> datetime | None:

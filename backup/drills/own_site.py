@@ -17,6 +17,7 @@ import tomlkit
 from backup import custody
 from backup.custody import APPEND, CONTROL_ROLE, PORTS, DataSet
 from backup.drills.checks import Drill
+from backup.drills.common_checks import FILES, STALE, owned_by
 from backup.store import AUTHORITY, COPY_KEYS, VAULT
 from inventories import keys
 from inventories.errors import InputError
@@ -63,7 +64,8 @@ def declared(site: LoadedSite) -> Any:
 
 def drill_of(role: str) -> Drill:
     """What a role says of drills; one with data that says nothing is restored and compared, no more."""
-    return custody.recovery(role).drill or Drill(checks=())
+    says = custody.recovery(role)
+    return says.drill or Drill((FILES, *([owned_by(says.owner)] if says.owner else ()), STALE))
 
 
 def make(wanted: Wanted, folder: Path) -> LoadedSite:

@@ -156,6 +156,8 @@ class Report(Part):
     next_step: str = ""
     reservations: tuple[str, ...] = ()
     """Of a degraded one: why."""
+    turn: int = 0
+    """What samples and parts rotate by; the next one after a proof, the same again after any other drill."""
     fault: str = ""
     """The fault that was planted; "" for a drill of the backup itself."""
     caught: bool | None = None

@@ -33,13 +33,14 @@ from backup.reach import Unreachable, reach
 from backup.restic_process import ResticError
 from backup.sizes import counted, size
 from backup.store import COPY, VAULT, WORDS
+from backup.trouble import said
 from inventories.editing import private_folder
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.inventory import CLONE, LoadedSite
 
-RUNNING = ".running"
-"""In a drill's folder: held locked for as long as its process lives."""
+NOTHING_YET = ("", "plan")
+"""Phases in which nothing is made at the provider."""
 Say = Callable[[str], None]
 TROUBLE = (
     StepFailed,
@@ -93,7 +94,6 @@ class Run:
     hear: Hearing
     report: Report
     deadline: Deadline
-    turn: int
     at: str = ""
     """The phase that runs."""
     chosen: Chosen | None = None
@@ -142,8 +142,8 @@ def run(site: LoadedSite, order: Order, hear: Hearing) -> Report:
     return carry_out(Run(site, order, hear, *begun(site, str(order.data_set), order.fault, hear)), _go)
 
 
-def begun(site: LoadedSite, data_set: str, fault: str, hear: Hearing) -> tuple[Report, Deadline, int]:
-    """A report that says when it began and may go, until when it may go on, and how many drills there were before."""
+def begun(site: LoadedSite, data_set: str, fault: str, hear: Hearing) -> tuple[Report, Deadline]:
+    """A report that says when it began and may go and how many there were before, and until when it may go on."""
     drills, now = own_site.declared(site), datetime.now(UTC)
     earlier = book.reports(book.folder(site), hear.note)
     report = Report(
@@ -154,8 +154,9 @@ def begun(site: LoadedSite, data_set: str, fault: str, hear: Hearing) -> tuple[R
         begun=now,
         expires=(now + timedelta(hours=drills.hours)).replace(second=0, microsecond=0),
         fault=fault,
+        turn=book.turn(earlier, data_set),
     )
-    return report, Deadline(time.monotonic() + drills.hours * 3600), book.turn(earlier, data_set)
+    return report, Deadline(time.monotonic() + drills.hours * 3600)
 
 
 def carry_out(one: Run, go: Callable[[Run, Path], None]) -> Report:
@@ -175,18 +176,18 @@ def carry_out(one: Run, go: Callable[[Run, Path], None]) -> Report:
 
 
 def with_fault(site: LoadedSite, order: Order, say: Say) -> Order:
-    """The order with the fault whose turn it is: the next one of the role's after each drill with one.
+    """The order with the fault whose turn it is: the one after the last that was planted.
 
     Raises InputError when the role has none.
     """
-    faults = own_site.drill_of(order.data_set.plan).faults
+    faults = [fault.name for fault in own_site.drill_of(order.data_set.plan).faults]
     if not faults:
         raise InputError(
             "--negative", str(order.data_set), "its role has no faults to plant", "see roles/*/recovery.py"
         )
-    earlier = book.reports(book.folder(site), say)
-    turn = sum(bool(report.fault) for report in earlier if report.data_set == str(order.data_set))
-    return dataclasses.replace(order, fault=faults[turn % len(faults)].name)
+    earlier = [one for one in book.reports(book.folder(site), say) if one.data_set == str(order.data_set)]
+    last = next((faults.index(one.fault) for one in earlier if one.fault in faults), -1)
+    return dataclasses.replace(order, fault=faults[(last + 1) % len(faults)])
 
 
 def _check(site: LoadedSite, order: Order) -> None:
@@ -198,8 +199,9 @@ def _check(site: LoadedSite, order: Order) -> None:
 
 def _go(one: Run, scratch: Path) -> None:
     order, drill = one.order, one.drill
-    asked = Asked(order.data_set, order.store, order.snapshot, order.full, order.fallback, one.turn)
+    asked = Asked(order.data_set, order.store, order.snapshot, order.full, order.fallback, one.report.turn)
     with one.phase("plan") as words:
+        words += swept(one)
         with reach(one.site) as way, choosing.chosen(way, asked, drill, one.hear.note) as chosen:
             one.chosen = chosen
         wanted = Wanted(one.site, one.own_name, order.store, (order.data_set,), {order.data_set.host: chosen.bytes})
@@ -213,7 +215,7 @@ def _go(one: Run, scratch: Path) -> None:
         own, source = steps.host(wanted, scratch, lambda line: one.hear.progress(0, line))
         words += [*(f"{name}: {host.plan} in {host.region}" for name, host in own.fleet.hosts.items())]
         words.append(f"only {source} may connect")
-    with steps.on_host(one.site, own, order.data_set, chosen, one.turn, scratch) as on:
+    with steps.on_host(one.site, own, order.data_set, chosen, one.report.turn, scratch) as on:
         _deploy(one, own, on)
         with one.phase("restore") as words:
             steps.restore(on.way, order.data_set, chosen, one.deadline, words.append, one.hear.progress)
@@ -225,8 +227,15 @@ def _go(one: Run, scratch: Path) -> None:
             seen = {**one.report.versions, **steps.versions(on)}
             one.note(versions=seen, estimate=verdict.estimate(one.report))
         if order.keep:
-            one.kept = True
             keep(one, own)
+            one.kept = True
+
+
+def swept(one: Run) -> list[str]:
+    """What dead drills have left goes first: it costs money, and counts as hosts that there may be."""
+    done = sweeping.sweep(one.site, (), one.hear.note)
+    gone = [f"left by a dead drill, and gone now: {made.kind} {made.name}" for made in done.gone]
+    return [*gone, *(f"left by a dead drill: {problem}" for problem in done.left)]
 
 
 def _deploy(one: Run, own: LoadedSite, on: OnHost) -> None:
@@ -303,22 +312,28 @@ def _fault(one: Run) -> Fault:
 def _end(one: Run) -> None:
     """Destroys all that was made, and says how it ended, in this order and whatever happened."""
     phase, reservations = one.at, list(_reservations(one))
-    if not one.kept:
+    interrupted = one.error is not None and not isinstance(one.error, Exception)
+    left: list[str] = []
+    if not one.kept and phase not in NOTHING_YET:
         try:
             with one.phase("destroy") as words:
-                made, problems = account.destroy(one.site, [one.own_name], one.hear.note)
+                # What the threads of an interrupted phase had asked for comes yet.
+                made, left = account.destroy(one.site, [one.own_name], one.hear.note, unsure=interrupted)
                 kinds = ", ".join(dict.fromkeys(thing.kind for thing in made))
-                words += problems or [f"gone: {kinds}" if made else "nothing was made"]
+                words += left or [f"gone: {kinds}" if made else "nothing was made"]
                 one.note(made=tuple(made))
-                reservations += problems
-        except TROUBLE as error:
-            reservations.append(f"not destroyed: {error}; `mainstay drill sweep` does it")
+        except Exception as error:
+            left = [f"not destroyed: {said(error)}"]
+    if left:
+        reservations += [*left, "`mainstay drill sweep` removes what is left"]
     faults = {fault.name: fault.caught_by for fault in one.drill.faults}
     asked, caught_by = bool(one.order.snapshot), faults.get(one.order.fault, "")
     result = verdict.judge(one.report, one.error, phase, caught_by, asked=asked, behind=reservations)
     ended = datetime.now(UTC)
     hours = math.ceil((ended - one.report.begun).total_seconds() / 3600)
     one.note(ended=ended, cost_usd=round(one.hourly_usd * hours, 4) if one.report.made else 0, **result)
+    if not left and not interrupted:
+        sweeping.done_with(book.folder(one.site) / one.report.id)
 
 
 def _reservations(one: Run) -> Iterator[str]:
@@ -350,7 +365,9 @@ def _rpo(one: Run, chosen: Chosen) -> Rpo:
 
 def keep(one: Run, own: LoadedSite) -> None:
     """The way in, for as long as the host is kept: its inventory, key and addresses, and no secret of the data."""
-    folder = book.folder(one.site).with_name("kept-drills") / one.report.id
+    there = account.look(account.client(one.site, one.hear.note), own_site.declared(one.site).domain)
+    one.note(made=tuple(account.made_of(thing) for thing in there if thing.site == one.own_name))
+    folder = book.folder(one.site).with_name(sweeping.KEPT) / one.report.id
     folder.mkdir(mode=0o700, parents=True)
     for name in (own_site.KEY, f"{own_site.KEY}.pub", "admins.toml", "lock.json"):
         target = folder / own.name / name

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,8 @@ ATTEMPTS = 3
 AGAIN_S = 10
 ANSWER_S = 60
 EVIDENCE_AT_MOST = 20
+ITSELF = "the check itself failed: "
+"""Begins the evidence of a check that broke."""
 APT_LOG = "cat /var/log/apt/history.log 2>/dev/null; true"
 APT_TIME = re.compile(r"^(Start|End)-Date: (\d{4}-\d\d-\d\d +\d\d:\d\d:\d\d)$", re.MULTILINE)
 VERSIONS = (
@@ -174,8 +176,9 @@ def _agent(words: Sequence[str], given: bytes, deadline: Deadline, progress: Tel
         late = threading.Timer(deadline.left(), running.kill)
         late.start()
         try:
-            running.stdin.write(given)
-            running.stdin.close()
+            with suppress(BrokenPipeError):  # why it did not listen, it says
+                running.stdin.write(given)
+                running.stdin.close()
             for line in running.stdout:
                 _hear(line.decode(errors="replace").rstrip(), said, progress)
         finally:
@@ -249,7 +252,7 @@ def _checked(one: Check, on: OnHost) -> CheckRun:
     except NotJudged as error:
         return _check_run(one, "not judged", (str(error),))
     except Exception as error:
-        return _check_run(one, "failed", (f"the check itself failed: {type(error).__name__}: {error}",))
+        return _check_run(one, "failed", (f"{ITSELF}{type(error).__name__}: {error}",))
     run = _check_run(one, "passed", seen.told)
     return run.model_copy(update={"covered": seen.covered, "of": seen.of, "within": seen.within})
 

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pyinfra.api.exceptions import PyinfraError
+
+from backup.agent.attempt import Refused
+from backup.drills.checks import CheckFailed
 from backup.drills.choosing import NothingToRestore
 from backup.drills.report import RTO_PHASES, SITE, CheckRun, Estimate, Outcome, Report
-from backup.drills.steps import OutOfTime, StepFailed
+from backup.drills.steps import ITSELF, OutOfTime, StepFailed
+from backup.reach import Unreachable
 from backup.restic_process import ResticError
 from backup.trouble import said
 
@@ -29,6 +34,9 @@ AT = {
     "checks": "What is named there did not come back as it was: " + LOOK + "; docs/runbooks/drill-failed.md.",
 }
 AT_FAULT = "A check is blind: mend {by!r} in roles/{plan}/recovery.py, until it finds the fault {fault!r}."
+
+OWN_WORDS = (StepFailed, NothingToRestore, CheckFailed, Refused, Unreachable, PyinfraError)
+"""What says all that there is to say: which kind of error it is adds nothing."""
 
 
 class Died(BaseException):
@@ -54,8 +62,7 @@ def judge(
     if error is not None:
         outcome, why = _of_error(error, phase)
     elif report.fault:
-        failed = {run.name for run in report.checks if run.outcome == "failed"}
-        caught = caught_by in failed
+        caught = any(run.name == caught_by and _found(run) for run in report.checks)
         outcome = Outcome.PASSED if caught else Outcome.FAILED
         why = "" if caught else f"the fault {report.fault!r} was planted, and the check {caught_by!r} did not find it"
     elif bad := [run for run in report.checks if run.outcome in ("failed", "timed out")]:
@@ -92,12 +99,18 @@ def _of_error(error: BaseException, phase: str) -> tuple[Outcome, str]:
     if isinstance(error, OutOfTime):
         return Outcome.OVER_BUDGET, f"{phase}: {error}"
     outcome = Outcome.COULD_NOT_START if phase in BEFORE and not _is_of_the_backup(error) else Outcome.FAILED
-    return outcome, f"{phase}: {said(error) if not isinstance(error, StepFailed) else error}"
+    words = " ".join(str(error).split()) if isinstance(error, OWN_WORDS) else said(error)
+    return outcome, f"{phase}: {words}"
 
 
 def _is_of_the_backup(error: Exception) -> bool:
     """Whether it says that the backup is not as it should be, rather than that it could not be looked at."""
     return isinstance(error, NothingToRestore | ResticError)
+
+
+def _found(run: CheckRun) -> bool:
+    """Whether it saw that something is not right; one that broke saw nothing."""
+    return run.outcome == "failed" and not any(told.startswith(ITSELF) for told in run.evidence)
 
 
 def _words(run: CheckRun) -> str:

@@ -72,7 +72,7 @@ def _go(one: Run, scratch: Path) -> None:
     with one.phase("plan") as words:
         with reach(one.site) as way:
             for data_set in sets:
-                asked = Asked(data_set, COPY, turn=one.turn)
+                asked = Asked(data_set, COPY, turn=one.report.turn)
                 with choosing.chosen(way, asked, own_site.drill_of(data_set.plan), one.hear.note) as chosen:
                     one.each[data_set] = chosen
                 words.append(f"{data_set}: {steps.told(chosen)}")
@@ -177,7 +177,7 @@ def _on_host(way: Reach, host: str, script: str, timeout_s: float = SAVE_S) -> s
 
 
 def _on(one: SiteRun, ours: Reach, data_set: DataSet, scratch: Path) -> OnHost:
-    return OnHost(one.site, ours, data_set, one.each[data_set], one.turn, scratch)
+    return OnHost(one.site, ours, data_set, one.each[data_set], one.report.turn, scratch)
 
 
 def _checks(one: SiteRun, own: LoadedSite, ours: Reach, scratch: Path) -> list[str]:

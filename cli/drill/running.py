@@ -13,7 +13,7 @@ from rich.console import Console
 
 from backup import control
 from backup.custody import DataSet
-from backup.drills.report import PhaseRun, Report, outcome
+from backup.drills.report import Outcome, PhaseRun, Report, outcome
 from backup.sizes import counted
 from backup.store import COPY, VAULT
 from cli.backup.app import failures
@@ -106,7 +106,10 @@ def run_(
     order = run.Order(wanted[0], STORES[copy], snapshot, full, fallback, keep, fault)
     with failures(), _in_order():
         order = run.with_fault(site, order, say) if negative and not fault else order
-        report = run.run(site, order, Told(str(wanted[0]), yes=yes))
+        try:
+            report = run.run(site, order, Told(str(wanted[0]), yes=yes))
+        except KeyboardInterrupt:
+            raise stop("drill", f"{wanted[0]}: it was ended", Outcome.ABANDONED.code) from None
     _tell(report)
     raise typer.Exit(outcome(report.outcome or "").code)
 

@@ -113,10 +113,15 @@ def test_a_drill_is_found_by_the_begin_of_its_id(site: LoadedSite) -> None:
 
 
 def test_what_proves_and_whose_turn_it_is() -> None:
-    found = [failed(-1), report(-2, fault="cut", caught=True), report(-3, outcome="degraded"), report(-4)]
+    found = [
+        failed(-1, turn=8),
+        report(-2, fault="cut", caught=True, turn=8),
+        report(-3, outcome="degraded", turn=7),
+        report(-4, turn=6),
+    ]
     assert book.proved(found, DATA_SET) == found[2]
     assert book.proved(found, "web-1:web") is None
-    assert (book.turn(found, DATA_SET), book.turn(found, "web-1:web")) == (4, 0)
+    assert (book.turn(found, DATA_SET), book.turn(found, "web-1:web")) == (8, 0)
 
 
 def test_old_reports_go_but_for_the_last_of_each_data_set(site: LoadedSite, monkeypatch: pytest.MonkeyPatch) -> None:

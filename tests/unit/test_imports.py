@@ -46,7 +46,8 @@ def _loaded(node: ast.AST) -> Iterator[ast.AST]:
 
 def ways(start: str) -> dict[str, tuple[str, ...]]:
     """All that is loaded with a module, each with the way to it."""
-    found, todo = {start: (start,)}, [start]
+    found: dict[str, tuple[str, ...]] = {start: (start,)}
+    todo = [start]
     for name in todo:
         for other in sorted(imported(name)):
             if other not in found:

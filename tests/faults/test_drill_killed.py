@@ -1,0 +1,120 @@
+"""A drill that was killed at any moment: what it left goes with the next sweep or drill, and its report says so."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from backup.drills import book
+from backup.drills.sweeping import RUNNING
+from tests.drilling import Drills, drills_of
+from tests.saved_site import PLAN, Saved, saved_site
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+FULL = pytest.mark.full
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    yield from saved_site(tmp_path_factory.mktemp("drills"))
+
+
+@pytest.fixture(scope="module")
+def drills(saved: Saved) -> Iterator[Drills]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield drills_of(saved, patch)
+
+
+def must_be_abandoned(drills: Drills, phase: str) -> None:
+    newest = drills.reports()[0]
+    assert (newest.outcome, newest.phase) == ("abandoned", phase)
+    assert newest.why == f"its process died in the phase {phase!r}"
+    assert newest.ended
+    assert newest.left == ()
+    assert not newest.proved
+    assert not (book.folder(drills.site) / newest.id / RUNNING).exists()
+    drills.must_be_gone()
+
+
+@pytest.mark.parametrize(
+    ("point", "phase"),
+    [
+        ("after POST /instances", "host"),
+        ("begun pyinfra", "deploy"),
+        pytest.param("phase plan", "plan", marks=FULL),
+        pytest.param("phase host", "host", marks=FULL),
+        pytest.param("after POST /firewalls", "host", marks=FULL),
+        pytest.param("after POST /domains", "host", marks=FULL),
+        pytest.param("before make", "host", marks=FULL),
+        pytest.param("before scrub", "host", marks=FULL),
+        pytest.param("after POST /blocks", "host", marks=FULL),
+        pytest.param("after POST /blocks/ID/attach", "host", marks=FULL),
+        pytest.param("phase restore", "restore", marks=FULL),
+        pytest.param("in restore", "restore", marks=FULL),
+        pytest.param("phase start", "start", marks=FULL),
+        pytest.param("phase checks", "checks", marks=FULL),
+        pytest.param("in checks", "checks", marks=FULL),
+        pytest.param("phase report", "report", marks=FULL),
+        pytest.param("phase destroy", "destroy", marks=FULL),
+        pytest.param("after DELETE /instances/ID", "destroy", marks=FULL),
+    ],
+)
+def test_what_a_killed_drill_left_is_swept_and_its_report_says_where_it_died(
+    drills: Drills, point: str, phase: str
+) -> None:
+    killed = drills.mainstay("run", PLAN, point=point)
+    assert killed.returncode == -9, killed.stdout + killed.stderr
+    before = drills.reports()[0]
+    assert (before.phase, before.ended) == (phase, None)
+    swept = drills.mainstay("sweep")
+    assert swept.returncode == 0, swept.stdout + swept.stderr
+    must_be_abandoned(drills, phase)
+    again = drills.mainstay("sweep")
+    assert (again.returncode, again.stdout) == (0, "nothing to remove\n")
+
+
+@FULL
+def test_the_next_drill_removes_what_a_dead_one_left_before_it_makes_anything(drills: Drills) -> None:
+    assert drills.mainstay("run", PLAN, point="phase restore").returncode == -9
+    died = drills.reports()[0]
+    done = drills.mainstay("run", PLAN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed, dead = drills.reports()[:2]
+    assert (dead.id, dead.outcome, dead.phase) == (died.id, "abandoned", "restore")
+    assert passed.outcome == "passed"
+    assert "left by a dead drill, and gone now: host release-1" in passed.phases[0].told
+    drills.must_be_gone()
+
+
+@FULL
+def test_another_machine_removes_it_when_its_time_is_over_and_not_before(drills: Drills) -> None:
+    assert drills.mainstay("run", PLAN, point="after POST /blocks/ID/attach").returncode == -9
+    drill = drills.reports()[0].id
+    for path in (book.folder(drills.site) / drill).iterdir():
+        path.unlink()
+    young = drills.mainstay("sweep", after="+5h 50min")
+    assert (young.returncode, young.stdout) == (0, "nothing to remove\n")
+    assert f"host release-1 of drill {drill} stays until" in young.stderr
+    assert drills.things()
+    old = drills.mainstay("sweep", after="+6h 10min")
+    assert old.returncode == 0, old.stderr
+    drills.must_be_gone()
+
+
+@FULL
+@pytest.mark.parametrize("phase", ["host", "deploy", "restore", "checks"])
+def test_one_that_is_asked_to_end_destroys_what_it_made_first(drills: Drills, phase: str) -> None:
+    with drills.begin("run", PLAN) as running:
+        assert running.stderr
+        said = ""
+        before = {"host": "plan", "deploy": "host", "restore": "deploy", "checks": "start"}[phase]
+        while f"{before} " not in said.rsplit("\n", 2)[-2:][0]:
+            line = running.stderr.readline()
+            assert line, said
+            said += line
+        running.terminate()
+        _, rest = running.communicate(timeout=300)
+    assert running.returncode == 44, said + rest
+    newest = drills.reports()[0]
+    assert (newest.outcome, newest.phase) == ("abandoned", phase)
+    assert newest.left == ()
+    drills.must_be_gone()
