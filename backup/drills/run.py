@@ -106,6 +106,11 @@ class Run:
         return own_site.drill_of(self.order.data_set.plan)
 
     @property
+    def budgets(self) -> dict[str, int]:
+        """How long each phase of a recovery may take."""
+        return {**BUDGET_S, **self.drill.budget_s}
+
+    @property
     def own_name(self) -> str:
         return account.site_name(self.report.id, self.report.expires)
 
@@ -129,8 +134,7 @@ class Run:
             self.add(PhaseRun(name=name, begun=begun, seconds=time.monotonic() - clock, ok=ok, told=tuple(words)))
 
     def add(self, run: PhaseRun) -> None:
-        budget = {**BUDGET_S, **self.drill.budget_s}.get(run.name)
-        run = run.model_copy(update={"seconds": round(run.seconds, 2), "budget_s": budget})
+        run = run.model_copy(update={"seconds": round(run.seconds, 2), "budget_s": self.budgets.get(run.name)})
         self.note(phases=(*self.report.phases, run))
         self.hear.ended(run)
 
@@ -162,6 +166,7 @@ def begun(site: LoadedSite, data_set: str, fault: str, hear: Hearing) -> tuple[R
 def carry_out(one: Run, go: Callable[[Run, Path], None]) -> Report:
     """Goes through a drill, and destroys what it made and writes its end whatever happens. go: is given a folder."""
     with sweeping.alive(book.folder(one.site) / one.report.id):
+        one.report = one.report.model_copy(update={"rto_budget_s": sum(one.budgets.values())})
         try:
             with private_folder() as scratch:
                 go(one, scratch)

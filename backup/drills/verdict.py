@@ -87,7 +87,6 @@ def judge(
         "reservations": tuple(reservations),
         "caught": caught,
         "rto_seconds": rto(report),
-        "rto_budget_s": rto(report, budget=True),
         "log": error.log[-LOG_AT_MOST:] if isinstance(error, StepFailed) else "",
     }
 
@@ -130,12 +129,10 @@ def _over(report: Report, *, asked: bool) -> list[str]:
     return found
 
 
-def rto(report: Report, *, budget: bool = False) -> float | None:
-    """The recovery time as far as it came, or what was promised; None where nothing was recovered."""
-    runs = [run for run in report.phases if run.name in RTO_PHASES]
-    if not runs:
-        return None
-    return round(sum((run.budget_s or 0) if budget else run.seconds for run in runs), 1)
+def rto(report: Report) -> float | None:
+    """The recovery time as far as it came; None where nothing was recovered."""
+    runs = [run.seconds for run in report.phases if run.name in RTO_PHASES]
+    return round(sum(runs), 1) if runs else None
 
 
 def estimate(report: Report) -> Estimate | None:

@@ -103,7 +103,7 @@ def test_at_first_only_ssh_and_then_only_one_address_may_connect(production: Loa
     own = own_site.make(wanted, tmp_path)
     assert [(rule.protocol, rule.port) for rule in own.fleet.firewalls["drill"].rules] == [("tcp", "22")]
     for source, subnet in (("198.51.100.7", "198.51.100.7/32"), ("2001:db8::7", "2001:db8::7/128")):
-        own_site.write(wanted, tmp_path, source)
+        own_site.write(wanted, tmp_path, [source])
         rules = own_site.load(wanted, tmp_path).fleet.firewalls["drill"].rules
         assert {str(one) for rule in rules for one in rule.sources} == {subnet}
         assert {rule.protocol for rule in rules} == {"tcp", "icmp"}

@@ -211,7 +211,7 @@ def test_figures_that_are_odd_break_no_page() -> None:
         (725, "12 min 05 s"),
         (3600, "1 h"),
         (11_040, "3 h 04 min"),
-        (86_400, "1 days"),
+        (86_400, "1 day"),
         (200_000, "2 days"),
     ],
 )

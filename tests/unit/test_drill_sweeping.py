@@ -224,11 +224,12 @@ def test_what_an_ended_drill_could_not_remove_goes_with_the_next_sweep(cloud: Cl
 
 
 def test_what_cannot_be_removed_is_told_and_tried_again(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account, "GONE_S", 0.5)
-    monkeypatch.setattr("cloud.client.GIVE_UP_AFTER_S", 0.2)
     dead = drill(cloud)
     cloud.main.fault(kind="locked", method="DELETE", path="/instances", times=10_000)
-    swept = sweep(cloud.site)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(account, "GONE_S", 0.5)
+        impatient.setattr("cloud.client.GIVE_UP_AFTER_S", 0.2)
+        swept = sweep(cloud.site)
     assert any(line.startswith("host release-1 (") for line in swept.left)
     written = dead.written()
     assert written.outcome == "abandoned"

@@ -54,7 +54,7 @@ def test_a_check_that_failed_or_did_not_end_is_named() -> None:
     assert result["why"] == (
         "packages failed: bonito: another SHA-256 and 1 more; zips timed out: it did not end within 600 s"
     )
-    assert "verification-failed.md" in result["next_step"]
+    assert "drill-failed.md" in result["next_step"]
 
 
 @pytest.mark.parametrize("phase", PHASES)
