@@ -208,7 +208,7 @@ def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]
     """
     site = load_site(file)
     words = sys.argv if argv is None else argv
-    under_pyinfra = bool(words) and Path(words[0]).name == "pyinfra"
+    under_pyinfra = command_line.is_pyinfra(words)
     if under_pyinfra:
         check_files(site)
         command_line.check_folder(CLONE)
