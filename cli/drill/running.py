@@ -99,8 +99,6 @@ def run_(
 
     Needs the drills' account (drill, in the inventory) and restic here; nothing of production is touched.
     """
-    from backup.drills import run  # brings pyinfra along, which nothing else here waits for
-
     site = chosen(inventory)
     if copy not in STORES:
         raise stop("drill", f"--copy {copy}: must be one of {', '.join(STORES)}", BAD_USAGE)
@@ -116,6 +114,8 @@ def run_(
             faulty = [one for one in wanted if own_site.drill_of(one.plan).faults]
             codes.append(_each(faulty, [*options, "--negative"]))
         raise typer.Exit(max(codes))
+    from backup.drills import run  # brings pyinfra along, which nothing else here waits for
+
     order = run.Order(wanted[0], STORES[copy], snapshot, full, fallback, keep, fault)
     with failures(), _in_order():
         order = run.with_fault(site, order, say) if negative and not fault else order
