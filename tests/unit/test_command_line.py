@@ -72,6 +72,13 @@ def test_pyinfra_without_our_settings_is_refused(tmp_path: Path, monkeypatch: py
         check_folder(REPOSITORY)
 
 
+def test_pyinfra_is_known_as_a_program_and_as_a_module() -> None:
+    for word in ("pyinfra", "/clone/.venv/bin/pyinfra", "/opt/mainstay/packages/pyinfra/__main__.py"):
+        assert is_pyinfra([word, "prod.py"]), word
+    for words in ([], ["/clone/.venv/bin/pytest"], ["/clone/.venv/pytest/__main__.py", "pyinfra"]):
+        assert not is_pyinfra(words), words
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -85,13 +92,6 @@ def test_pyinfra_without_our_settings_is_refused(tmp_path: Path, monkeypatch: py
         ),
     ],
 )
-def test_pyinfra_is_known_as_a_program_and_as_a_module() -> None:
-    for word in ("pyinfra", "/clone/.venv/bin/pyinfra", "/opt/mainstay/packages/pyinfra/__main__.py"):
-        assert is_pyinfra([word, "prod.py"]), word
-    for words in ([], ["/clone/.venv/bin/pytest"], ["/clone/.venv/pytest/__main__.py", "pyinfra"]):
-        assert not is_pyinfra(words), words
-
-
 def test_bad_input_is_pyinfras_own_error_only_where_pyinfra_runs(code: str) -> None:
     """It takes half a second to load."""
     done = subprocess.run(

@@ -24,7 +24,7 @@ files = "{files}"
 [hosts]
 release-1 = {{ role = "release", plan = "p", region = "ams" }}
 web-1 = {{ role = "web", plan = "p", region = "ams" }}
-control-1 = {{ role = "control", plan = "p", region = "ams", volumes.state = {{ size_gb = 10, mount = "/srv/control" }} }}
+control-1 = {{ role = "control", plan = "p", region = "ams", volumes.state = {{ size_gb = 10, mount = "/srv/c" }} }}
 vault-1 = {{ role = "vault", plan = "p", region = "ams", dns = ["v.example.org"] }}
 [drill]
 domain = "drill.example.org"
