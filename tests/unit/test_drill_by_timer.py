@@ -53,7 +53,7 @@ def began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f'    "{name}") {f"exit {code}" if code >= 0 else f"kill {code} $$"};;' for name, code in CODES.items()
     )
     script = f'echo "$5 $*" >>{log}\ncase "$5" in\n{ends}\nesac'
-    monkeypatch.setattr(running.sys, "executable", str(program(tmp_path / "python", script)))
+    monkeypatch.setattr(sys, "executable", str(program(tmp_path / "python", script)))
     return log
 
 
@@ -82,7 +82,7 @@ def test_each_is_drilled_and_then_with_a_fault_whatever_failed(site: LoadedSite,
 def test_a_drill_that_was_killed_is_no_success(
     site: LoadedSite, began: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(running.sys, "executable", str(program(tmp_path / "killed", "kill -KILL $$")))
+    monkeypatch.setattr(sys, "executable", str(program(tmp_path / "killed", "kill -KILL $$")))
     assert drill(site) == 128 + signal.SIGKILL
 
 
