@@ -101,10 +101,15 @@ def test_told_to_end_it_ends_each_once_and_begins_no_more(site: LoadedSite, tmp_
     python = program(tmp_path / "python", script)
     code = f"import sys; from cli.drill import app; sys.executable = {str(python)!r}; "
     code += f"app(['run', '--inventory', {str(site.path)!r}, '--all', '--both'])"
-    with subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.DEVNULL) as command:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as command:
         until("two drills", lambda: log.exists() and log.read_text().count("began") >= running._at_once())
         command.terminate()
-        assert command.wait(30) != 0
+        try:
+            assert command.wait(10) != 0
+        finally:
+            os.killpg(command.pid, signal.SIGKILL) if command.poll() is None else None
     assert log.read_text().count("began") == log.read_text().count("ended") == running._at_once()
 
 
