@@ -16,7 +16,7 @@ from typing import Any
 from backup import control, custody, metrics, mirror, page, rotation
 from backup.custody import DataSet
 from backup.data_set import Finding, Kind, Subject, key
-from backup.drills import book, glance
+from backup.drills import book, by_timer, glance
 from backup.drills import page as drill_page
 from backup.notify import Channels, NotTold, tell, watched
 from backup.reach import reach, state
@@ -52,7 +52,10 @@ def survey(site: LoadedSite, data_sets: Sequence[DataSet], say: control.Say) -> 
         if site.fleet.drill:
             rows = _with_drills(site, rows, now, say, fetched=book.bring(way, say))
     rows = [_with_rotation(site, row) for row in rows]
-    return _with_mirrors(site, rows, now) if site.control else rows
+    if not site.control:
+        return rows
+    units = by_timer.failed(site) if site.fleet.drill else ()
+    return _with_own(site, rows, [*_mirrors(site, now), *units])
 
 
 def _with_rotation(site: LoadedSite, row: Row) -> Row:
@@ -80,23 +83,28 @@ def _with_drills(site: LoadedSite, rows: Sequence[Row], now: datetime, say: cont
     return told
 
 
-def _with_mirrors(site: LoadedSite, rows: Sequence[Row], now: datetime) -> list[Row]:
-    """With what is wrong with the mirrors, which only the control host can know, at its own data set."""
+def _with_own(site: LoadedSite, rows: Sequence[Row], own: Sequence[Finding]) -> list[Row]:
+    """With what only the control host can know, at its own data set."""
+    at = (custody.control_host(site), custody.CONTROL_ROLE)
+    return [
+        replace(row, findings=in_order((*row.findings, *own))) if (row.plan.host, row.plan.name) == at else row
+        for row in rows
+    ]
+
+
+def _mirrors(site: LoadedSite, now: datetime) -> Iterator[Finding]:
+    """What is wrong with the mirrors."""
     try:
         late = mirror.behind(mirror.declared(site), mirror.FOLDER, now)
         what = f"not fetched: {', '.join(late)}"
     except Exception as error:
         late, what = ["all"], f"they cannot be looked at: {said(error)}"
-    name = custody.control_host(site)
     if not late:
-        return list(rows)
+        return
+    name = custody.control_host(site)
     to_do = f"On {name}: `journalctl -u mainstay-control@mirror`."
     subject = Subject(each=tuple(one.split()[0] for one in late))
-    finding = Finding(Kind.MIRROR_BEHIND, name, custody.CONTROL_ROLE, what, to_do, subject)
-    at = (name, custody.CONTROL_ROLE)
-    return [
-        replace(row, findings=(*row.findings, finding)) if (row.plan.host, row.plan.name) == at else row for row in rows
-    ]
+    yield Finding(Kind.MIRROR_BEHIND, name, custody.CONTROL_ROLE, what, to_do, subject)
 
 
 def watch(site: LoadedSite, places: Places, say: control.Say) -> bool:

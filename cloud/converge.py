@@ -1,4 +1,4 @@
-"""pyinfra as an admin calls it, for the rehearsal, the tests and the benchmarks."""
+"""pyinfra as an admin calls it, for drills, the rehearsal, the tests and the benchmarks."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from inventories.inventory import CONTROL_FOLDER
 
 REPOSITORY = Path(__file__).parent.parent
 PYINFRA = Path(sys.executable).with_name("pyinfra")
+"""Where it is installed; the control host has its packages, and no programs of theirs."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Converged:
 
 def command(inventory: Path, deploy: str, *options: str) -> list[str]:
     """The very words: `pyinfra INVENTORY deploys/DEPLOY.py -y`."""
-    return [str(PYINFRA), str(inventory), f"deploys/{deploy}.py", "-y", *options]
+    program = [str(PYINFRA)] if PYINFRA.exists() else [sys.executable, "-m", "pyinfra"]
+    return [*program, str(inventory), f"deploys/{deploy}.py", "-y", *options]
 
 
 def converge(inventory: Path, deploy: str, *options: str, timeout: float = 900) -> Converged:

@@ -14,6 +14,12 @@ from inventories.errors import InputError
 CHOICES = ("--limit", "--exclude")
 
 
+def is_pyinfra(words: Sequence[str]) -> bool:
+    """Whether these words called pyinfra: its program, or `python -m pyinfra`."""
+    program = Path(words[0]) if words else Path()
+    return program.name == "pyinfra" or program.parts[-2:] == ("pyinfra", "__main__.py")
+
+
 def deploys(words: Sequence[str]) -> set[str]:
     """Names of the deploys: `release` for `deploys/release.py`."""
     return {path.stem for path in map(Path, words) if path.suffix == ".py" and path.parent.name == "deploys"}

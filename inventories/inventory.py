@@ -39,6 +39,8 @@ CLONE = INVENTORIES.parent
 ADMINS = "admins.toml"
 CONTROL_FOLDER = "MAINSTAY_CONTROL"
 """Names the folder that the control host has in the place of a site's own files; nobody else sets it."""
+KEPT_DRILLS = "kept-drills"
+"""Beside the reports of drills: the ways into hosts that were kept, inventories that no control host looks after."""
 CONTROL_RECIPIENT = "control.age.pub"
 """In the site's files: the age recipient of the control host."""
 PROVIDER_AUTHORITY = "provider.pem"
@@ -177,8 +179,9 @@ def load_site(path: Path | str, control: str | None = None) -> LoadedSite:
         fleet = Fleet.model_validate(data)
     except ValidationError as error:
         raise _input_error(path, error) from error
-    folder = os.environ.get(CONTROL_FOLDER) if control is None else control
-    site = LoadedSite(path, fleet, Path(folder) if folder else None)
+    if control is None:
+        control = "" if KEPT_DRILLS in path.parts else os.environ.get(CONTROL_FOLDER)
+    site = LoadedSite(path, fleet, Path(control) if control else None)
     _check_roles(site)
     for name in fleet.hosts:
         site.settings(name)
@@ -208,7 +211,7 @@ def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]
     """
     site = load_site(file)
     words = sys.argv if argv is None else argv
-    under_pyinfra = bool(words) and Path(words[0]).name == "pyinfra"
+    under_pyinfra = command_line.is_pyinfra(words)
     if under_pyinfra:
         check_files(site)
         command_line.check_folder(CLONE)

@@ -30,7 +30,7 @@ class Wanted:
 
     data_set: str
     """HOST:PLAN."""
-    within_days: int | None = 7
+    within_days: int | None = 8
     """So old the last one that proved it may be; None: there is no limit."""
     since: datetime | None = None
     """When its first complete backup began; None: there is nothing to prove yet."""

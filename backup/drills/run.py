@@ -37,7 +37,7 @@ from backup.trouble import said
 from inventories.editing import private_folder
 from inventories.errors import InputError
 from inventories.files import replace
-from inventories.inventory import CLONE, LoadedSite
+from inventories.inventory import CLONE, KEPT_DRILLS, LoadedSite
 
 NOTHING_YET = ("", "plan")
 """Phases in which nothing is made at the provider."""
@@ -372,7 +372,7 @@ def keep(one: Run, own: LoadedSite) -> None:
     """The way in, for as long as the host is kept: its inventory, key and addresses, and no secret of the data."""
     there = account.look(account.client(one.site, one.hear.note), own_site.declared(one.site).domain)
     one.note(made=tuple(account.made_of(thing) for thing in there if thing.site == one.own_name))
-    folder = book.folder(one.site).with_name(sweeping.KEPT) / one.report.id
+    folder = book.folder(one.site).with_name(KEPT_DRILLS) / one.report.id
     folder.mkdir(mode=0o700, parents=True)
     for name in (own_site.KEY, f"{own_site.KEY}.pub", "admins.toml", "lock.json"):
         target = folder / own.name / name

@@ -17,12 +17,10 @@ from pathlib import Path
 from backup.drills import account, book, own_site, verdict
 from backup.drills.report import Made, Report
 from inventories.errors import InputError
-from inventories.inventory import LoadedSite
+from inventories.inventory import KEPT_DRILLS, LoadedSite
 
 RUNNING = ".running"
 """In a drill's folder."""
-KEPT = "kept-drills"
-"""Beside the reports: the ways into hosts that are kept."""
 Say = Callable[[str], None]
 
 
@@ -119,5 +117,5 @@ def _bury(site: LoadedSite, report: Report, found: Sequence[Made], now: datetime
     book.write(site, report.model_copy(update=values))
     if sure:
         with suppress(FileNotFoundError):
-            shutil.rmtree(book.folder(site).with_name(KEPT) / report.id)
+            shutil.rmtree(book.folder(site).with_name(KEPT_DRILLS) / report.id)
         done_with(book.folder(site) / report.id)

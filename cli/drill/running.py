@@ -1,11 +1,13 @@
 """`run` and `sweep`: drills, and the end of what they left."""
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Event, Lock
 from typing import Annotated
 
 import typer
@@ -13,6 +15,7 @@ from rich.console import Console
 
 from backup import control
 from backup.custody import DataSet
+from backup.drills import own_site
 from backup.drills.report import Outcome, PhaseRun, Report, outcome
 from backup.sizes import counted
 from backup.store import COPY, VAULT
@@ -23,7 +26,9 @@ from inventories.inventory import CLONE, LoadedSite
 
 STORES = {"vault": VAULT, "second": COPY}
 AT_ONCE = 2
-"""Drills of `--all`: more would only wait for each other, and for the memory of a small host."""
+"""Drills of `--all`: more would only wait for each other."""
+DRILL_BYTES = 768 << 20
+"""Memory of the machine for each of them, of which a drill takes half: other work goes on."""
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -38,6 +43,8 @@ class Told:
         if self.status:
             self.status.start()
         self._at(name)
+        if name == "destroy":  # comes to its end, also when the drill is ended meanwhile
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def progress(self, fraction: float, words: str) -> None:
         self._at(words)
@@ -84,6 +91,7 @@ def run_(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the host until the drill expires.")] = False,
     negative: Annotated[bool, typer.Option("--negative", help="Plant a fault, the next in turn: is it found?")] = False,
     fault: Annotated[str, typer.Option(metavar="NAME", help="Plant this one.")] = "",
+    both: Annotated[bool, typer.Option("--both", help="As it is; after that once more, --negative.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about size and cost of --full.")] = False,
     inventory: Inventory = None,
 ) -> None:
@@ -91,18 +99,23 @@ def run_(
 
     Needs the drills' account (drill, in the inventory) and restic here; nothing of production is touched.
     """
-    from backup.drills import run  # brings pyinfra along, which nothing else here waits for
-
     site = chosen(inventory)
     if copy not in STORES:
         raise stop("drill", f"--copy {copy}: must be one of {', '.join(STORES)}", BAD_USAGE)
     wanted = _wanted(site, data_sets or (), every=every)
-    if len(wanted) > 1 and (snapshot or fault):
+    several = len(wanted) > 1 or both
+    if several and (snapshot or fault):
         raise stop("drill", "a snapshot or a fault is of one data set: name that alone", BAD_USAGE)
-    if len(wanted) > 1:
-        given = {"--full": full, "--fallback": fallback, "--keep": keep, "--negative": negative, "--yes": yes}
-        options = [name for name, wish in given.items() if wish]
-        raise typer.Exit(_each(wanted, ["--inventory", str(site.path), "--copy", copy, *options]))
+    if several:
+        given = {"--full": full, "--fallback": fallback, "--keep": keep, "--yes": yes}
+        options = ["--inventory", str(site.path), "--copy", copy, *(name for name, wish in given.items() if wish)]
+        codes = [] if negative and not both else [_each(wanted, options)]
+        if negative or both:
+            faulty = [one for one in wanted if own_site.drill_of(one.plan).faults]
+            codes.append(_each(faulty, [*options, "--negative"]))
+        raise typer.Exit(max(codes))
+    from backup.drills import run  # brings pyinfra along, which nothing else here waits for
+
     order = run.Order(wanted[0], STORES[copy], snapshot, full, fallback, keep, fault)
     with failures(), _in_order():
         order = run.with_fault(site, order, say) if negative and not fault else order
@@ -158,26 +171,37 @@ def sweep(
 
 
 def _each(wanted: Sequence[DataSet], options: Sequence[str]) -> int:
-    """A process each, AT_ONCE of them at a time; returns the worst exit code."""
+    """A process each, so many at a time as there is memory for; returns the worst exit code."""
 
     def one(data_set: DataSet) -> int:
         words = [sys.executable, "-m", "cli.main", "drill", "run", str(data_set), *options]
-        with subprocess.Popen(words, cwd=CLONE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
+        with starting:
+            if over.is_set():
+                return 0
+            running = subprocess.Popen(words, cwd=CLONE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
             under_way.append(running)
-            return running.wait()
+        with running:
+            code = running.wait()
+        return code if code >= 0 else 128 - code  # as a shell has it of one that was killed
 
     under_way: list[subprocess.Popen[bytes]] = []
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    starting, over = Lock(), Event()
+    with ThreadPoolExecutor(_at_once()) as pool:
         ended = [pool.submit(one, data_set) for data_set in wanted]
         try:
             with _in_order():
-                return max(future.result() for future in ended)
+                return max((future.result() for future in ended), default=0)
         except BaseException:
-            for future in ended:
-                future.cancel()
+            with starting:
+                over.set()
             for running in under_way:
                 running.terminate()
             raise
+
+
+def _at_once() -> int:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(AT_ONCE, memory // DRILL_BYTES))
 
 
 @contextmanager

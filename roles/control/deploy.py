@@ -25,7 +25,8 @@ PACKAGES: dict[str, str | None] = {
     "restic": "0.17",
     "rsync": None,
 }
-FOLDERS = ("drills", "ledgers", "mirrors", "status", "zones")
+FOLDERS = ("drills", "kept-drills", "ledgers", "mirrors", "status", "zones")
+VERIFIED = "mainstay-control@watch.service mainstay-control@drill.service mainstay-mail.socket"
 SOFTWARE = Unit("mainstay-control-software.service", (f"{software.FOLDER}/*", "/usr/local/lib/mainstay/unpack.py"))
 
 
@@ -66,7 +67,7 @@ def control() -> None:
             f"{mount}/*": f"{OWNER}:{OWNER}",
         },
         secret=(f"{holds.FOLDER}/*_key",),
-        validate={f"{UNITS}/mainstay-*": "systemd-analyze verify mainstay-control@watch.service mainstay-mail.socket"},
+        validate={f"{UNITS}/mainstay-*": f"systemd-analyze verify {VERIFIED}"},
     )
     services("software", [SOFTWARE])
     services("services", [*timers(site, settings), Unit("mainstay-mail.socket", enabled=has_mail, running=has_mail)])
@@ -80,6 +81,8 @@ def timers(site: LoadedSite, settings: Settings) -> list[Unit]:
         "verify": saved,
         "copy": saved and site.fleet.backup.copy_ is not None,
         "mirror": bool(settings.mirrors),
+        "drill": saved and site.fleet.drill is not None,
+        "sweep": site.fleet.drill is not None,
     }
     return [
         Unit(

@@ -4,6 +4,8 @@ packages.tar.gz   the Python packages that uv.lock pins, by their hashes, for th
 project.tar.gz    the project's own files, as they are tracked here, and the site's inventory
 
 The same sources make the same bytes, on any machine: what did not change is not sent again.
+
+The control host itself, which drills its own data set on another host, gives on what it was given.
 """
 
 import gzip
@@ -22,6 +24,7 @@ from inventories.inventory import CLONE, LoadedSite
 
 FOLDER = "/var/lib/mainstay/control"
 """Where the archives lie on the host; its mainstay-control-software.service unpacks them into /opt/mainstay."""
+PACKAGES, PROJECT = Path(FOLDER, "packages.tar.gz"), Path(FOLDER, "project.tar.gz")
 PYTHON, PLATFORM = "3.13", "x86_64-manylinux_2_28"
 """Debian 13's, and what its C library can load."""
 SOURCES = ("backup", "cli", "cloud", "config.py", "deploys", "inventories", "roles")
@@ -35,11 +38,18 @@ INSTALL = (
 
 def archives(site: LoadedSite) -> dict[str, bytes]:
     """Both archives, by their path on the host. Raises InputError when the packages cannot be had."""
-    return {f"{FOLDER}/packages.tar.gz": packages(), f"{FOLDER}/project.tar.gz": project(site)}
+    return {str(PACKAGES): packages(), str(PROJECT): project(site)}
+
+
+def _is_deployed() -> bool:
+    """Whether this runs from such archives, and not from a clone."""
+    return not (CLONE / "uv.lock").exists() and PROJECT.exists()
 
 
 def packages() -> bytes:
     """The archive of the packages, from the cache when uv.lock is as it was."""
+    if _is_deployed():
+        return PACKAGES.read_bytes()
     lock = CLONE / "uv.lock"
     digest = hashlib.sha256(b"\0".join([lock.read_bytes(), *(word.encode() for word in (*EXPORT, *INSTALL))]))
     folder = _cache() / "packages"
@@ -57,13 +67,25 @@ def packages() -> bytes:
 
 def project(site: LoadedSite) -> bytes:
     """The archive of the project's own files, with one inventory: the site's."""
+    files = _unpacked(PROJECT) if _is_deployed() else _tracked()
+    return packed(files | {f"inventories/{site.path.name}": site.path.read_bytes()})
+
+
+def _tracked() -> dict[str, bytes]:
+    """The files of this clone, by name, but for those of sites. Raises InputError where git cannot list them."""
     listed = subprocess.run(["git", "ls-files", "-z", *SOURCES], cwd=CLONE, capture_output=True, text=True, check=False)
     if listed.returncode:
         hint = "the control host gets what git tracks here: deploy it from a clone"
         raise InputError(CLONE, "", f"git cannot list its files: {listed.stderr.strip()}", hint)
     names = [name for name in listed.stdout.split("\0") if name and not _of_a_site(name) and (CLONE / name).is_file()]
-    files = {name: (CLONE / name).read_bytes() for name in names}
-    return packed(files | {f"inventories/{site.path.name}": site.path.read_bytes()})
+    return {name: (CLONE / name).read_bytes() for name in names}
+
+
+def _unpacked(archive: Path) -> dict[str, bytes]:
+    """The files in an archive, by name, but for those of sites."""
+    with tarfile.open(archive) as tar:
+        there = ((one.name, tar.extractfile(one)) for one in tar)
+        return {name: content.read() for name, content in there if content and not _of_a_site(name)}
 
 
 def _of_a_site(name: str) -> bool:

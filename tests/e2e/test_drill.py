@@ -12,8 +12,7 @@ import pytest
 from backup.drills import account, book, own_site
 from backup.drills.report import PHASES, Report
 from backup.drills.run import Order, with_fault
-from backup.drills.sweeping import KEPT
-from inventories.inventory import load_site
+from inventories.inventory import KEPT_DRILLS, load_site
 from inventories.ssh import ssh_config
 from tests.drilling import SET, Drills, drills_of
 from tests.saved_site import DATA, HOST, HOSTS, PLAN, Saved, saved_site
@@ -104,7 +103,7 @@ def test_it_holds_no_mail_and_saves_nothing(drills: Drills, kept: Report) -> Non
 
 def test_one_that_is_kept_goes_when_it_is_named(drills: Drills, kept: Report) -> None:
     assert drills.mainstay("sweep").stdout == "nothing to remove\n"
-    folder = book.folder(drills.site).with_name(KEPT) / kept.id
+    folder = book.folder(drills.site).with_name(KEPT_DRILLS) / kept.id
     assert folder.is_dir()
     done = drills.mainstay("sweep", kept.id)
     assert done.returncode == 0, done.stderr
@@ -143,7 +142,7 @@ def test_one_with_a_planted_fault_passes_when_it_is_found(drills: Drills) -> Non
 def own(drills: Drills, report: Report) -> Any:
     """The drill's own site, as it was kept."""
     name = account.site_name(report.id, report.expires)
-    return load_site(book.folder(drills.site).with_name(KEPT) / report.id / f"{name}.py")
+    return load_site(book.folder(drills.site).with_name(KEPT_DRILLS) / report.id / f"{name}.py")
 
 
 def enter(drills: Drills, report: Report, command: str) -> str:

@@ -40,7 +40,7 @@ def test_timers_are_on_where_there_is_something_to_do(host: Host, loaded_site: L
 @pytest.mark.parametrize(
     "unit",
     [
-        *(f"mainstay-control@{kind}" for kind in ("watch", "verify", "copy", "mirror")),
+        *(f"mainstay-control@{kind}" for kind in ("watch", "verify", "copy", "mirror", "drill", "sweep")),
         "mainstay-control-software",
         "mainstay-mail@x",
     ],
@@ -70,7 +70,7 @@ def test_its_account_can_change_neither_software_nor_keys(host: Host) -> None:
 
 
 def test_what_it_collects_is_on_its_volume(host: Host, volume: Volume) -> None:
-    for folder in ("drills", "ledgers", "mirrors", "status", "zones"):
+    for folder in ("drills", "kept-drills", "ledgers", "mirrors", "status", "zones"):
         assert host.check_output(f"findmnt -no TARGET --target {volume.mount}/{folder}") == volume.mount
         assert host.check_output(f"stat -c '%U:%G %a' {volume.mount}/{folder}") == "control:control 750"
 

@@ -137,6 +137,7 @@ def test_what_is_blocked_is_rejected_after_answers_and_exceptions() -> None:
     }
     rules = [line.strip() for line in output_chain(Settings(egress=Egress.model_validate(limits)))]
     assert rules.index("ct state established,related accept") < rules.index("ip daddr 10.0.0.9 tcp dport 8000 accept")
+    assert f"tcp sport {SSH_PORT} tcp flags & (syn | ack) != syn accept" in rules
     assert rules[rules.index("ip daddr 10.0.0.9 tcp dport 8000 accept") :] == [
         "ip daddr 10.0.0.9 tcp dport 8000 accept",
         "ip6 daddr 2001:db8::9 tcp dport 8000 accept",

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from cloud.converge import PYINFRA, REPOSITORY
-from inventories.command_line import check_choices, check_dry, check_files, check_folder, deploys, refuse_choices
+from inventories.command_line import (
+    check_choices,
+    check_dry,
+    check_files,
+    check_folder,
+    deploys,
+    is_pyinfra,
+    refuse_choices,
+)
 from inventories.errors import InputError
 
 GROUPS = {"release": ["release-1"], "web": ["web-1", "web-2"]}
@@ -62,6 +70,13 @@ def test_pyinfra_without_our_settings_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=f"was started in {tmp_path}, where .*config.py\n  start it in {REPOSITORY}"):
         check_folder(REPOSITORY)
+
+
+def test_pyinfra_is_known_as_a_program_and_as_a_module() -> None:
+    for word in ("pyinfra", "/clone/.venv/bin/pyinfra", "/opt/mainstay/packages/pyinfra/__main__.py"):
+        assert is_pyinfra([word, "prod.py"]), word
+    for words in ([], ["/clone/.venv/bin/pytest"], ["/clone/.venv/pytest/__main__.py", "pyinfra"]):
+        assert not is_pyinfra(words), words
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,21 @@ def test_the_project_goes_with_one_inventory_and_without_files_of_sites() -> Non
     assert not [name for name in sent if name.endswith((".age", ".json", ".pem"))]
 
 
+def test_the_control_host_gives_on_what_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no clone, no git's list and no registry; the inventory of another site takes the place of its own."""
+    given = {"project": software.project(load_site(PROD)), "packages": b"as they came"}
+    for name, content in given.items():
+        (tmp_path / f"{name}.tar.gz").write_bytes(content)
+        monkeypatch.setattr(software, name.upper(), tmp_path / f"{name}.tar.gz")
+    monkeypatch.setattr(software, "CLONE", tmp_path)
+    other = tmp_path / "drill.toml"
+    other.write_text(PROD.read_text())
+    packages, project = software.archives(load_site(other)).values()
+    assert packages == b"as they came"
+    sent = set(names(given["project"])) - {"inventories/prod.toml"} | {"inventories/drill.toml"}
+    assert set(names(project)) == sent
+
+
 def test_packages_are_fetched_once_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """uv is the real one in every other test; here it is counted."""
     calls = []

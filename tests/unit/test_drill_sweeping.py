@@ -15,7 +15,7 @@ from backup.drills import account, book, sweeping
 from backup.drills.report import Made, Report
 from backup.drills.sweeping import RUNNING
 from inventories.errors import InputError
-from inventories.inventory import LoadedSite
+from inventories.inventory import KEPT_DRILLS, LoadedSite
 from tests.unit.drill_site import Cloud, drill_cloud
 from tests.unit.drills import report
 
@@ -196,7 +196,7 @@ def test_one_that_is_named_goes_wherever_it_ran(cloud: Cloud) -> None:
 def kept(cloud: Cloud, hours: float) -> Drill:
     made = Made(kind="host", name="release-1", id="long gone", site="x")
     one = drill(cloud, hours=hours, here=False, ended=NOW, outcome="passed", phase="", made=(made,))
-    (book.folder(cloud.site).with_name(sweeping.KEPT) / one.report.id).mkdir(parents=True)
+    (book.folder(cloud.site).with_name(KEPT_DRILLS) / one.report.id).mkdir(parents=True)
     return one
 
 
@@ -213,7 +213,7 @@ def test_the_end_of_one_that_was_kept_is_written_down(cloud: Cloud, hours: float
     assert not one.exists()
     written = one.written()
     assert (written.outcome, written.left, len(written.made)) == ("passed", (), 6)
-    assert not (book.folder(cloud.site).with_name(sweeping.KEPT) / one.report.id).exists()
+    assert not (book.folder(cloud.site).with_name(KEPT_DRILLS) / one.report.id).exists()
 
 
 def test_what_an_ended_drill_could_not_remove_goes_with_the_next_sweep(cloud: Cloud) -> None:

@@ -41,7 +41,7 @@ def test_a_data_set_that_was_never_drilled_is_not_in_order(drilling: LoadedSite)
     row = with_drills(drilling)
     assert [one.kind for one in row.findings] == [Kind.NOT_DRILLED]
     assert exit_code([row]) == 31
-    assert "its first backup is of 40 days ago; allowed are 7 days" in row.findings[0].what
+    assert "its first backup is of 40 days ago; allowed are 8 days" in row.findings[0].what
 
 
 def test_a_proof_is_in_order_and_shown_to_programs(drilling: LoadedSite) -> None:
@@ -52,7 +52,7 @@ def test_a_proof_is_in_order_and_shown_to_programs(drilling: LoadedSite) -> None
 
 def test_a_failed_drill_stands_among_other_findings_by_how_bad_it_is(drilling: LoadedSite) -> None:
     before = look(good(vault=snapshots(0), heard=None))
-    row = with_drills(drilling, report(NOW - 8 * DAY), failed(NOW - 5), row=before)
+    row = with_drills(drilling, report(NOW - 9 * DAY), failed(NOW - 5), row=before)
     assert [one.kind for one in row.findings] == [Kind.GONE, Kind.DRILL_FAILED, Kind.NOT_DRILLED, Kind.SILENT]
     assert exit_code([with_drills(drilling)]) == 30
 
@@ -61,14 +61,14 @@ def test_what_could_not_be_fetched_is_not_known_to_be_wrong_or_over(drilling: Lo
     row = with_drills(drilling, fetched=False)
     assert row.findings == ()
     assert row.unseen == ("release-1:release drill failed", "release-1:release not drilled")
-    assert with_drills(drilling, report(NOW - 8 * DAY), fetched=False).findings[0].kind == Kind.NOT_DRILLED
+    assert with_drills(drilling, report(NOW - 9 * DAY), fetched=False).findings[0].kind == Kind.NOT_DRILLED
 
 
 def test_metrics_say_how_the_last_drill_went(drilling: LoadedSite) -> None:
     found = samples(render([with_drills(drilling, report(NOW - 8), failed(NOW - 5))], at(NOW)))
     labels = 'host="release-1",plan="release"'
     assert found[f"mainstay_drill_last_proved_time_seconds{{{labels}}}"] == at(NOW - 8).timestamp()
-    assert found[f"mainstay_drill_within_seconds{{{labels}}}"] == 7 * 86400
+    assert found[f"mainstay_drill_within_seconds{{{labels}}}"] == 8 * 86400
     assert found[f"mainstay_drill_rpo_seconds{{{labels}}}"] == 1500
     assert found[f"mainstay_drill_rpo_budget_seconds{{{labels}}}"] == 7200
     assert found[f"mainstay_drill_rto_seconds{{{labels}}}"] == 715.4

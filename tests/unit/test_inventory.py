@@ -356,6 +356,10 @@ def test_on_the_control_host_a_site_has_that_hosts_folder_account_and_keys(
     assert (site.files, site.ssh_user, site.ssh_key) == (folder, "control", folder / "ssh_key")
     assert site.secrets["token"].get_secret_value() == "its own"
     assert state(site) == Path("/srv/control/ledgers")
+    kept = tmp_path / "kept-drills/261126-1403-x7k2/drill.toml"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(inventory.with_suffix(".toml").read_bytes())
+    assert load_site(kept).control is None
     monkeypatch.delenv("MAINSTAY_CONTROL")
     assert load_site(inventory).ssh_user == "lab"
     assert state(load_site(inventory)) == lab_config.root / "site/ledgers"
