@@ -183,7 +183,7 @@ class Drill:
     """How long each phase may take: host, packages, deploy, restore, start, checks. Others have BUDGET_S."""
     quiet: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the role that keep a drilled service from acting on others, over those that it has."""
-    within_days: int = 8
+    within_days: int = 7
     """So old the last passed drill may be: they come weekly, and take their time."""
 
 

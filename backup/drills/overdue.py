@@ -13,6 +13,8 @@ from backup.drills.report import Outcome, Report, outcome
 from backup.expected import SKEW
 from backup.rules import Told, ago, span
 
+GRACE = timedelta(hours=12)
+"""What a weekly timer and the length of a drill may add to its limit."""
 BAD = {
     Outcome.FAILED: Kind.DRILL_FAILED,
     Outcome.OVER_BUDGET: Kind.DRILL_FAILED,
@@ -30,7 +32,7 @@ class Wanted:
 
     data_set: str
     """HOST:PLAN."""
-    within_days: int | None = 8
+    within_days: int | None = 7
     """So old the last one that proved it may be; None: there is no limit."""
     since: datetime | None = None
     """When its first complete backup began; None: there is nothing to prove yet."""
@@ -79,7 +81,7 @@ def overdue(wanted: Wanted, found: Sequence[Report], now: datetime) -> Told:
         next_step = one.next_step or f"mend that, then `mainstay drill run {one.data_set}`."
         yield kind, what, f"`mainstay drill show {one.id}` has all of it; {next_step}", Subject(one.fault or "last")
     limit = due(wanted, own)
-    if limit is None or now <= limit:
+    if limit is None or now <= limit + GRACE:
         return
     last = next((one for one in own if one.proved), None)
     had = f"the last drill that did is of {ago(last.begun, now)}" if last else "no drill ever did"

@@ -152,8 +152,8 @@ def test_a_proof_that_is_too_old_fires_and_one_that_never_was_is_left_to_status(
     hours = 9 * 24
     looked = {"mainstay_backup_status_time_seconds": f"0+3600x{hours}"}
     limit = {f"mainstay_drill_within_seconds{{{DATA_SET}}}": f"{7 * 86400}x{hours}"}
-    judge(promtool, tmp_path, looked | limit | {name: f"3600x{hours}"}, 7 * DAY + 2 * HOUR, {}, HOUR)
-    judge(promtool, tmp_path, looked | limit | {name: f"3600x{hours}"}, 7 * DAY + 4 * HOUR, overdue, HOUR)
+    judge(promtool, tmp_path, looked | limit | {name: f"3600x{hours}"}, 7 * DAY + 13 * HOUR, {}, HOUR)
+    judge(promtool, tmp_path, looked | limit | {name: f"3600x{hours}"}, 7 * DAY + 15 * HOUR, overdue, HOUR)
     judge(promtool, tmp_path, looked | limit | {name: f"0x{hours}"}, 8 * DAY, {}, HOUR)
 
 

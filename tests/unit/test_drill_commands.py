@@ -69,7 +69,7 @@ def test_a_list_of_what_is_proved(site: LoadedSite) -> None:
     put(site, report(HOURS - 3), report(HOURS - 30, rto_seconds=1430.8))
     text = ok(site, "list")
     assert "release-1:release  3 h ago      passed 3 h ago  25 min of 2 h  11 min 55 s of 1 h  █▅" in text
-    assert "in 8 days  ok" in text
+    assert "in 7 days  ok" in text
     assert text.endswith("every backup is proved\n")
 
 

@@ -28,9 +28,9 @@ def told(*found: Report, asked: Wanted = ASKED) -> list[tuple[Kind, str]]:
 
 
 def test_a_proof_within_the_limit_is_enough() -> None:
-    assert told(report(-7 * DAY)) == []
-    assert told(report(-7 * DAY - 1)) == [(Kind.NOT_DRILLED, "")]
-    assert told(report(-7 * DAY - 1), asked=Wanted(DATA_SET, 14, at(-30 * DAY))) == []
+    assert told(report(-7 * DAY - 12)) == []
+    assert told(report(-7 * DAY - 13)) == [(Kind.NOT_DRILLED, "")]
+    assert told(report(-7 * DAY - 13), asked=Wanted(DATA_SET, 14, at(-30 * DAY))) == []
 
 
 def test_one_that_was_never_drilled_has_time_from_its_first_backup_on() -> None:

@@ -41,7 +41,7 @@ def test_a_data_set_that_was_never_drilled_is_not_in_order(drilling: LoadedSite)
     row = with_drills(drilling)
     assert [one.kind for one in row.findings] == [Kind.NOT_DRILLED]
     assert exit_code([row]) == 31
-    assert "its first backup is of 40 days ago; allowed are 8 days" in row.findings[0].what
+    assert "its first backup is of 40 days ago; allowed are 7 days" in row.findings[0].what
 
 
 def test_a_proof_is_in_order_and_shown_to_programs(drilling: LoadedSite) -> None:
@@ -68,7 +68,7 @@ def test_metrics_say_how_the_last_drill_went(drilling: LoadedSite) -> None:
     found = samples(render([with_drills(drilling, report(NOW - 8), failed(NOW - 5))], at(NOW)))
     labels = 'host="release-1",plan="release"'
     assert found[f"mainstay_drill_last_proved_time_seconds{{{labels}}}"] == at(NOW - 8).timestamp()
-    assert found[f"mainstay_drill_within_seconds{{{labels}}}"] == 8 * 86400
+    assert found[f"mainstay_drill_within_seconds{{{labels}}}"] == 7 * 86400
     assert found[f"mainstay_drill_rpo_seconds{{{labels}}}"] == 1500
     assert found[f"mainstay_drill_rpo_budget_seconds{{{labels}}}"] == 7200
     assert found[f"mainstay_drill_rto_seconds{{{labels}}}"] == 715.4
