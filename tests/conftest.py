@@ -21,6 +21,7 @@ ON_THE_SITE = (
     "tests/roles/",
     "tests/e2e/test_rehearse.py",
     "tests/e2e/test_base_in_service.py",
+    "tests/e2e/test_control_drills.py",
     "tests/faults/test_control_rooted.py",
 )
 SHARES = {"tests/faults/test_rotation_killed.py": 3, "tests/e2e/test_restic_failures.py": 2}
