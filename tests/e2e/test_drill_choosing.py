@@ -1,5 +1,8 @@
 """What a drill restores: real repositories, and a ledger that says what should be in them."""
 
+import grp
+import os
+import pwd
 import shutil
 import time
 from collections.abc import Iterator
@@ -125,6 +128,16 @@ def test_the_newest_complete_one_whole(stores: Stores) -> None:
     assert chosen.newest_saved
     assert chosen.newest_saved.timestamp() == pytest.approx(changed, abs=0.001)
     assert chosen.budget == timedelta(hours=2)
+
+
+def test_what_is_chosen_is_known_with_its_owners_by_name(stores: Stores) -> None:
+    """Restores are compared by them: numbers differ between hosts."""
+    os.chown(stores.root / "public/ota/3.zip", 65534, -1)
+    stores.save()
+    owners = {file.path: (file.user, file.group) for file in stores.choose().saved}
+    own = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+    assert owners.pop("public/ota/3.zip") == ("nobody", own[1])
+    assert {*owners.values()} == {own}
 
 
 def test_one_that_the_ledger_does_not_know_is_not_taken(stores: Stores) -> None:

@@ -49,7 +49,7 @@ def must_be_abandoned(drills: Drills, phase: str) -> None:
         pytest.param("after POST /blocks", "host", marks=FULL),
         pytest.param("after POST /blocks/ID/attach", "host", marks=FULL),
         pytest.param("phase restore", "restore", marks=FULL),
-        pytest.param("in restore", "restore", marks=FULL),
+        pytest.param("begun restore", "restore", marks=FULL),
         pytest.param("phase start", "start", marks=FULL),
         pytest.param("phase checks", "checks", marks=FULL),
         pytest.param("in checks", "checks", marks=FULL),
