@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -190,6 +190,20 @@ def test_a_store_that_is_lost_meanwhile_says_nothing_of_the_backup(stores: Store
     for fallback in (False, True):
         with pytest.raises(Unreachable):
             stores.choose(fallback=fallback)
+
+
+def test_a_store_that_is_silent_is_asked_whether_it_is_there(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "restic"
+    program.write_text("#!/bin/sh\nexec sleep 300\n")
+    program.chmod(0o755)
+    real = stores.restic
+    monkeypatch.setattr(choosing, "SILENT_S", 2)
+    monkeypatch.setattr(stores, "restic", lambda data_set: replace(real(data_set), program=str(program)))
+    stores.silent = True
+    with pytest.raises(Unreachable):
+        stores.choose()
 
 
 def test_the_second_copy_may_be_behind_and_its_age_may_be_more(stores: Stores) -> None:
