@@ -38,6 +38,8 @@ from backup.restic_results import (
     unread,
 )
 
+NO_NAME = "\ufffd"
+"""What `ls` writes for each byte of a name that is not UTF-8: restic does not find the path by that."""
 AT_ONCE = 20_000
 """Ids in one call: Linux takes 2 MiB of arguments (execve(2))."""
 
@@ -159,7 +161,25 @@ class Restic:
     def files(self, snapshot: str) -> list[File]:
         """All that a snapshot holds, as it was when it was saved; paths without a slash at their beginning."""
         done = self._read("ls", snapshot)
-        return [file_of(message) for message in done.messages if message.get("struct_type") == "node"]
+        nodes = [message for message in done.messages if message.get("struct_type") == "node"]
+        users, groups = self._names(snapshot, nodes)
+        return [file_of(node | {"user": users[node["uid"]], "group": groups[node["gid"]]}) for node in nodes]
+
+    def _names(self, snapshot: str, nodes: Sequence[Message]) -> tuple[dict[int, str], dict[int, str]]:
+        """What users and groups are called, by number. `ls` tells numbers alone; a folder's own tree has the names."""
+        users: dict[int, str] = {}
+        groups: dict[int, str] = {}
+        for node in nodes:
+            if (node["uid"] in users and node["gid"] in groups) or NO_NAME in node["path"]:
+                continue
+            folder = node["path"].strip("/").rpartition("/")[0]
+            for one in self._read("cat", "tree", f"{snapshot}:{folder}").messages[0]["nodes"]:
+                users.setdefault(one["uid"], one.get("user", ""))
+                groups.setdefault(one["gid"], one.get("group", ""))
+        for node in nodes:
+            users.setdefault(node["uid"], "")
+            groups.setdefault(node["gid"], "")
+        return users, groups
 
     def restore(
         self,

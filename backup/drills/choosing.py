@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +24,8 @@ from inventories.errors import InputError
 
 SMALL = 1024
 """Bytes of a file that may be read to decide what is needed."""
+SILENT_S = 30
+"""So often, while restic says nothing, the store is asked whether it is there."""
 AT_ONCE = 5000
 """Paths in one call of restic: Linux takes 2 MiB of arguments (execve(2))."""
 Say = Callable[[str], None]
@@ -86,7 +89,7 @@ def chosen(way: Reach, asked: Asked, drill: Drill, say: Say) -> Iterator[Chosen]
     known = collected.known(record.folder(way.site), data_set.host, data_set.plan, whole=True)
     order = by_ledger(known, now)
     with way.store(asked.store) as store:
-        restic = store.restic(data_set)
+        restic = replace(store.restic(data_set), idle=_patience(store.greet))
         try:
             listed, unreadable = restic.readable()
             if unreadable:
@@ -102,6 +105,17 @@ def chosen(way: Reach, asked: Asked, drill: Drill, say: Say) -> Iterator[Chosen]
                 "come: a clock is wrong, here or on the host"
             )
         yield replace(found, should_be=order[0] if order else "")
+
+
+def _patience(greet: Callable[[], None]) -> Callable[[], None]:
+    """For each second in which restic says nothing: it would try a store that is gone for a quarter of an hour."""
+    silent = count(1)
+
+    def idle() -> None:
+        if next(silent) % SILENT_S == 0:
+            greet()
+
+    return idle
 
 
 def _read(

@@ -143,7 +143,7 @@ def restore(
             break
         why = said[-1] if said else f"ended with {code}"
         if code == SSH_FAILED or attempt == ATTEMPTS:
-            raise StepFailed(f"the restore failed: {why}", "\n".join(said))
+            raise StepFailed(f"the restore on {data_set.host} failed: {why}", "\n".join(said))
         hear(f"the restore was cut, and goes on: {why}")
         time.sleep(min(AGAIN_S, deadline.left()))
     moves = [_into_place(recovery.root, beside, path) for path in recovery.paths]

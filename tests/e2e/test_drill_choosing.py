@@ -1,10 +1,13 @@
 """What a drill restores: real repositories, and a ledger that says what should be in them."""
 
+import grp
+import os
+import pwd
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -127,6 +130,16 @@ def test_the_newest_complete_one_whole(stores: Stores) -> None:
     assert chosen.budget == timedelta(hours=2)
 
 
+def test_what_is_chosen_is_known_with_its_owners_by_name(stores: Stores) -> None:
+    """Restores are compared by them: numbers differ between hosts."""
+    os.chown(stores.root / "public/ota/3.zip", 65534, -1)
+    stores.save()
+    owners = {file.path: (file.user, file.group) for file in stores.choose().saved}
+    own = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+    assert owners.pop("public/ota/3.zip") == ("nobody", own[1])
+    assert {*owners.values()} == {own}
+
+
 def test_one_that_the_ledger_does_not_know_is_not_taken(stores: Stores) -> None:
     known = stores.save()
     stores.save(entered=False)
@@ -177,6 +190,20 @@ def test_a_store_that_is_lost_meanwhile_says_nothing_of_the_backup(stores: Store
     for fallback in (False, True):
         with pytest.raises(Unreachable):
             stores.choose(fallback=fallback)
+
+
+def test_a_store_that_is_silent_is_asked_whether_it_is_there(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "restic"
+    program.write_text("#!/bin/sh\nexec sleep 300\n")
+    program.chmod(0o755)
+    real = stores.restic
+    monkeypatch.setattr(choosing, "SILENT_S", 2)
+    monkeypatch.setattr(stores, "restic", lambda data_set: replace(real(data_set), program=str(program)))
+    stores.silent = True
+    with pytest.raises(Unreachable):
+        stores.choose()
 
 
 def test_the_second_copy_may_be_behind_and_its_age_may_be_more(stores: Stores) -> None:

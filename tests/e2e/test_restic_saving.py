@@ -178,3 +178,14 @@ def test_errors_hold_no_password(unmade: Restic) -> None:
         replace(unmade, repository=login).snapshots()
     assert "top%20secret" not in str(failed.value)
     assert PASSWORD not in repr(replace(unmade, repository=login))
+
+
+@every(*VERSIONS)
+def test_what_is_listed_has_the_names_of_its_owners(made: Restic, source: Path) -> None:
+    os.chown(source / "folder/small", 65534, 65534)
+    (source / os.fsdecode(b"b\xffd")).mkdir()
+    (source / os.fsdecode(b"b\xffd/file")).write_text("x")
+    snapshot = save(made, source)
+    found = {file.path: (file.user, file.group) for file in made.files(snapshot)}
+    assert found.pop("folder/small") == ("nobody", "nogroup")
+    assert set(found.values()) == {("root", "root")}

@@ -2,7 +2,8 @@
 
 Points are `phase NAME` (it was written down, and nothing done), `in NAME` (its first progress was told), `after POST
 /instances` (of a request to the provider; the answer is there and nobody has seen it), `before make` (of first contact,
-see tests/faults/provision_killed.py), and `begun pyinfra` (which goes on without us).
+see tests/faults/provision_killed.py), and `begun pyinfra`
+or `begun restore` (on the host), which go on without us.
 """
 
 import os
@@ -59,7 +60,7 @@ def run(point: str) -> None:
 
     def begun(child: Any, words: Any, *args: Any, **how: Any) -> None:
         begin(child, words, *args, **how)
-        reach(f"begun {Path(str(words[0])).name}")
+        reach(f"begun {'restore' if 'restore' in words else Path(str(words[0])).name}")
 
     patch = pytest.MonkeyPatch()
     patch.setattr(Told, "phase", heard_phase)

@@ -364,7 +364,7 @@ def test_two_drills_of_one_data_set_at_once_have_nothing_in_common(drills: Drill
 @FULL
 def test_a_backup_that_is_yet_to_come_is_no_proof(drills: Drills) -> None:
     """This machine's clock is hours behind, or the host's ahead."""
-    done = drills.mainstay("run", PLAN, after="-3h")
+    done = drills.mainstay("run", PLAN, after="-3 hours")
     report = min(drills.reports(), key=lambda one: one.begun)
     assert done.returncode in (41, 43), done.stdout + done.stderr
     assert "yet to come" in report.why or "not yet valid" in report.why
