@@ -54,10 +54,10 @@ def test_a_package_the_archive_does_not_have_new_enough_is_an_error_that_says_so
 
 def test_a_minimum_asks_the_archive_for_its_lists_only_when_they_are_old(bench: Bench) -> None:
     lists = "/run/mainstay/package-lists"
-    bench.host.root(f"apt-get -qq purge -y nginx-light 2>&1; touch -d '10 minutes ago' {lists}")
+    bench.host.root(f"apt-get -qq purge -y nginx-light 2>&1; touch --date=-10min {lists}")
     before = bench.host.root(f"stat -c %Y {lists}")
     bench.good('packages("install", {"nginx-light": "1"})')
     assert bench.host.root(f"stat -c %Y {lists}") == before
-    bench.host.root(f"apt-get -qq purge -y nginx-light 2>&1; touch -d '2 hours ago' {lists}")
+    bench.host.root(f"apt-get -qq purge -y nginx-light 2>&1; touch --date=-2hour {lists}")
     bench.good('packages("install", {"nginx-light": "1"})')
     assert bench.host.root(f"stat -c %Y {lists}") > before

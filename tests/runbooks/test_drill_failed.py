@@ -51,14 +51,9 @@ def test_what_was_saved_is_wrong(saved: Saved, tmp_path: Path) -> None:
 
 def test_nothing_was_proved(saved: Saved, tmp_path: Path) -> None:
     now = datetime.now(UTC)
-    more = {
-        "begun": now,
-        "ended": now,
-        "expires": now + timedelta(hours=6),
-        "outcome": "could not start",
-        "phase": "host",
-    }
-    book.write(load_site(saved.inventory), failed(0, id="none", data_set=DATA, made=(), phases=(), **more))
+    times = {"begun": now, "ended": now, "expires": now + timedelta(hours=6)}
+    none = failed(0, id="none", data_set=DATA, outcome="could not start", phase="host", made=(), phases=())
+    book.write(load_site(saved.inventory), none.model_copy(update=times))
     said = follow(saved, "drill-failed", "What happened", "Nothing was proved", **names(tmp_path))
     assert "not drilled" in said
     assert "nothing to remove" in said
