@@ -27,9 +27,6 @@ ON_THE_SITE = (
 SHARES = {"tests/faults/test_rotation_killed.py": 3, "tests/e2e/test_restic_failures.py": 2}
 """Files whose points take so long that several workers share them, each with fixtures of its own."""
 
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    os.environ["MAINSTAY_TEST_LAB"] = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-{worker}"
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--inventory", help="run tests/roles against these hosts, reading only (default: the rehearsal's)")
@@ -61,7 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Kept labs end. A skipped test is a promise nobody checked; another inventory's hosts may lack what it is of."""
-    end_kept_labs()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        end_kept_labs()
     if session.config.getoption("--inventory"):
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
