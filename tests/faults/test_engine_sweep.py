@@ -15,6 +15,7 @@ from lab.nspawn_groups import HIERARCHIES
 from lab.nspawn_process import PROPAGATE
 from tests.e2e.engine_hosts import EngineHosts, address, engine_lab, greets, metadata
 from tests.faults.engine_killed import STEPS
+from tests.labs import lab_name
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
