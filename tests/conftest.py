@@ -28,12 +28,15 @@ SHARES = {"tests/faults/test_rotation_killed.py": 3, "tests/e2e/test_restic_fail
 """Files whose points take so long that several workers share them, each with fixtures of its own."""
 LONGEST = (
     "tests/faults/test_control_rooted.py",
+    "tests/faults/test_drill.py",
     "tests/faults/test_lockout.py",
     "tests/runbooks/test_runbooks.py",
     "tests/e2e/test_control.py",
+    "tests/e2e/test_drill.py",
     "tests/faults/test_backup_faults.py",
     "tests/e2e/test_drill_checks.py",
     "tests/e2e/test_agent_killed.py",
+    "tests/faults/test_drill_killed.py",
     "tests/faults/test_vault_lost.py",
     "tests/e2e/test_provision.py",
     "tests/faults/test_copy.py",
