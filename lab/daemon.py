@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from lab import checksums, lifecycle, services, storage
+from lab import checksums, lifecycle, mail, services, storage
 from lab.api import blocks, metadata, names, server, snapshots
 from lab.api.actions import ACTIONS
 from lab.api.cloud import Cloud
@@ -69,7 +69,8 @@ async def run(config: LabConfig) -> None:
         stack.callback(cloud.close)
         for resolver in resolvers:
             stack.callback(resolver.stop)
-        stack.enter_context(services.running(config))
+        services.use_cache(config)
+        stack.enter_context(mail.received(config))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, lambda: server.stop(api, api_tls, meta, files))

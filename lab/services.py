@@ -1,4 +1,4 @@
-"""What a lab's hosts find on their gateway besides the API: a package cache and a mail sink.
+"""What a lab's hosts find on their gateway: a package cache.
 
 The package cache is one apt-cacher-ng for all labs of the machine, so that what one host fetched, no other fetches
 again. It is started by the first lab that needs it and ended by the sweep of the last one.
@@ -15,16 +15,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
-
 from lab.command import BASE
 from lab.engine import EngineError, LabConfig
 
 CACHE = BASE / "cache"
 CACHE_PORT = 3143
 """Not apt-cacher-ng's own 3142, where Debian's package starts a service by itself."""
-MAIL_PORT = 25
 MAX_LABS = 16
 NONLOCAL_BIND = Path("/proc/sys/net/ipv4/ip_nonlocal_bind")
 
@@ -133,31 +129,3 @@ def _wait(done: Callable[[], bool], otherwise: str, *, timeout_s: float = 15) ->
         if time.monotonic() > end:
             raise EngineError(otherwise)
         time.sleep(0.02)
-
-
-@contextlib.contextmanager
-def running(config: LabConfig) -> Iterator[None]:
-    """The services while the lab's daemon runs: the cache outlives it, the mail sink does not. Needs the bridge."""
-    use_cache(config)
-    sink = Controller(_Sink(config.root / "mail"), hostname=str(config.gateway4), port=MAIL_PORT)
-    sink.start()
-    try:
-        yield
-    finally:
-        sink.stop()
-
-
-class _Sink:
-    """Takes every mail that hosts hand over and keeps it, as it came, for tests to read: root/mail/TIME.eml."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
-        name = str(time.time_ns())
-        head = f"X-Envelope-From: {envelope.mail_from}\r\nX-Envelope-To: {', '.join(envelope.rcpt_tos)}\r\n"
-        content = envelope.original_content or b""
-        (self._folder / f"{name}.new").write_bytes(head.encode() + content)
-        (self._folder / f"{name}.new").rename(self._folder / f"{name}.eml")
-        return "250 kept"

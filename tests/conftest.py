@@ -26,9 +26,30 @@ ON_THE_SITE = (
 )
 SHARES = {"tests/faults/test_rotation_killed.py": 3, "tests/e2e/test_restic_failures.py": 2}
 """Files whose points take so long that several workers share them, each with fixtures of its own."""
-
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    os.environ["MAINSTAY_TEST_LAB"] = f"{os.environ.get('MAINSTAY_TEST_LAB', 'test')}-{worker}"
+LONGEST = (
+    "tests/faults/test_control_rooted.py",
+    "tests/faults/test_drill.py",
+    "tests/faults/test_lockout.py",
+    "tests/runbooks/test_runbooks.py",
+    "tests/e2e/test_control.py",
+    "tests/e2e/test_drill.py",
+    "tests/faults/test_backup_faults.py",
+    "tests/e2e/test_drill_checks.py",
+    "tests/e2e/test_agent_killed.py",
+    "tests/faults/test_drill_killed.py",
+    "tests/faults/test_vault_lost.py",
+    "tests/e2e/test_provision.py",
+    "tests/faults/test_copy.py",
+    "tests/faults/test_provision.py",
+    "tests/e2e/test_record.py",
+    "tests/faults/test_rotation.py",
+    "tests/faults/test_vault_rooted.py",
+    "tests/faults/test_backup_retain.py",
+    "tests/faults/test_release_volume.py",
+    "tests/faults/test_backup_awkward.py",
+    "tests/e2e/test_control_access.py",
+)
+"""Begun first, in this order, so that all workers end together; and not all at once those that use the same site."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,16 +73,22 @@ def _scope(test: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whichever comes first of those that need the rehearsal's site waits for it."""
+    """Whichever comes first of those that need the rehearsal's site waits for it. Unit tests fill what time is left."""
+    items.sort(key=lambda item: _rank(item.nodeid.partition("::")[0]))
     for item in items:
         if item.nodeid.startswith(ON_THE_SITE):
             item.add_marker(pytest.mark.timeout(REHEARSAL_TIMEOUT_SECONDS + 60))
 
 
+def _rank(file: str) -> int:
+    return LONGEST.index(file) if file in LONGEST else len(LONGEST) + file.startswith("tests/unit/")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Kept labs end. A skipped test is a promise nobody checked; another inventory's hosts may lack what it is of."""
-    end_kept_labs()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        end_kept_labs()
     if session.config.getoption("--inventory"):
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

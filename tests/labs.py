@@ -1,24 +1,29 @@
 """Labs of the tests' own. MAINSTAY_TEST_LAB names them, for several runs on one machine."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from lab import lifecycle
 from lab.engine import LabConfig
 
-KEPT: set[str] = set()
-"""Labs that this process has built, and goes back to."""
-AS_BUILT = "as-built"
-"""Folder of a kept lab: a copy of it, from when it was built."""
+NAME = os.environ.get("MAINSTAY_TEST_LAB", "test")
+KEPT = f"{NAME}-kept"
+"""What the names of kept labs begin with, whichever worker of pytest-xdist builds or uses them."""
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+"""Tells this run, with all its workers, from earlier ones of the same name."""
+AS_BUILT, OF_RUN = "as-built", "of-run"
+"""In a kept lab's folder: a copy of it, from when it was built; and which run did that."""
 
 
 def lab_name(part: str = "") -> str:
-    """The name of a lab of this run."""
-    return "-".join(filter(None, (os.environ.get("MAINSTAY_TEST_LAB", "test"), part)))
+    """The name of a lab of this run, and of this worker alone."""
+    return "-".join(filter(None, (NAME, os.environ.get("PYTEST_XDIST_WORKER"), part)))
 
 
 @contextmanager
@@ -34,19 +39,41 @@ def own_lab(part: str = "") -> Iterator[LabConfig]:
 
 @contextmanager
 def kept_lab(part: str, build: Callable[[LabConfig], None]) -> Iterator[LabConfig]:
-    """A lab as `build` leaves it, whatever was done to it since. It is built once: hosts are deployed in a minute, and
-    boot in seconds. Its hosts boot when this is entered, and may not be up yet."""
-    name = lab_name(part)
-    if name in KEPT:
-        config = lifecycle.reserve(name)
-        _clear(config.root)
-        _copy(config.root / AS_BUILT, config.root)
-    else:
-        _build(name, build)
-    try:
-        yield lifecycle.up(name)
-    finally:
-        lifecycle.stop(name)
+    """A lab as `build` leaves it, whatever was done to it since. It is built once, and again only for a worker that
+    finds all there are in use: hosts are deployed in a minute, and boot in seconds. Its hosts boot when this is
+    entered, and may not be up yet."""
+    with _free(part) as name:
+        if _is_built(name):
+            config = lifecycle.reserve(name)
+            _clear(config.root)
+            _copy(config.root / AS_BUILT, config.root)
+        else:
+            _build(name, build)
+        try:
+            yield lifecycle.up(name)
+        finally:
+            lifecycle.stop(name)
+
+
+@contextmanager
+def _free(part: str) -> Iterator[str]:
+    """The name of the first lab of its kind that no other worker uses, which none does meanwhile."""
+    lifecycle.LABS.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        name = f"{KEPT}-{part}-{number}"
+        with (lifecycle.LABS / f".{name}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield name
+            return
+
+
+def _is_built(name: str) -> bool:
+    config = lifecycle.find(name)
+    mark = config and config.root / OF_RUN
+    return bool(mark and mark.exists() and mark.read_text() == RUN)
 
 
 def _build(name: str, build: Callable[[LabConfig], None]) -> None:
@@ -57,15 +84,18 @@ def _build(name: str, build: Callable[[LabConfig], None]) -> None:
     except BaseException:
         lifecycle.down(name)
         raise
-    KEPT.add(name)
     lifecycle.stop(name)
     _copy(config.root, config.root / AS_BUILT)
+    (config.root / OF_RUN).write_text(RUN)
 
 
 def end_kept_labs() -> None:
-    """For the end of a run."""
-    while KEPT:
-        lifecycle.down(KEPT.pop())
+    """For the end of a run, when no worker is left."""
+    for name in lifecycle.names():
+        if name.startswith(f"{KEPT}-"):
+            lifecycle.down(name)
+    for lock in lifecycle.LABS.glob(f".{KEPT}-*.lock"):
+        lock.unlink()
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -82,5 +112,5 @@ def _clear(root: Path) -> None:
 
 
 def _changing(root: Path) -> list[Path]:
-    """What lies in a lab's folder, but for what it is known by to other labs, and the copy."""
-    return [path for path in root.iterdir() if path.name not in ("lab.json", "api_key", AS_BUILT)]
+    """What lies in a lab's folder, but for what it is known by to other labs, the copy, and what tells of that."""
+    return [path for path in root.iterdir() if path.name not in ("lab.json", "api_key", AS_BUILT, OF_RUN)]

@@ -12,12 +12,12 @@ from typing import Any
 class Server(ThreadingHTTPServer):
     """Remembers what was POSTed, and answers with the next of `answers`, or 200."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.got: list[tuple[str, bytes]] = []
         self.answers: list[int] = []
         self.folder = Path("/nonexistent")
         """What GET finds."""
-        super().__init__((address, 0), Answer)
+        super().__init__((address, port), Answer)
 
     @property
     def url(self) -> str:
@@ -49,9 +49,9 @@ class Answer(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving(address: str = "127.0.0.1") -> Iterator[Server]:
-    """A server on an address of this machine, for as long as it lasts."""
-    with Server(address) as running:
+def serving(address: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
+    """A server on an address of this machine, for as long as it lasts. port: any that is free, unless given."""
+    with Server(address, port) as running:
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield running
         running.shutdown()

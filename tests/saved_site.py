@@ -142,7 +142,7 @@ def lose_the_vault(saved: Saved) -> None:
 
 
 def saved_site(folder: Path) -> Iterator[Saved]:
-    """A fixture's body. However many ask for it, each worker builds one, and goes back to it."""
+    """A fixture's body. However many ask for it, a worker goes back to one that was built before where it can."""
     with kept_lab("saved", _build) as config:
         saved = Saved(_derive(config, folder), folder, config)
         for host in HOSTS:

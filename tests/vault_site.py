@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from backup.restic_process import Repository
 from cloud.converge import Converged, converge
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
+from lab.engine import LabConfig
 from lab.sites import derive, only
-from tests.labs import own_lab
+from tests.labs import kept_lab
 from tests.restics import restic
 from tests.vault_client import Answer, Listener, through_ssh
+from tests.waiting import until
 
 VAULT, ROOTED, VICTIM = "vault-1", "web-1", "release-1"
 OWN, OTHER = f"/{ROOTED}/web", f"/{VICTIM}/release"
@@ -43,8 +46,21 @@ class Vault:
     def deploy(self, name: str = "vault") -> Converged:
         return converge(self.inventory, name)
 
+    @property
+    def ssh_config(self) -> Path:
+        return self.folder / "ssh_config"
+
+    @property
+    def certificate(self) -> Path:
+        return self.site.files / custody.CERTIFICATE
+
+    def up(self, host: str) -> bool:
+        """Whether it has booted."""
+        words = ["ssh", "-F", str(self.ssh_config), host, "systemctl is-system-running --wait"]
+        return bool(subprocess.run(words, capture_output=True, check=False).stdout)
+
     def ssh(self, host: str, command: str, stdin: bytes = b"") -> str:
-        words = ["ssh", "-F", str(self.folder / "ssh_config"), host, "sudo", "sh", "-ec", shlex.quote(command)]
+        words = ["ssh", "-F", str(self.ssh_config), host, "sudo", "sh", "-ec", shlex.quote(command)]
         done = subprocess.run(words, input=stdin, capture_output=True, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout.decode()}{done.stderr.decode()}"
         return done.stdout.decode()
@@ -59,7 +75,7 @@ class Vault:
     def outside(self, port: int = PORTS[APPEND]) -> Listener:
         """As anyone reaches it."""
         address = self.site.lock.hosts[VAULT].ipv4
-        return Listener(address, port, self.name, self.site.files / custody.CERTIFICATE)
+        return Listener(address, port, self.name, self.certificate)
 
     def login(self, user: str) -> tuple[str, str]:
         return user, self.site.secrets[custody.host_secret(user)].get_secret_value()
@@ -86,35 +102,46 @@ class Vault:
         return sorted(found.splitlines())
 
 
+def vault_site() -> Iterator[Vault]:
+    """A fixture's body. However many ask for it, a worker goes back to one that was built before where it can."""
+    with kept_lab("vault", _build) as lab, ExitStack() as stack:
+        made = _vault(lab)
+        for host in (VAULT, ROOTED):
+            until(f"{host} is up", partial(made.up, host))
+        made.inside |= stack.enter_context(through_ssh(made.ssh_config, VAULT, made.certificate))
+        yield made
+
+
+def _vault(lab: LabConfig) -> Vault:
+    folder = lab.root / "built"
+    return Vault(folder / f"{lab.name}.py", folder, {})
+
+
+def _build(lab: LabConfig) -> None:
+    """The victim is declared, which is enough: it need not be there to have backups."""
+    made = _vault(lab)
+    derive(lab, made.folder, _only(VAULT, ROOTED))
+    _must(made.deploy("provision"))
+    derive(lab, made.folder, _only(VAULT, ROOTED, VICTIM))
+    custody.make(made.site)
+    _must(made.deploy())
+    made.ssh_config.write_text(ssh_config(made.site))
+    with through_ssh(made.ssh_config, VAULT, made.certificate) as inside:
+        made.inside |= inside
+        for data in (OWN, OTHER):
+            made.repository(data).init()
+            source = made.folder / "source" / data.strip("/")
+            source.mkdir(parents=True)
+            (source / "file").write_bytes(os.urandom(1_000_000))
+            made.repository(data).backup(source, host=data.split("/")[1], tags=["data"])
+
+
 def _only(*wanted: str) -> Callable[[Any], None]:
     def change(document: Any) -> None:
         only(document, *wanted)
         document["settings"]["vault"] = {"quota_percent": QUOTA_PERCENT}
 
     return change
-
-
-def vault_site(folder: Path) -> Iterator[Vault]:
-    """A fixture's body. The victim is declared, which is enough: it need not be there to have backups."""
-    with ExitStack() as stack:
-        lab = stack.enter_context(own_lab("vault"))
-        inventory = derive(lab, folder, _only(VAULT, ROOTED))
-        _must(converge(inventory, "provision"))
-        derive(lab, folder, _only(VAULT, ROOTED, VICTIM))
-        custody.make(load_site(inventory))
-        _must(converge(inventory, "vault"))
-        config = folder / "ssh_config"
-        config.write_text(ssh_config(load_site(inventory)))
-        certificate = load_site(inventory).files / custody.CERTIFICATE
-        inside = stack.enter_context(through_ssh(config, VAULT, certificate))
-        made = Vault(inventory, folder, inside)
-        for data in (OWN, OTHER):
-            made.repository(data).init()
-            source = folder / "source" / data.strip("/")
-            source.mkdir(parents=True)
-            (source / "file").write_bytes(os.urandom(1_000_000))
-            made.repository(data).backup(source, host=data.split("/")[1], tags=["data"])
-        yield made
 
 
 def _must(done: Converged) -> None:

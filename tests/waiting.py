@@ -8,12 +8,17 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(what: str, look: Callable[[], T], *, timeout_s: float = 60, every_s: float = 0.1) -> T:
-    """The first result that is true. Fails the test when there is none in time."""
-    deadline = time.monotonic() + timeout_s
+def until(what: str, look: Callable[[], T], *, timeout_s: float = 60, every_s: float = 0) -> T:
+    """The first result that is true. Fails the test when there is none in time.
+
+    every_s: 0 looks ten times a second at first, and more and more seldom: what is waited for is seen at most a
+    twentieth late, and a look by ssh, which costs a sixth of a second of a core, is not taken over and over.
+    """
+    start = time.monotonic()
     while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
-        time.sleep(every_s)
+        waited = time.monotonic() - start
+        assert waited < timeout_s, f"not within {timeout_s:g} s: {what}"
+        time.sleep(every_s or max(0.1, waited / 20))
     return found
 
 

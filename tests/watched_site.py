@@ -4,10 +4,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.policy import default
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from inventories.ssh import ssh_config
 from lab import lifecycle
 from lab.engine import LabConfig
 from lab.sites import derive, only
-from tests.labs import own_lab
+from tests.labs import kept_lab
 from tests.post_office import Server, serving
 from tests.restics import restic
 from tests.waiting import until
@@ -30,6 +30,8 @@ MAINSTAY = Path(sys.executable).with_name("mainstay")
 VAULT, DATA, CONTROL = "vault-1", "web-1", "control-1"
 HOOK, PING = "/hook/0123456789abcdef", "/ping/fedcba9876543210"
 """Whoever knows them can write there: they are secrets."""
+OFFICE_PORT = 8880
+"""On the lab's gateway; hosts go on with it when the lab comes up again."""
 
 
 @dataclass
@@ -89,11 +91,15 @@ class Watched:
         mails = sorted((self.lab.root / "mail").glob("*.eml"))
         return [str(message_from_bytes(mail.read_bytes(), policy=default)["Subject"]) for mail in mails]
 
+    def up(self, host: str) -> bool:
+        """Whether it has booted."""
+        return bool(self.ssh(host, "systemctl is-system-running --wait").stdout)
+
     def power(self, host: str, what: str) -> None:
         """start or halt, as the provider does."""
         self._provider("POST", f"instances/{self.site.lock.hosts[host].instance_id}/{what}")
         if what == "start":
-            until(f"{host} is up", lambda: self.ssh(host, "systemctl is-system-running --wait").stdout, timeout_s=120)
+            until(f"{host} is up", partial(self.up, host), timeout_s=120)
 
     def lose(self, host: str) -> None:
         """A host and its volumes, at the provider: nobody here is told."""
@@ -108,17 +114,18 @@ class Watched:
         until(f"{method} {path}", lambda: requests.request(method, url, headers=key, timeout=60).ok)
 
 
-def watched_site(folder: Path, part: str = "control") -> Iterator[Watched]:
-    """A fixture's body; part names the lab."""
-    with ExitStack() as stack:
-        lab = stack.enter_context(own_lab(part))
-        office = stack.enter_context(serving(str(lab.gateway4)))
+def watched_site(folder: Path) -> Iterator[Watched]:
+    """A fixture's body. However many ask for it, a worker goes back to one that was built before where it can."""
+    with kept_lab("watched", _build) as lab, serving(str(lab.gateway4), OFFICE_PORT) as office:
+        made = Watched(_derive(lab, folder, office.url), lab, office)
+        for host in (VAULT, DATA, CONTROL):
+            until(f"{host} is up", partial(made.up, host))
+        yield made
 
-        def change(document: Any) -> None:
-            only(document, VAULT, DATA, CONTROL)
-            document["settings"]["control"] = {"mirrors": {"it": f"{office.url}/it.git"}}
 
-        made = Watched(derive(lab, folder, change), lab, office)
+def _build(lab: LabConfig) -> None:
+    with serving(str(lab.gateway4), OFFICE_PORT) as office:
+        made = Watched(_derive(lab, lab.root / "built", office.url), lab, office)
         custody.make(made.site)
         site = made.site
         wanted = {"notify_webhook": f"{office.url}{HOOK}", "notify_ping": f"{office.url}{PING}"}
@@ -128,7 +135,14 @@ def watched_site(folder: Path, part: str = "control") -> Iterator[Watched]:
         made.deploy("site")
         made.root(DATA, "echo page >/srv/web/public/page; systemctl start mainstay-backup@web")
         made.root(CONTROL, "systemctl start mainstay-backup@control")
-        yield made
+
+
+def _derive(lab: LabConfig, folder: Path, office: str) -> Path:
+    def change(document: Any) -> None:
+        only(document, VAULT, DATA, CONTROL)
+        document["settings"]["control"] = {"mirrors": {"it": f"{office}/it.git"}}
+
+    return derive(lab, folder, change)
 
 
 def commands(readme: Path) -> str:

@@ -1,7 +1,6 @@
 """Hosts of an engine alone, without the lab's API: a lab's network, a metadata service, and ssh into what boots."""
 
 import json
-import os
 import socket
 import subprocess
 import threading
@@ -18,9 +17,9 @@ from lab.api.server import listen
 from lab.engine import LabConfig, Machine, Nic
 from lab.network import METADATA, bridge
 from lab.nspawn import NspawnEngine
+from tests.labs import lab_name
 from tests.waiting import until
 
-RUN = os.environ.get("MAINSTAY_TEST_LAB", "test")
 BOOT_TIMEOUT_S = 60
 
 
@@ -110,7 +109,7 @@ def greets(host: str, port: int = 22) -> bool:
 @contextmanager
 def engine_lab(name: str) -> Iterator[EngineHosts]:
     """A lab with an engine and a metadata service, swept afterwards."""
-    name = f"{RUN}-{name}"
+    name = lab_name(name)
     lifecycle.down(name)
     hosts = EngineHosts(lifecycle.reserve(name))
     try:

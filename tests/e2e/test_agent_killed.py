@@ -15,21 +15,28 @@ from tests.agents import Agent
 from tests.restics import restic
 from tests.waiting import until
 
+MUCH = 120_000_000
+"""Bytes: the first packs are there long before the last ones, also on a busy machine."""
 PR_SET_CHILD_SUBREAPER = 36
 """linux/prctl.h"""
 
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Agent:
-    """With a first backup, and more to save next than a run does at once."""
+    """With a first backup."""
     made = Agent(tmp_path / "agent")
     root = tmp_path / "source"
     root.mkdir()
     (root / "small").write_text("small")
     made.plan(root)
     made("run", "data")
-    (root / "large").write_bytes(os.urandom(300_000_000))
     return made
+
+
+@pytest.fixture
+def much(agent: Agent, tmp_path: Path) -> None:
+    """More to save next than a run does at once."""
+    (tmp_path / "source/large").write_bytes(os.urandom(MUCH))
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +74,7 @@ def good(agent: Agent, tmp_path: Path) -> str:
     return said
 
 
+@pytest.mark.usefixtures("much")
 def test_restic_is_killed(agent: Agent, tmp_path: Path) -> None:
     run, child = in_the_middle(agent)
     os.kill(child, signal.SIGKILL)
@@ -77,6 +85,7 @@ def test_restic_is_killed(agent: Agent, tmp_path: Path) -> None:
     assert "an earlier run did not end well" in good(agent, tmp_path)
 
 
+@pytest.mark.usefixtures("much")
 def test_the_agent_is_killed_and_restic_with_it(agent: Agent, tmp_path: Path) -> None:
     run, child = in_the_middle(agent)
     run.kill()
@@ -87,6 +96,7 @@ def test_the_agent_is_killed_and_restic_with_it(agent: Agent, tmp_path: Path) ->
     good(agent, tmp_path)
 
 
+@pytest.mark.usefixtures("much")
 def test_the_agent_alone_is_killed(agent: Agent, tmp_path: Path) -> None:
     """restic ends by itself, when it finds that nobody listens: a systemd unit would have killed it too."""
     run, child = in_the_middle(agent)
@@ -96,6 +106,7 @@ def test_the_agent_alone_is_killed(agent: Agent, tmp_path: Path) -> None:
     good(agent, tmp_path)
 
 
+@pytest.mark.usefixtures("much")
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGINT]])
 def test_an_interrupted_run_leaves_no_lock(agent: Agent, tmp_path: Path, signals: list[signal.Signals]) -> None:
     run, _ = in_the_middle(agent)
@@ -149,6 +160,7 @@ def test_of_two_runs_at_once_one_is_refused(agent: Agent, tmp_path: Path) -> Non
     assert [entry.outcome for entry in agent.entries()] == ["started", "ok"] * 2
 
 
+@pytest.mark.usefixtures("much")
 def test_whoever_listens_may_go_away(agent: Agent) -> None:
     run = agent.begin("run", "data", "--json")
     assert run.stdout

@@ -1,20 +1,23 @@
 """Who holds the control host's key reads ledgers and adds to the vault, and can do nothing else anywhere."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import paramiko
 import pytest
+import tomlkit
 from paramiko.common import cMSG_CHANNEL_REQUEST
 
-from backup import ledger
+from backup import custody, ledger
 from backup.custody import ADMIN, CONTROL, PORTS
 from backup.reach import Reach, forwarded
 from backup.reach import Unreachable as NoForwarding
-from tests.control_site import DATA, VAULT, ControlSite, control_site
+from inventories.files import replace
+from inventories.ssh import blocks
 from tests.vault_client import Listener
+from tests.watched_site import DATA, VAULT, Watched, watched_site
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 PYZ = "/usr/local/lib/mainstay/backup.pyz"
@@ -60,13 +63,19 @@ WRONG = [
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlSite]:
-    yield from control_site(tmp_path_factory.mktemp("control"), "access")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    yield from watched_site(tmp_path_factory.mktemp("access"))
 
 
 @pytest.fixture(scope="module")
-def stolen(site: ControlSite) -> Path:
-    return site.stolen
+def stolen(site: Watched) -> Path:
+    """For `ssh -F`: as the control host's account, with its key."""
+    loaded = site.site
+    key, config = site.inventory.with_name("stolen"), site.inventory.with_name("stolen_config")
+    replace(key, loaded.secrets[custody.SSH_KEY].get_secret_value(), 0o600)
+    hosts = {name: host.ipv4 for name, host in loaded.lock.hosts.items()}
+    config.write_text(blocks(hosts, CONTROL, loaded.known_hosts(), key))
+    return config
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +95,7 @@ def ssh(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_is_told_the_ledger_and_the_part_of_it_that_it_asks_for(site: ControlSite, stolen: Path) -> None:
+def test_it_is_told_the_ledger_and_the_part_of_it_that_it_asks_for(site: Watched, stolen: Path) -> None:
     whole = site.root(DATA, f"cat {LEDGER}").splitlines()
     assert [entry.outcome for entry in ledger.chain("web", [line.encode() for line in whole])][:2] == ["started", "ok"]
     for after in (0, 1, len(whole), 70):
@@ -110,7 +119,7 @@ def test_the_vault_runs_nothing(asking: Path, words: str) -> None:
 
 
 @pytest.mark.parametrize("host", [DATA, VAULT])
-def test_files_are_neither_fetched_nor_put(site: ControlSite, stolen: Path, host: str, tmp_path: Path) -> None:
+def test_files_are_neither_fetched_nor_put(site: Watched, stolen: Path, host: str, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     there = f"{host}:/etc/hostname"
     for words in (
@@ -143,7 +152,7 @@ def test_terminals_and_ways_back_are_refused(stolen: Path, host: str, asked: str
 
 
 @pytest.mark.parametrize("host", [DATA, VAULT])
-def test_neither_agents_nor_displays_are_forwarded(site: ControlSite, stolen: Path, host: str) -> None:
+def test_neither_agents_nor_displays_are_forwarded(site: Watched, stolen: Path, host: str) -> None:
     """Asked by the protocol, with an answer wanted: ssh wants none for its agent."""
     key = paramiko.Ed25519Key.from_private_key_file(str(stolen.with_name("stolen")))
     with paramiko.Transport((site.site.lock.hosts[host].ipv4, 22)) as way:
@@ -176,7 +185,7 @@ def test_a_host_with_data_forwards_nothing(stolen: Path, target: str) -> None:
     assert not reaches(stolen, DATA, target)
 
 
-def test_the_vault_forwards_to_the_control_sides_listener_and_nowhere_else(site: ControlSite, stolen: Path) -> None:
+def test_the_vault_forwards_to_the_control_sides_listener_and_nowhere_else(site: Watched, stolen: Path) -> None:
     assert reaches(stolen, VAULT, f"127.0.0.1:{PORTS[CONTROL]}")
     web = site.site.lock.hosts[DATA].ipv4
     ports = (22, PORTS[ADMIN], 8000, 80)
@@ -186,7 +195,7 @@ def test_the_vault_forwards_to_the_control_sides_listener_and_nowhere_else(site:
     assert not reaches(stolen, VAULT, f"0.0.0.0:{PORTS[CONTROL]}")
 
 
-def test_behind_it_it_adds_and_deletes_nothing(site: ControlSite, stolen: Path) -> None:
+def test_behind_it_it_adds_and_deletes_nothing(site: Watched, stolen: Path) -> None:
     secret = site.site.secrets["vault_control"].get_secret_value()
     with forwarded(stolen, VAULT, PORTS[CONTROL]) as port:
         way = Listener("127.0.0.1", port, "localhost", site.site.files / "vault.pem")
@@ -197,7 +206,7 @@ def test_behind_it_it_adds_and_deletes_nothing(site: ControlSite, stolen: Path) 
         Listener("127.0.0.1", port, "localhost", site.site.files / "vault.pem").connect()
 
 
-def test_of_what_the_agent_keeps_it_reads_ledgers_alone(site: ControlSite) -> None:
+def test_of_what_the_agent_keeps_it_reads_ledgers_alone(site: Watched) -> None:
     kept = site.root(DATA, "find /var/lib/mainstay/backup /etc/mainstay -type f").split()
     assert len(kept) > 5
     tried = "for file; do runuser -u control -- head -c0 $file 2>/dev/null && echo $file; done; true"
@@ -209,20 +218,28 @@ def test_of_what_the_agent_keeps_it_reads_ledgers_alone(site: ControlSite) -> No
     assert site.root(DATA, "sudo -l -U control").startswith("User control is not allowed to run sudo")
 
 
-def test_a_second_deploy_changes_nothing_and_a_backup_in_between_leaves_the_rights(site: ControlSite) -> None:
+def test_a_second_deploy_changes_nothing_and_a_backup_in_between_leaves_the_rights(site: Watched) -> None:
     site.root(DATA, "systemctl start mainstay-backup@web")
-    for done in site.deploys("vault", "web"):
-        assert done.changed == ()
+    for role in ("vault", "web"):
+        assert site.deploy(role).changed == ()
+
+
+def change(site: Watched, edit: Callable[[Any], None]) -> None:
+    """Changes what the inventory declares."""
+    text = site.inventory.with_suffix(".toml")
+    document: Any = tomlkit.parse(text.read_text())
+    edit(document)
+    text.write_text(tomlkit.dumps(document))
 
 
 def test_under_investigation_it_stays_outside_and_without_a_control_host_there_is_no_account(
-    site: ControlSite, stolen: Path
+    site: Watched, stolen: Path
 ) -> None:
-    site.change(lambda document: document["hosts"][DATA].update(settings={"base": {"ssh_only": ["lab"]}}))
+    change(site, lambda document: document["hosts"][DATA].update(settings={"base": {"ssh_only": ["lab"]}}))
     site.deploy("web")
     assert "Permission denied" in ssh(stolen, DATA, RIGHT).stderr
-    site.change(lambda document: document["hosts"][DATA].pop("settings"))
-    site.change(lambda document: document["hosts"].pop("control-1"))
+    change(site, lambda document: document["hosts"][DATA].pop("settings"))
+    change(site, lambda document: document["hosts"].pop("control-1"))
     site.deploy("site")
     for host in (DATA, VAULT):
         assert site.root(host, "getent passwd control || ls /etc/ssh/control_keys 2>/dev/null || echo none") == "none\n"

@@ -22,12 +22,7 @@ METRICS = "/var/lib/prometheus/node-exporter/mainstay-backup.prom"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """One that declares drills."""
-    for made in watched_site(tmp_path_factory.mktemp("drills"), "drills"):
-        text = made.inventory.with_suffix(".toml").read_text()
-        made.inventory.with_suffix(".toml").write_text(f'{text}\n[drill]\ndomain = "drill.lab.example.org"\n')
-        made.deploy("control")
-        yield made
+    yield from watched_site(tmp_path_factory.mktemp("drills"))
 
 
 def ago(hours: float) -> float:

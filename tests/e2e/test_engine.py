@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import services
+from lab import mail
 from lab.engine import GIB, EngineError, Machine
 from lab.nspawn import NspawnEngine
 from lab.services import CACHE
@@ -79,11 +79,11 @@ def test_a_package_that_one_host_fetched_is_not_fetched_again(
 
 def test_mail_that_a_host_hands_to_its_gateway_is_kept_for_tests(hosts: EngineHosts, first: Machine) -> None:
     send = f"curl -s smtp://{hosts.config.gateway4} --mail-from root@a.test --mail-rcpt admin@b.test --upload-file -"
-    with services.running(hosts.config):
+    with mail.received(hosts.config):
         hosts.ssh(first, f"printf 'Subject: hello\\n\\nbody\\n' | {send}")
-    (mail,) = (hosts.config.root / "mail").glob("*.eml")
-    assert "X-Envelope-To: admin@b.test" in mail.read_text()
-    assert "Subject: hello" in mail.read_text()
+    (kept,) = (hosts.config.root / "mail").glob("*.eml")
+    assert "X-Envelope-To: admin@b.test" in kept.read_text()
+    assert "Subject: hello" in kept.read_text()
 
 
 def test_a_reboot_from_inside_comes_back_and_a_poweroff_stays_off(hosts: EngineHosts, second: Machine) -> None:

@@ -18,7 +18,7 @@ HOST_LEDGER = "/var/lib/mainstay/backup/web/ledger.jsonl"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    yield from watched_site(tmp_path_factory.mktemp("record"), "record")
+    yield from watched_site(tmp_path_factory.mktemp("record"))
 
 
 def known(site: Watched) -> collected.Known:

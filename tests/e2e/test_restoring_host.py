@@ -1,4 +1,7 @@
-"""A throwaway host of another inventory restores what a site saved: from its vault, by a link that is cut; from S3."""
+"""A throwaway host of another inventory restores what a site saved: from its vault, if need be in two goes; from S3.
+
+What a cut link does to a restore is tried without hosts, too: tests/e2e/test_agent_restoring.py.
+"""
 
 import shlex
 import shutil
@@ -40,6 +43,10 @@ class Drill:
         done = converge(self.host.inventory, "release")
         assert done.ok, done.output
 
+    def restore_from_vault(self) -> None:
+        (name,) = load_site(self.saved.inventory).fleet.hosts["vault-1"].dns
+        self.restore_from(vault=name)
+
     def hashes(self, folder: str) -> str:
         return self.host.root(HOST, f"cd {folder}; {HASHES}")
 
@@ -48,7 +55,7 @@ class Drill:
 def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
     folder = tmp_path_factory.mktemp("drill")
     for saved in saved_site(tmp_path_factory.mktemp("saved")):
-        saved.save_more("more", 60)
+        saved.must("run", DATA)
         saved.must("copy")
         host = Saved(_throwaway(saved, folder), folder, saved.lab)
         host.deploy("provision", "base")
@@ -77,9 +84,8 @@ def _throwaway(saved: Saved, folder: Path) -> Path:
     return derive(saved.lab, folder, change)
 
 
-def test_it_restores_from_the_vault_and_goes_on_after_a_cut(drill: Drill) -> None:
-    (name,) = load_site(drill.saved.inventory).fleet.hosts["vault-1"].dns
-    drill.restore_from(vault=name)
+def test_it_restores_from_the_vault_and_can_do_nothing_else_there(drill: Drill) -> None:
+    drill.restore_from_vault()
     host = drill.host
     again = converge(host.inventory, "release")
     assert again.ok, again.output
@@ -89,7 +95,18 @@ def test_it_restores_from_the_vault_and_goes_on_after_a_cut(drill: Drill) -> Non
         refused = host.ssh(HOST, f"{AGENT} {command} {PLAN}")
         assert refused.returncode == 2
         assert "this plan can only restore" in refused.stderr
-    restore = f"{AGENT} restore {PLAN} --to /srv/release/back --snapshot {drill.snapshot}"
+    host.root(HOST, f"{AGENT} restore {PLAN} --to /srv/release/back --snapshot {drill.snapshot}")
+    assert drill.hashes("/srv/release/back") == drill.saved.hashes()
+    assert "restores only, saves nothing; last restore ok" in host.root(HOST, f"{AGENT} status")
+    assert drill.saved.status()[0] == 0
+
+
+@pytest.mark.full
+def test_a_restore_whose_link_to_the_vault_is_cut_goes_on_where_it_was(drill: Drill) -> None:
+    drill.restore_from_vault()
+    drill.saved.save_more("more", 60)
+    host, snapshot = drill.host, drill.saved.entries()[-1]["snapshot"]
+    restore = f"{AGENT} restore {PLAN} --to /srv/release/cut --snapshot {snapshot}"
     # What comes from the vault is dropped once so much has arrived.
     rule = "tcp sport 8000 quota over 40 mbytes drop"
     chain = "{ type filter hook input priority -300; }"
@@ -102,12 +119,12 @@ def test_it_restores_from_the_vault_and_goes_on_after_a_cut(drill: Drill) -> Non
     assert broken.returncode == 1, broken.stdout
     assert "given up: nothing was restored for 1 min, and the vault does not answer" in broken.stdout
     assert took < BROKEN_OFF_S
-    assert host.root(HOST, "ls /srv/release/back/public")
+    assert host.root(HOST, "ls /srv/release/cut/public")
     host.root(HOST, "nft delete table inet cut")
     host.root(HOST, f"{restore} --resume")
-    assert drill.hashes("/srv/release/back") == drill.saved.hashes()
+    assert drill.hashes("/srv/release/cut") == drill.saved.hashes()
     assert "restores only, saves nothing; last restore ok" in host.root(HOST, f"{AGENT} status")
-    assert drill.saved.status()[0] == 0
+    drill.saved.root(HOST, "rm /srv/release/public/more")
 
 
 def test_it_restores_from_the_second_copy_what_the_ledger_names(drill: Drill) -> None:

@@ -1,7 +1,6 @@
 """Awkward and many files, and a large one, through the vault and back: compared by a walk of the test's own."""
 
 import json
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -136,11 +135,24 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_saved(saved: Saved) -> Non
     assert saved.agent("run", "release").returncode == 0
 
 
+CHURN = """
+import itertools, os, time
+
+for i in itertools.count():
+    with open("log", "a") as log, open(f"f{i % 500}", "w") as file:
+        print(i, file=log)
+        print(i, file=file)
+    if i >= 250:
+        os.unlink(f"f{(i - 250) % 500}")
+    time.sleep(0.001)
+"""
+"""Hundreds of times a second. No shell: that would take a whole core for it."""
+
+
 def test_what_changes_and_vanishes_meanwhile_does_not_fail_it(saved: Saved) -> None:
-    churn = "i=0; while :; do i=$((i+1)); echo $i >>log; echo $i >f$((i%500)); rm -f f$(((i+250)%500)); done"
     folder = f"{SOURCE}/churn"
-    run = f"systemd-run -q -u churn -p WorkingDirectory={folder} sh -c {shlex.quote(churn.replace('$', '$$'))}"
-    saved.root("release-1", f"mkdir {folder}; {run}")
+    run = f"systemd-run -q -u churn -p WorkingDirectory={folder} python3 -I /root/churn"
+    saved.root("release-1", f"mkdir {folder}; cat >/root/churn <<'END'\n{CHURN}\nEND\n{run}")
     try:
         for _ in range(3):
             saved.root("release-1", f"systemctl start {UNIT}")

@@ -13,8 +13,9 @@ from lab.engine import LabConfig
 from lab.nspawn import NspawnEngine
 from lab.nspawn_groups import HIERARCHIES
 from lab.nspawn_process import PROPAGATE
-from tests.e2e.engine_hosts import RUN, EngineHosts, address, engine_lab, greets, metadata
+from tests.e2e.engine_hosts import EngineHosts, address, engine_lab, greets, metadata
 from tests.faults.engine_killed import STEPS
+from tests.labs import lab_name
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -65,7 +66,7 @@ def _read(path: Path) -> str:
 
 @pytest.mark.parametrize(("step", "after_s"), POINTS)
 def test_nothing_is_left_of_a_lab_killed_at_any_moment(neighbour: EngineHosts, step: str, after_s: float) -> None:
-    name = f"{RUN}-killed"
+    name = lab_name("killed")
     lifecycle.down(name)
     config = lifecycle.reserve(name)
     words = [sys.executable, "-m", "tests.faults.engine_killed", name]

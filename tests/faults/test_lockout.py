@@ -15,6 +15,7 @@ from tests.waiting import until
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 ELSEWHERE = "192.0.2.0/24"
 MESSAGE = "no way in for a new connection"
+ROOT_MAY_LOG_IN = "sed -i s/^PermitRootLogin.no/PermitRootLogin=yes/ /etc/ssh/sshd_config"
 ROLLBACK = "/usr/local/lib/mainstay/rollback.py"
 
 
@@ -47,19 +48,23 @@ def test_mail_that_is_taken_away_is_off_and_its_password_gone(site: Site) -> Non
 @pytest.mark.parametrize(
     "by_hand",
     [
-        "nft flush ruleset",
-        "nft insert rule inet mainstay input tcp dport 9 accept",
-        "sysctl -w net.ipv4.tcp_syncookies=0",
-        "sh -c 'sed -i s/^PermitRootLogin.no/PermitRootLogin=yes/ /etc/ssh/sshd_config; systemctl reload ssh'",
-        "sh -c 'echo nobody ALL=NOPASSWD: ALL >>/etc/sudoers'",
+        {FIREWALL: "nft flush ruleset", SSHD: "nft insert rule inet mainstay input tcp dport 9 accept"},
+        {
+            FIREWALL: "sysctl -w net.ipv4.tcp_syncookies=0",
+            SSHD: f"sh -c '{ROOT_MAY_LOG_IN}; systemctl reload ssh'",
+        },
+        {FIREWALL: "sh -c 'echo nobody ALL=NOPASSWD: ALL >>/etc/sudoers'"},
     ],
+    ids=["nftables", "sysctl and sshd", "sudo"],
 )
-def test_what_was_changed_by_hand_is_as_declared_again(site: Site, by_hand: str) -> None:
-    before = site.access(FIREWALL)
-    site.root(FIREWALL, by_hand)
-    assert site.access(FIREWALL) != before
-    site.must_be_settled(FIREWALL)
-    assert site.access(FIREWALL) == before
+def test_what_was_changed_by_hand_is_as_declared_again(site: Site, by_hand: dict[str, str]) -> None:
+    """One change a host, on two hosts at once."""
+    before = {host: site.access(host) for host in by_hand}
+    for host, words in by_hand.items():
+        site.root(host, words)
+        assert site.access(host) != before[host]
+    site.must_be_settled(*by_hand)
+    assert {host: site.access(host) for host in by_hand} == before
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ JUNK = f"/{ROOTED}/junk"
 
 
 @pytest.fixture(scope="module")
-def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
-    yield from vault_site(tmp_path_factory.mktemp("vault"))
+def vault() -> Iterator[Vault]:
+    yield from vault_site()
 
 
 def room(vault: Vault) -> int:

@@ -25,8 +25,8 @@ FROM_HOST = (
 
 
 @pytest.fixture(scope="module")
-def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
-    yield from vault_site(tmp_path_factory.mktemp("vault"))
+def vault() -> Iterator[Vault]:
+    yield from vault_site()
 
 
 def some(vault: Vault, data: str) -> list[str]:
