@@ -8,7 +8,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.context import ctx_state
 
 import roles.common.op_order  # orders operations without reading sources
-import roles.common.transport  # noqa: F401  # switches Nagle off
+import roles.common.transport  # noqa: F401  # sets options of connections
 from inventories.command_line import check_files
 from inventories.outcome import end_at_interrupt, tell_at_exit
 

@@ -29,12 +29,10 @@ from backup.store import COPY, VAULT, WORDS, Store, second_copy
 from backup.zipapp import INSTALLED
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
-from inventories.ssh import configured
+from inventories.ssh import ENDS_WITH_US, configured
 
 LEDGERS = Path("/srv/control/ledgers")
 """On the control host: the record."""
-ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
-"""Before a command: it is ended when this program is killed, which then cannot do it."""
 SSH_FAILED = 255
 """ssh's own exit code: the command was not reached."""
 WAIT_S = 60

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inventories.inventory import CONTROL_FOLDER
+from inventories.ssh import ENDS_WITH_US
 
 REPOSITORY = Path(__file__).parent.parent
 PYINFRA = Path(sys.executable).with_name("pyinfra")
@@ -36,9 +37,9 @@ def command(inventory: Path, deploy: str, *options: str) -> list[str]:
 
 
 def converge(inventory: Path, deploy: str, *options: str, timeout: float = 900) -> Converged:
-    """Runs a deploy on an inventory to its end; timeout in seconds."""
+    """Runs a deploy on an inventory to its end, or to that of this process; timeout in seconds."""
     done = subprocess.run(
-        [*command(inventory, deploy, *options), "--json"],
+        [*ENDS_WITH_US, *command(inventory, deploy, *options), "--json"],
         cwd=REPOSITORY,
         env={k: v for k, v in os.environ.items() if k != CONTROL_FOLDER} | {"PYINFRA_PROGRESS": "off"},
         stdin=subprocess.DEVNULL,

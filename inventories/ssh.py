@@ -7,6 +7,9 @@ from tempfile import TemporaryDirectory
 
 from inventories.inventory import LoadedSite
 
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
+"""Before a command: it is ended when this program is killed, which then cannot do it."""
+
 
 def ssh_config(site: LoadedSite) -> str:
     """What `ssh -F` takes: every provisioned host by name, under its pinned keys and no others."""

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from backup.reach import ENDS_WITH_US
 from cli.main import main
 from inventories import secrets
+from inventories.ssh import ENDS_WITH_US
 
 PASSED: Counter[str] = Counter()
 CHILDREN: list[Any] = []

@@ -55,12 +55,16 @@ def test_what_a_role_says_of_its_data_must_be_possible(change: dict[str, Any], p
         Recovery.model_validate({"consistency": "files", "root": "/srv/x"} | change)
 
 
-def test_nagle_is_off_on_every_ssh_connection() -> None:
+def test_every_ssh_connection_is_made_without_nagle_and_gives_a_dead_host_up_after_a_minute() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     client = socket.create_connection(listener.getsockname())
     transport = paramiko.Transport(client)
     try:
         assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        assert client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        asked = [client.getsockopt(socket.IPPROTO_TCP, one) for one in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)]
+        assert asked[0] + asked[1] * client.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) <= 75
+        assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
     finally:
         transport.close()
         client.close()
