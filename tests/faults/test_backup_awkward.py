@@ -157,6 +157,7 @@ def test_what_changes_and_vanishes_meanwhile_does_not_fail_it(saved: Saved) -> N
         for _ in range(3):
             saved.root("release-1", f"systemctl start {UNIT}")
             assert saved.entries()[-1]["outcome"] == "ok"
+        saved.root("release-1", "systemctl is-active churn")
     finally:
         saved.root("release-1", f"systemctl stop churn; rm -r {SOURCE}/churn")
     assert saved.mainstay("verify", "--all").returncode == 0
