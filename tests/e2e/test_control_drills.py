@@ -2,7 +2,9 @@
 
 import json
 import shlex
+import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,8 +119,15 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place(site, lab_of(load_site(site)), tmp_path_factory.mktemp("drills"))
+def place(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Left as it was found: drills that were ended are a finding until the next good ones."""
+    made = Place(site, lab_of(load_site(site)), tmp_path_factory.mktemp("drills"))
+    yield made
+    made.root(CONTROL, f"systemctl reset-failed {DRILLS}")
+    for one in made.reports():
+        if one.outcome == "abandoned":
+            made.root(CONTROL, f"rm -r /srv/control/drills/{one.id}")
+            shutil.rmtree(book.folder(made.loaded) / one.id)
 
 
 @pytest.fixture(scope="module")
