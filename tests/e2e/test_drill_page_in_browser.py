@@ -166,7 +166,7 @@ def test_a_screen_reader_is_told_of_all_of_it(chromium: Browser, page: Path, wid
     chromium.open(page, width=width)
     unfold(chromium)
     tree = chromium.tree()
-    assert named(tree, "RootWebArea") == ["2 findings, 1 critical - restore drills of prod"]
+    assert named(tree, "RootWebArea") == ["2 findings, 2 critical - restore drills of prod"]
     assert (len(named(tree, "banner")), len(named(tree, "main"))) == (1, 1)
     regions = named(tree, "region")
     assert regions[:3] == ["What is wrong, and what to do", "Data sets", DATA_SET]
