@@ -15,8 +15,8 @@ from lab.engine import LabConfig
 NAME = os.environ.get("MAINSTAY_TEST_LAB", "test")
 KEPT = f"{NAME}-kept"
 """What the names of kept labs begin with, whichever worker of pytest-xdist builds or uses them."""
-RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-"""Tells this run, with all its workers, from earlier ones of the same name."""
+RUN = str(os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid())
+"""Tells this run, with all its workers, which are children of one process, from others of the same name."""
 AS_BUILT, OF_RUN = "as-built", "of-run"
 """In a kept lab's folder: a copy of it, from when it was built; and which run did that."""
 
@@ -90,12 +90,11 @@ def _build(name: str, build: Callable[[LabConfig], None]) -> None:
 
 
 def end_kept_labs() -> None:
-    """For the end of a run, when no worker is left."""
+    """For the end of a run, when no worker is left. Those of another run of the same name stay: it may be under way."""
     for name in lifecycle.names():
-        if name.startswith(f"{KEPT}-"):
+        if name.startswith(f"{KEPT}-") and _is_built(name):
             lifecycle.down(name)
-    for lock in lifecycle.LABS.glob(f".{KEPT}-*.lock"):
-        lock.unlink()
+            (lifecycle.LABS / f".{name}.lock").unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,6 +1,6 @@
 """What a drill restores: which snapshot, from where, and how much of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -61,6 +61,12 @@ class Chosen:
     @property
     def bytes(self) -> int:
         return sum(file.size for file in self.wanted)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The paths that a restore of a part is told: of folders the empty ones alone, as one is all that is in it."""
+        full = _folders(file.path for file in self.saved)
+        return tuple(file.path for file in self.wanted if file.type != "dir" or file.path not in full)
 
 
 @dataclass(frozen=True)
@@ -187,7 +193,8 @@ def newest_change(files: Sequence[File]) -> datetime | None:
 
 
 def _wanted(restic: Restic, snapshot: str, saved: tuple[File, ...], drill: Drill, turn: int) -> tuple[File, ...]:
-    """All of it, or what is needed and the part of the rest whose turn it is. Folders always come along."""
+    """All of it, or what is needed and the part of the rest whose turn it is, with the folders above it; empty ones
+    always come along."""
     if sum(file.size for file in saved) <= drill.size_gb * 1_000_000_000:
         return saved
     with TemporaryDirectory(prefix="mainstay-") as folder:
@@ -195,7 +202,23 @@ def _wanted(restic: Restic, snapshot: str, saved: tuple[File, ...], drill: Drill
         needed = drill.needed(saved, read) if drill.needed else frozenset()
     rest = [file.path for file in saved if file.type != "dir" and file.path not in needed]
     wanted = needed | {*share(rest, turn, drill.parts)}
-    return tuple(file for file in saved if file.type == "dir" or file.path in wanted)
+    above, full = _folders(wanted), _folders(file.path for file in saved)
+    return tuple(
+        file
+        for file in saved
+        if (file.path in above or file.path not in full if file.type == "dir" else file.path in wanted)
+    )
+
+
+def _folders(paths: Iterable[str]) -> set[str]:
+    """All that these paths lie in."""
+    found: set[str] = set()
+    for path in paths:
+        while path := path.rpartition("/")[0]:
+            if path in found:
+                break
+            found.add(path)
+    return found
 
 
 def _reader(restic: Restic, snapshot: str, saved: Sequence[File], folder: Path) -> Callable[[str], bytes]:

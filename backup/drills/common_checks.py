@@ -27,6 +27,9 @@ def files(copy: Restored) -> Evidence:
         "not of the saved size": [path for path, file in _files(wanted, there) if file.size != there[path].size],
         "not of the saved time": [path for path, file in _files(wanted, there) if _differs(file, there[path])],
         "there, and not in the snapshot": [path for path in there if path not in saved and not is_rewritten(path)],
+        "there, and not of the part that was to be restored": [
+            path for path in there if path in saved and path not in wanted and not is_rewritten(path)
+        ],
     }
     _judge(wrong)
     kinds = [file.type for file in wanted.values()]

@@ -135,7 +135,7 @@ def restore(
     given = b""
     if not chosen.is_whole:
         words += ["--include-from", "-"]
-        given = "".join(f"{file.path}\n" for file in chosen.wanted).encode(errors="surrogateescape")
+        given = "".join(f"{path}\n" for path in chosen.named).encode(errors="surrogateescape")
     for attempt in range(1, ATTEMPTS + 1):
         again = ["--resume"] if attempt > 1 else []
         code, said = _agent(way.agent(data_set.host, *words, *again), given, deadline, progress)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,19 @@ def test_one_that_is_kept_goes_when_it_is_named(drills: Drills, kept: Report) ->
     assert not folder.exists()
     assert drills.reports()[0].left == ()
     assert drills.reports()[0].outcome == "passed"
+    drills.must_be_gone()
+
+
+def test_of_data_larger_than_a_drill_a_part_comes_back_and_is_proved(
+    drills: Drills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = own_site.drill_of
+    monkeypatch.setattr(own_site, "drill_of", lambda role: replace(declared(role), size_gb=0, parts=3))
+    report = drills.run()
+    assert (report.outcome, report.why) == ("passed", "")
+    assert report.source
+    assert (report.source.parts, report.source.files < report.source.of_files) == (3, True)
+    assert 0 < report.source.bytes < report.source.of_bytes
     drills.must_be_gone()
 
 

@@ -266,6 +266,25 @@ def test_of_much_data_each_drill_restores_what_is_needed_and_a_part_and_all_in_t
     assert stores.choose(drill, turn=12).wanted == stores.choose(drill, turn=8).wanted
 
 
+def test_what_a_restore_of_a_part_is_told_brings_that_part_with_its_folders_and_nothing_else(stores: Stores) -> None:
+    for name in ("empty", "deep/er"):
+        (stores.root / "public" / name).mkdir(parents=True)
+    for number in range(20):
+        (stores.root / f"public/deep/er/{number}").write_text("x" * 50)
+    (stores.root / "public/deep").chmod(0o750)
+    stores.save()
+    chosen = stores.choose(PART)
+    target = stores.folder / "target"
+    exact = [f"/{path}" for path in chosen.named]
+    stores.restic(name=VAULT).restore(chosen.snapshot.id, target, exact=exact)
+    there = {str(path.relative_to(target)): path for path in target.rglob("*")}
+    assert there.keys() == {file.path for file in chosen.wanted}
+    assert "public/empty" in there
+    assert {file.path: file.mode for file in chosen.wanted} == {
+        path: found.stat().st_mode & 0o777 for path, found in there.items()
+    }
+
+
 def test_all_of_much_data_when_that_is_asked_for(stores: Stores) -> None:
     stores.save()
     assert not stores.choose(PART).is_whole
