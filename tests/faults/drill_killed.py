@@ -3,7 +3,7 @@
 Points are `phase NAME` (it was written down, and nothing done), `in NAME` (its first progress was told), `after POST
 /instances` (of a request to the provider; the answer is there and nobody has seen it), `before make` (of first contact,
 see tests/faults/provision_killed.py), and `begun pyinfra`
-or `begun restore` (on the host), which go on without us.
+or `begun restore` (on the host, which goes on without us).
 """
 
 import os
@@ -20,6 +20,7 @@ from cli.drill.running import Told
 from cli.main import main
 from cloud import first_contact
 from cloud.client import Client
+from inventories.ssh import ENDS_WITH_US
 
 IDS = re.compile(r"/[0-9a-f-]{36}|/[0-9]+$")
 STEPS = {first_contact.MAKE_KEY: "make", first_contact.USE_KEY: "use", first_contact.SCRUB: "scrub"}
@@ -60,6 +61,8 @@ def run(point: str) -> None:
 
     def begun(child: Any, words: Any, *args: Any, **how: Any) -> None:
         begin(child, words, *args, **how)
+        if tuple(words[: len(ENDS_WITH_US)]) == ENDS_WITH_US:
+            words = words[len(ENDS_WITH_US) :]
         reach(f"begun {'restore' if 'restore' in words else Path(str(words[0])).name}")
 
     patch = pytest.MonkeyPatch()
