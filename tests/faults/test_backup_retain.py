@@ -98,8 +98,10 @@ KILLED = """#!/bin/sh
 RESTIC "$@" --limit-upload=1 --limit-download=1 &
 until [ "$(RESTIC list locks --no-lock "$3")" ]; do :; done
 kill -9 $! $PPID
+wait
 """
-"""In restic's place: the freeing of room takes its lock, is slow, and killed with whoever began it."""
+"""In restic's place: the freeing of room takes its lock, is slow, and killed with whoever began it. It is waited for: a
+process that nobody has waited for is still one, whose lock is not to be removed."""
 
 
 def test_one_that_is_killed_before_it_frees_the_room_is_completed_by_the_next(saved: Saved, tmp_path: Path) -> None:
