@@ -146,10 +146,9 @@ def _unseen(there: Mapping[str, Made]) -> list[Made]:
 
 def _remove(api: Client, left: Sequence[Thing]) -> list[str]:
     """Asks for the end of all that can go now: a firewall or network that is in use goes when its hosts have gone."""
-    first = [thing for thing in left if thing.kind in ("host", "zone")] or left
     hosts = any(thing.kind == "host" for thing in left)
     problems = []
-    for thing in first if hosts else left:
+    for thing in [thing for thing in left if thing.kind in ("host", "zone")] if hosts else left:
         try:
             api.remove(thing.path)
         except CloudError as error:

@@ -68,11 +68,6 @@ def find(there: Path, id_start: str, say: Say) -> Report:
     raise InputError(there / names[0] / REPORT, "", "cannot be read", "restore it from a backup of the control host")
 
 
-def proved(found: Sequence[Report], data_set: str) -> Report | None:
-    """The newest drill that counts as proof of a data set's backup."""
-    return next((one for one in found if one.data_set == data_set and one.proved), None)
-
-
 def turn(found: Sequence[Report], data_set: str) -> int:
     """What samples and parts of the next drill rotate by: those of one that proved nothing have their turn again."""
     return max((one.turn + 1 for one in found if one.data_set == data_set and one.proved), default=0)

@@ -7,11 +7,9 @@ from datetime import datetime
 from backup.custody import data_sets, recovery
 from backup.data_set import Finding
 from backup.drills.overdue import Wanted, due, of, overdue
-from backup.drills.report import Report
+from backup.drills.report import SITE, Report, proof
 from inventories.fleet import Fleet
 
-SITE = "site"
-"""What a drill of the whole site goes by in the place of a data set."""
 TREND = 10
 """So many of the last recovery times are shown."""
 
@@ -36,7 +34,7 @@ class Drilled:
     @property
     def proved(self) -> Report | None:
         """The newest that counts as proof."""
-        return next((one for one in self.own if one.proved), None)
+        return proof(self.own)
 
     @property
     def measured(self) -> Report | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backup.data_set import Kind, Subject
-from backup.drills.report import Outcome, Report, outcome
+from backup.drills.report import Outcome, Report, outcome, proof
 from backup.expected import SKEW
 from backup.rules import Told, ago, span
 
@@ -64,7 +64,7 @@ def trouble(report: Report, now: datetime) -> Kind | None:
 
 def due(wanted: Wanted, own: Sequence[Report]) -> datetime | None:
     """Until when it has to be proved again. own: its drills, newest first."""
-    last = next((one.begun for one in own if one.proved), wanted.since)
+    last = newest.begun if (newest := proof(own)) else wanted.since
     return last + timedelta(days=wanted.within_days) if last and wanted.within_days else None
 
 
@@ -83,7 +83,7 @@ def overdue(wanted: Wanted, found: Sequence[Report], now: datetime) -> Told:
     limit = due(wanted, own)
     if limit is None or now <= limit + GRACE:
         return
-    last = next((one for one in own if one.proved), None)
+    last = proof(own)
     had = f"the last drill that did is of {ago(last.begun, now)}" if last else "no drill ever did"
     since = "" if last else f", and its first backup is of {ago(wanted.since or now, now)}"
     what = f"it was not proved that its backup can be restored: {had}{since}; allowed are {wanted.within_days} days"

@@ -9,6 +9,7 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +137,7 @@ def _inventory(wanted: Wanted, sources: Sequence[str]) -> dict[str, Any]:
         "firewalls": {FIREWALL: {"rules": _rules(sources)}},
         "hosts": {name: _host(wanted, name, host) for name, host in hosts.items()},
         **(_networks(wanted) if wanted.whole else {"backup": {"restore_from": _restore_from(wanted)}}),
-        "settings": {
-            role: _quiet(wanted, role, fleet.settings.get(role, {}))
-            for role in sorted(roles | (fleet.settings.keys() & roles))
-        },
+        "settings": {role: _quiet(wanted, role, fleet.settings.get(role, {})) for role in sorted(roles)},
     }
 
 
@@ -150,7 +148,7 @@ def _networks(wanted: Wanted) -> dict[str, Any]:
 def _rules(addresses: Sequence[str]) -> list[dict[str, Any]]:
     if not addresses:
         return [{"protocol": "tcp", "port": "22"}]
-    sources = [f"{address}/{128 if ':' in address else 32}" for address in addresses]
+    sources = [str(ip_network(address)) for address in addresses]
     return [{"protocol": "tcp", "port": "1:65535", "sources": sources}, {"protocol": "icmp", "sources": sources}]
 
 
@@ -191,11 +189,10 @@ def _restore_from(wanted: Wanted) -> dict[str, Any]:
 
 def _quiet(wanted: Wanted, role: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a role that acts on nobody. What is None cannot be said in TOML: it is left out."""
-    found = {**settings, **drill_of(role).quiet} if role != "base" else {**settings}
-    if role == "base":
-        found = {key: value for key, value in found.items() if key not in ("mail", "ssh_only", "ssh_sources")}
-        found |= {"reboot": False, "egress": _egress(wanted)}
-    return found
+    if role != "base":
+        return {**settings, **drill_of(role).quiet}
+    found = {key: value for key, value in settings.items() if key not in ("mail", "ssh_only", "ssh_sources")}
+    return found | {"reboot": False, "egress": _egress(wanted)}
 
 
 def _egress(wanted: Wanted) -> dict[str, Any]:
@@ -203,7 +200,7 @@ def _egress(wanted: Wanted) -> dict[str, Any]:
     site = wanted.site
     locked = site.lock.hosts
     addresses = [address for host in locked.values() for address in (host.ipv4, host.ipv6) if address]
-    blocked = [f"{address}/{128 if ':' in address else 32}" for address in addresses]
+    blocked = [str(ip_network(address)) for address in addresses]
     allowed: list[dict[str, Any]] = []
     vault = custody.vault_of(site)
     if wanted.store == VAULT and not wanted.whole and vault and vault[0] in locked:

@@ -1,5 +1,6 @@
 """A drill's report, as it is kept (report.json, schema 1) and shown. Pure data; times in UTC, durations in seconds."""
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Literal
 
@@ -185,3 +186,8 @@ class Report(Part):
     def left(self) -> tuple[Made, ...]:
         """What was not seen to be gone."""
         return tuple(one for one in self.made if one.gone is None)
+
+
+def proof(found: Sequence[Report]) -> Report | None:
+    """The newest that counts as proof. found: newest first."""
+    return next((one for one in found if one.proved), None)

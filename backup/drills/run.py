@@ -177,6 +177,7 @@ def carry_out(one: Run, go: Callable[[Run, Path], None]) -> Report:
             raise
         finally:
             _end(one)
+    book.tidy(book.folder(one.site), datetime.now(UTC), one.hear.note)
     return one.report
 
 
@@ -233,7 +234,6 @@ def _go(one: Run, scratch: Path) -> None:
             one.note(versions=seen, estimate=verdict.estimate(one.report))
         if order.keep:
             keep(one, own)
-            one.kept = True
 
 
 def swept(one: Run) -> list[str]:
@@ -369,7 +369,7 @@ def _rpo(one: Run, chosen: Chosen) -> Rpo:
 
 
 def keep(one: Run, own: LoadedSite) -> None:
-    """The way in, for as long as the host is kept: its inventory, key and addresses, and no secret of the data."""
+    """Has the hosts stay; tells the way in: their inventory, key and addresses, and no secret of the data."""
     there = account.look(account.client(one.site, one.hear.note), own_site.declared(one.site).domain)
     one.note(made=tuple(account.made_of(thing) for thing in there if thing.site == one.own_name))
     folder = book.folder(one.site).with_name(KEPT_DRILLS) / one.report.id
@@ -381,10 +381,11 @@ def keep(one: Run, own: LoadedSite) -> None:
     inventory["site"]["files"] = str(folder / own.name)
     replace(folder / f"{own.name}.toml", tomlkit.dumps(inventory))
     replace(folder / f"{own.name}.py", own.path.with_suffix(".py").read_bytes())
-    way = f"mainstay ssh --inventory {folder / own.name}.py {one.order.data_set.host}"
+    way = f"mainstay ssh --inventory {folder / own.name}.py {next(iter(own.fleet.hosts))}"
     one.hear.note(
         f"kept until {one.report.expires:%Y-%m-%d %H:%M} UTC, or `mainstay drill sweep {one.report.id}`: {way}"
     )
+    one.kept = True
 
 
 def version() -> str:

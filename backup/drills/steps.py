@@ -22,7 +22,6 @@ from backup.drills.report import CheckRun
 from backup.drills.restored import OnHost
 from backup.reach import SSH_FAILED, Reach, answer, held, reach
 from backup.sizes import counted, size
-from backup.zipapp import INSTALLED
 from cloud import provision
 from cloud.converge import converge
 from inventories.inventory import LoadedSite
@@ -40,8 +39,9 @@ VERSIONS = (
     'echo "debian $(cat /etc/debian_version)"; echo "kernel $(uname -r)"; '
     "for one in restic nginx git; do dpkg-query -Wf '${Package} ${Version}\\n' $one 2>/dev/null || true; done"
 )
-AGENT = INSTALLED
 Say = Callable[[str], None]
+Tell = Callable[[float, str], None]
+"""How far it is, from 0 to 1, and in words."""
 
 
 class StepFailed(Exception):
@@ -120,7 +120,7 @@ def restore(
     chosen: Chosen,
     deadline: Deadline,
     hear: Say,
-    progress: "Tell",
+    progress: Tell,
     snapshot: str = "",
     state: str = "",
 ) -> None:
@@ -147,12 +147,13 @@ def restore(
         hear(f"the restore was cut, and goes on: {why}")
         time.sleep(min(AGAIN_S, deadline.left()))
     moves = [_into_place(recovery.root, beside, path) for path in recovery.paths]
-    answer(
-        way.admin(data_set.host, "sudo", "-n", "sh", "-es"),
-        data_set.host,
-        deadline.left(),
-        "\n".join([*moves, f"rm -r {shlex.quote(beside)}"]).encode(),
-    )
+    as_root(way, data_set.host, "\n".join([*moves, f"rm -r {shlex.quote(beside)}"]), deadline.left())
+
+
+def as_root(way: Reach, host: str, script: str, timeout_s: float) -> str:
+    """What a script as root says. Raises Unreachable with its words when it fails."""
+    words = way.admin(host, "sudo", "-n", "sh", "-es")
+    return answer(words, host, timeout_s, script.encode()).stdout.decode(errors="replace")
 
 
 def _into_place(root: str, beside: str, path: str) -> str:
@@ -161,10 +162,6 @@ def _into_place(root: str, beside: str, path: str) -> str:
         return f"cp -al {shlex.quote(beside)}/. {shlex.quote(root)}/"
     old, new = shlex.quote(f"{root}/{path}"), shlex.quote(f"{beside}/{path}")
     return f'if test -e {new}; then rm -rf {old}; mkdir -p "$(dirname {old})"; mv {new} {old}; fi'
-
-
-Tell = Callable[[float, str], None]
-"""How far it is, from 0 to 1, and in words."""
 
 
 def _agent(words: Sequence[str], given: bytes, deadline: Deadline, progress: Tell) -> tuple[int, list[str]]:

@@ -22,10 +22,11 @@ from backup.drills.report import SITE, CheckRun, Report, Rpo, Source
 from backup.drills.restored import OnHost
 from backup.drills.run import Hearing, Order, Run, begun, carry_out
 from backup.drills.steps import StepFailed
-from backup.reach import Reach, Unreachable, answer, reach
+from backup.reach import LEDGERS, Reach, Unreachable, reach
 from backup.restic_process import NoRepository
 from backup.sizes import counted, size
 from backup.store import COPY, VAULT, Store
+from backup.zipapp import INSTALLED
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 
@@ -97,7 +98,6 @@ def _go(one: Run, scratch: Path) -> None:
             seen = {f"{name}: {what}": which for name, found in names.items() for what, which in found.items()}
             one.note(versions={**one.report.versions, **seen})
     if one.order.keep:
-        one.kept = True
         run.keep(one, own)
 
 
@@ -139,7 +139,7 @@ def _restore(one: SiteRun, theirs: Reach, ours: Reach) -> list[str]:
     one.hear.progress(0, "the vault is filled")
 
     def of(data_set: DataSet) -> str:
-        _on_host(ours, data_set.host, f"{QUIET}; mkdir -p {STATE}")
+        steps.as_root(ours, data_set.host, f"{QUIET}; mkdir -p {STATE}", SAVE_S)
         steps.restore(
             ours, data_set, one.each[data_set], one.deadline, one.hear.note, one.hear.progress, ids[data_set], STATE
         )
@@ -170,12 +170,6 @@ def _filled(copy: Store, vault: Store, data_set: DataSet, chosen: Chosen) -> str
     return there[-1]
 
 
-def _on_host(way: Reach, host: str, script: str, timeout_s: float = SAVE_S) -> str:
-    """What a script as root says. Raises Unreachable with its words when it fails."""
-    words = way.admin(host, "sudo", "-n", "sh", "-es")
-    return answer(words, host, timeout_s, script.encode()).stdout.decode(errors="replace")
-
-
 def _on(one: SiteRun, ours: Reach, data_set: DataSet, scratch: Path) -> OnHost:
     return OnHost(one.site, ours, data_set, one.each[data_set], one.report.turn, scratch)
 
@@ -183,7 +177,7 @@ def _on(one: SiteRun, ours: Reach, data_set: DataSet, scratch: Path) -> OnHost:
 def _checks(one: SiteRun, own: LoadedSite, ours: Reach, scratch: Path) -> list[str]:
     """Those of every role, and that the hosts work together."""
     for name in own.fleet.hosts:
-        _on_host(ours, name, QUIET)
+        steps.as_root(ours, name, QUIET, SAVE_S)
     done: list[CheckRun] = []
     checks = [(data_set, check) for data_set in one.each for check in own_site.drill_of(data_set.plan).checks]
     for data_set, check in (*checks, *((data_set, _saves(ours, data_set)) for data_set in one.each)):
@@ -199,14 +193,14 @@ def _saves(ours: Reach, data_set: DataSet) -> Check:
 
     def look(_: Restored) -> Evidence:
         try:
-            _on_host(ours, data_set.host, f"{steps.AGENT} run {shlex.quote(data_set.plan)}")
+            steps.as_root(ours, data_set.host, f"{INSTALLED} run {shlex.quote(data_set.plan)}", SAVE_S)
             with ours.store(VAULT) as vault:
                 there = vault.restic(data_set).snapshots()
             told = [f"a backup of its own is in the new vault, {there[-1].id[:8]}"]
             if name := custody.control_host(ours.site):
-                _on_host(ours, name, "mainstay backup collect")
-                known = f"grep -c {there[-1].id} /srv/control/ledgers/{data_set.host}/{data_set.plan}.jsonl"
-                _on_host(ours, name, known)
+                steps.as_root(ours, name, "mainstay backup collect", SAVE_S)
+                known = f"grep -c {there[-1].id} {LEDGERS}/{data_set.host}/{data_set.plan}.jsonl"
+                steps.as_root(ours, name, known, SAVE_S)
                 told.append(f"{name} has it on its record")
         except Unreachable as error:
             raise CheckFailed(str(error)) from None

@@ -253,6 +253,16 @@ def plant(drill: Drill, name: str, copy: Copy) -> str:
     return next(one for one in drill.faults if one.name == name).plant(copy)
 
 
+def must_be_found(drill: Drill, name: str, copy: Copy) -> None:
+    """A fault is planted, and the check that is there for it passes before and fails after that."""
+    if name == "wrong owner" and os.geteuid():
+        pytest.skip("only root can give a file away")
+    fault = next(one for one in drill.faults if one.name == name)
+    run(drill, fault.caught_by, copy)
+    assert fault.plant(copy)
+    assert failure(drill, fault.caught_by, copy)
+
+
 def git(folder: Path, *words: str) -> str:
     names = {f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     env = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", **names}

@@ -9,7 +9,8 @@ import pytest
 
 from backup.data_set import Kind
 from backup.drills import book
-from backup.drills.report import Made, Outcome, Report
+from backup.drills.overdue import of
+from backup.drills.report import Made, Outcome, Report, proof
 from backup.drills.schema import schema
 from cloud.converge import REPOSITORY
 from inventories.errors import InputError
@@ -119,8 +120,8 @@ def test_what_proves_and_whose_turn_it_is() -> None:
         report(-3, outcome="degraded", turn=7),
         report(-4, turn=6),
     ]
-    assert book.proved(found, DATA_SET) == found[2]
-    assert book.proved(found, "web-1:web") is None
+    assert proof(of(found, DATA_SET, at(0))) == found[2]
+    assert proof(of(found, "web-1:web", at(0))) is None
     assert (book.turn(found, DATA_SET), book.turn(found, "web-1:web")) == (8, 0)
 
 

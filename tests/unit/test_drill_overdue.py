@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from backup.data_set import Kind
-from backup.drills.glance import SITE, drilled, glance, wanted
+from backup.drills.glance import drilled, glance, wanted
 from backup.drills.overdue import WORDS, Wanted, word
-from backup.drills.report import Outcome, Report
+from backup.drills.report import SITE, Outcome, Report
 from backup.drills.told import spark
 from inventories.inventory import LoadedSite
 from tests.unit.drills import DATA_SET, failed, report
