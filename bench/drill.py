@@ -28,12 +28,12 @@ from backup.agent.command import STATE
 from backup.custody import DataSet, recovery
 from backup.drills import account, book, choosing, own_site, page, steps
 from backup.drills.choosing import Asked
+from backup.drills.course import TROUBLE
 from backup.drills.glance import glance
 from backup.drills.overdue import Wanted as Proof
 from backup.drills.own_site import Wanted
 from backup.drills.report import PHASES, Report
 from backup.drills.restored import OnHost
-from backup.drills.run import TROUBLE
 from backup.drills.steps import Deadline
 from backup.reach import reach
 from backup.sizes import size

@@ -12,8 +12,8 @@ import requests
 from backup.custody import DataSet
 from backup.drills import account, book, own_site, run
 from backup.drills.account import Thing
+from backup.drills.course import Order
 from backup.drills.report import PhaseRun, Report
-from backup.drills.run import Order
 from cloud.client import Client
 from cloud.converge import REPOSITORY
 from inventories.inventory import LoadedSite, load_site

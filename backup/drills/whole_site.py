@@ -14,13 +14,13 @@ from pathlib import Path
 
 from backup import custody
 from backup.custody import DataSet
-from backup.drills import budget, checklist, choosing, own_site, run, steps
+from backup.drills import budget, checklist, choosing, own_site, steps
 from backup.drills.checks import BUDGET_S, Check, CheckFailed, Drill, Evidence, Restored
 from backup.drills.choosing import Asked, Chosen
+from backup.drills.course import Hearing, Order, Run, begun, carry_out, keep, version
 from backup.drills.own_site import Wanted
 from backup.drills.report import SITE, CheckRun, Report, Rpo, Source
 from backup.drills.restored import OnHost
-from backup.drills.run import Hearing, Order, Run, begun, carry_out
 from backup.drills.steps import StepFailed
 from backup.reach import LEDGERS, Reach, Unreachable, reach
 from backup.restic_process import NoRepository
@@ -80,7 +80,7 @@ def _go(one: Run, scratch: Path) -> None:
         wanted = Wanted(one.site, one.own_name, COPY, sets, room(one.site, one.each), whole=True)
         own = own_site.make(wanted, scratch)
         one.hourly_usd = budget.hourly_usd(one.site, own, one.hear.note)
-        one.note(source=_source(one), rpo=_rpo(one), versions={"mainstay": run.version()})
+        one.note(source=_source(one), rpo=_rpo(one), versions={"mainstay": version()})
     with one.phase("host") as words:
         own, source = steps.host(wanted, scratch, lambda line: one.hear.progress(0, line))
         words.append(f"{', '.join(own.fleet.hosts)}; only they and {source} may connect")
@@ -98,7 +98,7 @@ def _go(one: Run, scratch: Path) -> None:
             seen = {f"{name}: {what}": which for name, found in names.items() for what, which in found.items()}
             one.note(versions={**one.report.versions, **seen})
     if one.order.keep:
-        run.keep(one, own)
+        keep(one, own)
 
 
 def room(site: LoadedSite, each: Mapping[DataSet, Chosen]) -> dict[str, int]:

@@ -114,9 +114,9 @@ def run_(
             faulty = [one for one in wanted if own_site.drill_of(one.plan).faults]
             codes.append(_each(faulty, [*options, "--negative"]))
         raise typer.Exit(max(codes))
-    from backup.drills import run  # brings pyinfra along, which nothing else here waits for
+    from backup.drills import course, run  # these bring pyinfra along, which nothing else here waits for
 
-    order = run.Order(wanted[0], STORES[copy], snapshot, full, fallback, keep, fault)
+    order = course.Order(wanted[0], STORES[copy], snapshot, full, fallback, keep, fault)
     with failures(), _in_order():
         order = run.with_fault(site, order, say) if negative and not fault else order
         try:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from backup.drills import account, book, own_site
+from backup.drills.course import Order
 from backup.drills.report import PHASES, Report
-from backup.drills.run import Order, with_fault
+from backup.drills.run import with_fault
 from inventories.inventory import KEPT_DRILLS, load_site
 from inventories.ssh import ssh_config
 from tests.drilling import SET, Drills, drills_of

@@ -10,8 +10,8 @@ import pytest
 
 from backup.drills import account, book, choosing, own_site, run, sweeping
 from backup.drills.choosing import Chosen, NothingToRestore
+from backup.drills.course import Order
 from backup.drills.report import Report
-from backup.drills.run import Order
 from inventories.errors import InputError
 from tests.drilling import Hearing
 from tests.unit.drill_site import DATA, Cloud, drill_cloud
