@@ -89,6 +89,12 @@ def _build(name: str, build: Callable[[LabConfig], None]) -> None:
     (config.root / OF_RUN).write_text(RUN)
 
 
+def one_connection(config: Path, text: str) -> Path:
+    """Writes ssh's configuration, by which one connection to a host serves all commands, each a session of its own."""
+    config.write_text(f"Host *\n  ControlMaster auto\n  ControlPath {config}.%n\n  ControlPersist 30\n\n{text}")
+    return config
+
+
 def end_kept_labs() -> None:
     """For the end of a run, when no worker is left. Those of another run of the same name stay: it may be under way."""
     for name in lifecycle.names():

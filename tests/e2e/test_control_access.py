@@ -16,6 +16,7 @@ from backup.reach import Reach, forwarded
 from backup.reach import Unreachable as NoForwarding
 from inventories.files import replace
 from inventories.ssh import blocks
+from tests.labs import one_connection
 from tests.vault_client import Listener
 from tests.watched_site import DATA, VAULT, Watched, watched_site
 
@@ -81,10 +82,7 @@ def stolen(site: Watched) -> Path:
 @pytest.fixture(scope="module")
 def asking(stolen: Path) -> Path:
     """The same by one connection a host: each command is a session of its own all the same."""
-    config = stolen.with_name("asking_config")
-    shared = f"Host *\n  ControlMaster auto\n  ControlPath {stolen.parent}/%h\n  ControlPersist 10\n\n"
-    config.write_text(shared + stolen.read_text())
-    return config
+    return one_connection(stolen.with_name("asking_config"), stolen.read_text())
 
 
 def ssh(config: Path, *words: str) -> subprocess.CompletedProcess[str]:

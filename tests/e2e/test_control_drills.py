@@ -22,6 +22,7 @@ from lab import lifecycle
 from lab.api.store import DRILL
 from lab.engine import LabConfig
 from lab.fetch import lab_of
+from tests.labs import one_connection
 from tests.waiting import until
 from tests.watched_site import MAINSTAY
 
@@ -57,8 +58,7 @@ class Place:
         return load_site(self.inventory)
 
     def ssh(self, host: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        config = self.folder / "ssh_config"
-        config.write_text(ssh_config(self.loaded))
+        config = one_connection(self.folder / "ssh_config", ssh_config(self.loaded))
         command = ["ssh", "-F", str(config), "-o", "BatchMode=yes", host, *words]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
 

@@ -24,7 +24,7 @@ from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
 from lab import load, sample
 from lab.sites import derive, only
-from tests.labs import own_lab
+from tests.labs import one_connection, own_lab
 from tests.unit.ledgers import at, entry
 from tests.unit.restored_copy import HttpClient, failure, git, run
 
@@ -153,8 +153,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Dep
                 assert done.ok, done.output
         site = load_site(inventory)
         load.content(site)
-        config = folder / "ssh_config"
-        config.write_text(ssh_config(site))
+        config = one_connection(folder / "ssh_config", ssh_config(site))
         made = {role: Deployed(site, f"{role}-1", role, config, folder / "record", checksums(folder)) for role in ROLES}
         made["control"].sh("systemctl stop 'mainstay-control@*.timer' 'mainstay-control@*.service'")
         kept(made["control"], folder)

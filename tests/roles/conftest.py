@@ -15,6 +15,7 @@ from inventories.inventory import LoadedSite, load_site, roles_of
 from inventories.ssh import ssh_config
 from lab.sites import LAB_TOML
 from roles.common import nginx
+from tests.labs import one_connection
 from tests.roles.web_client import Client, clients
 
 
@@ -54,7 +55,5 @@ def client(request: pytest.FixtureRequest, loaded_site: LoadedSite, host_name: s
 @pytest.fixture(scope="session")
 def host(host_name: str, loaded_site: LoadedSite, tmp_path_factory: pytest.TempPathFactory) -> Host:
     """The host under test, over ssh, as root by sudo."""
-    config = tmp_path_factory.mktemp("ssh") / "config"
-    persist = f"Host *\n  ControlMaster auto\n  ControlPath {config.parent}/%C\n  ControlPersist 30\n\n"
-    config.write_text(persist + ssh_config(loaded_site))
+    config = one_connection(tmp_path_factory.mktemp("ssh") / "config", ssh_config(loaded_site))
     return testinfra.get_host(f"ssh://{host_name}", ssh_config=str(config), sudo=True)
