@@ -200,6 +200,10 @@ def failure(repository: Repository, command: str, done: Run) -> ResticError:
         text += ": this restic is too old; see `restic version`"
     by_words = next((kind for words, kind in WORDS if words in text), ResticError)
     kind = by_words if done.code == 1 else MEANINGS.get(done.code, ResticError)
+    # "There were 80 errors" is all that a restore's last word says; the first of them says which.
+    told = (f"{one.get('item', '')}: {one.get('error', {}).get('message', '')}" for one in done.errors)
+    if first := next((one.strip(" :") for one in told if one.strip(" :")), ""):
+        text += f"; {first}"
     return kind(command, done.code, repository.without_secrets(text))
 
 

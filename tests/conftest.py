@@ -24,7 +24,11 @@ ON_THE_SITE = (
     "tests/e2e/test_control_drills.py",
     "tests/faults/test_control_rooted.py",
 )
-SHARES = {"tests/faults/test_rotation_killed.py": 3, "tests/e2e/test_restic_failures.py": 2}
+SHARES = {
+    "tests/faults/test_drill.py": 3,
+    "tests/faults/test_rotation_killed.py": 3,
+    "tests/e2e/test_restic_failures.py": 2,
+}
 """Files whose points take so long that several workers share them, each with fixtures of its own."""
 LONGEST = (
     "tests/faults/test_control_rooted.py",

@@ -1,6 +1,7 @@
 """Repositories of restic, in every version that the wrapper promises to work with, and what is saved in them."""
 
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -90,3 +91,14 @@ def held(gate: Gate, work: Callable[[], object]) -> Iterator[None]:
     finally:
         may_end.set()
         working.join()
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A disk of its own, of so many MiB."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "test", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)

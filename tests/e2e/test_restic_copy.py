@@ -2,9 +2,6 @@
 
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import HTTPError
@@ -22,6 +19,7 @@ from tests.e2e.repositories import (
     held,
     made,
     save,
+    small_disk,
     source,
     unmade,
     what_a_shell_left,
@@ -39,17 +37,6 @@ def two(folder: Path, url: str, version: str) -> tuple[Restic, Restic]:
     made.init()
     second.init(made.repository)
     return made, second
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """A disk of its own, of 16 MiB."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "test", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def fill(disk: Path) -> None:
@@ -73,7 +60,7 @@ def test_a_second_copy_knows_what_it_was_copied_from(made: Restic, source: Path,
 @pytest.mark.parametrize("version", by_version(*VERSIONS))
 def test_a_full_server_is_copied_from(tmp_path: Path, source: Path, version: str) -> None:
     """It takes no lock, which restic would try to write for a quarter of an hour."""
-    with small_disk(tmp_path / "served") as disk, rest_server(disk) as gate:
+    with small_disk(tmp_path / "served", 16) as disk, rest_server(disk) as gate:
         made, second = two(tmp_path, f"rest:http://127.0.0.1:{gate.server_port}/", version)
         snapshot = save(made, source)
         fill(disk)

@@ -35,6 +35,7 @@ from tests.e2e.repositories import (
     made,
     running,
     save,
+    small_disk,
     source,
     unmade,
     what_a_shell_left,
@@ -122,6 +123,17 @@ def test_a_check_that_cannot_run_is_no_finding(made: Restic, tmp_path: Path) -> 
     wrong = replace(made, repository=replace(made.repository, password="wrong", cache=tmp_path / "other"))
     with pytest.raises(WrongPassword):
         wrong.check()
+
+
+@every(*VERSIONS)
+def test_a_restore_that_fails_says_of_what(made: Restic, source: Path, tmp_path: Path) -> None:
+    """restic's last word is how many errors there were."""
+    snapshot = save(made, source)
+    with (
+        small_disk(tmp_path / "small", 1) as disk,
+        pytest.raises(ResticError, match=r"large: .*no space left on device"),
+    ):
+        made.restore(snapshot, disk)
 
 
 @every(*VERSIONS)

@@ -14,7 +14,7 @@ from backup.drills.checks import Check, CheckFailed, Evidence, Restored
 from backup.drills.report import CheckRun, Report
 from backup.drills.steps import StepFailed
 from backup.reach import Reach, answer
-from cloud import client
+from cloud import client, hosts
 from inventories.editing import Plain, apply
 from tests.drilling import Drills, Hearing, drills_of
 from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, Saved, saved_site
@@ -100,7 +100,10 @@ def test_a_provider_that_makes_nothing_is_a_drill_that_could_not_start(
 
 
 @FULL
-def test_a_host_that_never_boots_is_a_drill_that_could_not_start(drills: Drills) -> None:
+def test_a_host_that_never_boots_is_a_drill_that_could_not_start(
+    drills: Drills, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts, "BOOT_S", 60)
     drills.fault("never_boots", times=1)
     report = drills.run()
     assert ended(report) == ("could not start", "host")
