@@ -378,22 +378,24 @@ def test_a_backup_that_is_yet_to_come_is_no_proof(drills: Drills) -> None:
 def snapshots(drills: Drills) -> Iterator[tuple[str, str]]:
     """The newest backup and the one before; the repository is as it was when the test has ended."""
     root = drills.saved.root
-    drills.saved.must("run", DATA)
+    drills.saved.save_more("newer", 1)
     before, newest = [one["snapshot"] for one in drills.saved.entries() if one.get("snapshot")][-2:]
     root("vault-1", f"rm -rf /root/kept; cp -a {REPOSITORY_OF_IT} /root/kept")
     yield newest, before
     root("vault-1", f"rm -rf {REPOSITORY_OF_IT}; cp -a /root/kept {REPOSITORY_OF_IT}")
+    root(HOST, "rm /srv/release/public/newer")
 
 
 @FULL
-@pytest.mark.parametrize("how", ["rm -f", "truncate -s 100", "sed -i '1s/^.../abc/'"], ids=["gone", "cut", "damaged"])
+@pytest.mark.parametrize(
+    "how", ["rm -f ", "truncate -s 100 ", "printf abc | dd conv=notrunc of="], ids=["gone", "cut", "damaged"]
+)
 def test_a_newest_backup_that_is_not_there_fails_and_an_older_one_is_a_fallback(
     drills: Drills, snapshots: tuple[str, str], how: str
 ) -> None:
     newest, before = snapshots
-    drills.saved.root(
-        "vault-1", f"chmod u+w {REPOSITORY_OF_IT}/snapshots/{newest}; {how} {REPOSITORY_OF_IT}/snapshots/{newest}"
-    )
+    file = f"{REPOSITORY_OF_IT}/snapshots/{newest}"
+    drills.saved.root("vault-1", f"chmod u+w {file}; {how}{file}")
     report = drills.run()
     assert ended(report) == ("failed", "plan")
     assert newest[:8] in report.why

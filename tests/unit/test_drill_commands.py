@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.policy import default
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,22 @@ admin = "admin@example.org"
 smarthost = "smtp.example.org"
 sender = "host@example.org"
 """
-HOURS = (datetime.now(UTC) - NOON).total_seconds() / 3600
-"""Now, as hours are counted."""
+
+
+@cache
+def begun() -> float:
+    """When the test began, as hours are counted."""
+    return (datetime.now(UTC) - NOON).total_seconds() / 3600
+
+
+@pytest.fixture(autouse=True)
+def each_begins_anew() -> None:
+    begun.cache_clear()
+
+
+def hours(ago: float) -> float:
+    """So long before that."""
+    return begun() - ago
 
 
 @pytest.fixture
@@ -46,7 +61,7 @@ def site(tmp_path: Path) -> LoadedSite:
     """A site with a backup of yesterday, whose record and reports lie on this machine."""
     path = tmp_path / "s.toml"
     path.write_text(SITE.format(files=tmp_path))
-    append(tmp_path / "ledgers/release-1/release.jsonl", entry(HOURS - 24))
+    append(tmp_path / "ledgers/release-1/release.jsonl", entry(hours(24)))
     return load_site(path)
 
 
@@ -66,7 +81,7 @@ def ok(site: LoadedSite, *words: str, code: int = 0) -> str:
 
 
 def test_a_list_of_what_is_proved(site: LoadedSite) -> None:
-    put(site, report(HOURS - 3), report(HOURS - 30, rto_seconds=1430.8))
+    put(site, report(hours(3)), report(hours(30), rto_seconds=1430.8))
     text = ok(site, "list")
     assert "release-1:release  3 h ago      passed 3 h ago  25 min of 2 h  11 min 55 s of 1 h  █▅" in text
     assert "in 7 days  ok" in text
@@ -74,7 +89,7 @@ def test_a_list_of_what_is_proved(site: LoadedSite) -> None:
 
 
 def test_a_list_ends_with_45_and_what_to_do_when_one_is_not(site: LoadedSite) -> None:
-    put(site, report(HOURS - 9), failed(HOURS - 3))
+    put(site, report(hours(9)), failed(hours(3)))
     text = ok(site, "list", code=45)
     assert "drill failed: release-1:release: the drill of 3 h ago ended as `failed`" in text
     assert "docs/runbooks/verification-failed.md" in text
@@ -87,7 +102,7 @@ def test_a_first_backup_of_yesterday_has_time_to_be_drilled(site: LoadedSite) ->
 
 def test_one_that_was_never_drilled_is_overdue_from_its_first_backup_on(site: LoadedSite, tmp_path: Path) -> None:
     (tmp_path / "ledgers/release-1/release.jsonl").unlink()
-    append(tmp_path / "ledgers/release-1/release.jsonl", entry(HOURS - 24 * 8))
+    append(tmp_path / "ledgers/release-1/release.jsonl", entry(hours(24 * 8)))
     text = ok(site, "list", code=45)
     assert (
         "not drilled: release-1:release: it was not proved that its backup can be restored: no drill ever did" in text
@@ -95,11 +110,11 @@ def test_one_that_was_never_drilled_is_overdue_from_its_first_backup_on(site: Lo
 
 
 def test_a_list_for_programs(site: LoadedSite) -> None:
-    put(site, report(HOURS - 3), failed(HOURS - 1))
+    put(site, report(hours(3)), failed(hours(1)))
     told = json.loads(ok(site, "list", "--json", code=45))
     [one] = told["data_sets"]
     assert told["exit_code"] == 45
-    assert (one["data_set"], one["proved_by"]) == (DATA_SET, report(HOURS - 3).id)
+    assert (one["data_set"], one["proved_by"]) == (DATA_SET, report(hours(3)).id)
     assert (one["rpo_seconds"], one["rpo_budget_s"], one["rto_seconds"], one["rto_budget_s"]) == (
         1500,
         7200,
@@ -111,8 +126,8 @@ def test_a_list_for_programs(site: LoadedSite) -> None:
 
 
 def test_a_report_that_is_damaged_is_told_and_hides_no_other(site: LoadedSite) -> None:
-    put(site, report(HOURS - 3), report(HOURS - 1))
-    (book.folder(site) / report(HOURS - 1).id / "report.json").write_text("{")
+    put(site, report(hours(3)), report(hours(1)))
+    (book.folder(site) / report(hours(1)).id / "report.json").write_text("{")
     done = given(site, "list")
     assert done.exit_code == 0
     assert "is damaged" in done.stderr
@@ -120,13 +135,13 @@ def test_a_report_that_is_damaged_is_told_and_hides_no_other(site: LoadedSite) -
 
 
 def test_a_drill_is_shown_by_id_by_data_set_and_the_newest(site: LoadedSite) -> None:
-    put(site, report(HOURS - 3), failed(HOURS - 30), report(HOURS - 40, id="whole", data_set="site"))
-    newest, older = f"drill {report(HOURS - 3).id}: passed", f"drill {failed(HOURS - 30).id}: failed"
+    put(site, report(hours(3)), failed(hours(30)), report(hours(40), id="whole", data_set="site"))
+    newest, older = f"drill {report(hours(3)).id}: passed", f"drill {failed(hours(30)).id}: failed"
     assert newest in ok(site, "show")
     assert newest in ok(site, "show", DATA_SET)
     assert "drill whole: passed" in ok(site, "show", "site")
-    assert older in ok(site, "show", failed(HOURS - 30).id)
-    assert Report.model_validate_json(ok(site, "show", "--json")) == report(HOURS - 3)
+    assert older in ok(site, "show", failed(hours(30)).id)
+    assert Report.model_validate_json(ok(site, "show", "--json")) == report(hours(3))
 
 
 @pytest.mark.parametrize(
@@ -146,13 +161,13 @@ def test_a_site_without_drills_says_so(site: LoadedSite) -> None:
 
 
 def test_a_report_as_a_page_for_programs_and_in_short(site: LoadedSite, tmp_path: Path) -> None:
-    put(site, report(HOURS - 3))
+    put(site, report(hours(3)))
     page, data = tmp_path / "out/drills.html", tmp_path / "drills.json"
     assert ok(site, "report", "--html", str(page), "--json", str(data)) == ""
     assert "Restore drills of s" in page.read_text()
     told = json.loads(data.read_text())
     assert told["data_sets"][0]["data_set"] == DATA_SET
-    assert [Report.model_validate(one) for one in told["reports"]] == [report(HOURS - 3)]
+    assert [Report.model_validate(one) for one in told["reports"]] == [report(hours(3))]
     assert "last proved: 3 h ago" in ok(site, "report")
 
 
@@ -167,7 +182,7 @@ def sendmail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_report_by_mail(site: LoadedSite, sendmail: Path) -> None:
-    put(site, report(HOURS - 9), failed(HOURS - 3))
+    put(site, report(hours(9)), failed(hours(3)))
     ok(site, "report", "--mail")
     mail = message_from_bytes(sendmail.read_bytes(), policy=default)
     assert mail["To"] == "admin@example.org"
