@@ -59,7 +59,11 @@ def signer(folder: Path, device: str, *, rsa_bits: int = 0) -> Signer:
     begun = datetime(2024, 1, 1, tzinfo=UTC)
     built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     built = built.serial_number(x509.random_serial_number()).not_valid_before(begun)
-    certificate = built.not_valid_after(begun + timedelta(days=10_000)).sign(key, SHA256())
+    built = built.not_valid_after(begun + timedelta(days=10_000))
+    built = built.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    certificate = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=False).sign(
+        key, SHA256()
+    )
     replace(private, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
     replace(public, certificate.public_bytes(Encoding.PEM))
     return Signer(key, certificate)

@@ -65,9 +65,9 @@ def problems(packages: Sequence[Package], offers: Sequence[Offered], published: 
         if was := published.get((one.device, one.channel)):
             yield from _follows(one, was)
     for device in sorted({one.device for one in packages}):
-        mine = [one for one in packages if one.device == device]
-        dated = sorted((one for one in mine if one.timestamp is not None), key=lambda one: (one.timestamp, one.path))
-        yield from _agree(dated)
+        mine = sorted((one for one in packages if one.device == device), key=lambda one: (one.kind != "full", one.path))
+        dated = sorted((one for one in mine if one.timestamp is not None), key=lambda one: one.timestamp or 0)
+        yield from _agree([one for one in mine if one.timestamp is not None])
         yield from _goes_on(dated)
         yield from _incrementals(mine, offers, published)
 
@@ -104,7 +104,7 @@ def base_of(device: str, offers: Iterable[Offered], published: Published) -> Off
 
 def _stamps(one: Offered, packages: Sequence[Package]) -> Iterator[Problem]:
     """Phones compare the line's TIMESTAMP with the package's before they install it."""
-    for package in packages:
+    for package in sorted(packages, key=lambda it: it.path != one.promises):
         same = (package.device, package.build) == (one.device, one.offer.build)
         if same and package.timestamp not in (None, one.offer.timestamp):
             yield Problem(
@@ -113,6 +113,7 @@ def _stamps(one: Offered, packages: Sequence[Package]) -> Iterator[Problem]:
                 str(one.offer.timestamp),
                 f"{package.timestamp}, the post-timestamp of {package.path}",
             )
+            return
 
 
 def _follows(one: Offered, was: Offer) -> Iterator[Problem]:
@@ -137,9 +138,9 @@ def _version(android: str) -> list[int]:
 
 
 def _agree(mine: Sequence[Package]) -> Iterator[Problem]:
-    """Packages of the same build say the same of it."""
+    """Packages of the same build say the same of it; mine: full ones first."""
     first: dict[str, Package] = {}
-    for one in sorted(mine, key=lambda one: (one.kind != "full", one.path)):
+    for one in mine:
         other = first.setdefault(one.build, one)
         for field, found, expected in (
             ("post-timestamp", one.timestamp, other.timestamp),
@@ -147,7 +148,7 @@ def _agree(mine: Sequence[Package]) -> Iterator[Problem]:
             ("post-build", one.post_build, other.post_build),
             ("ANDROID", one.android, other.android),
         ):
-            if found != expected:
+            if found and expected and found != expected:
                 yield Problem(one.path, f"metadata {field}", str(found), f"{expected}, as {other.path}")
 
 
