@@ -51,7 +51,7 @@ def signer(folder: Path, device: str, *, rsa_bits: int = 0) -> Signer:
     """A device's, made below the folder when it is not there: EC on P-256, or RSA of so many bits."""
     private, public = folder / PRIVATE / f"{device}.pem", folder / CERTIFICATES / f"{device}.x509.pem"
     if private.exists():
-        key = load_pem_private_key(private.read_bytes(), None)
+        key = load_pem_private_key(private.read_bytes(), None, unsafe_skip_rsa_key_validation=True)  # made here
         assert isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
         return Signer(key, x509.load_pem_x509_certificate(public.read_bytes()))
     key = rsa.generate_private_key(65537, rsa_bits) if rsa_bits else ec.generate_private_key(ec.SECP256R1())
@@ -154,23 +154,24 @@ def sign(package: Path, by: Signer) -> None:
 
 def signed_data(digest: bytes, by: Signer) -> bytes:
     """CMS SignedData over what has that SHA-256: detached, without signed attributes, the certificate enclosed."""
-    sha256 = _der(0x30, bytes.fromhex("0609608648016503040201") + _der(5, b""))
+    sha256 = der(0x30, bytes.fromhex("0609608648016503040201") + der(5, b""))
     if isinstance(by.key, rsa.RSAPrivateKey):
         signature = by.key.sign(digest, padding.PKCS1v15(), Prehashed(SHA256()))
-        algorithm = _der(0x30, bytes.fromhex("06092a864886f70d010101") + _der(5, b""))
+        algorithm = der(0x30, bytes.fromhex("06092a864886f70d010101") + der(5, b""))
     else:
         signature = by.key.sign(digest, ec.ECDSA(Prehashed(SHA256())))
-        algorithm = _der(0x30, bytes.fromhex("06082a8648ce3d040302"))
+        algorithm = der(0x30, bytes.fromhex("06082a8648ce3d040302"))
     serial = by.certificate.serial_number
-    name = by.certificate.issuer.public_bytes() + _der(2, serial.to_bytes(serial.bit_length() // 8 + 1, "big"))
-    signer_ = _der(0x30, b"\2\1\1" + _der(0x30, name) + sha256 + algorithm + _der(4, signature))
-    content = _der(0x30, bytes.fromhex("06092a864886f70d010701"))
-    certificates = _der(0xA0, by.certificate.public_bytes(Encoding.DER))
-    signed = _der(0x30, b"\2\1\1" + _der(0x31, sha256) + content + certificates + _der(0x31, signer_))
-    return _der(0x30, bytes.fromhex("06092a864886f70d010702") + _der(0xA0, signed))
+    name = by.certificate.issuer.public_bytes() + der(2, serial.to_bytes(serial.bit_length() // 8 + 1, "big"))
+    signer_ = der(0x30, b"\2\1\1" + der(0x30, name) + sha256 + algorithm + der(4, signature))
+    content = der(0x30, bytes.fromhex("06092a864886f70d010701"))
+    certificates = der(0xA0, by.certificate.public_bytes(Encoding.DER))
+    signed = der(0x30, b"\2\1\1" + der(0x31, sha256) + content + certificates + der(0x31, signer_))
+    return der(0x30, bytes.fromhex("06092a864886f70d010702") + der(0xA0, signed))
 
 
-def _der(tag: int, content: bytes) -> bytes:
+def der(tag: int, content: bytes) -> bytes:
+    """A value of ASN.1."""
     length = len(content)
     if length < 0x80:
         return bytes([tag, length]) + content

@@ -116,6 +116,18 @@ def test_phones_are_never_set_back(one: Release, now: Offer, expected: str) -> N
     assert re.search(f"{LINE}: {expected}", found[0]), found
 
 
+def test_incrementals_begin_where_phones_are_if_the_release_has_no_oldstable(one: Release) -> None:
+    """Its own line comes first: that says which build phones are to have before."""
+    gone = Offer("260520210", 1_780_700_000, "16")
+    assert said(one.check(dict.fromkeys(PUBLISHED, gone))) == []
+    (one.folder / "ota/panther/panther-oldstable").unlink()
+    assert said(one.check(PUBLISHED | {("panther", "oldstable"): gone})) == []
+    assert said(one.check(dict.fromkeys(PUBLISHED, gone))) == [
+        f"{INCREMENTAL}: name: found base {OLD.number}; "
+        "expected what panther-oldstable or phones' channels say: 260520210"
+    ]
+
+
 def test_a_device_that_was_never_published_has_nothing_before(one: Release) -> None:
     assert said(one.check({})) == []
 

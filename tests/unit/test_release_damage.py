@@ -214,7 +214,7 @@ DAMAGE: dict[str, tuple[Spoil, *tuple[str, ...]]] = {
     # together
     "a base that no phone has": (
         renamed("260620311"),
-        f"name: found base 260620311; expected {OLD.number}, as panther-oldstable",
+        f"name: found base 260620311; expected what panther-oldstable or phones' channels say: {OLD.number}",
     ),
     "a base that is later": (
         base(NEW.timestamp + 1),

@@ -90,6 +90,20 @@ def test_the_end_record_of_a_large_zip_is_read() -> None:
     assert directory(zip64()).members == directory(PLAIN).members
 
 
+def central(name: bytes, header: int, packed: int, size: int, extra: bytes = b"", method: int = 8) -> bytes:
+    """An entry of a central directory."""
+    fixed = (b"PK\1\2", 20, 20, 0, method, 0, 33, 0, packed, size, len(name), len(extra), 0, 0, 0, 0, header)
+    return struct.pack("<4s6H3L5H2L", *fixed) + name + extra
+
+
+def only_central(*entries: bytes) -> bytes:
+    """A zip that is nothing else."""
+    block = b"".join(entries)
+    return block + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, len(entries), len(entries), len(block), 0, 0)
+
+
+FULL4 = 0xFFFFFFFF
+WIDE = struct.pack("<2HQ", 1, 8, 1 << 40)
 MANY = zipped(*((str(number), b"") for number in range(zips.MEMBERS + 1)))
 LIES: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "found a file of 0 bytes"),
@@ -146,6 +160,34 @@ LIES: dict[str, tuple[bytes, str]] = {
     "a large end that lies": (zip64(count=3), "found a central directory that is cut short"),
     "two ends that differ": (zip64(plain=3), "found 3 in the end record, 2 in that of zip64"),
     "a large end outside": (zip64(offset=1 << 60), "found a central directory at"),
+    "a large end that is none": (zip64().replace(b"PK\6\6", b"PK\6\5"), "no zip64 end record where its locator points"),
+    "a huge directory": (
+        b"\0" * (9 << 20) + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 9 << 20, 0, 0),
+        "found a central directory of 9,437,184 bytes",
+    ),
+    "too much of it": (
+        only_central(*(central(str(number).encode(), 0, 1 << 28, FULL4 - 1) for number in range(17))),
+        "found 73,014,443,998 bytes of content",
+    ),
+    "a huge member": (only_central(central(b"a", 0, 1 << 31, FULL4, WIDE)), "found a of 1,099,511,627,776 bytes"),
+    "a large member cut": (only_central(central(b"a", 0, FULL4, FULL4, WIDE)), "found a without the sizes"),
+    "a name that is cut": (put(CENTRAL + 47 + 28, b"\xff"), "found a central directory that is cut short"),
+    "another disk": (put(CENTRAL + 34, b"\1"), "found a in another part"),
+    "a folder with content": (zipped(("a/", A)), "found a/, a folder with content"),
+    "a member that runs over": (
+        put(SECOND + 18, struct.pack("<2L", len(B) + 9, len(B) + 9)).replace(
+            struct.pack("<2L", len(B), len(B)), struct.pack("<2L", len(B) + 9, len(B) + 9)
+        ),
+        "found b runs into the central directory",
+    ),
+    "no room for a header": (
+        PLAIN[:SECOND] + PLAIN[CENTRAL:END] + PLAIN[END : END + 16] + struct.pack("<LH", SECOND, 0),
+        "found b at 141, in the central directory",
+    ),
+    "a gap at the end": (
+        PLAIN[:CENTRAL] + b"gap" + PLAIN[CENTRAL : END + 16] + struct.pack("<LH", CENTRAL + 3, 0),
+        "found 3 bytes before the central directory that are no member's",
+    ),
     "no room for a large end": (PLAIN[END : END + 8] + b"\xff" * 12 + b"\0\0", "no room for its end record"),
 }
 
@@ -156,6 +198,11 @@ def test_a_zip_whose_records_differ_is_refused(name: str) -> None:
     with pytest.raises(Damaged) as error:
         directory(data)
     assert expected in str(error.value)
+
+
+def test_a_file_that_shrinks_meanwhile_is_cut() -> None:
+    with pytest.raises(Damaged, match="the file is cut"):
+        zips.directory(lambda at, size: PLAIN[at : at + size], len(PLAIN) + 1)
 
 
 def deflated(content: bytes, said: int, tail: bytes = b"") -> bytes:

@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -79,8 +80,9 @@ def _walk(folder: Path, at: str, problems: list[Problem]) -> Iterator[tuple[str,
     """All that is no folder, by path and mode, and folders that do not belong there."""
     try:
         with os.scandir(folder / at) as entries:
+            some = islice(entries, ENTRIES + 1)  # as many as are one too many
             here = sorted(
-                (f"{at}/{one.name}" if at else one.name, one.stat(follow_symlinks=False).st_mode) for one in entries
+                (f"{at}/{one.name}" if at else one.name, one.stat(follow_symlinks=False).st_mode) for one in some
             )
     except OSError as error:
         problems.append(Problem(shown(at or "."), "folder", (error.strerror or "it").lower(), "one that can be read"))

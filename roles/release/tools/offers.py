@@ -90,16 +90,16 @@ def unknowns(packages: Sequence[Package], offers: Sequence[Offered], published: 
             yield Unknown(
                 images[0], f"no line ota/{device}/{device}-{FACTORY}, and no OTA of its build to take it from"
             )
-        if not base_of(device, offers, published or {}):
+        if not bases(device, offers, published or {}):
             for package in packages:
                 if package.device == device and package.kind == "incremental":
                     yield Unknown(package.path, f"no {BASE} says whether {package.base} is what phones have")
 
 
-def base_of(device: str, offers: Iterable[Offered], published: Published) -> Offer | None:
-    """Where incrementals begin: the release's own line, else the published one."""
-    own = next((one.offer for one in offers if (one.device, one.channel) == (device, BASE)), None)
-    return own or published.get((device, BASE))
+def bases(device: str, offers: Iterable[Offered], published: Published) -> list[Offer]:
+    """Where incrementals may begin: as the release's own line says, else at what phones have now."""
+    own = [one.offer for one in offers if (one.device, one.channel) == (device, BASE)]
+    return own or [published[device, name] for name in (BASE, *PHONES) if (device, name) in published]
 
 
 def _stamps(one: Offered, packages: Sequence[Package]) -> Iterator[Problem]:
@@ -177,10 +177,14 @@ def _incrementals(mine: Sequence[Package], offers: Sequence[Offered], published:
         is_published = any(device == one.device and was.build == one.build for (device, _), was in published.items())
         if one.build not in full and not is_published:
             yield Problem(one.path, "packages", f"no full OTA of {one.build}", "one: most phones need it")
-        known = base_of(one.device, offers, published)
-        if known and known.build != one.base:
-            yield Problem(one.path, "name", f"base {one.base}", f"{known.build}, as {one.device}-{BASE} says")
-        begins = known.timestamp if known and known.build == one.base else None
+        known = bases(one.device, offers, published)
+        stamps = [offer.timestamp for offer in known if offer.build == one.base]
+        if known and not stamps:
+            builds = ", ".join(dict.fromkeys(offer.build for offer in known))
+            yield Problem(
+                one.path, "name", f"base {one.base}", f"what {one.device}-{BASE} or phones' channels say: {builds}"
+            )
+        begins = max(stamps, default=None)
         if base := full.get(one.base):
             begins = base.timestamp
             if base.post_build and one.pre_build != base.post_build:
