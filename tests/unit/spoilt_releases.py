@@ -1,6 +1,7 @@
 """Ways to spoil a release of `panther`: one thing each, and all else stays true."""
 
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -118,11 +119,19 @@ def renamed(name: str) -> Spoil:
     return work
 
 
-def other_name(one: Release) -> None:
-    """The metadata's bytes under another name."""
-    data = (one.folder / FULL).read_bytes()
-    one.write(FULL, data.replace(METADATA.encode(), f"{METADATA[:-1]}X".encode()))
-    one.sealed(FULL)
+def other_name(member: str) -> Spoil:
+    """A member's bytes under another name, in both of the zip's records."""
+
+    def work(one: Release) -> None:
+        with zipfile.ZipFile(one.folder / FULL) as opened:
+            info, start = opened.getinfo(member), opened.start_dir
+        data = bytearray((one.folder / FULL).read_bytes())
+        for at in (info.header_offset + 30, data.index(member.encode(), start)):
+            data[at + len(member) - 1] = ord("X")
+        one.write(FULL, bytes(data))
+        one.sealed(FULL)
+
+    return work
 
 
 def without(path: str) -> Spoil:
@@ -144,6 +153,12 @@ def no_full(one: Release) -> None:
     (one.folder / SUM).unlink()
     for channel in ("testing", "security-express", "beta", "otatest"):
         (one.folder / f"ota/panther/panther-{channel}").unlink()
+
+
+def other_base(one: Release) -> None:
+    path = f"ota/panther/16/panther-ota_update-{OLD.number}.zip"
+    release_build.ota(one.folder / "ota/panther/16", "panther", OLD, one.signer, 30_000)
+    one.alter(path, METADATA, "post-build=google/", "post-build=elgoog/")
 
 
 def patched_less(one: Release) -> None:

@@ -61,6 +61,7 @@ def test_channel_lines_that_are_not_there_come_from_the_package_and_are_told(one
     verdict = one.check({})
     assert said(verdict) == []
     offered = {it.channel: (it.offer.line, it.derived) for it in verdict.offers}
+    assert not any("not given" in str(it) for it in verdict.unknowns)
     assert offered == {"testing": (NEW.line, True), "factory": (NEW.line, True)}
     told = [str(it) for it in verdict.unknowns]
     assert f"ota/panther/panther-testing: is not there; its package says {NEW.line.strip()}" in told
@@ -126,6 +127,14 @@ def test_incrementals_begin_where_phones_are_if_the_release_has_no_oldstable(one
         f"{INCREMENTAL}: name: found base {OLD.number}; "
         "expected what panther-oldstable or phones' channels say: 260520210"
     ]
+
+
+def test_that_nothing_is_known_to_be_published_is_told(good: Release) -> None:
+    verdict = check(good.folder, good.certificates, None, lambda _: None)
+    assert verdict.publishable
+    assert str(verdict.unknowns[0]).startswith(
+        ".: what is published now was not given: whether phones would be set back"
+    )
 
 
 def test_a_device_that_was_never_published_has_nothing_before(one: Release) -> None:

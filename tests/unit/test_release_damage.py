@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from roles.release.tools.ota_metadata import PAYLOAD, PROPERTIES
+from roles.release.tools.ota_metadata import METADATA, PAYLOAD, PROPERTIES
 from tests.unit.releases import FACTORY, FULL, INCREMENTAL, NEW, OLD, Release, built, said
 from tests.unit.spoilt_releases import (
     LINE,
@@ -23,6 +23,7 @@ from tests.unit.spoilt_releases import (
     no_certificate,
     no_full,
     of_another,
+    other_base,
     other_name,
     patched_less,
     piped,
@@ -47,6 +48,7 @@ def one(good: Release, tmp_path: Path) -> Release:
 
 
 TWIN = f"{INCREMENTAL}: metadata post-build: .*, as {FULL}"
+LISTED = "metadata ota-(streaming-)?property-files: found payload.*; expected a member"
 PATCH = "post-security-patch-level"
 DAMAGE: dict[str, tuple[Spoil, *tuple[str, ...]]] = {
     # names and layout
@@ -97,6 +99,10 @@ DAMAGE: dict[str, tuple[Spoil, *tuple[str, ...]]] = {
     "a checksum of others": (
         put(SUM, f"{'0' * 64}\n"),
         f"{SUM}: checksum: found {'0' * 64}; expected [0-9a-f]{{64}}, the",
+    ),
+    "a checksum by another name": (
+        lambda one: one.write(SUM, (one.folder / SUM).read_text().replace("panther", "panthar")),
+        f"{SUM}: checksum: found the name panthar-ota_update-{NEW.number}.zip; expected panther-ota",
     ),
     "a checksum in words": (put(SUM, "good\n"), f"{SUM}: checksum: found what is neither HASH  NAME nor a bare hash"),
     "a checksum of 1 GiB": (sparse(SUM), f"{SUM}: file: found more than 1,024 bytes"),
@@ -159,8 +165,10 @@ DAMAGE: dict[str, tuple[Spoil, *tuple[str, ...]]] = {
         meta("pre-build-incremental=2", "pre-build-incremental=3", INCREMENTAL),
         "metadata pre-build-incremental: found 36",
     ),
+    "no payload": (other_name(PAYLOAD), f"{FULL}: payload.bin: found none; expected the payload", LISTED, LISTED),
+    "no properties": (other_name(PROPERTIES), "payload_properties.txt: found none; expected FILE_HASH", LISTED, LISTED),
     "no metadata": (
-        other_name,
+        other_name(METADATA),
         "metadata: found no META-INF/com/android/metadata",
     ),
     # property files
@@ -188,7 +196,7 @@ DAMAGE: dict[str, tuple[Spoil, *tuple[str, ...]]] = {
     ),
     # payload
     "another version": (flipped, f"{FULL}: payload.bin: found version 3; expected version 2"),
-    "no payload": (spoil(FULL, PAYLOAD, "CrAU", "CrAX"), "payload.bin: found 'CrAX'; expected CrAU at its begin"),
+    "no magic": (spoil(FULL, PAYLOAD, "CrAU", "CrAX"), "payload.bin: found 'CrAX'; expected CrAU at its begin"),
     "no hash": (
         spoil(FULL, PROPERTIES, "FILE_HASH", "FILE_HAZH"),
         "payload_properties.txt FILE_HASH: found none; expected .*=",
@@ -220,6 +228,10 @@ DAMAGE: dict[str, tuple[Spoil, *tuple[str, ...]]] = {
         base(NEW.timestamp + 1),
         f"post-timestamp: found {NEW.timestamp}; expected later than {NEW.timestamp + 1} of its base",
         "oldstable: TIMESTAMP: found",
+    ),
+    "another fingerprint of the base": (
+        other_base,
+        f"{INCREMENTAL}: metadata pre-build: .*, the post-build of ota/panther/16/panther-ota_update-{OLD.number}",
     ),
     "no full OTA": (
         no_full,

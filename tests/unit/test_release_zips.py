@@ -16,7 +16,7 @@ from roles.release.tools import der, signature, zips
 from roles.release.tools.layout import named
 from roles.release.tools.ota import examine
 from roles.release.tools.ota_metadata import lines
-from roles.release.tools.package import Reading, read
+from roles.release.tools.package import read
 from roles.release.tools.payload import header
 from roles.release.tools.problems import Damaged
 from tests.unit.releases import FULL, NEW
@@ -226,6 +226,9 @@ def deflated(content: bytes, said: int, tail: bytes = b"") -> bytes:
         pytest.param(deflated(A, len(A) + 1), "110 bytes unpacked; expected 111", id="less than it says"),
         pytest.param(deflated(A, len(A), b"more"), "too early or too late", id="bytes after its end"),
         pytest.param(
+            deflated(A, len(A), b"x" * (9 << 20)), "bytes after the end of its", id="many bytes after its end"
+        ),
+        pytest.param(
             deflated(A, len(A)).replace(b"\xcb\xcfKU", b"\xff\xff\xff\xff"), "do not unpack", id="no deflated ones"
         ),
     ],
@@ -314,10 +317,3 @@ def test_parsers_raise_their_one_error(parse: Callable[[bytes], object], package
         except Damaged:
             raised += 1
     assert raised > 100
-
-
-def test_a_reading_holds_the_hash_of_a_file_that_is_no_zip(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"")
-    found: Reading = read(tmp_path / "x", lambda _: None)
-    assert found.sha256.startswith("e3b0c44298fc1c14")
-    assert found.directory is None

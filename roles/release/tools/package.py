@@ -145,7 +145,7 @@ def read(path: Path, hear: Hear) -> Reading:
             raise Damaged("file", f"{begun.st_size:,} bytes", f"at most {PACKAGE_BYTES:,}")
         found = _read(handle, begun.st_size, hear)
         ended = os.fstat(handle)
-        if (begun.st_size, begun.st_mtime_ns) != (ended.st_size, ended.st_mtime_ns):
+        if (begun.st_size, begun.st_ctime_ns) != (ended.st_size, ended.st_ctime_ns):
             raise Damaged("file", "other bytes than at the begin of the check", "a release that nobody writes to")
         return found
     finally:
