@@ -58,6 +58,7 @@ DAMAGE: dict[str, tuple[Spoil, *tuple[str, ...]]] = {
         r"\.swp: name: found .x.zip.swp; expected DEVICE-ota_update",
     ),
     "a foreign folder": (put("ota/panther/16/old/x", "x"), "16/old: file: found a folder that does not belong"),
+    "a file in a folder's place": (put("ota/panther/17", "x"), "panther/17: name: found 17; expected DEVICE-CHANNEL"),
     "a symbolic link": (linked, f"{LINE}: file: found a symbolic link; expected files and folders"),
     "a FIFO": (piped, r"\.zip: file: found a FIFO"),
     "a control character": (put("ota/panther/a\nb", "x"), r"panther/a\\nb: name: found a\\nb"),

@@ -33,7 +33,7 @@ NEVER = ("ota-downgrade", "spl-downgrade", "ota-wipe")
 
 @dataclass(frozen=True)
 class Metadata:
-    """Of one package. timestamp in Unix seconds; base: of an incremental, the build it leads from."""
+    """Of one package. timestamp in Unix seconds, None when there is no good one; patch_level likewise, empty."""
 
     values: Mapping[str, str]
 

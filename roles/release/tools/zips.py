@@ -20,7 +20,7 @@ MEMBER_BYTES, TOTAL_BYTES = 16 << 30, 64 << 30
 RATIO, ANY_RATIO_BYTES = 250, 16 << 20
 """How many times its packed size a member may have, if it is larger than so many bytes."""
 STORED, DEFLATED = 0, 8
-ENCRYPTED, DESCRIPTOR, UTF8 = 1 << 0, 1 << 3, 1 << 11
+ENCRYPTED, DESCRIPTOR = 1 << 0, 1 << 3
 END = struct.Struct("<4s4H2LH")
 END64 = struct.Struct("<4sQ2H2L4Q")
 LOCATOR = struct.Struct("<4sLQL")
