@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from roles.release.tools.problems import Damaged
 
-INTEGER, OCTETS, OID, SEQUENCE, SET = 0x02, 0x04, 0x06, 0x30, 0x31
+OCTETS, OID, SEQUENCE, SET = 0x04, 0x06, 0x30, 0x31
 CHILDREN = 64
 
 
