@@ -23,6 +23,7 @@ SHA256SUM = ".sha256sum"
 FACTORY, BASE = "factory", "oldstable"
 """Channels that no phone is on: factory images, and the builds that incrementals begin at."""
 PHONES = ("stable", "beta", "security-express", "testing")
+CHANNELS = (*PHONES, "otatest", FACTORY, BASE)
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,15 @@ def current(saved: Sequence[File], read: Callable[[str], bytes]) -> frozenset[st
 
 def checksum(text: str) -> str:
     """Of `HASH  NAME` or a bare hash, with or without an end of line. Raises ValueError."""
+    return named_checksum(text)[0]
+
+
+def named_checksum(text: str) -> tuple[str, str]:
+    """The hash, and the name beside it, empty for a bare hash. Raises ValueError."""
     found = SUM.fullmatch(text)
     if not found:
         raise ValueError(f"is neither HASH  NAME nor a bare hash: {text[:80]!r}")
-    return found[1]
+    return found[1], found[2] or ""
 
 
 def recorded(repository: Path) -> Mapping[str, str]:
