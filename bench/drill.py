@@ -256,7 +256,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, help="runs of each contestant (default: 3)")
     parser.add_argument(
-        "--megabytes", type=int, default=400, help="more to restore than the lab's sample (default: 400)"
+        "--megabytes", type=int, default=4000, help="more to restore than the lab's sample (default: 4000)"
     )
     parser.add_argument("--reports", type=int, default=500, help="past drills of the page (default: 500)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
