@@ -1,0 +1,198 @@
+"""Publishing as a transaction over all release servers.
+
+    upload beside the tree -> read and verify there -> move in place -> push checksums -> push ONE commit of metadata
+    -> every server switches to it -> looked at from outside -> closed
+
+That commit is the publication. Before it, phones are offered nothing new, and all can be taken back; after it, what is
+left can only be finished. Each step leaves what it found done alone, so a run that was killed is run again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from roles.release.archive import BASE, SHA256SUM, Channel, Offer
+from roles.release.tools.publication import Publication
+from roles.release.tools.repository import Repository
+from roles.release.tools.servers import Place, Session, session
+
+Lines = Mapping[tuple[str, str], Offer]
+
+
+class PublishError(Exception):
+    """Why a publication stopped, and what to do."""
+
+
+class Hearing(Protocol):
+    """Who is told how it goes. A step is of all servers; bytes are of all servers together."""
+
+    def step(self, name: str, total: int = 0) -> None: ...
+
+    def progress(self, count: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+Look = Callable[[Place, Publication], list[str]]
+"""What is not as phones should find it, from outside."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a release is published. A server that is left out catches up when it is published again."""
+
+    places: tuple[Place, ...]
+    metadata: Repository
+    checksums: Repository | None
+    look: Look
+
+
+@dataclass
+class Run:
+    """A publication under way."""
+
+    site: Site
+    what: Publication
+    folder: Path
+    hear: Hearing
+    who: str
+    now: str
+    sessions: list[Session] = field(default_factory=list)
+
+    def on_all(self, do: Callable[[Session], Any]) -> list[Any]:
+        """At the same time on every server; the first error is raised when all have ended."""
+        with ThreadPoolExecutor(len(self.sessions)) as pool:
+            return list(pool.map(do, self.sessions))
+
+
+def publish(run: Run) -> str:
+    """Publishes, or finishes what was begun of the same; returns the commit.
+
+    Raises ServerError, RepositoryError and PublishError; what is told then is that it can be run again.
+    """
+    with ExitStack() as stack:
+        run.hear.step("connect")
+        run.sessions = [stack.enter_context(session(one)) for one in run.site.places]
+        run.on_all(lambda one: one.ask("lock"))
+        base = run.site.metadata.fetch()
+        _upload(run)
+        _verify(run)
+        run.hear.step("move in place")
+        run.on_all(lambda one: one.ask("place"))
+        run.hear.step("push checksums")
+        if run.site.checksums:
+            _push_sums(run.site.checksums, run.what)
+        run.hear.step("push metadata")
+        before = lines(run.site.metadata.files(base))
+        changes = {path: text.encode() for path, text in run.what.metadata.items()}
+        commit = run.site.metadata.commit(base, changes, run.what.message(before))
+        run.site.metadata.push(commit)
+        run.hear.step("switch")
+        files = run.site.metadata.files(commit)
+        run.on_all(lambda one: switch(one, run.site.metadata, commit, files))
+        run.hear.step("fetch as phones do")
+        wrong = [f"{one.name}: {told}" for one in run.site.places for told in run.site.look(one, run.what)]
+        if wrong:
+            raise PublishError("published, and not as phones should find it: " + "; ".join(wrong))
+        run.on_all(lambda one: one.ask("close", done={"commit": commit}))
+    return commit
+
+
+def _upload(run: Run) -> None:
+    manifest = run.what.manifest(run.who, run.now)
+    found = run.on_all(lambda one: one.ask("begin", manifest=manifest))
+    sizes = {one.path: one.size for one in run.what.packages}
+    wanted = [[*told["missing"], *(path for path in told["came"] if path in sizes)] for told in found]
+    left = [
+        sum(sizes[path] - told["came"].get(path, 0) for path in paths if path in sizes)
+        for told, paths in zip(found, wanted, strict=True)
+    ]
+    run.hear.step("upload", sum(left))
+    each = dict(zip((one.place.name for one in run.sessions), wanted, strict=True))
+
+    def one_of(to: Session) -> None:
+        if paths := each[to.place.name]:
+            to.upload(run.folder, paths, run.what.id, run.hear.progress)
+
+    run.on_all(one_of)
+
+
+def _verify(run: Run) -> None:
+    run.hear.step("verify on the servers", run.what.size * len(run.sessions))
+    for one, told in zip(run.sessions, run.on_all(lambda one: one.ask("verify", run.hear.progress)), strict=True):
+        if told["wrong"]:
+            words = "; ".join(f"{path}: {why}" for path, why in told["wrong"].items())
+            raise PublishError(f"{one.place.name}: {words}: nothing is published; check the release and run it again")
+
+
+def switch(to: Session, metadata: Repository, commit: str, files: Mapping[str, bytes]) -> None:
+    """Has a server serve a commit, unless a package is not there that it promises and the one it serves did not."""
+    serves = to.ask("status")["commit"]
+    if serves == commit:
+        return
+    there = metadata.files(serves) if serves and metadata.knows(serves) else {}
+    after, before = lines(files), lines(there)
+    changed = {key: offer for key, offer in after.items() if before.get(key) != offer and key[1] != BASE}
+    promised = [Channel(device, name, "").package(offer) for (device, name), offer in changed.items()]
+    to.ask(
+        "switch",
+        commit=commit,
+        files={path: text.decode() for path, text in files.items() if path.startswith("ota/")},
+        promised=[path.partition("/")[2] for path in promised],
+    )
+
+
+def lines(files: Mapping[str, bytes]) -> dict[tuple[str, str], Offer]:
+    """What channels offer, by device and channel; a line that is none offers nothing: an audit tells that."""
+    found = {}
+    for path, content in files.items():
+        parts = path.split("/")
+        device, dash, channel = parts[-1].partition("-")
+        if len(parts) != 3 or parts[0] != "ota" or not dash or device != parts[1]:
+            continue
+        try:
+            found[device, channel] = Offer.parse(content.decode())
+        except ValueError:
+            continue
+    return found
+
+
+def _push_sums(repository: Repository, what: Publication) -> None:
+    """Adds what is not on record yet. What is there with another hash is never overwritten.
+
+    Raises PublishError.
+    """
+    base = repository.fetch()
+    known = repository.files(base)
+    changes: dict[str, bytes | None] = {}
+    for path, text in what.sums.items():
+        if path not in known:
+            changes[path] = text.encode()
+        elif known[path].split()[:1] != text.encode().split()[:1]:
+            raise PublishError(f"{path} is on record in {repository.url} with another hash: nothing is published")
+    if changes:
+        packages = len([path for path in changes if path.endswith(SHA256SUM)])
+        repository.push(repository.commit(base, changes, f"{what.channel}: checksums of {packages} packages\n"))
+
+
+def abandon(places: Sequence[Place], metadata: Repository, hear: Hearing) -> list[str]:
+    """Takes back what was begun and not published, on every server that has it; returns what went.
+
+    Raises ServerError, also when it is published already.
+    """
+    files = metadata.files(metadata.fetch())
+    needed = [
+        Channel(device, name, "").package(offer).partition("/")[2] for (device, name), offer in lines(files).items()
+    ]
+    gone = []
+    for one in places:
+        with session(one) as to:
+            begun = to.ask("lock")["begun"]
+            if begun:
+                told = to.ask("abandon", needed=needed)
+                gone.append(f"{one.name}: {told['id']}")
+                hear.note(f"{one.name}: {told['id']} of {begun['who']} is taken back")
+    return gone

@@ -1,0 +1,152 @@
+"""Release servers, as publishing speaks to them: a session of on_server.py each, and rsync beside the tree."""
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+from backup.reach import Reach
+from roles.release.tools import on_server
+
+SOURCE = Path(on_server.__file__).read_bytes()
+START = f"import sys; exec(compile(sys.stdin.buffer.read({len(SOURCE)}), 'on_server', 'exec'))"
+"""The program comes over standard input, and what it is asked after it: no process list shows either."""
+ANSWER_AT_MOST = 32 << 20
+SAID_AT_MOST = 2000
+PROGRESS = re.compile(rb"^\s*([0-9,]+)\s+\d+%")
+
+Tell = Callable[[int], None]
+"""Told of bytes that came or were read since it was told last."""
+
+
+class ServerError(Exception):
+    """Which server, and what it said."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A release server. command: words that run a command there as the archive's owner; shell: what rsync is told to
+    reach it, and how its paths begin."""
+
+    name: str
+    root: str
+    command: Callable[..., Sequence[str]]
+    shell: tuple[str, ...] = ()
+    prefix: str = ""
+
+
+def place(way: Reach, name: str, root: str, owner: str) -> Place:
+    """A host of the inventory, under its pinned keys."""
+    ssh = " ".join(way.admin("", "")[:-2])
+    return Place(
+        name,
+        root,
+        lambda *words: way.admin(name, "sudo", "-n", "-u", owner, *words),
+        ("--rsh", ssh, "--rsync-path", f"sudo -n -u {owner} rsync"),
+        f"{name}:",
+    )
+
+
+@dataclass
+class Session:
+    """A connection to a server; what it holds there goes with it."""
+
+    place: Place
+    running: "subprocess.Popen[bytes]"
+    errors: IO[bytes]
+
+    def ask(self, do: str, tell: Tell = lambda _: None, **more: Any) -> dict[str, Any]:
+        """What it answers. Raises ServerError when it refuses, or is gone."""
+        assert self.running.stdin
+        assert self.running.stdout
+        try:
+            self.running.stdin.write(json.dumps({"do": do, **more}).encode() + b"\n")
+            self.running.stdin.flush()
+            while line := self.running.stdout.readline(ANSWER_AT_MOST):
+                told: dict[str, Any] = json.loads(line)
+                if "progress" in told:
+                    tell(told["progress"])
+                elif told.pop("ok"):
+                    return told
+                else:
+                    raise ServerError(f"{self.place.name}: {told['why']}")
+        except (BrokenPipeError, ValueError):
+            pass
+        raise ServerError(f"{self.place.name}: {self._last_words()}")
+
+    def upload(self, folder: Path, paths: Sequence[str], identity: str, tell: Tell) -> None:
+        """Brings files of a folder beside the tree, and goes on with what came already. Raises ServerError."""
+        target = f"{self.place.prefix}{self.place.root}/incoming/{identity}/files/"
+        words = ["rsync", "--times", "--append-verify", "--info=progress2", "--no-inc-recursive", "--timeout=120"]
+        words += [*self.place.shell, "--files-from=-", "--from0", f"{folder}/", target]
+        with (
+            TemporaryFile() as errors,
+            subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as running,
+        ):
+            assert running.stdin
+            assert running.stdout
+            with suppress(BrokenPipeError):  # why it did not listen, it says
+                running.stdin.write(b"\0".join(path.encode() for path in paths))
+                running.stdin.close()
+            try:
+                _follow(running.stdout, tell)
+            finally:
+                if running.poll() is None:
+                    running.terminate()
+            if running.wait():
+                raise ServerError(f"{self.place.name}: rsync: {_tail(errors)}")
+
+    def _last_words(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            self.running.wait(5)
+        return _tail(self.errors) or f"the connection ended ({self.running.poll()})"
+
+
+@contextmanager
+def session(to: Place) -> Iterator[Session]:
+    """A connection, for as long as it is needed. Raises ServerError."""
+    start = shlex.quote(START) if to.prefix else START  # ssh hands a line to a shell
+    words = to.command("python3", "-I", "-c", start, to.root)
+    with TemporaryFile() as errors:
+        running = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        made = Session(to, running, errors)
+        try:
+            assert running.stdin
+            with suppress(BrokenPipeError):
+                running.stdin.write(SOURCE)
+                running.stdin.flush()
+            yield made
+        finally:
+            assert running.stdin
+            assert running.stdout
+            with suppress(BrokenPipeError):
+                running.stdin.close()
+            try:
+                running.wait(10)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+            running.stdout.close()
+
+
+def _follow(output: IO[bytes], tell: Tell) -> None:
+    """rsync's progress2: BYTES PERCENT, with a carriage return after each."""
+    done, rest = 0, b""
+    while part := output.read1(65536):  # type: ignore[attr-defined]
+        *lines, rest = (rest + part).replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            if found := PROGRESS.match(line):
+                count = int(found[1].replace(b",", b""))
+                tell(count - done)
+                done = count
+
+
+def _tail(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    return errors.read()[-SAID_AT_MOST:].decode(errors="replace").strip()

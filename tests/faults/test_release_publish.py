@@ -1,0 +1,284 @@
+"""A publication is a transaction: two servers' programs on this machine, real git and rsync, killed at every step."""
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roles.release.archive import SHA256SUM, Offer
+from roles.release.tools import publish as publishing
+from roles.release.tools.publication import Publication, publication
+from roles.release.tools.publish import PublishError, Run, Site, abandon, lines, publish
+from roles.release.tools.repository import Repository
+from roles.release.tools.servers import Place, ServerError, Session, session
+from tests.unit.releases import FULL, Release, built
+
+KEPT = ("ota/panther/panther-testing", "1 1 15\n")
+STEPS = ("lock", "begin", "upload", "verify", "place", "checksums", "metadata", "status", "switch", "close")
+POINTS = [("before", "look"), *((when, step) for step in STEPS for when in ("before", "after"))]
+WORST = (("after", "place"), ("after", "metadata"), ("after", "switch"))
+
+
+class Killed(BaseException):
+    """Where a publisher died."""
+
+
+@dataclass
+class World:
+    """Two release servers, two repositories, a release."""
+
+    folder: Path
+    release: Release
+    what: Publication
+    heard: list[str] = field(default_factory=list)
+    at: Callable[[str, str], None] = lambda _when, _step: None
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return tuple(
+            Place(name, str(self.folder / name), lambda *words: words, (), "") for name in ("release-1", "release-2")
+        )
+
+    def repository(self, name: str) -> Repository:
+        return Repository(str(self.folder / f"{name}.git"), self.folder / f"cache/{name}")
+
+    def site(self, names: tuple[str, ...] = ("release-1", "release-2")) -> Site:
+        return Site(
+            tuple(one for one in self.places if one.name in names),
+            self.repository("metadata"),
+            self.repository("checksums"),
+            self.look,
+        )
+
+    def look(self, place: Place, _: Publication) -> list[str]:
+        self.at("before", "look")
+        return self.broken(place)
+
+    def broken(self, place: Place) -> list[str]:
+        """What a phone would run into: a line whose package is not there, or is another."""
+        root = Path(place.root)
+        wrong = []
+        for path in (root / "metadata").glob("ota/*/*"):
+            if path.name.endswith(".html") or path.name.endswith("-oldstable"):
+                continue
+            device, _, channel = path.name.partition("-")
+            offer = Offer.parse(path.read_text())
+            kind, part = ("factory", "factory") if channel == "factory" else ("ota", "ota_update")
+            package = root / "public" / kind / device / offer.android / f"{device}-{part}-{offer.build}.zip"
+            if not package.exists():
+                wrong.append(f"{path.name}: no {package.name}")
+            elif hashlib.sha256(package.read_bytes()).hexdigest() not in self.hashes:
+                wrong.append(f"{path.name}: {package.name} is another")
+        return wrong
+
+    @property
+    def hashes(self) -> set[str]:
+        return {one.sha256 for one in self.what.packages} | {hashlib.sha256(b"old").hexdigest()}
+
+    def run(self, names: tuple[str, ...] = ("release-1", "release-2"), what: Publication | None = None) -> str:
+        return publish(Run(self.site(names), what or self.what, self.release.folder, self, "alice", "today"))
+
+    def step(self, name: str, total: int = 0) -> None:
+        self.heard.append(name)
+
+    def progress(self, count: int) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.heard.append(text)
+
+    def head(self, name: str) -> dict[str, bytes]:
+        repository = self.repository(name)
+        return repository.files(repository.fetch())
+
+    def must_be_published(self) -> None:
+        commit = self.repository("metadata").fetch()
+        for one in self.places:
+            with session(one) as to:
+                status = to.ask("status")
+            assert (status["commit"], status["begun"], status["published"]) == (commit, None, [self.what.id])
+            assert self.broken(one) == []
+            for path, text in self.what.metadata.items():
+                assert (Path(one.root) / "metadata" / path).read_text() == text
+            for package in self.what.packages:
+                there = Path(one.root) / "public" / package.path
+                assert hashlib.sha256(there.read_bytes()).hexdigest() == package.sha256
+                assert (
+                    there.with_name(f"{there.name}{SHA256SUM}").read_text()
+                    == self.what.sums[f"{package.path}{SHA256SUM}"]
+                )
+        assert {path: text.decode() for path, text in self.head("checksums").items() if path != "README"} == (
+            self.what.sums
+        )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    return built(tmp_path_factory.mktemp("release"))
+
+
+@pytest.fixture
+def world(made: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Alice")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "alice@example.org")
+    for name, path, text in (("metadata", *KEPT), ("checksums", "README", "of all\n")):
+        work = tmp_path / f"work-{name}"
+        subprocess.run(["git", "init", "-q", "-b", "main", work], check=True)
+        (work / path).parent.mkdir(parents=True, exist_ok=True)
+        (work / path).write_text(text)
+        subprocess.run(["git", "-C", work, "add", "."], check=True)
+        subprocess.run(["git", "-C", work, "commit", "-qm", "first"], check=True)
+        subprocess.run(["git", "clone", "-q", "--bare", work, tmp_path / f"{name}.git"], check=True)
+    for name in ("release-1", "release-2"):
+        old = tmp_path / name / "public/ota/panther/15/panther-ota_update-1.zip"
+        old.parent.mkdir(parents=True)
+        old.write_bytes(b"old")
+        shutil.copytree(tmp_path / "work-metadata/ota", tmp_path / name / "metadata/ota")
+    verdict = made.check()
+    return World(tmp_path, made, publication(verdict, "testing", ("panther", "FP5"), {("panther", "testing"): "<p>\n"}))
+
+
+@pytest.fixture
+def traced(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Each step of a publisher passes by `world.at`, before and after it took place."""
+
+    def steps(owner: Any, name: str, called: Callable[..., str]) -> None:
+        real = getattr(owner, name)
+
+        def passing(*arguments: Any, **more: Any) -> Any:
+            step = called(*arguments)
+            world.at("before", step)
+            done = real(*arguments, **more)
+            world.at("after", step)
+            return done
+
+        monkeypatch.setattr(owner, name, passing)
+
+    steps(Session, "ask", lambda _, do, *__: do)
+    steps(Session, "upload", lambda *_: "upload")
+    steps(publishing, "_push_sums", lambda *_: "checksums")
+    steps(Repository, "push", lambda one, *_: Path(one.url).stem)
+    return world
+
+
+def test_a_release_is_published_on_all_servers_by_one_commit(world: World) -> None:
+    before = world.repository("metadata").fetch()
+    commit = world.run()
+    world.must_be_published()
+    log = subprocess.run(
+        ["git", "--git-dir", world.folder / "metadata.git", "log", "--format=%P%n%B", f"{before}..{commit}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    build = world.what.builds[0]
+    assert log[:3] == [before, f"testing: {build} for FP5, panther", ""]
+    assert f"panther testing: 1 -> {build}" in log
+    assert f"FP5 testing: {build}, the first" in log
+    assert world.heard == [
+        *("connect", "upload", "verify on the servers", "move in place", "push checksums", "push metadata", "switch"),
+        "fetch as phones do",
+    ]
+
+
+def test_what_is_published_already_is_left_alone(world: World) -> None:
+    commit = world.run()
+    assert world.run() == commit
+    world.must_be_published()
+
+
+@pytest.mark.parametrize(
+    ("when", "step"),
+    [pytest.param(*one, marks=() if one in WORST else pytest.mark.full, id=" ".join(one)) for one in POINTS],
+)
+def test_killed_at_any_step_no_phone_is_misled_and_the_next_run_finishes(traced: World, when: str, step: str) -> None:
+    """On one server or on both: whichever comes first."""
+
+    def die(moment: str, at: str) -> None:
+        for one in traced.places:
+            assert traced.broken(one) == []
+        if (moment, at) == (when, step):
+            raise Killed
+
+    traced.at = die
+    with pytest.raises(Killed):
+        traced.run()
+    when = "no more"
+    traced.run()
+    traced.must_be_published()
+
+
+def test_a_server_that_is_away_stops_it_before_anything_is_published(world: World) -> None:
+    before = world.repository("metadata").fetch()
+    away = Place("release-2", str(world.folder / "release-2"), lambda *_: ("false",), (), "")
+    site = Site((world.places[0], away), world.repository("metadata"), world.repository("checksums"), world.look)
+    with pytest.raises(ServerError, match="release-2"):
+        publish(Run(site, world.what, world.release.folder, world, "alice", "today"))
+    assert world.repository("metadata").fetch() == before
+
+
+def test_a_server_that_was_left_out_catches_up_by_the_same_command(world: World) -> None:
+    world.run(("release-1",))
+    assert not (world.folder / "release-2/public" / FULL).exists()
+    world.run()
+    world.must_be_published()
+
+
+def test_a_file_that_changes_on_its_way_is_not_published(world: World, tmp_path: Path) -> None:
+    before = world.repository("metadata").fetch()
+    folder = tmp_path / "changed"
+    shutil.copytree(world.release.folder, folder)
+    content = bytearray((folder / FULL).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / FULL).write_bytes(content)
+    with pytest.raises(PublishError, match=f"{FULL}: SHA-256"):
+        publish(Run(world.site(), world.what, folder, world, "alice", "today"))
+    assert world.repository("metadata").fetch() == before
+    assert not (world.folder / "release-1/public" / FULL).exists()
+
+
+def test_what_is_begun_is_taken_back_whole(traced: World) -> None:
+    def die(moment: str, at: str) -> None:
+        if (moment, at) == ("before", "checksums"):
+            raise Killed
+
+    traced.at = die
+    with pytest.raises(Killed):
+        traced.run()
+    traced.at = lambda _when, _step: None
+    assert (traced.folder / "release-1/public" / FULL).exists()
+    gone = abandon(traced.places, traced.repository("metadata"), traced)
+    assert gone == [f"release-1: {traced.what.id}", f"release-2: {traced.what.id}"]
+    for one in traced.places:
+        left = [str(path.relative_to(one.root)) for path in Path(one.root, "public").rglob("*") if path.is_file()]
+        assert left == ["public/ota/panther/15/panther-ota_update-1.zip"]
+
+
+def test_what_is_published_is_not_taken_back(traced: World) -> None:
+    def die(moment: str, at: str) -> None:
+        if (moment, at) == ("after", "metadata"):
+            raise Killed
+
+    traced.at = die
+    with pytest.raises(Killed):
+        traced.run()
+    traced.at = lambda _when, _step: None
+    with pytest.raises(ServerError, match="is published: finish it"):
+        abandon(traced.places, traced.repository("metadata"), traced)
+    traced.run()
+    traced.must_be_published()
+
+
+def test_a_checksum_on_record_is_never_overwritten(world: World) -> None:
+    sums = world.repository("checksums")
+    base = sums.fetch()
+    path = f"{FULL}{SHA256SUM}"
+    sums.push(sums.commit(base, {path: b"0" * 64}, "another"))
+    with pytest.raises(PublishError, match="on record"):
+        world.run()
+    assert lines(world.head("metadata")) == {("panther", "testing"): Offer("1", 1, "15")}
