@@ -69,7 +69,12 @@ class Reach:
 
     def admin(self, host: str, *words: str) -> list[str]:
         """The words that run a command on a host."""
-        return ["ssh", "-F", str(self.config), "-o", "BatchMode=yes", host, *words]
+        return [*self.ssh, host, *words]
+
+    @property
+    def ssh(self) -> list[str]:
+        """ssh, as it reaches every host; rsync takes it as one word."""
+        return ["ssh", "-F", str(self.config), "-o", "BatchMode=yes"]
 
     def declared(self) -> tuple[str, ...]:
         """The stores that the site has, by name."""

@@ -211,7 +211,7 @@ def _rsync(way: Reach) -> Path:
     target = state(way.site) / FETCHED
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     options = ["--recursive", "--times", "--delete", "--include-from=-", "--exclude=*", "--rsync-path", "sudo -n rsync"]
-    words = ["rsync", *options, "--rsh", f"ssh -F {way.config} -o BatchMode=yes"]
+    words = ["rsync", *options, "--rsh", " ".join(way.ssh)]
     wanted = [f"/{one}\n" for host, plan in _all(way.site) for one in (f"{host}/", *fetched.taken(host, plan))]
     there = f"{custody.control_host(way.site)}:{LEDGERS}/"
     answer([*words, there, f"{target}/"], THERE, COLLECT_S, "".join(wanted).encode())

@@ -116,7 +116,7 @@ def _rsync(way: Reach, target: Path) -> Path:
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     options = ["--recursive", "--times", "--delete", f"--max-size={REPORT_AT_MOST}", "--rsync-path", "sudo -n rsync"]
     names = ["--include=/*/", f"--include=/*/{REPORT}", "--exclude=*"]
-    words = ["rsync", *options, *names, "--rsh", f"ssh -F {way.config} -o BatchMode=yes"]
+    words = ["rsync", *options, *names, "--rsh", " ".join(way.ssh)]
     there = f"{custody.control_host(way.site)}:{DRILLS}/"
     answer([*words, there, f"{target}/"], record.THERE, FETCH_S)
     return target

@@ -6,13 +6,23 @@ public/ota/DEVICE/ANDROID/DEVICE-incremental-OLD-BUILD.zip
 public/factory/DEVICE/ANDROID/DEVICE-factory-BUILD.zip
 """
 
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from backup.drills.checks import File, NotJudged
+
+
+class Git(Protocol):
+    """Runs git on some repository; returns what it prints, and raises what its owner raises."""
+
+    def __call__(self, *words: str, stdin: bytes = b"") -> bytes: ...
+
 
 PUBLIC = "public"
 METADATA = re.compile(r"public/(?:ota|factory)/([A-Za-z0-9_]+)/\1-([A-Za-z0-9-]+)")
@@ -147,24 +157,31 @@ def recorded(repository: Path) -> Mapping[str, str]:
 
     Raises NotJudged when it cannot be read, or holds none.
     """
-    listed = _git(repository, "ls-tree", "-r", "-z", "HEAD").split(b"\0")[:-1]
-    entries = [(line.split(b"\t", 1)[0].split(b" ")[2], line.split(b"\t", 1)[1]) for line in listed]
-    wanted = [(blob, path) for blob, path in entries if path.endswith((SHA256SUM.encode(), b".sha256", b".zip"))]
-    content = _git(repository, "cat-file", "--batch", stdin=b"".join(blob + b"\n" for blob, _ in wanted))
+    wanted = (SHA256SUM, ".sha256", ".zip")
     found: dict[str, str] = {}
-    at = 0
-    for _, path in wanted:
-        end = content.index(b"\n", at)
-        size = int(content[at:end].split(b" ")[2])
-        text = content[end + 1 : end + 1 + size].decode(errors="replace")
-        at = end + size + 2
-        file = PurePosixPath(path.decode(errors="replace")).name
+    for path, content in blobs(partial(_git, repository), "HEAD", lambda path: path.endswith(wanted)).items():
+        file = PurePosixPath(path).name
         try:
-            found[file.removesuffix(SHA256SUM).removesuffix(".sha256")] = checksum(text)
+            found[file.removesuffix(SHA256SUM).removesuffix(".sha256")] = checksum(content.decode(errors="replace"))
         except ValueError:
             continue  # one that says nothing is as one that is not there: told as unknown
     if not found:
         raise NotJudged(f"{repository}: holds no checksum")
+    return found
+
+
+def blobs(git: Git, commit: str, wanted: Callable[[str], bool] = lambda _: True) -> dict[str, bytes]:
+    """Content of a commit's regular files by path, of those that are wanted; git: runs it on a repository."""
+    listed = git("ls-tree", "-r", "-z", commit).split(b"\0")[:-1]
+    entries = [(facts.split(b" "), os.fsdecode(path)) for facts, path in (line.split(b"\t", 1) for line in listed)]
+    chosen = [(facts[2], path) for facts, path in entries if facts[0].startswith(b"100") and wanted(path)]
+    content = git("cat-file", "--batch", stdin=b"".join(blob + b"\n" for blob, _ in chosen))
+    found, at = {}, 0
+    for _, path in chosen:
+        end = content.index(b"\n", at)
+        size = int(content[at:end].split(b" ")[2])
+        found[path] = content[end + 1 : end + 1 + size]
+        at = end + size + 2
     return found
 
 

@@ -7,6 +7,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from lab import release_build, sample
 from roles.release.archive import Offer
 from roles.release.tools.check import Verdict, check
@@ -84,6 +86,16 @@ def built(folder: Path) -> Release:
         bits = 2048 if device.name == "FP5" else 0
         release_build.release(folder / "release", folder / "keys", [device], full_bytes=BYTES, rsa_bits=bits)
     return Release(folder / "release", folder / "keys")
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    return built(tmp_path_factory.mktemp("good"))
+
+
+@pytest.fixture
+def one(good: Release, tmp_path: Path) -> Release:
+    return good.copy(tmp_path)
 
 
 def said(verdict: Verdict) -> list[str]:

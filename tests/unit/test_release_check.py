@@ -11,19 +11,11 @@ from lab import release_build
 from roles.release.archive import Offer
 from roles.release.tools.check import Progress, check, published
 from roles.release.tools.ota_metadata import METADATA
-from tests.unit.releases import FACTORY, FULL, INCREMENTAL, NEW, OLD, PUBLISHED, Release, built, said
+from tests.unit.releases import FACTORY, FULL, INCREMENTAL, NEW, OLD, PUBLISHED, Release, good, one, said
+
+__all__ = ["good", "one"]
 
 LINE = "ota/panther/panther-stable"
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    return built(tmp_path_factory.mktemp("good"))
-
-
-@pytest.fixture
-def one(good: Release, tmp_path: Path) -> Release:
-    return good.copy(tmp_path)
 
 
 def test_a_good_release_of_several_devices_is_publishable(good: Release) -> None:

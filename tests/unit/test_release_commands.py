@@ -11,7 +11,9 @@ from typer.testing import CliRunner, Result
 from cli.main import main
 from cli.release import app
 from cloud.converge import REPOSITORY
-from tests.unit.releases import FULL, NEW, OLD, Release, built
+from tests.unit.releases import FULL, NEW, OLD, Release, good
+
+__all__ = ["good"]
 
 SITE = """
 [site]
@@ -21,11 +23,6 @@ files = "{files}"
 [hosts]
 release-1 = {{ role = "release", plan = "p", region = "ams" }}
 """
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    return built(tmp_path_factory.mktemp("good"))
 
 
 def given(*words: str | Path) -> Result:

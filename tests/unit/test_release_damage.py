@@ -1,12 +1,11 @@
 """Whatever is wrong with a release is found, and nothing else is."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from roles.release.tools.ota_metadata import METADATA, PAYLOAD, PROPERTIES
-from tests.unit.releases import FACTORY, FULL, INCREMENTAL, NEW, OLD, Release, built, said
+from tests.unit.releases import FACTORY, FULL, INCREMENTAL, NEW, OLD, Release, good, one, said
 from tests.unit.spoilt_releases import (
     LINE,
     SUM,
@@ -36,15 +35,7 @@ from tests.unit.spoilt_releases import (
     without,
 )
 
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    return built(tmp_path_factory.mktemp("good"))
-
-
-@pytest.fixture
-def one(good: Release, tmp_path: Path) -> Release:
-    return good.copy(tmp_path)
+__all__ = ["good", "one"]
 
 
 TWIN = f"{INCREMENTAL}: metadata post-build: .*, as {FULL}"

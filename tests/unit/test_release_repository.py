@@ -49,7 +49,7 @@ def repository(upstream: Path, tmp_path: Path) -> Repository:
 def test_one_commit_is_added_and_pushed(repository: Repository, upstream: Path) -> None:
     first = repository.fetch()
     assert repository.files(first) == {LINE: b"1 1 16\n", "README": b"the truth\n"}
-    assert repository.files(first, "ota") == {LINE: b"1 1 16\n"}
+    assert repository.files(first, "ota/") == {LINE: b"1 1 16\n"}
     made = repository.commit(first, {LINE: b"2 2 16\n", "ota/shiba/shiba-testing": b"", "README": None}, "panther: 2")
     assert repository.fetch() == first
     repository.push(made)

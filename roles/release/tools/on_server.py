@@ -144,12 +144,6 @@ class Server:
         self.held = handle
         return self.status()
 
-    def unlock(self) -> None:
-        """As the end of the process does."""
-        if self.held is not None:
-            os.close(self.held)
-            self.held = None
-
     def begun(self) -> dict[str, Any] | None:
         """The manifest of what was begun and neither closed nor abandoned."""
         for one in sorted(self.incoming.glob("*/manifest.json")):
@@ -159,14 +153,18 @@ class Server:
 
     def status(self) -> Answer:
         """What is there: the metadata's commit, what was begun, room in bytes."""
-        room = os.statvfs(self.root)
         commit = self.metadata / COMMIT
         return {
             "commit": commit.read_text().strip() if commit.exists() else "",
             "begun": self.begun(),
             "published": sorted(one.stem for one in self.publications.glob("*.json")),
-            "free": room.f_bavail * room.f_frsize,
+            "free": self._free(),
         }
+
+    def _free(self) -> int:
+        """Bytes."""
+        room = os.statvfs(self.root)
+        return room.f_bavail * room.f_frsize
 
     def begin(self, manifest: dict[str, Any]) -> Answer:
         """Lays down what is to be published, before anything of it comes; tells of each file what is there.
@@ -194,7 +192,7 @@ class Server:
             else:
                 missing.append(path)
             needed += max(size - came.get(path, 0), 0)
-        free = self.status()["free"]
+        free = self._free()
         if needed + manifest["reserve"] > free:
             raise Refused(f"needs {needed:,} bytes, and {manifest['reserve']:,} to spare; there are {free:,}")
         self.files(manifest).mkdir(parents=True, exist_ok=True)
@@ -237,7 +235,7 @@ class Server:
     def place(self) -> Answer:
         """Puts what was verified where it is served: on the disk first, and none over what is there."""
         manifest = self._begun()
-        folders: dict[Path, None] = {}
+        folders: set[Path] = set()
         for file in manifest["files"]:
             path = file["path"]
             here, there = below(self.files(manifest), path), below(self.public, path)
@@ -255,7 +253,7 @@ class Server:
             if not (there.exists() and there.samefile(here)):  # a run was killed between the two
                 os.link(here, there)
             here.unlink()
-            folders[there.parent] = None
+            folders.add(there.parent)
             self.verified[path] = known(there)
         for one in folders:
             sync(one)

@@ -58,21 +58,14 @@ class Publication:
         """As a server is told of it. Files with `text` are written there; all others come by rsync."""
         stamps = {(one.device, one.build): one.timestamp for one in self.packages if one.timestamp is not None}
         lines = {(one.device, one.offer.build): one.offer.timestamp for one in self.offers}
-        files: list[dict[str, Any]] = []
+        sums, files = self.sums, []
         for one in self.packages:
             time = stamps.get((one.device, one.build)) or lines.get((one.device, one.build), 0)
             files.append({"path": one.path, "size": one.size, "sha256": one.sha256, "time": time})
-            text = self.sums[f"{one.path}{SHA256SUM}"]
+            path = f"{one.path}{SHA256SUM}"
+            text = sums[path]
             digest = hashlib.sha256(text.encode()).hexdigest()
-            files.append(
-                {
-                    "path": f"{one.path}{SHA256SUM}",
-                    "size": len(text),
-                    "sha256": digest,
-                    "time": time,
-                    "text": text,
-                }
-            )
+            files.append({"path": path, "size": len(text), "sha256": digest, "time": time, "text": text})
         return {
             "schema": 1,
             "id": self.id,

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from roles.release.archive import BASE, SHA256SUM, Channel, Offer
+from roles.release.archive import BASE, Offer
+from roles.release.tools.offers import Offered
 from roles.release.tools.publication import Publication
 from roles.release.tools.repository import Repository
 from roles.release.tools.servers import Place, Session, session
 
-Lines = Mapping[tuple[str, str], Offer]
+METADATA = "ota/"
+"""Where it lies in its repository."""
 
 
 class PublishError(Exception):
@@ -86,12 +88,12 @@ def publish(run: Run) -> str:
         if run.site.checksums:
             _push_sums(run.site.checksums, run.what)
         run.hear.step("push metadata")
-        before = lines(run.site.metadata.files(base))
+        before = lines(run.site.metadata.files(base, METADATA))
         changes = {path: text.encode() for path, text in run.what.metadata.items()}
         commit = run.site.metadata.commit(base, changes, run.what.message(before))
         run.site.metadata.push(commit)
         run.hear.step("switch")
-        files = run.site.metadata.files(commit)
+        files = run.site.metadata.files(commit, METADATA)
         run.on_all(lambda one: switch(one, run.site.metadata, commit, files))
         run.hear.step("fetch as phones do")
         wrong = [f"{one.name}: {told}" for one in run.site.places for told in run.site.look(one, run.what)]
@@ -105,17 +107,17 @@ def _upload(run: Run) -> None:
     manifest = run.what.manifest(run.who, run.now)
     found = run.on_all(lambda one: one.ask("begin", manifest=manifest))
     sizes = {one.path: one.size for one in run.what.packages}
-    wanted = [[*told["missing"], *(path for path in told["came"] if path in sizes)] for told in found]
-    left = [
-        sum(sizes[path] - told["came"].get(path, 0) for path in paths if path in sizes)
-        for told, paths in zip(found, wanted, strict=True)
-    ]
-    run.hear.step("upload", sum(left))
-    each = dict(zip((one.place.name for one in run.sessions), wanted, strict=True))
+    left = {
+        one.place.name: {
+            path: sizes[path] - told["came"].get(path, 0) for path in (*told["missing"], *told["came"]) if path in sizes
+        }
+        for one, told in zip(run.sessions, found, strict=True)
+    }
+    run.hear.step("upload", sum(sum(paths.values()) for paths in left.values()))
 
     def one_of(to: Session) -> None:
-        if paths := each[to.place.name]:
-            to.upload(run.folder, paths, run.what.id, run.hear.progress)
+        if paths := left[to.place.name]:
+            to.upload(run.folder, [*paths], run.what.id, run.hear.progress)
 
     run.on_all(one_of)
 
@@ -133,15 +135,14 @@ def switch(to: Session, metadata: Repository, commit: str, files: Mapping[str, b
     serves = to.ask("status")["commit"]
     if serves == commit:
         return
-    there = metadata.files(serves) if serves and metadata.knows(serves) else {}
+    there = metadata.files(serves, METADATA) if serves and metadata.knows(serves) else {}
     after, before = lines(files), lines(there)
     changed = {key: offer for key, offer in after.items() if before.get(key) != offer and key[1] != BASE}
-    promised = [Channel(device, name, "").package(offer) for (device, name), offer in changed.items()]
     to.ask(
         "switch",
         commit=commit,
-        files={path: text.decode() for path, text in files.items() if path.startswith("ota/")},
-        promised=[path.partition("/")[2] for path in promised],
+        files={path: text.decode() for path, text in files.items()},
+        promised=[Offered(*key, offer).promises for key, offer in changed.items()],
     )
 
 
@@ -174,8 +175,7 @@ def _push_sums(repository: Repository, what: Publication) -> None:
         elif known[path].split()[:1] != text.encode().split()[:1]:
             raise PublishError(f"{path} is on record in {repository.url} with another hash: nothing is published")
     if changes:
-        packages = len([path for path in changes if path.endswith(SHA256SUM)])
-        repository.push(repository.commit(base, changes, f"{what.channel}: checksums of {packages} packages\n"))
+        repository.push(repository.commit(base, changes, f"{what.channel}: checksums of {len(changes)} packages\n"))
 
 
 def abandon(places: Sequence[Place], metadata: Repository, hear: Hearing) -> list[str]:
@@ -183,10 +183,8 @@ def abandon(places: Sequence[Place], metadata: Repository, hear: Hearing) -> lis
 
     Raises ServerError, also when it is published already.
     """
-    files = metadata.files(metadata.fetch())
-    needed = [
-        Channel(device, name, "").package(offer).partition("/")[2] for (device, name), offer in lines(files).items()
-    ]
+    offered = lines(metadata.files(metadata.fetch(), METADATA))
+    needed = [Offered(*key, offer).promises for key, offer in offered.items()]
     gone = []
     for one in places:
         with session(one) as to:

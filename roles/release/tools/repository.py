@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from roles.release.archive import blobs
+
 ASKS_NOBODY = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "false",
@@ -52,19 +54,9 @@ class Repository:
                 return line.split("\t")[0].removeprefix("ref: refs/heads/")
         raise RepositoryError(f"{self.url} has no commit: push a first one by hand")
 
-    def files(self, commit: str, *folders: str) -> dict[str, bytes]:
-        """Content by path of all regular files of a commit, or of those below these folders."""
-        listed = self._git("ls-tree", "-r", "-z", commit, "--", *folders).split(b"\0")[:-1]
-        found = [(line.split(b"\t", 1)[0].split(b" "), line.split(b"\t", 1)[1]) for line in listed]
-        blobs = [(facts[2], path) for facts, path in found if facts[0].startswith(b"100")]
-        content = self._git("cat-file", "--batch", stdin=b"".join(blob + b"\n" for blob, _ in blobs))
-        files, at = {}, 0
-        for _, path in blobs:
-            end = content.index(b"\n", at)
-            size = int(content[at:end].split(b" ")[2])
-            files[os.fsdecode(path)] = content[end + 1 : end + 1 + size]
-            at = end + size + 2
-        return files
+    def files(self, commit: str, folder: str = "") -> dict[str, bytes]:
+        """Content by path of all regular files of a commit, or of those below a folder."""
+        return blobs(self._git, commit, lambda path: path.startswith(folder))
 
     def commit(self, parent: str, changes: Mapping[str, bytes | None], message: str) -> str:
         """Makes a commit on top of another, in which these files have this content, or are gone; returns its id, the

@@ -43,12 +43,11 @@ class Place:
 
 def place(way: Reach, name: str, root: str, owner: str) -> Place:
     """A host of the inventory, under its pinned keys."""
-    ssh = " ".join(way.admin("", "")[:-2])
     return Place(
         name,
         root,
-        lambda *words: way.admin(name, "sudo", "-n", "-u", owner, *words),
-        ("--rsh", ssh, "--rsync-path", f"sudo -n -u {owner} rsync"),
+        lambda *words: way.admin(name, shlex.join(["sudo", "-n", "-u", owner, *words])),
+        ("--rsh", " ".join(way.ssh), "--rsync-path", f"sudo -n -u {owner} rsync"),
         f"{name}:",
     )
 
@@ -111,8 +110,7 @@ class Session:
 @contextmanager
 def session(to: Place) -> Iterator[Session]:
     """A connection, for as long as it is needed. Raises ServerError."""
-    start = shlex.quote(START) if to.prefix else START  # ssh hands a line to a shell
-    words = to.command("python3", "-I", "-c", start, to.root)
+    words = to.command("python3", "-I", "-c", START, to.root)
     with TemporaryFile() as errors:
         running = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         made = Session(to, running, errors)
