@@ -11,8 +11,3 @@ app = typer.Typer(
     epilog="Exit codes: 0 done or publishable, 1 failed, 2 bad usage or bad input, 3 unreachable; "
     "of check 50, not publishable.",
 )
-
-
-@app.callback()
-def _root() -> None:
-    """More commands than one, though there is one so far."""

@@ -12,13 +12,21 @@ from roles.common import Listen, Opening, Unit
 from roles.common.volume_plan import unit_name
 
 TREE = Path(__file__).parent / "tree"
-PACKAGES: dict[str, str | None] = dict.fromkeys(("nginx", "libnginx-mod-http-headers-more-filter", "logrotate"))
+COUNTRIES = "/var/lib/mainstay/countries"
+"""The lists by which nginx knows a client's country, as countries.py makes them on the host."""
+PACKAGES: dict[str, str | None] = dict.fromkeys(("nginx", "libnginx-mod-http-headers-more-filter", "tor-geoipdb"))
 OPENINGS = (Opening(protocol="tcp", port=80),)
 LISTENS = (Listen(protocol="tcp", port=80),)
-UNITS = (Unit("nginx.service", files=("/etc/nginx",), reload=True),)
-# nginx -t opens log and temporary files: as root it would leave them to root.
+UNITS = (
+    Unit("nginx.service", files=("/etc/nginx",), reload=True),
+    Unit("mainstay-countries.path", files=("/etc/systemd/system/mainstay-countries.service",)),
+    Unit("mainstay-requests.timer", files=("/etc/systemd/system/mainstay-requests.service",)),
+    Unit("tor.service", enabled=False, running=False),  # comes with its database
+)
+# nginx -t opens log and temporary files: as root it would leave them to root. It needs the lists of countries.
 CHECK = (
     "mount -t tmpfs tmpfs /var/log && mkdir /var/log/http && mount -t tmpfs tmpfs /var/lib/nginx && "
+    "python3 -I /usr/local/lib/mainstay/countries.py && "
     "nginx -t -q -c /etc/nginx/http.conf -g 'pid /var/log/nginx.pid;'"
 )
 VALIDATE = {"/etc/nginx/*": CHECK}
@@ -32,10 +40,16 @@ class HttpSettings(Typed):
 
     volume: Name = "content"
     """The host's volume that holds the content, in its folder `public`."""
-    connections_per_address: int = Field(default=256, ge=1, le=65535)
-    """At once. Whole mobile networks share an address: high enough for them, low enough for nobody to take all."""
+    connections: int = Field(default=16384, ge=512, le=262144)
+    """That each of nginx's processes holds at once; there is one for each core. Some 8,000 for each GiB of memory."""
+    connections_per_address: int = Field(default=4096, ge=1, le=65535)
+    """Downloads at once of an IPv4 address. Thousands of phones share one; a phone that is refused an incremental
+    takes the whole package instead: high enough for them, low enough for nobody to take all."""
+    connections_per_network: int = Field(default=64, ge=1, le=65535)
+    """Downloads at once of an IPv6 network of 64 bits, which is one household or phone."""
     log_days: int = Field(default=3, ge=1, le=30)
-    """Days that request logs (which hold no addresses) are kept."""
+    """Requests are counted daily, and their log (which holds no addresses) is destroyed then. It is after so many days
+    even where it could not be counted."""
 
 
 def content_volume(site: LoadedSite, host_name: str, settings: HttpSettings) -> Volume:
@@ -62,6 +76,7 @@ def files(
         "mount_unit": unit_name(volume.mount),
         "methods": methods,
         "dot_directories": dot_directories,
+        "countries": COUNTRIES,
     }
     return {
         f"/{name.removesuffix('.j2')}": loader.get_template(name).render(context) for name in loader.list_templates()

@@ -1,0 +1,260 @@
+"""A release server under load, and what it keeps of who asked: limits hold packages alone, logs become counts."""
+
+import ctypes
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+from inventories.inventory import load_site
+from inventories.lock import LockedHost
+from inventories.ssh import ssh_config
+from lab.fetch import lab_of
+from lab.network import netns
+from roles.release.settings import Settings
+from tests.waiting import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+HOST = "release-1"
+METADATA, CHANGELOG = "/ota/panther/panther-stable", "/ota/panther/panther-stable-changelog.html"
+LARGE = "/ota/panther/16/panther-ota_update-1.zip"
+DUTCH, AMERICAN = "193.0.6.139", "2001:4860::8888"
+"""Of the registry of Europe, in Amsterdam, and of a large company: where they are does not change."""
+NEIGHBOUR, STRANGERS = "2001:4860::8844", {"IPv4": "193.0.6.140", "IPv6": "2001:4860:0:1::1"}
+CLIENTS = 500
+COUNTS = "/var/lib/mainstay/requests"
+
+
+@pytest.fixture(scope="module")
+def host(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Host:
+    config = tmp_path_factory.mktemp("ssh") / "config"
+    config.write_text(ssh_config(load_site(site)))
+    return testinfra.get_host(f"ssh://{HOST}", ssh_config=str(config), sudo=True)
+
+
+@pytest.fixture(scope="module")
+def locked(site: Path) -> LockedHost:
+    return load_site(site).lock.hosts[HOST]
+
+
+@pytest.fixture
+def large(host: Host) -> Iterator[str]:
+    """A package that no socket buffers whole."""
+    file = f"/srv/release/public{LARGE}"
+    host.check_output(f"truncate -s 1G {file} && chown release: {file}")
+    yield LARGE
+    host.check_output(f"rm {file}")
+
+
+@pytest.fixture(autouse=True)
+def many_files() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[1], 16384), max(before[1], 16384)))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@contextmanager
+def among(site: Path, *sources: str) -> Iterator[None]:
+    """In the host's own network, where clients may have any address: from this machine a host takes the lab's alone."""
+    config = lab_of(load_site(site))
+    namespace = Path("/run/netns") / netns(config, load_site(site).lock.hosts[HOST].instance_id)
+    with ExitStack() as stack:
+        own, theirs = (stack.enter_context(path.open()) for path in (Path("/proc/thread-self/ns/net"), namespace))
+        _enter(theirs.fileno())
+        stack.callback(_enter, own.fileno())
+        for one in sources:
+            change = ["dev", "lo", *(["nodad"] if ":" in one else [])]
+            subprocess.run(["ip", "address", "add", one, *change], check=True)
+            stack.callback(subprocess.run, ["ip", "address", "del", one, *change[:2]], check=True)
+        yield
+
+
+def _enter(namespace: int) -> None:
+    """Of this thread; setns(2)."""
+    assert ctypes.CDLL(None, use_errno=True).setns(namespace, 0) == 0, os.strerror(ctypes.get_errno())
+
+
+def connected(address: str, source: str) -> socket.socket:
+    """A connection of a reader that takes next to nothing."""
+    found = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    found.settimeout(30)
+    found.bind((source, 0))
+    found.connect((address, 80))
+    return found
+
+
+def ask(connection: socket.socket, path: str, method: str = "GET") -> None:
+    connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: release.lab.example.org\r\n\r\n".encode())
+
+
+def status(connection: socket.socket) -> int:
+    """Of an answer; 0 when the connection ended."""
+    answer = connection.recv(1024)
+    return int(answer.split()[1]) if answer else 0
+
+
+def get(address: str, path: str, source: str) -> int:
+    with connected(address, source) as connection:
+        ask(connection, path)
+        return status(connection)
+
+
+def crowd(stack: ExitStack, address: str, sources: list[str], path: str, count: int) -> Counter[int]:
+    """Clients at once, none of which ends; what each was answered."""
+    clients = [stack.enter_context(connected(address, sources[number % len(sources)])) for number in range(count)]
+    for client in clients:
+        ask(client, path)
+    return Counter(status(client) for client in clients)
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+def test_nobody_is_refused_metadata_while_packages_are_at_their_limit(
+    family: str, host: Host, site: Path, locked: LockedHost, large: str
+) -> None:
+    """500 clients of one address, or of one IPv6 network; and others still get their packages."""
+    settings = load_site(site).settings(HOST)["release"]
+    assert isinstance(settings, Settings)
+    address, own, at_most = {
+        "IPv4": (locked.ipv4, [DUTCH], settings.connections_per_address),
+        "IPv6": (locked.ipv6, [AMERICAN, NEIGHBOUR], settings.connections_per_network),
+    }[family]
+    with among(site, *own, STRANGERS[family]):
+        with ExitStack() as stack:
+            assert crowd(stack, address, own, large, at_most) == {200: at_most}
+            assert crowd(stack, address, own, large, 5) == {429: 5}
+            assert crowd(stack, address, own, METADATA, CLIENTS) == {200: CLIENTS}
+            assert crowd(stack, address, own, CHANGELOG, CLIENTS) == {200: CLIENTS}
+            assert get(address, large, STRANGERS[family]) == 200
+        until("room again", lambda: get(address, large, own[0]) == 200, timeout_s=20)
+
+
+def run_of_counts(host: Host) -> list[dict[str, Any]]:
+    """What the daily unit makes of the log of now: the rows of its newest counts."""
+    host.check_output("systemctl start mainstay-requests.service")
+    newest = host.check_output(f"cat {COUNTS}/$(ls -t {COUNTS} | head -1)")
+    rows: list[dict[str, Any]] = json.loads(newest)["rows"]
+    return rows
+
+
+def written(disk: Path, words: bytes) -> int:
+    """How often the words lie anywhere on a disk, free or not; holes are passed over."""
+    found, end, chunk = 0, 0, 1 << 24
+    size = disk.stat().st_size
+    with disk.open("rb", buffering=0) as raw:
+        while end < size:
+            try:
+                begin = os.lseek(raw.fileno(), end, os.SEEK_DATA)
+            except OSError:
+                break
+            end = os.lseek(raw.fileno(), begin, os.SEEK_HOLE)
+            for start in range(begin, end, chunk):
+                found += os.pread(raw.fileno(), min(chunk, end - start) + len(words), start).count(words)
+    return found
+
+
+def test_the_log_becomes_counts_by_country_and_device_and_no_line_of_it_is_left_anywhere(
+    host: Host, site: Path, locked: LockedHost, large: str
+) -> None:
+    """Neither in a file nor in a free block of the disk. Lines before the run are found by the same search."""
+    config = lab_of(load_site(site))
+    disk = config.root / "hosts" / locked.instance_id / "disk.img"
+    run_of_counts(host)
+    trace = uuid.uuid4().hex
+    with among(site, DUTCH, AMERICAN):
+        for source, address in ((DUTCH, locked.ipv4), (AMERICAN, locked.ipv6)):
+            assert {get(address, METADATA, source) for _ in range(60)} == {200}
+            with ExitStack() as stack:
+                assert crowd(stack, address, [source], large, 10) == {200: 10}
+        get(locked.ipv4, "/factory/panther/16/panther-factory-1.zip", DUTCH)
+        get(locked.ipv4, f"/{trace}", DUTCH)
+    log = host.file("/var/log/http/access.log")
+    until("the log", lambda: "\n".join(log.content_string.splitlines()).count("ota_update-1.zip") == 20)
+    assert DUTCH not in log.content_string
+    assert AMERICAN not in log.content_string
+    assert trace in log.content_string
+    host.check_output("sync")
+    assert written(disk, trace.encode())
+
+    rows = run_of_counts(host)
+    found = {(row["country"], row["device"], row["kind"], row["status"]): row["requests"] for row in rows}
+    assert found == {
+        ("NL", "panther", "metadata", "2xx"): 60,
+        ("US", "panther", "metadata", "2xx"): 60,
+        ("NL", "panther", "full", "2xx"): 10,
+        ("US", "panther", "full", "2xx"): 10,
+        ("other", "other", "other", "other"): 2,
+    }
+    assert host.file("/var/log/http").listdir() == ["access.log"]
+    assert log.size == 0
+    host.check_output("sync")
+    assert written(disk, trace.encode()) == 0
+    for word in (trace, DUTCH, AMERICAN):
+        assert host.run(f"grep -rqs {word[:-1]}[{word[-1]}] /var/log /var/lib /var/tmp /run").rc == 1
+
+
+def test_what_was_asked_of_all_servers_is_told(host: Host, site: Path, locked: LockedHost) -> None:
+    run_of_counts(host)
+    counted = asked_of_all(site)
+    with among(site, DUTCH):
+        for _ in range(60):
+            get(locked.ipv4, METADATA, DUTCH)
+    until("the log", lambda: host.file("/var/log/http/access.log").content_string.count(METADATA) == 60)
+    run_of_counts(host)
+    after = asked_of_all(site)
+    assert after - counted == {("NL", "panther", "metadata"): 60}
+
+
+def asked_of_all(site: Path) -> Counter[tuple[str, str, str]]:
+    """Requests by country, device and kind, as the command tells them."""
+    words = [sys.executable, "-m", "cli.main", "release", "requests", "--json", "--inventory", str(site)]
+    told = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    assert told["missing"] == []
+    found: Counter[tuple[str, str, str]] = Counter()
+    for row in told["rows"]:
+        found[row["country"], row["device"], row["kind"]] += row["requests"]
+    return found
+
+
+def test_a_run_that_was_cut_counts_nothing_twice_and_destroys_what_it_left(
+    host: Host, site: Path, locked: LockedHost
+) -> None:
+    """Cut between its counts and the end of the log, and before its counts."""
+    run_of_counts(host)
+    with among(site, DUTCH):
+        get(locked.ipv4, METADATA, DUTCH)
+    log = host.file("/var/log/http/access.log")
+    until("the log", lambda: log.size)
+    before = set(host.file(COUNTS).listdir())
+    host.check_output("cp -p /var/log/http/access.log /var/log/http/counting-1.log")
+    host.check_output("cp -p /var/log/http/access.log /var/log/http/counting-2.log")
+    host.check_output(f"touch {COUNTS}/1.json")
+    host.check_output("systemctl start mainstay-requests.service")
+    assert len(set(host.file(COUNTS).listdir()) - before) == 3
+    assert host.file(f"{COUNTS}/1.json").size == 0
+    assert json.loads(host.file(f"{COUNTS}/2.json").content_string)["rows"][0]["requests"] == 1
+    assert host.file("/var/log/http").listdir() == ["access.log"]
+    host.check_output(f"rm {COUNTS}/1.json {COUNTS}/2.json")
+
+
+def test_a_new_list_of_countries_is_taken_up(host: Host) -> None:
+    """As after an upgrade of the package."""
+    lists = host.file("/var/lib/mainstay/countries/ipv4.conf")
+    reloads = "journalctl -u nginx.service -g Reloaded --output=cat | wc -l"
+    before, number = lists.mtime, int(host.check_output(reloads))
+    host.check_output("touch /usr/share/tor/geoip")
+    until("new lists", lambda: lists.mtime > before)
+    until("nginx takes them up", lambda: int(host.check_output(reloads)) > number)
