@@ -23,8 +23,15 @@ CERTIFICATE = f"{STATE}/site.pem"
 CHALLENGES = f"{STATE}/challenges"
 AUTHORITIES = {"acme.pem": "acme.pem", "tls-roots.pem": "roots.pem", PROVIDER_AUTHORITY: "provider.pem"}
 """In the site's folder, where the authority or the provider is one that Debian does not know: name below PLAN."""
-DIRECTORIES = (PLAN, STATE, f"{STATE}/acme", CHALLENGES)
-MODES = {PLAN: "0700", f"{PLAN}/*": "0600", STATE: "0750", f"{STATE}/acme": "0700", CHALLENGES: "0755"}
+DIRECTORIES = (PLAN, "/var/lib/mainstay", STATE, f"{STATE}/acme", CHALLENGES)
+MODES = {
+    PLAN: "0700",
+    f"{PLAN}/*": "0600",
+    "/var/lib/mainstay": "0711",
+    STATE: "0750",
+    f"{STATE}/acme": "0700",
+    CHALLENGES: "0755",
+}
 OWNERS = {PLAN: "root:root", f"{PLAN}/*": "root:root", STATE: "root:www-data"} | dict.fromkeys(
     (f"{STATE}/acme", CHALLENGES), "root:root"
 )
