@@ -18,7 +18,7 @@ import pytest
 import tomlkit
 
 from cloud import provision
-from cloud.converge import Converged, converge
+from cloud.converge import REPOSITORY, Converged, converge
 from inventories import trusted
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
@@ -213,6 +213,16 @@ def test_changed_names_lead_to_another_certificate_and_the_zone_can_answer_for_t
     records = provision.client(servers.site).list("/domains/lab.example.org/records", "records")
     assert [record for record in records if record["type"] == "TXT"] == []
     assert servers.deploy().changed == ()
+
+
+def test_a_leaked_key_is_revoked_and_replaced_as_the_readme_says(servers: Servers) -> None:
+    readme = " ".join((REPOSITORY / "roles/common/nginx/README.md").read_text().split())
+    [replace] = re.findall(r"`(rm /var/lib/mainstay/tls/site.pem && [^`]*)`", readme)
+    [revoke] = re.findall(r"`(certbot revoke [^`]*)`", readme)
+    before = servers.served(ONE)
+    words = revoke.replace("DIRECTORY", authority.directory(servers.lab))
+    servers.root(ONE, f"REQUESTS_CA_BUNDLE={certificate.PLAN}/acme.pem {words} && {replace}")
+    assert servers.served(ONE, valid=True) != before
 
 
 def kill(servers: Servers, at: int) -> list[str]:
