@@ -1,16 +1,13 @@
 """A release server under load, and what it keeps of who asked: limits hold packages alone, logs become counts."""
 
-import ctypes
 import json
 import os
-import resource
-import socket
 import subprocess
 import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +19,8 @@ from inventories.inventory import load_site
 from inventories.lock import LockedHost
 from inventories.ssh import ssh_config
 from lab.fetch import lab_of
-from lab.network import netns
 from roles.release.settings import Settings
+from tests.crowd import among, crowd, get, many_files
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -59,66 +56,9 @@ def large(host: Host) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def many_files() -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[1], 16384), max(before[1], 16384)))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-@contextmanager
-def among(site: Path, *sources: str) -> Iterator[None]:
-    """In the host's own network, where clients may have any address: from this machine a host takes the lab's alone."""
-    config = lab_of(load_site(site))
-    namespace = Path("/run/netns") / netns(config, load_site(site).lock.hosts[HOST].instance_id)
-    with ExitStack() as stack:
-        own, theirs = (stack.enter_context(path.open()) for path in (Path("/proc/thread-self/ns/net"), namespace))
-        _enter(theirs.fileno())
-        stack.callback(_enter, own.fileno())
-        for one in sources:
-            change = ["dev", "lo", *(["nodad"] if ":" in one else [])]
-            subprocess.run(["ip", "address", "add", one, *change], check=True)
-            stack.callback(subprocess.run, ["ip", "address", "del", one, *change[:2]], check=True)
+def room() -> Iterator[None]:
+    with many_files():
         yield
-
-
-def _enter(namespace: int) -> None:
-    """Of this thread; setns(2)."""
-    assert ctypes.CDLL(None, use_errno=True).setns(namespace, 0) == 0, os.strerror(ctypes.get_errno())
-
-
-def connected(address: str, source: str) -> socket.socket:
-    """A connection of a reader that takes next to nothing."""
-    found = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    found.settimeout(30)
-    found.bind((source, 0))
-    found.connect((address, 80))
-    return found
-
-
-def ask(connection: socket.socket, path: str, method: str = "GET") -> None:
-    connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: release.lab.example.org\r\n\r\n".encode())
-
-
-def status(connection: socket.socket) -> int:
-    """Of an answer; 0 when the connection ended."""
-    answer = connection.recv(1024)
-    return int(answer.split()[1]) if answer else 0
-
-
-def get(address: str, path: str, source: str) -> int:
-    with connected(address, source) as connection:
-        ask(connection, path)
-        return status(connection)
-
-
-def crowd(stack: ExitStack, address: str, sources: list[str], path: str, count: int) -> Counter[int]:
-    """Clients at once, none of which ends; what each was answered."""
-    clients = [stack.enter_context(connected(address, sources[number % len(sources)])) for number in range(count)]
-    for client in clients:
-        ask(client, path)
-    return Counter(status(client) for client in clients)
 
 
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])
@@ -132,7 +72,7 @@ def test_nobody_is_refused_metadata_while_packages_are_at_their_limit(
         "IPv4": (locked.ipv4, [DUTCH], settings.connections_per_address),
         "IPv6": (locked.ipv6, [AMERICAN, NEIGHBOUR], settings.connections_per_network),
     }[family]
-    with among(site, *own, STRANGERS[family]):
+    with among(load_site(site), HOST, *own, STRANGERS[family]):
         with ExitStack() as stack:
             assert crowd(stack, address, own, large, at_most) == {200: at_most}
             assert crowd(stack, address, own, large, 5) == {429: 5}
@@ -174,7 +114,7 @@ def test_the_log_becomes_counts_by_country_and_device_and_no_line_of_it_is_left_
     disk = config.root / "hosts" / locked.instance_id / "disk.img"
     run_of_counts(host)
     trace = uuid.uuid4().hex
-    with among(site, DUTCH, AMERICAN):
+    with among(load_site(site), HOST, DUTCH, AMERICAN):
         for source, address in ((DUTCH, locked.ipv4), (AMERICAN, locked.ipv6)):
             assert {get(address, METADATA, source) for _ in range(60)} == {200}
             with ExitStack() as stack:
@@ -209,7 +149,7 @@ def test_the_log_becomes_counts_by_country_and_device_and_no_line_of_it_is_left_
 def test_what_was_asked_of_all_servers_is_told(host: Host, site: Path, locked: LockedHost) -> None:
     run_of_counts(host)
     counted = asked_of_all(site)
-    with among(site, DUTCH):
+    with among(load_site(site), HOST, DUTCH):
         for _ in range(60):
             get(locked.ipv4, METADATA, DUTCH)
     until("the log", lambda: host.file("/var/log/http/access.log").content_string.count(METADATA) == 60)
@@ -234,7 +174,7 @@ def test_a_run_that_was_cut_counts_nothing_twice_and_destroys_what_it_left(
 ) -> None:
     """Cut between its counts and the end of the log, and before its counts."""
     run_of_counts(host)
-    with among(site, DUTCH):
+    with among(load_site(site), HOST, DUTCH):
         get(locked.ipv4, METADATA, DUTCH)
     log = host.file("/var/log/http/access.log")
     until("the log", lambda: log.size)

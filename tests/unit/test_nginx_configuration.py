@@ -8,7 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from inventories.fleet import Volume
+from inventories.fleet import Fleet
+from inventories.inventory import LoadedSite
 from roles.common import nginx, tree_source
 from roles.release import deploy as release
 from roles.release.settings import Settings as Release
@@ -19,17 +20,28 @@ SITES: dict[str, tuple[ModuleType, nginx.HttpSettings, dict[str, object]]] = {
     "release": (release, Release(retired=("sunfish",), installer_origins=("https://install.example.org",)), {}),
     "web": (web, Web(redirects={"/old": "/new"}), {"redirects": Web(redirects={"/old": "/new"}).places()}),
 }
-NOT_HERE = ["worker_rlimit_nofile_vs_connections"]
-"""The unit's LimitNOFILE is that limit: the sandbox lets nginx set none."""
+HOST = {
+    "role": "release",
+    "plan": "p",
+    "region": "ams",
+    "dns": ["www.example.org"],
+    "volumes": {"content": {"size_gb": 10, "mount": "/srv/content"}},
+}
+SITE = {"site": {"name": "x", "domain": "example.org"}, "hosts": {"a": HOST}}
+NOT_HERE = {
+    "ssl_ecdh_curve": "OpenSSL 3.5, which Debian 13 has, knows the group",
+    "worker_rlimit_nofile_vs_connections": "the unit's LimitNOFILE is that limit: the sandbox lets nginx set none",
+}
+"""Findings, and why they are none."""
 
 
 def written(role: ModuleType, settings: nginx.HttpSettings, more: dict[str, object], folder: Path) -> Path:
-    """The configuration below a folder, with includes that lead there; the main file."""
-    volume = Volume(size_gb=1, mount="/srv/content")
+    """The configuration of a host below a folder, with includes that lead there; the main file."""
+    loaded = LoadedSite(Path("x.toml"), Fleet.model_validate(SITE))
     wanted = tree_source.wanted(
         Path(role.__file__ or "").parent / "tree",
         settings.model_dump() | more,
-        generated=nginx.files(settings, volume, role.METHODS, role.DOT_DIRECTORIES),
+        generated=nginx.files(loaded, "a", settings, role.METHODS, role.DOT_DIRECTORIES),
         directories=(),
         absent=(),
         modes={},
@@ -57,7 +69,7 @@ def findings(config: Path) -> list[str]:
 
 @pytest.mark.parametrize("role", SITES)
 def test_a_scanner_of_configurations_finds_nothing(role: str, tmp_path: Path) -> None:
-    assert findings(written(*SITES[role], tmp_path)) == NOT_HERE
+    assert findings(written(*SITES[role], tmp_path)) == [*NOT_HERE]
 
 
 def test_the_scanner_reads_what_is_included(tmp_path: Path) -> None:
