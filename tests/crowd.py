@@ -5,6 +5,7 @@ import os
 import resource
 import socket
 import ssl
+import struct
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from lab.fetch import lab_of
 from lab.network import netns
 
 FILES = 16384
+SYN = 2
 NAME = "release.lab.example.org"
 TLS = ssl.create_default_context()
 TLS.check_hostname = False
@@ -40,9 +42,9 @@ def among(site: LoadedSite, host: str, *sources: str) -> Iterator[None]:
         _enter(theirs.fileno())
         stack.callback(_enter, own.fileno())
         for one in sources:
-            change = ["dev", "lo", *(["nodad"] if ":" in one else [])]
-            subprocess.run(["ip", "address", "add", one, *change], check=True)
-            stack.callback(subprocess.run, ["ip", "address", "del", one, *change[:2]], check=True)
+            change = [f"{one}/128", "dev", "lo", "nodad"] if ":" in one else [f"{one}/32", "dev", "lo"]
+            subprocess.run(["ip", "address", "add", *change], check=True)
+            stack.callback(subprocess.run, ["ip", "address", "del", *change[:3]], check=True)
         yield
 
 
@@ -81,7 +83,28 @@ def crowd(
     stack: ExitStack, address: str, sources: Sequence[str], path: str, count: int, port: int = 443
 ) -> Counter[int]:
     """Clients at once, none of which ends before the stack does; what each was answered."""
-    clients = [stack.enter_context(connected(address, sources[number % len(sources)], port)) for number in range(count)]
-    for client in clients:
-        ask(client, path)
+    clients = []
+    for number in range(count):
+        clients.append(stack.enter_context(connected(address, sources[number % len(sources)], port)))
+        ask(clients[-1], path)
     return Counter(status(client) for client in clients)
+
+
+def half_open(address: str, count: int, port: int = 443) -> None:
+    """First packets of IPv4 connections from addresses that nobody has (RFC 5737), and nothing after them."""
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        for number in range(count):
+            source = socket.inet_aton(f"198.51.{100 + number % 2 * 13}.{number % 250 + 1}")
+            target = socket.inet_aton(address)
+            segment = struct.pack("!HHIIBBHHH", 1024 + number // 2, port, number, 0, 5 << 4, SYN, 64240, 0, 0)
+            summed = _checksum(source + target + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(segment)) + segment)
+            segment = segment[:16] + struct.pack("!H", summed) + segment[18:]
+            head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 0, 0, 64, socket.IPPROTO_TCP, 0, source, target)
+            raw.sendto(head + segment, (address, 0))
+
+
+def _checksum(data: bytes) -> int:
+    """RFC 1071, of an even number of bytes."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total >> 16) + (total & 0xFFFF)
+    return ~(total + (total >> 16)) & 0xFFFF

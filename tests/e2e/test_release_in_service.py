@@ -20,7 +20,7 @@ from inventories.lock import LockedHost
 from inventories.ssh import ssh_config
 from lab.fetch import lab_of
 from roles.release.settings import Settings
-from tests.crowd import among, crowd, get, many_files
+from tests.crowd import NAME, among, crowd, get, half_open, many_files
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -61,15 +61,25 @@ def room() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def few(host: Host) -> Iterator[int]:
+    """A limit for IPv4 addresses that is reached in seconds; the file itself stays as it was deployed."""
+    file, other, at_most = "/etc/nginx/limits.conf", "/run/limits.conf", 200
+    host.check_output(f"sed -E 's/(limit_conn addresses) [0-9]+/\\1 {at_most}/' {file} > {other}")
+    host.check_output(f"mount --bind {other} {file} && systemctl reload nginx.service")
+    yield at_most
+    host.check_output(f"umount {file} && rm {other} && systemctl reload nginx.service")
+
+
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])
 def test_nobody_is_refused_metadata_while_packages_are_at_their_limit(
-    family: str, host: Host, site: Path, locked: LockedHost, large: str
+    family: str, host: Host, site: Path, locked: LockedHost, large: str, few: int
 ) -> None:
     """500 clients of one address, or of one IPv6 network; and others still get their packages."""
     settings = load_site(site).settings(HOST)["release"]
     assert isinstance(settings, Settings)
     address, own, at_most = {
-        "IPv4": (locked.ipv4, [DUTCH], settings.connections_per_address),
+        "IPv4": (locked.ipv4, [DUTCH], few),
         "IPv6": (locked.ipv6, [AMERICAN, NEIGHBOUR], settings.connections_per_network),
     }[family]
     with among(load_site(site), HOST, *own, STRANGERS[family]):
@@ -79,7 +89,39 @@ def test_nobody_is_refused_metadata_while_packages_are_at_their_limit(
             assert crowd(stack, address, own, METADATA, CLIENTS) == {200: CLIENTS}
             assert crowd(stack, address, own, CHANGELOG, CLIENTS) == {200: CLIENTS}
             assert get(address, large, STRANGERS[family]) == 200
-        until("room again", lambda: get(address, large, own[0]) == 200, timeout_s=20)
+        until("room again", lambda: get(address, large, own[0]) == 200)
+
+
+def test_connections_that_never_open_keep_nobody_out(host: Host, site: Path, locked: LockedHost) -> None:
+    """More than the queue for them takes."""
+    (queue,) = host.check_output("ss -Hltn sport = :443 src 0.0.0.0 | awk '{print $3}'").split()
+    cookies = "nstat -asz TcpExtSyncookiesRecv | awk 'NR == 2 {print $2}'"
+    before = int(host.check_output(cookies))
+    with among(load_site(site), HOST, DUTCH):
+        half_open(locked.ipv4, 2 * int(queue))
+        assert [get(locked.ipv4, METADATA, DUTCH) for _ in range(20)] == [200] * 20
+    assert int(host.check_output(cookies)) > before
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+def test_http_1_and_http_2_answer_alike(family: str, locked: LockedHost, large: str) -> None:
+    """Of a part, of one past the end, of metadata, and of what is not there."""
+    asked = {(large, "5-9"): 206, (large, f"{2**30}-"): 416, (METADATA, ""): 200, ("/ota/none-stable", "0-"): 404}
+    address = {"IPv4": locked.ipv4, "IPv6": f"[{locked.ipv6}]"}[family]
+    for (path, part), code in asked.items():
+        answers = {version: headers(version, address, path, part) for version in ("1.1", "2")}
+        assert answers["1.1"]["status"] == str(code)
+        assert answers["2"] == answers["1.1"]
+
+
+def headers(version: str, address: str, path: str, part: str) -> dict[str, str]:
+    """Of an answer by this version of HTTP, without what differs from second to second and connection to connection."""
+    words = ["curl", "-ksD-", "-o/dev/null", f"--http{version}", "--resolve", f"{NAME}:443:{address}"]
+    said = subprocess.check_output([*words, *(["-r", part] if part else []), f"https://{NAME}{path}"], text=True)
+    first, *lines = said.strip().splitlines()
+    assert first.split()[0] == f"HTTP/{version}"
+    fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    return {"status": first.split()[1]} | {name: fields[name] for name in fields.keys() - {"date", "connection"}}
 
 
 def run_of_counts(host: Host) -> list[dict[str, Any]]:
