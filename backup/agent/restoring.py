@@ -15,7 +15,8 @@ from backup.restic import Restic
 from backup.restic_process import Message, ResticError
 from backup.sizes import counted
 
-SNAPSHOT = re.compile(r"[0-9a-f]{8,64}")
+ID_DIGITS = 64
+SNAPSHOT = re.compile(rf"[0-9a-f]{{8,{ID_DIGITS}}}")
 NAMED_AT_MOST = 10
 GO_ON = "`restore --resume --snapshot ID` goes on with what is there"
 
@@ -127,7 +128,9 @@ def put(
 
 def _chosen(job: Job, snapshot: str, notes: list[str]) -> str:
     """The whole id. The ledger knows those that this host made; the repository is asked for others, and for copies of
-    the one that is named."""
+    the one that is named. An id that is named in full is taken as it is: to list them costs restic's start."""
+    if len(snapshot) == ID_DIGITS:
+        return snapshot
     try:
         known = [one.snapshot for one in job.state.entries() if one.kind == "backup" and one.snapshot]
     except LedgerError as error:
