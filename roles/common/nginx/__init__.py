@@ -1,4 +1,4 @@
-"""nginx as all web roles run it: unprivileged, sandboxed, TLS, no addresses in its log. Roles add their sites in http.d."""
+"""nginx as all web roles run it: unprivileged, sandboxed, no addresses in its log; roles add their sites in http.d."""
 
 from pathlib import Path
 

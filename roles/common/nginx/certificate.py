@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from inventories import trusted
 from inventories.errors import InputError
 from inventories.fleet import ApiUrl, Typed
 from inventories.inventory import PROVIDER_AUTHORITY, LoadedSite
@@ -21,7 +22,7 @@ STATE = "/var/lib/mainstay/tls"
 CERTIFICATE = f"{STATE}/site.pem"
 """Key and chain: the program writes it, so no tree has it."""
 CHALLENGES = f"{STATE}/challenges"
-AUTHORITIES = {"acme.pem": "acme.pem", "tls-roots.pem": "roots.pem", PROVIDER_AUTHORITY: "provider.pem"}
+AUTHORITIES = {trusted.ACME: "acme.pem", trusted.ROOTS: "roots.pem", PROVIDER_AUTHORITY: "provider.pem"}
 """In the site's folder, where the authority or the provider is one that Debian does not know: name below PLAN."""
 DIRECTORIES = (PLAN, "/var/lib/mainstay", STATE, f"{STATE}/acme", CHALLENGES)
 MODES = {
@@ -126,5 +127,5 @@ def absent(site: LoadedSite, certificate: Certificate) -> tuple[str, ...]:
 
 
 def _authorities(site: LoadedSite, certificate: Certificate) -> Sequence[str]:
-    wanted = {"none": (), "http-01": ("acme.pem", "tls-roots.pem"), "dns-01": tuple(AUTHORITIES)}
+    wanted = {"none": (), "http-01": (trusted.ACME, trusted.ROOTS), "dns-01": tuple(AUTHORITIES)}
     return [name for name in wanted[certificate.challenge] if (site.files / name).exists()]

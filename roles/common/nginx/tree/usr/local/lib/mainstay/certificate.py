@@ -31,6 +31,7 @@ ITSELF = "itself"
 SELF_SIGNED_DAYS = 90
 PATIENCE_S = 900
 ISSUER = re.compile(r"^Issued by: (\S+)$", re.MULTILINE)
+NO_ACCOUNT = "urn:ietf:params:acme:error:accountDoesNotExist"
 WORK = ("key.pem", "csr.pem", "chain.pem", "leaf.pem", "intermediates.pem")
 """Files of a run, below `acme`."""
 
@@ -156,7 +157,20 @@ def issued(plan: Plan) -> str:
 
 
 def ask(plan: Plan, acme: Path) -> None:
-    """Has certbot fetch the chain for the request. It writes over no file that is there (4.0). Raises Failure."""
+    """Has the authority answer the request, by an account of now where it knows that of before no more.
+
+    Raises Failure.
+    """
+    said = certbot(plan, acme)
+    if said and NO_ACCOUNT in (acme / "log/letsencrypt.log").read_text():
+        shutil.rmtree(acme / "config/accounts")
+        said = certbot(plan, acme)
+    if said:
+        raise Failure(f"{plan.directory} gave no certificate:\n{said}")
+
+
+def certbot(plan: Plan, acme: Path) -> str:
+    """Fetches the chain for the request, and says why it could not. It writes over no file that is there (4.0)."""
     words = ["certbot", "certonly", "--non-interactive", "--agree-tos", "--server", plan.directory]
     words += ["--email", plan.email] if plan.email else ["--register-unsafely-without-email"]
     for option, folder in (("--config-dir", "config"), ("--work-dir", "work"), ("--logs-dir", "log")):
@@ -185,9 +199,8 @@ def ask(plan: Plan, acme: Path) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Failure(f"{plan.directory} gave no certificate within {PATIENCE_S} s") from None
-    if done.returncode:
-        raise Failure(f"{plan.directory} gave no certificate:\n{done.stdout.strip()}")
+        return f"no answer within {PATIENCE_S} s"
+    return done.stdout.strip() or f"certbot ends with {done.returncode}" if done.returncode else ""
 
 
 def put(text: str, staged: Path, plan: Plan) -> None:
