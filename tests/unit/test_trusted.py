@@ -1,10 +1,7 @@
 """Web servers by https: who is believed, and who is not."""
 
-import http.server
 import ssl
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,46 +9,13 @@ import requests
 
 from backup.certificate import new_key, self_signed
 from inventories import trusted
-
-NAME = "www.example.org"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Says what it was asked for."""
-
-    def do_GET(self) -> None:
-        body = f"{self.headers['Host']}{self.path}".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """One on loopback, with a certificate for NAME that signs itself."""
-
-    url: str
-    certificate: str
+from tests.unit.tls_server import NAME, Server, serving
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    key = new_key()
-    certificate = self_signed(key, (NAME,))
-    (tmp_path / "served.pem").write_text(certificate + key)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(tmp_path / "served.pem")
-    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.socket = tls.wrap_socket(running.socket, server_side=True)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield Server(f"https://127.0.0.1:{running.server_port}/page", certificate)
-    running.shutdown()
-    running.server_close()
+    with serving(tmp_path) as made:
+        yield made
 
 
 def refused(server: Server, name: str, trusting: ssl.SSLContext) -> str:
@@ -86,9 +50,8 @@ def test_a_lab_is_trusted_by_what_lies_in_its_sites_folder_and_a_site_without_by
 
 
 def test_what_a_server_shows_is_had_without_asking_it_for_anything(server: Server) -> None:
-    port = int(server.url.split(":")[2].partition("/")[0])
     trusting = trusted.pinned(server.certificate)
-    assert trusted.certificate(NAME, "127.0.0.1", trusting, port) == server.certificate
+    assert trusted.certificate(NAME, "127.0.0.1", trusting, server.port) == server.certificate
     for name, believed in (("other.example.org", trusting), (NAME, trusted.pinned(self_signed(new_key(), (NAME,))))):
         with pytest.raises(ssl.SSLCertVerificationError):
-            trusted.certificate(name, "127.0.0.1", believed, port)
+            trusted.certificate(name, "127.0.0.1", believed, server.port)
