@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,20 +48,30 @@ def servers(site: LoadedSite) -> list[Server]:
 
 def findings(site: LoadedSite) -> list[Finding]:
     """What users of the web servers are met by, if it is not as it should be. Takes seconds where one is silent."""
-    trusting = trusted.context(site.files)
+    asked, trusting = servers(site), trusted.context(site.files)
     with ThreadPoolExecutor(PARALLEL) as pool:
-        return [one for found in pool.map(lambda server: [*_look(server, trusting)], servers(site)) for one in found]
+        return told(zip(asked, pool.map(lambda server: look(server, trusting), asked), strict=True))
 
 
-def _look(server: Server, trusting: ssl.SSLContext) -> Iterator[Finding]:
+def told(looks: Iterable[tuple[Server, str]]) -> list[Finding]:
+    """A finding for each host that has something wrong: people are told again when it hits another name of it."""
+    wrong: dict[tuple[str, str], dict[str, str]] = {}
+    for server, what in looks:
+        if what:
+            wrong.setdefault((server.host, server.role), {})[server.name] = what
+    return [
+        Finding(Kind.CERTIFICATE, *of, "; ".join(f"{name}: {hit[name]}" for name in hit), TO_DO, Subject("", (*hit,)))
+        for of, hit in wrong.items()
+    ]
+
+
+def look(server: Server, trusting: ssl.SSLContext) -> str:
+    """What is wrong with it, in words; empty if nothing is."""
     try:
         shown = _shown(server, trusting)
     except OSError as error:
-        what = refusal(error)
-    else:
-        what = short_of_life(x509.load_pem_x509_certificate(shown.encode()), datetime.now(UTC))
-    if what:
-        yield Finding(Kind.CERTIFICATE, server.host, server.role, f"{server.name}: {what}", TO_DO, Subject(server.name))
+        return refusal(error)
+    return short_of_life(x509.load_pem_x509_certificate(shown.encode()), datetime.now(UTC))
 
 
 def _shown(server: Server, trusting: ssl.SSLContext) -> str:

@@ -28,31 +28,40 @@ def server(tmp_path: Path) -> Iterator[tls_server.Server]:
         yield made
 
 
-def found(port: int, trusting: ssl.SSLContext, name: str = NAME) -> list[str]:
-    """What is told of it."""
-    told = list(seen._look(Server("web-1", "web", name, "127.0.0.1", port), trusting))
-    for one in told:
-        assert (one.kind, one.data_set, one.subject.place) == (Kind.CERTIFICATE, "web-1:web", name)
-        assert "certificate-will-not-renew.md" in one.to_do
-    return [one.what for one in told]
+def found(port: int, trusting: ssl.SSLContext, name: str = NAME) -> str:
+    return seen.look(Server("web-1", "web", name, "127.0.0.1", port), trusting)
 
 
 def test_a_server_that_lets_users_in_is_not_told_of(server: tls_server.Server) -> None:
-    assert found(server.port, trusted.pinned(server.certificate)) == []
+    assert found(server.port, trusted.pinned(server.certificate)) == ""
 
 
 def test_who_keeps_users_out_is_told_with_the_reason(
     server: tls_server.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seen, "AGAIN_S", 0)
-    [untrusted] = found(server.port, ssl.create_default_context())
-    assert untrusted == f"{NAME}: users are warned of its certificate: self-signed certificate"
-    [another] = found(server.port, trusted.pinned(server.certificate), "other.example.org")
-    assert another.startswith("other.example.org: users are warned of its certificate: Hostname mismatch")
+    untrusted = found(server.port, ssl.create_default_context())
+    assert untrusted == "users are warned of its certificate: self-signed certificate"
+    another = found(server.port, trusted.pinned(server.certificate), "other.example.org")
+    assert another.startswith("users are warned of its certificate: Hostname mismatch")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    [silent] = found(port, ssl.create_default_context())
-    assert silent == f"{NAME}: does not answer by TLS: [Errno 111] Connection refused"
+    silent = found(port, ssl.create_default_context())
+    assert silent == "does not answer by TLS: [Errno 111] Connection refused"
+
+
+def test_a_host_is_told_of_once_with_all_names_that_are_hit() -> None:
+    release, *web = (
+        Server("release-1", "release", "release.example.org", "192.0.2.1"),
+        Server("web-1", "web", "www.example.org", "192.0.2.2"),
+        Server("web-1", "web", "example.org", "192.0.2.2"),
+    )
+    assert seen.told([(release, ""), (web[0], ""), (web[1], "")]) == []
+    [one] = seen.told([(release, ""), (web[0], "is late"), (web[1], "is silent")])
+    assert (one.kind, one.data_set, one.key) == (Kind.CERTIFICATE, "web-1:web", "web-1:web certificate")
+    assert one.what == "www.example.org: is late; example.org: is silent"
+    assert one.subject.each == ("www.example.org", "example.org")
+    assert "certificate-will-not-renew.md" in one.to_do
 
 
 def test_a_server_that_just_restarts_is_asked_again(server: tls_server.Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +75,7 @@ def test_a_server_that_just_restarts_is_asked_again(server: tls_server.Server, m
 
     monkeypatch.setattr(seen, "AGAIN_S", 0)
     monkeypatch.setattr(trusted, "certificate", answers_later)
-    assert found(server.port, ssl.create_default_context()) == []
+    assert found(server.port, ssl.create_default_context()) == ""
     assert len(tries) == 2
 
 
