@@ -6,7 +6,7 @@ from typing import Any
 
 import tomlkit
 
-from lab import authority, checksums, storage
+from lab import authority, repositories, storage
 from lab.engine import LabConfig
 
 REPOSITORY = Path(__file__).parent.parent
@@ -27,7 +27,9 @@ def derive(config: LabConfig, folder: Path, change: Callable[[Any], None] = lamb
     document["backup"]["copy"]["endpoint"] = storage.endpoint(config)
     for role in ("release", "web"):
         document["settings"][role]["certificate"]["directory"] = authority.directory(config)
-    document["settings"]["control"]["mirrors"]["checksums"] = checksums.url(config)
+    document["settings"]["control"]["mirrors"]["checksums"] = repositories.CHECKSUMS.url(config)
+    document["settings"]["release"]["checksums_push"] = str(repositories.CHECKSUMS.path(config))
+    document["settings"]["release"]["metadata"] = str(repositories.METADATA.path(config))
     change(document)
     inventory = folder / f"{config.name}.py"
     inventory.write_text(LAB_TOML.with_suffix(".py").read_text())

@@ -8,8 +8,11 @@ from pyinfra.context import host
 from inventories.inventory import LoadedSite
 from roles.common import Account, accounts, nginx, packages, services, tree, volumes
 from roles.common.nginx.obtained import obtained
+from roles.release.archive import METADATA, PUBLIC, PUBLICATIONS
 from roles.release.settings import Settings
 
+PACKAGES: dict[str, str | None] = {"rsync": None}
+"""By which releases come."""
 METHODS = ("GET", "HEAD", "OPTIONS")
 DOT_DIRECTORIES = ("well-known",)
 NEVER_REDIRECTED = ("ota", "factory", "device-flasher")
@@ -24,19 +27,20 @@ def release() -> None:
     settings: Settings = host.data.settings["release"]
     volume = nginx.content_volume(site, name, settings)
     declared = host.data.declared.volumes
+    folders = [f"{volume.mount}/{one}" for one in (PUBLIC, METADATA, PUBLICATIONS)]
 
-    packages("packages", nginx.packages(settings) | volumes.packages(declared))
+    packages("packages", nginx.packages(settings) | PACKAGES | volumes.packages(declared))
     accounts("owner of the archive", [Account("release", system=True)])
     volumes.volumes("volumes", declared, host.data.locked.volumes, owners={settings.volume: "release"})
     tree(
         "files",
         Path(__file__).parent / "tree",
-        settings.model_dump(),
+        settings.model_dump() | {"mount": volume.mount},
         generated=nginx.files(site, name, settings, METHODS, DOT_DIRECTORIES, NEVER_REDIRECTED),
-        directories=(f"{volume.mount}/public", *nginx.certificate.DIRECTORIES),
+        directories=(*folders, *nginx.certificate.DIRECTORIES),
         absent=nginx.absent(site, settings),
-        modes=nginx.MODES | {volume.mount: "0755", f"{volume.mount}/public": "0755"},
-        owners=nginx.OWNERS | {f"{volume.mount}/public": "release:release"},
+        modes=nginx.MODES | {volume.mount: "0755"} | dict.fromkeys(folders, "0755"),
+        owners=nginx.OWNERS | dict.fromkeys(folders, "release:release"),
         secret=nginx.SECRET,
         validate=nginx.VALIDATE,
     )

@@ -2,14 +2,15 @@
 
 from backup.drills import common_checks, damage
 from backup.drills.checks import Check, CheckFailed, Drill, Fault, File, Restored
-from backup.drills.serving import another_site
+from backup.drills.serving import CERTIFICATE, QUIET, another_site, anothers_certificate
 from roles.release import served
-from roles.release.archive import BASE, Channel, Offer, devices, needed, recorded
+from roles.release.archive import BASE, METADATA, PUBLIC, PUBLICATIONS, Channel, Offer, devices, needed, recorded
 from roles.release.packages import PARTS, packages, sample, zips
 
 CHECKS = (
     common_checks.FILES,
     common_checks.owned_by("release"),
+    CERTIFICATE,
     Check(
         "stale",
         "what phones are offered is not older than the snapshot",
@@ -91,16 +92,16 @@ def _stale(copy: Restored) -> str:
         for one in served.serving(copy)
         if one.device in old and one.name != BASE
     ]
-    damage.set_back(copy, "public")
+    for folder in (PUBLIC, METADATA, PUBLICATIONS):
+        damage.set_back(copy, folder)
     return f"{len(done)} channels offer older builds, and all files are a week older"
 
 
 def _missing_device(copy: Restored) -> str:
     device = _channel(copy).device
     folders = {file.path for file in copy.wanted if file.type == "dir"}
-    done = [
-        damage.remove(copy, path) for path in (f"public/ota/{device}", f"public/factory/{device}") if path in folders
-    ]
+    mine = (f"{METADATA}/ota/{device}", f"{PUBLIC}/ota/{device}", f"{PUBLIC}/factory/{device}")
+    done = [damage.remove(copy, path) for path in mine if path in folders]
     return "; ".join(done)
 
 
@@ -123,7 +124,6 @@ def _files(copy: Restored) -> list[File]:
     return [file for file in copy.wanted if file.type == "file"]
 
 
-# Wrong certificate: belongs here once the server speaks TLS.
 FAULTS = (
     Fault("missing file", "files", _missing_file),
     Fault("truncated zip", "zips", _truncated),
@@ -134,5 +134,6 @@ FAULTS = (
     Fault("missing device", "channels", _missing_device),
     Fault("empty directory", "files", _empty),
     Fault("another site", "identity", another_site),
+    Fault("wrong certificate", "certificate", anothers_certificate),
 )
-DRILL = Drill(CHECKS, FAULTS, parts=PARTS, needed=needed)
+DRILL = Drill(CHECKS, FAULTS, parts=PARTS, needed=needed, quiet=QUIET)

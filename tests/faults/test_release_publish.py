@@ -1,25 +1,30 @@
 """A publication is a transaction: two servers' programs on this machine, real git and rsync, killed at every step."""
 
+import dataclasses
 import hashlib
 import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inventories.errors import InputError
 from roles.release.archive import SHA256SUM, Offer
 from roles.release.tools import publish as publishing
+from roles.release.tools.changes import past, promotion, rollback
+from roles.release.tools.offers import lines
 from roles.release.tools.publication import Publication, publication
-from roles.release.tools.publish import PublishError, Run, Site, abandon, lines, publish
+from roles.release.tools.publish import PublishError, Run, Site, abandon, publish
 from roles.release.tools.repository import Repository
 from roles.release.tools.servers import Place, ServerError, Session, session
 from tests.unit.releases import FULL, Release, built
 
 KEPT = ("ota/panther/panther-testing", "1 1 15\n")
-STEPS = ("lock", "begin", "upload", "verify", "place", "checksums", "metadata", "status", "switch", "close")
+STEPS = ("lock", "begin", "upload", "verify", "place", "status", "lacks", "checksums", "metadata", "switch", "close")
 POINTS = [("before", "look"), *((when, step) for step in STEPS for when in ("before", "after"))]
 WORST = (("after", "place"), ("after", "metadata"), ("after", "switch"))
 
@@ -81,7 +86,7 @@ class World:
         return {one.sha256 for one in self.what.packages} | {hashlib.sha256(b"old").hexdigest()}
 
     def run(self, names: tuple[str, ...] = ("release-1", "release-2"), what: Publication | None = None) -> str:
-        return publish(Run(self.site(names), what or self.what, self.release.folder, self, "alice", "today"))
+        return publish(Run(self.site(names), what or self.what, self.release.folder, self, "alice", datetime.now(UTC)))
 
     def step(self, name: str, total: int = 0) -> None:
         self.heard.append(name)
@@ -213,12 +218,71 @@ def test_killed_at_any_step_no_phone_is_misled_and_the_next_run_finishes(traced:
     traced.must_be_published()
 
 
+def promoted(world: World) -> Publication:
+    return promotion(world.head("metadata"), world.what.builds[0], "testing", "beta", (), ())
+
+
+def rolled_back(world: World) -> Publication:
+    metadata = world.repository("metadata")
+    commit = metadata.fetch()
+    now = lines(metadata.files(commit))["panther", "testing"]
+    return rollback("panther", "testing", past(metadata, commit, "panther", "testing"), "", now)
+
+
+@pytest.mark.parametrize("change", [promoted, rolled_back])
+@pytest.mark.parametrize(
+    ("when", "step"),
+    [
+        pytest.param(*one, marks=() if one == ("after", "metadata") else pytest.mark.full, id=" ".join(one))
+        for one in POINTS
+        if one[1] != "upload"
+    ],
+)
+def test_a_change_killed_at_any_step_is_finished_by_the_next_run(
+    traced: World, change: Callable[[World], Publication], when: str, step: str
+) -> None:
+    traced.run()
+    what = change(traced)
+
+    def die(moment: str, at: str) -> None:
+        for one in traced.places:
+            assert traced.broken(one) == []
+        if (moment, at) == (when, step):
+            raise Killed
+
+    traced.at = die
+    with pytest.raises(Killed):
+        traced.run(what=what)
+    when = "no more"
+    commit = traced.run(what=what)
+    assert commit == traced.repository("metadata").fetch()
+    for one in traced.places:
+        with session(one) as to:
+            status = to.ask("status")
+        assert (status["commit"], status["begun"], what.id in status["published"]) == (commit, None, True)
+        for path, text in what.metadata.items():
+            assert (Path(one.root) / "metadata" / path).read_text() == text
+
+
+def test_a_rollback_offers_what_the_channel_offered_before(world: World) -> None:
+    world.run()
+    what = rolled_back(world)
+    assert what.lines == {KEPT[0]: KEPT[1]}
+    assert what.title == f"testing: panther back to 1 from {world.what.builds[0]}"
+    world.run(what=what)
+    with pytest.raises(InputError, match="offered no other build on testing before"):
+        rolled_back(world)
+    world.run()
+    with pytest.raises(PublishError, match="which is later than 1"):
+        world.run(what=dataclasses.replace(what, sets_back=False))
+
+
 def test_a_server_that_is_away_stops_it_before_anything_is_published(world: World) -> None:
     before = world.repository("metadata").fetch()
     away = Place("release-2", str(world.folder / "release-2"), lambda *_: ("false",), (), "")
     site = Site((world.places[0], away), world.repository("metadata"), world.repository("checksums"), world.look)
     with pytest.raises(ServerError, match="release-2"):
-        publish(Run(site, world.what, world.release.folder, world, "alice", "today"))
+        publish(Run(site, world.what, world.release.folder, world, "alice", datetime.now(UTC)))
     assert world.repository("metadata").fetch() == before
 
 
@@ -237,7 +301,7 @@ def test_a_file_that_changes_on_its_way_is_not_published(world: World, tmp_path:
     content[len(content) // 2] ^= 1
     (folder / FULL).write_bytes(content)
     with pytest.raises(PublishError, match=f"{FULL}: SHA-256"):
-        publish(Run(world.site(), world.what, folder, world, "alice", "today"))
+        publish(Run(world.site(), world.what, folder, world, "alice", datetime.now(UTC)))
     assert world.repository("metadata").fetch() == before
     assert not (world.folder / "release-1/public" / FULL).exists()
 

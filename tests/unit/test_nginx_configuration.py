@@ -17,7 +17,11 @@ from roles.web import deploy as web
 from roles.web.settings import Settings as Web
 
 SITES: dict[str, tuple[ModuleType, nginx.HttpSettings, dict[str, object]]] = {
-    "release": (release, Release(retired=("sunfish",), installer_origins=("https://install.example.org",)), {}),
+    "release": (
+        release,
+        Release(retired=("sunfish",), installer_origins=("https://install.example.org",)),
+        {"mount": "/srv/content"},
+    ),
     "web": (web, Web(redirects={"/old": "/new"}), {"redirects": Web(redirects={"/old": "/new"}).places()}),
 }
 HOST = {
