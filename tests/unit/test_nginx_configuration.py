@@ -34,6 +34,7 @@ HOST = {
 SITE = {"site": {"name": "x", "domain": "example.org"}, "hosts": {"a": HOST}}
 NOT_HERE = {
     "ssl_ecdh_curve": "OpenSSL 3.5, which Debian 13 has, knows the group",
+    "try_files_is_evil_too": "metadata is exchanged as a whole, so that no file of it may be kept open",
     "worker_rlimit_nofile_vs_connections": "the unit's LimitNOFILE is that limit: the sandbox lets nginx set none",
 }
 """Findings, and why they are none."""
@@ -73,7 +74,7 @@ def findings(config: Path) -> list[str]:
 
 @pytest.mark.parametrize("role", SITES)
 def test_a_scanner_of_configurations_finds_nothing(role: str, tmp_path: Path) -> None:
-    assert findings(written(*SITES[role], tmp_path)) == [*NOT_HERE]
+    assert set(findings(written(*SITES[role], tmp_path))) <= NOT_HERE.keys()
 
 
 def test_the_scanner_reads_what_is_included(tmp_path: Path) -> None:
