@@ -38,7 +38,7 @@ OURS, MINIMAL = "release server", "minimal"
 PORTS = {OURS: (443, 8080), MINIMAL: (9443, 9080)}
 """With TLS and without; the release server has the second one for this alone."""
 PACKAGE, METADATA = "/ota/panther/16/panther-ota_update-1.zip", "/ota/panther/panther-stable"
-BULK, LINES, READERS = 16, 32, 5000
+BULK, LINES = 16, 32
 READER = "193.0.6.139"
 PREPARE = f"""
 sed -i '1i listen 8080;' /etc/nginx/server.inc
@@ -101,16 +101,17 @@ class Server:
         *pss, tcp = self.root(MEMORY.replace("UNIT", UNITS[who])).splitlines()
         return sum(int(line.split()[1]) for line in pss) * 1024, int(tcp.split()[-1]) * 4096
 
-    def readers(self, who: str) -> dict[str, float]:
-        """What so many readers cost, each of whom has begun with a package and takes nothing more."""
+    def readers(self, who: str, count: int) -> dict[str, float]:
+        """What readers cost, each of whom has begun with a package and takes nothing more. They have a minute to come:
+        who takes nothing for so long is closed."""
         before = self.memory(who)
         with many_files(), ExitStack() as stack:
             with among(self.site, HOST, READER):
-                found = crowd(stack, self.site.lock.hosts[HOST].ipv4, [READER], PACKAGE, READERS, PORTS[who][0])
-            if found != {200: READERS}:
-                raise BenchError(f"{who}: {READERS} readers were answered {dict(found)}")
+                found = crowd(stack, self.site.lock.hosts[HOST].ipv4, [READER], PACKAGE, count, PORTS[who][0])
+            if found != {200: count}:
+                raise BenchError(f"{who}: {count} readers were answered {dict(found)}")
             nginx, kernel = (now - then for now, then in zip(self.memory(who), before, strict=True))
-        return {"nginx": nginx, "kernel": kernel, "each": (nginx + kernel) / READERS}
+        return {"nginx": nginx, "kernel": kernel, "each": (nginx + kernel) / count}
 
 
 @contextmanager
@@ -142,7 +143,7 @@ def built(work: Path, megabytes: int) -> Iterator[Server]:
         lifecycle.down(LAB)
 
 
-def run(server: Server, work: Path, megabytes: int, rounds: int) -> dict[str, Any]:
+def run(server: Server, work: Path, megabytes: int, rounds: int, readers: int) -> dict[str, Any]:
     """All results."""
     packages = max(BULK, 4000 // megabytes)
     contests = {
@@ -171,7 +172,7 @@ def run(server: Server, work: Path, megabytes: int, rounds: int) -> dict[str, An
         who: {"p50": statistics.median(all_), "p99": statistics.quantiles(all_, n=100)[98]}
         for who, all_ in delays.items()
     }
-    found["readers"] = {who: server.readers(who) for who in PORTS}
+    found["readers"] = {who: server.readers(who, readers) for who in PORTS}
     found["aim"] = min(found[name]["ratio"] for name in ("bulk, TLS", "bulk")) >= RATIO
     return found
 
@@ -181,12 +182,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=200, metavar="MB")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--readers", type=int, default=5000)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     if not shutil.which("h2load"):
         sys.exit("h2load is not there: apt-get install nghttp2-client")
     with tempfile.TemporaryDirectory(prefix="mainstay-bench-") as folder, built(Path(folder), given.size) as server:
-        found = run(server, Path(folder), given.size, given.rounds)
+        found = run(server, Path(folder), given.size, given.rounds, given.readers)
     if given.json:
         print(json.dumps(found, indent=2))
     else:
@@ -205,7 +207,7 @@ def _table(found: dict[str, Any]) -> Table:
         table.add_row(f"metadata beside bulk, {part}", f"{ours:.1f} ms", f"{minimal:.1f} ms", f"{ours / minimal:.2f}")
     for part in ("nginx", "kernel"):
         sizes = [f"{found['readers'][who][part] / 1e6:,.0f} MB" for who in PORTS]
-        table.add_row(f"{READERS:,} slow readers, {part}", *sizes)
+        table.add_row(f"slow readers, {part}", *sizes)
     return table
 
 
