@@ -16,6 +16,7 @@ from typing import Any
 import requests
 
 from cloud.converge import REPOSITORY
+from inventories import trusted
 from inventories.inventory import load_site
 from lab import load, release_build, sample
 from lab.engine import LabConfig
@@ -23,6 +24,7 @@ from lab.repositories import METADATA
 from lab.sample import Build, Device
 from lab.sites import derive, only
 from roles.release.archive import Offer
+from roles.release.tools.places import front
 from tests.labs import kept_lab, provider
 from tests.saved_site import Saved
 from tests.waiting import until
@@ -94,10 +96,9 @@ class Publishing(Saved):
 
     def ask(self, server: str, path: str, method: str = "GET") -> requests.Response:
         """A client's request to one server, by its address."""
-        site = load_site(self.inventory)
-        [name] = site.fleet.hosts[server].dns
-        url = f"http://{site.lock.hosts[server].ipv4}/{path}"
-        return requests.request(method, url, headers={"Host": name}, timeout=10)
+        there = front(load_site(self.inventory), server)
+        with trusted.session(there.name, there.trusting) as client:
+            return there.ask(client, method, f"/{path}")
 
     def offered(self, server: str, device: str, channel: str) -> str:
         """The build that phones are told of."""

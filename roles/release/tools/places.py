@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from backup.reach import Reach, state
+from inventories import trusted
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from roles.common import nginx
@@ -60,7 +61,7 @@ def repositories(site: LoadedSite) -> tuple[Repository, Repository | None]:
 def front(site: LoadedSite, name: str) -> Front:
     """What clients of a server connect to."""
     address = site.lock.hosts[name].ipv4
-    return Front(next(iter(site.fleet.hosts[name].dns), address), address)
+    return Front(next(iter(site.fleet.hosts[name].dns), address), address, trusted.context(site.files))
 
 
 def opened(way: Reach, without: Sequence[str] = ()) -> Site:
