@@ -1,6 +1,5 @@
 """Two release servers that share a name, the repositories they are published by, and releases, in a lab of its own."""
 
-import copy
 import json
 import os
 import subprocess
@@ -157,8 +156,6 @@ def _build(config: LabConfig) -> None:
 def _derive(config: LabConfig, folder: Path) -> Path:
     def change(document: Any) -> None:
         only(document, *SERVERS)
-        if SERVERS[1] not in document["hosts"]:
-            document["hosts"][SERVERS[1]] = copy.deepcopy(document["hosts"][SERVERS[0]])
         del document["settings"]["web"]
 
     return derive(config, folder, change)
