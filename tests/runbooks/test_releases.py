@@ -68,16 +68,17 @@ def test_retire_a_device(site: Publishing) -> None:
 
 
 @pytest.mark.full
-def test_add_a_release_server(alone: Saved) -> None:
+def test_add_a_release_server(alone: Saved, tmp_path: Path) -> None:
     """The editor is told apart by what is there: first the host, then its name."""
-    host = '[hosts.release-2]\\nrole = "release"\\nplan = "vc2-1c-1gb"\\nregion = "ams"\\nfirewall = "public-web"\\n'
-    host += 'vpcs = ["internal"]\\nvolumes.content = { size_gb = 10, mount = "\\/srv\\/release" }\\n'
-    name = 'dns = ["release.lab.example.org"]'
-    editor = editing(
-        alone.folder,
-        f"if grep -q '^.hosts.release-2' \"$1\"; then sed -i 's/^.hosts.release-2.$/&\\n{name}/' \"$1\"; "
-        f"else sed -i 's/^.hosts.vault-1.$/{host}\\n&/' \"$1\"; fi",
+    host = tmp_path / "host"
+    host.write_text(
+        '[hosts.release-2]\nrole = "release"\nplan = "vc2-1c-1gb"\nregion = "ams"\nfirewall = "public-web"\n'
+        'vpcs = ["internal"]\nsettings.release.certificate.challenge = "none"\n'
+        'volumes.content = { size_gb = 10, mount = "/srv/release" }\n\n'
     )
+    named = 's/^settings.release.certificate.challenge.*/dns = ["release.lab.example.org"]/'
+    first = f"sed -i '/^.hosts.release-1.$/{{h;s|.*|cat {host}|e;G}}' \"$1\""
+    editor = editing(alone.folder, f'if grep -q release-2 "$1"; then sed -i \'{named}\' "$1"; else {first}; fi')
     titles = ("The host", "What it serves", "Its name")
     said = follow(alone, "add-a-release-server", *titles, editor=editor, **{"from": "release-1", "new": "release-2"})
     assert "release-2: brought up to date" in said
