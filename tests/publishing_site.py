@@ -1,6 +1,5 @@
 """Two release servers that share a name, the repositories they are published by, and releases, in a lab of its own."""
 
-import copy
 import json
 import os
 import subprocess
@@ -16,7 +15,6 @@ from typing import Any
 import requests
 
 from cloud.converge import REPOSITORY
-from inventories import trusted
 from inventories.inventory import load_site
 from lab import load, release_build, sample
 from lab.engine import LabConfig
@@ -96,9 +94,7 @@ class Publishing(Saved):
 
     def ask(self, server: str, path: str, method: str = "GET") -> requests.Response:
         """A client's request to one server, by its address."""
-        there = front(load_site(self.inventory), server)
-        with trusted.session(there.name, there.trusting) as client:
-            return there.ask(client, method, f"/{path}")
+        return front(load_site(self.inventory), server).ask(method, path)
 
     def offered(self, server: str, device: str, channel: str) -> str:
         """The build that phones are told of."""
@@ -158,8 +154,6 @@ def _build(config: LabConfig) -> None:
 def _derive(config: LabConfig, folder: Path) -> Path:
     def change(document: Any) -> None:
         only(document, *SERVERS)
-        if SERVERS[1] not in document["hosts"]:
-            document["hosts"][SERVERS[1]] = copy.deepcopy(document["hosts"][SERVERS[0]])
         del document["settings"]["web"]
 
     return derive(config, folder, change)
