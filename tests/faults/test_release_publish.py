@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from roles.common.publishing.servers import Place, ServerError, Session, session
 from roles.release.archive import SHA256SUM, Offer
 from roles.release.tools import publish as publishing
 from roles.release.tools.publication import Publication, publication
-from roles.release.tools.publish import PublishError, Run, Site, abandon, lines, publish
+from roles.release.tools.publish import PROGRAM, PublishError, Run, Site, abandon, lines, publish
 from roles.release.tools.repository import Repository
-from roles.release.tools.servers import Place, ServerError, Session, session
 from tests.unit.releases import FULL, Release, built
 
 KEPT = ("ota/panther/panther-testing", "1 1 15\n")
@@ -98,7 +98,7 @@ class World:
     def must_be_published(self) -> None:
         commit = self.repository("metadata").fetch()
         for one in self.places:
-            with session(one) as to:
+            with session(one, PROGRAM) as to:
                 status = to.ask("status")
             assert (status["commit"], status["begun"], status["published"]) == (commit, None, [self.what.id])
             assert self.broken(one) == []

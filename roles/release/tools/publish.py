@@ -8,20 +8,21 @@ left can only be finished. Each step leaves what it found done alone, so a run t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from roles.common.publishing.servers import Place, Program, Session, on_all, session
 from roles.release.archive import BASE, Offer
+from roles.release.tools import on_server
 from roles.release.tools.offers import Offered
 from roles.release.tools.publication import Publication
 from roles.release.tools.repository import Repository
-from roles.release.tools.servers import Place, Session, session
 
 METADATA = "ota/"
 """Where it lies in its repository."""
+PROGRAM = Program(on_server)
 
 
 class PublishError(Exception):
@@ -65,9 +66,7 @@ class Run:
     sessions: list[Session] = field(default_factory=list)
 
     def on_all(self, do: Callable[[Session], Any]) -> list[Any]:
-        """At the same time on every server; the first error is raised when all have ended."""
-        with ThreadPoolExecutor(len(self.sessions)) as pool:
-            return list(pool.map(do, self.sessions))
+        return on_all(self.sessions, do)
 
 
 def publish(run: Run) -> str:
@@ -77,7 +76,7 @@ def publish(run: Run) -> str:
     """
     with ExitStack() as stack:
         run.hear.step("connect")
-        run.sessions = [stack.enter_context(session(one)) for one in run.site.places]
+        run.sessions = [stack.enter_context(session(one, PROGRAM)) for one in run.site.places]
         run.on_all(lambda one: one.ask("lock"))
         base = run.site.metadata.fetch()
         _upload(run)
@@ -117,7 +116,7 @@ def _upload(run: Run) -> None:
 
     def one_of(to: Session) -> None:
         if paths := left[to.place.name]:
-            to.upload(run.folder, [*paths], run.what.id, run.hear.progress)
+            to.upload(run.folder, [*paths], f"incoming/{run.what.id}/files", run.hear.progress)
 
     run.on_all(one_of)
 
@@ -187,7 +186,7 @@ def abandon(places: Sequence[Place], metadata: Repository, hear: Hearing) -> lis
     needed = [Offered(*key, offer).promises for key, offer in offered.items()]
     gone = []
     for one in places:
-        with session(one) as to:
+        with session(one, PROGRAM) as to:
             begun = to.ask("lock")["begun"]
             if begun:
                 told = to.ask("abandon", needed=needed)
