@@ -6,12 +6,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from backup.reach import reach
 from inventories.inventory import LoadedSite
 from inventories.ssh import configured
 from lab import sample
 from roles.common import nginx
+from roles.common.publishing.hearing import Nobody
+from roles.common.publishing.servers import ServerError
+from roles.web.tools import publish
+from roles.web.tools import site as servers
+from roles.web.tools.content import read
 
-CONTENT: dict[str, Callable[[Path], None]] = {"release": sample.archive, "web": sample.website}
+CONTENT: dict[str, Callable[[Path], None]] = {"release": sample.archive}
 TIMEOUT_SECONDS = 120
 
 
@@ -32,7 +38,24 @@ def content(site: LoadedSite) -> str:
             assert isinstance(settings, nginx.HttpSettings)
             mount = nginx.content_volume(site, name, settings).mount
             loaded += _load(["ssh", "-F", str(config), name], source, mount, owner=host.role)
+    loaded += _publish(site)
     return f"{loaded} hosts loaded" if loaded else "nothing to load"
+
+
+def _publish(site: LoadedSite) -> int:
+    """The sample as the website's first release. Returns on how many servers: none when any serves one already."""
+    if not site.fleet.with_role(servers.ROLE):
+        return 0
+    with tempfile.TemporaryDirectory() as scratch, reach(site) as way:
+        source, run = Path(scratch) / "web", servers.run(way, Nobody())
+        sample.website(source)
+        try:
+            if any(found["served"] for found in publish.status(run).values()):
+                return 0
+            publish.publish(run, read(source, Path(scratch) / "packed"))
+        except (ServerError, publish.PublishError) as error:
+            raise LoadError(str(error)) from None
+    return len(run.places)
 
 
 def _load(ssh: list[str], source: Path, mount: str, *, owner: str) -> bool:

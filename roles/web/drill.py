@@ -5,7 +5,7 @@ from collections.abc import Callable
 from backup.drills import common_checks, damage
 from backup.drills.checks import Check, Drill, Fault, Restored
 from backup.drills.serving import another_site
-from roles.web.archive import MESSAGE, PUBLIC, Site
+from roles.web.archive import MESSAGE, Site
 from roles.web.pages import assets, dots, message, not_found, pages, redirects
 
 CHECKS = (
@@ -33,7 +33,7 @@ def _at(
     """A fault at the first of some paths."""
 
     def planted(copy: Restored) -> str:
-        chosen = set(path(Site(copy))[:1])
+        chosen = set(path(Site.of(copy))[:1])
         return plant(copy, damage.first([file for file in copy.wanted if file.path in chosen], what).path)
 
     return planted
@@ -41,7 +41,7 @@ def _at(
 
 def _folders(site: Site) -> list[str]:
     """Of pages, but for the site itself."""
-    return sorted({page.rpartition("/")[0] for page in site.pages} - {PUBLIC})
+    return sorted({page.rpartition("/")[0] for page in site.pages} - {site.top.rstrip("/")})
 
 
 def _assets(site: Site) -> list[str]:
@@ -51,8 +51,8 @@ def _assets(site: Site) -> list[str]:
 # Wrong certificate: belongs here once the server speaks TLS.
 FAULTS = (
     Fault("missing file", "files", _at(_assets, damage.remove, "a style, script or image")),
-    Fault("flipped byte", "message", _at(lambda site: [MESSAGE], damage.flip, MESSAGE)),
-    Fault("stale snapshot", "stale", lambda copy: damage.set_back(copy, PUBLIC)),
+    Fault("flipped byte", "message", _at(lambda site: [site.path(MESSAGE)], damage.flip, MESSAGE)),
+    Fault("stale snapshot", "stale", lambda copy: damage.set_back(copy, Site.of(copy).top.split("/")[0])),
     Fault("wrong owner", "owners", _at(lambda site: site.pages, damage.give_away, "a page")),
     Fault("empty directory", "files", _at(_folders, damage.empty, "a folder of pages")),
     Fault("another site", "pages", another_site),

@@ -36,6 +36,8 @@ SITEMAP = """<?xml version="1.0"?><urlset>
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("web")
     sample.website(root / "public")
+    (root / "public/.git").mkdir()
+    (root / "public/.git/HEAD").write_text("ref: refs/heads/main\n")
     (root / "public/sitemap.xml").write_text(SITEMAP)
     body = '<a href="install">x</a><a href="/about#top">x</a><img src="../assets/img/logo.svg"><a href="/dead">x</a>'
     (root / "public/docs/caf\u00e9 & tea.html").write_text(f"<html>{body}<a href='https://example.com/'>x</a></html>")

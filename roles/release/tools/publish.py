@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from roles.common.publishing.hearing import Hearing
 from roles.common.publishing.servers import Place, Program, Session, on_all, session
 from roles.release.archive import BASE, Offer
 from roles.release.tools import on_server
@@ -27,16 +28,6 @@ PROGRAM = Program(on_server)
 
 class PublishError(Exception):
     """Why a publication stopped, and what to do."""
-
-
-class Hearing(Protocol):
-    """Who is told how it goes. A step is of all servers; bytes are of all servers together."""
-
-    def step(self, name: str, total: int = 0) -> None: ...
-
-    def progress(self, count: int) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 Look = Callable[[Place, Publication], list[str]]
