@@ -333,6 +333,20 @@ def test_a_file_that_changes_on_its_way_is_not_published_and_comes_again(world: 
     assert (world.both(), world.file("web-1")) == ({second.id}, "two")
 
 
+def test_what_changed_on_a_server_since_it_was_read_is_not_published(world: World) -> None:
+    first = world.publish("one")
+
+    def at(when: str, step: str) -> None:
+        if (when, step) == ("before", "place"):
+            for path in world.folder.glob("web-*/incoming/*/public/about.html"):
+                path.write_text("owt")
+
+    world.at = at
+    with pytest.raises(ServerError, match=r"about\.html is not what was verified"):
+        world.publish("two")
+    assert {world.shown(name) for name in NAMES} == {first.id}
+
+
 def test_a_file_that_broke_on_a_servers_disk_is_found_before_it_is_gone_back_to(world: World) -> None:
     one, two = world.publish("one"), world.publish("two")
     path = world.folder / "web-2/releases" / one.id / "public/about.html"

@@ -114,6 +114,7 @@ def test_text_is_compressed_beside_and_nothing_that_phones_read(folder: Path, tm
     packed = [path for path in found.files if path.endswith(".gz")]
     assert packed == ["assets/css/style.css.gz"]
     made = (tmp_path / "scratch/assets/css/style.css.gz").read_bytes()
+    assert made[4:8] == bytes(4), "the time would make each publication another"
     assert gzip.decompress(made) == (folder / "assets/css/style.css").read_bytes()
     assert found.files[packed[0]].size == len(made) < found.files["assets/css/style.css"].size
     again = read(folder, tmp_path / "again")
