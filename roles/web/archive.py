@@ -8,6 +8,8 @@ from backup.drills.checks import Restored
 
 PUBLIC = "public"
 """What is served, on a server: a link to it, or a folder."""
+MANIFEST = "manifest.json"
+"""Of a release, beside its `public`: every file with its SHA-256, as it was sent."""
 MESSAGE = ".messages/latest.txt"
 HIDDEN = re.compile(r"/\.(?!(?:well-known|messages)/)")
 ERROR_PAGE = "404.html"

@@ -6,7 +6,7 @@ from backup.drills import common_checks, damage
 from backup.drills.checks import Check, Drill, Fault, Restored
 from backup.drills.serving import another_site
 from roles.web.archive import MESSAGE, Site
-from roles.web.pages import assets, dots, message, not_found, pages, redirects
+from roles.web.pages import assets, dots, message, not_found, pages, published, redirects
 
 CHECKS = (
     common_checks.FILES,
@@ -17,6 +17,13 @@ CHECKS = (
         "every page is found at its address, with its content",
         "the pages that the snapshot lists, and their bytes on the host",
         pages,
+        limit_s=1800,
+    ),
+    Check(
+        "published",
+        "every file that is served is what was published",
+        "the manifest that the publisher made, in the snapshot itself",
+        published,
         limit_s=1800,
     ),
     Check("redirects", "every old address leads to its new one", "the redirects of the settings", redirects),
@@ -52,6 +59,7 @@ def _assets(site: Site) -> list[str]:
 FAULTS = (
     Fault("missing file", "files", _at(_assets, damage.remove, "a style, script or image")),
     Fault("flipped byte", "message", _at(lambda site: [site.path(MESSAGE)], damage.flip, MESSAGE)),
+    Fault("flipped byte of a page", "published", _at(lambda site: site.pages, damage.flip, "a page")),
     Fault("stale snapshot", "stale", lambda copy: damage.set_back(copy, Site.of(copy).top.split("/")[0])),
     Fault("wrong owner", "owners", _at(lambda site: site.pages, damage.give_away, "a page")),
     Fault("empty directory", "files", _at(_folders, damage.empty, "a folder of pages")),

@@ -1,6 +1,7 @@
 """Whether browsers and phones get from a restored web server what they got before."""
 
 import html
+import json
 import re
 from posixpath import basename, dirname
 from urllib.parse import unquote, urlsplit
@@ -9,7 +10,7 @@ from backup.drills.checks import CheckFailed, Evidence, NotJudged, Restored
 from backup.drills.on_host import some, sums
 from backup.drills.serving import body, in_turn, media_type, turns, url
 from backup.sizes import counted
-from roles.web.archive import ERROR_PAGE, MESSAGE, Site, digest
+from roles.web.archive import ERROR_PAGE, MANIFEST, MESSAGE, PUBLIC, Site, digest
 from roles.web.links import links
 
 READ_A_DRILL = 200
@@ -48,6 +49,21 @@ def _mapped(copy: Restored, site: Site) -> dict[str, int]:
     found = LOCATION.findall(body(copy.client.get("/sitemap.xml")))
     paths = {urlsplit(html.unescape(one.decode(errors="replace"))).path or "/" for one in found}
     return {path: copy.client.get(path).status for path in sorted(paths) if not site.redirects(unquote(path))}
+
+
+def published(copy: Restored) -> Evidence:
+    """Every file of the release that is served is what its publisher sent: by the manifest that was made there."""
+    site = Site.of(copy)
+    manifest = f"{site.top.removesuffix(f'{PUBLIC}/')}{MANIFEST}"
+    if not any(file.path == manifest for file in copy.wanted):
+        raise NotJudged("what was served is no release with a manifest")
+    sent = {site.path(file["path"]): file["sha256"] for file in json.loads(copy.read(manifest))["files"]}
+    lies = sums(copy, sorted(sent))
+    wrong = [f"{path}: is not what was published" for path in sorted(sent) if lies.get(path) != sent[path]]
+    wrong += [f"{path}: was not published" for path in sorted(site.files - sent.keys())]
+    if wrong:
+        raise CheckFailed(*wrong)
+    return Evidence((f"{counted(len(sent), 'file')}, as the manifest of {manifest.split('/')[1]} has them",))
 
 
 def redirects(copy: Restored) -> Evidence:

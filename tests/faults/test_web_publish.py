@@ -43,6 +43,8 @@ class World:
     at: Callable[[str, str], None] = lambda _when, _step: None
     runs: int = 0
     notes: list[str] = field(default_factory=list)
+    to: Session | None = None
+    """The server that a step is of."""
 
     @property
     def site(self) -> Path:
@@ -118,6 +120,7 @@ def _passing(world: World, real: Callable[..., Any], called: Callable[..., str])
     """Each step of a publisher passes by `world.at`, before and after it took place."""
 
     def passing(*arguments: Any, **more: Any) -> Any:
+        world.to = arguments[0]
         world.at("before", called(*arguments))
         done = real(*arguments, **more)
         world.at("after", called(*arguments))
@@ -209,6 +212,24 @@ def test_killed_on_the_way_back_the_next_run_goes_where_it_went_and_no_further(
     if not closed or {world.shown(name) for name in NAMES} == {changes[2].id}:
         assert world.rollback().id == changes[1].id
     assert world.both() == {changes[1].id}
+
+
+@pytest.mark.parametrize(
+    "step", [pytest.param(one, marks=() if one == "switch" else pytest.mark.full) for one in STEPS if one != "upload"]
+)
+def test_a_server_that_dies_is_told_and_the_next_run_finishes(world: World, step: str) -> None:
+    world.publish("one")
+
+    def at(when: str, name: str) -> None:
+        if (when, name) == ("before", step) and world.to:
+            world.to.running.kill()
+
+    world.at = at
+    with pytest.raises(ServerGone, match="web-"):
+        world.publish("two")
+    alive(world)
+    second = world.publish("two")
+    assert (world.both(), world.file("web-1"), world.file("web-2")) == ({second.id}, "two", "two")
 
 
 def test_something_else_may_be_published_after_one_that_was_killed(world: World) -> None:
