@@ -14,7 +14,7 @@ from backup.reach import reach
 from cli.options import BAD_USAGE, FAILED, UNREACHABLE, stop
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
-from roles.common.publishing.servers import ServerError, ServerGone
+from roles.common.publishing.servers import Away, ServerError
 from roles.web.tools import site as servers
 from roles.web.tools.publish import Change, PublishError, Run
 
@@ -65,7 +65,7 @@ def failures(command: str) -> Iterator[None]:
     """What stops a command, in its words and with its exit code."""
     try:
         yield
-    except ServerGone as error:
+    except Away as error:
         raise stop(f"web {command}", error, UNREACHABLE) from None
     except (ServerError, PublishError) as error:
         raise stop(f"web {command}", error, FAILED) from None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lab import sample
-from roles.common.publishing.servers import Place, ServerError, ServerGone, Session, session
+from roles.common.publishing.servers import Away, Place, ServerError, Session, session
 from roles.web.archive import MESSAGE
 from roles.web.tools import on_server
 from roles.web.tools import publish as publishing
@@ -225,7 +225,7 @@ def test_a_server_that_dies_is_told_and_the_next_run_finishes(world: World, step
             world.to.running.kill()
 
     world.at = at
-    with pytest.raises(ServerGone, match="web-"):
+    with pytest.raises(Away, match="web-"):
         world.publish("two")
     alive(world)
     second = world.publish("two")
@@ -314,7 +314,7 @@ def test_a_message_that_was_killed_between_two_servers_is_finished(world: World)
 def test_a_server_that_is_away_stops_it_before_anything_is_changed(world: World) -> None:
     first = world.publish("one")
     away = Place("web-2", str(world.folder / "web-2"), lambda *_: ("false",))
-    with pytest.raises(ServerGone, match="web-2"):
+    with pytest.raises(Away, match="web-2"):
         world.publish("two", places=[world.places[0], away])
     assert world.both() == {first.id}
 

@@ -36,8 +36,8 @@ class ServerError(Exception):
     """Which server, and what it said."""
 
 
-class ServerGone(ServerError):
-    """It was not reached, or is not any more."""
+class Away(ServerError):
+    """It cannot be reached, or is no more."""
 
 
 class Program:
@@ -100,7 +100,7 @@ class Session:
                     raise ServerError(f"{self.place.name}: {told['why']}")
         except (BrokenPipeError, ValueError):
             pass
-        raise ServerGone(f"{self.place.name}: {self._last_words()}")
+        raise Away(f"{self.place.name}: {self._last_words()}")
 
     def upload(self, folder: Path, paths: Sequence[str], into: str, tell: Tell) -> None:
         """Brings files of a folder to one below the server's root, and goes on with what came already.
