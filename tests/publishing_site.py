@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from lab.sample import Build, Device
 from lab.sites import derive, only
 from roles.release.archive import Offer
 from tests.labs import kept_lab, provider
+from tests.roles.web_client import Client, clients
 from tests.saved_site import Saved
 from tests.waiting import until
 
@@ -94,10 +95,12 @@ class Publishing(Saved):
 
     def ask(self, server: str, path: str, method: str = "GET") -> requests.Response:
         """A client's request to one server, by its address."""
+        return self._clients[server].ask(method, f"/{path}")
+
+    @cached_property
+    def _clients(self) -> dict[str, Client]:
         site = load_site(self.inventory)
-        [name] = site.fleet.hosts[server].dns
-        url = f"http://{site.lock.hosts[server].ipv4}/{path}"
-        return requests.request(method, url, headers={"Host": name}, timeout=10)
+        return {server: clients(site, server)["IPv4"] for server in SERVERS}
 
     def offered(self, server: str, device: str, channel: str) -> str:
         """The build that phones are told of."""
