@@ -9,10 +9,5 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done or publishable, 1 failed, 2 bad usage or bad input, 3 unreachable; "
-    "of check 50, not publishable.",
+    "of check 50, not publishable; of audit 51, something is wrong.",
 )
-
-
-@app.callback()
-def _root() -> None:
-    """More commands than one, though there is one so far."""

@@ -15,7 +15,7 @@ from backup.reach import Reach
 from roles.release.tools import on_server
 
 SOURCE = Path(on_server.__file__).read_bytes()
-START = f"import sys; exec(compile(sys.stdin.buffer.read({len(SOURCE)}), 'on_server', 'exec'))"
+START = "import sys; exec(compile(sys.stdin.buffer.read({size}), 'on_server', 'exec'))"
 """The program comes over standard input, and what it is asked after it: no process list shows either."""
 ANSWER_AT_MOST = 32 << 20
 SAID_AT_MOST = 2000
@@ -108,16 +108,16 @@ class Session:
 
 
 @contextmanager
-def session(to: Place) -> Iterator[Session]:
-    """A connection, for as long as it is needed. Raises ServerError."""
-    words = to.command("python3", "-I", "-c", START, to.root)
+def session(to: Place, program: bytes = SOURCE) -> Iterator[Session]:
+    """A connection, for as long as it is needed, to a program that answers as on_server.py does. Raises ServerError."""
+    words = to.command("python3", "-I", "-c", START.format(size=len(program)), to.root)
     with TemporaryFile() as errors:
         running = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         made = Session(to, running, errors)
         try:
             assert running.stdin
             with suppress(BrokenPipeError):
-                running.stdin.write(SOURCE)
+                running.stdin.write(program)
                 running.stdin.flush()
             yield made
         finally:
