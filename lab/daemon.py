@@ -1,4 +1,4 @@
-"""The lab's one process: API, metadata service, name servers, package cache, mail sink and list of checksums.
+"""The lab's one process: API, metadata service, name servers, package cache, mail sink and git repositories.
 
 It may be killed at any moment: hosts go on without it, and the next one adopts them and ends what was begun.
 `python -m lab.daemon NAME`; `lab.lifecycle` starts and stops it.
@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from lab import checksums, lifecycle, mail, services, storage
+from lab import lifecycle, mail, repositories, services, storage
 from lab.api import blocks, metadata, names, server, snapshots
 from lab.api.actions import ACTIONS
 from lab.api.cloud import Cloud
@@ -57,13 +57,13 @@ async def run(config: LabConfig) -> None:
     app = server.app(cloud, {account: lifecycle.api_key(config, account) for account in ACCOUNTS}, rate_limit)
     api, api_tls = server.Server(app), server.Server(app, storage.tls(config))
     meta = server.Server(metadata.app(cloud))
-    static = StaticFiles(directory=checksums.folder(config), check_dir=False)
+    static = StaticFiles(directory=repositories.folder(config), check_dir=False)
     files = server.Server(Starlette(routes=[Mount("/", static)]))
     gateways = [str(config.gateway4), str(config.gateway6)]
     api_sockets = [server.listen(address, config.api_port) for address in ("127.0.0.1", *gateways)]
     tls_sockets = [server.listen(str(config.gateway4), config.https_port)]
     meta_sockets = [server.listen(METADATA_ADDRESS, METADATA_PORT, device=bridge(config))]
-    files_sockets = [server.listen(address, checksums.PORT) for address in gateways]
+    files_sockets = [server.listen(address, repositories.PORT) for address in gateways]
     resolvers = names.serve(names.Names(store, config, names.machine_resolvers()), gateways)
     with ExitStack() as stack:
         stack.callback(cloud.close)

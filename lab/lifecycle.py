@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 from inventories.files import replace
 from inventories.fleet import NAME
-from lab import checksums, site_files, storage
+from lab import repositories, site_files, storage
 from lab.api.store import DRILL, MAIN, Store, account_of
 from lab.command import BASE
 from lab.engine import LabConfig
@@ -50,7 +50,7 @@ def up(name: str = "lab") -> LabConfig:
         if _make_keys(config):
             _stop_daemon(config)  # One that runs knows nothing of an account that there was not.
         site_files.write(config, api_key(config), api_key(config, DRILL))
-        checksums.make(config)
+        repositories.make(config)
         if not answers(config):
             NspawnEngine(config).prepare()
             _start_daemon(config)

@@ -1,6 +1,7 @@
 """The sample content onto the lab's volumes, as the admin over ssh. For labs alone; publishing is something else."""
 
 import hashlib
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -8,15 +9,35 @@ from pathlib import Path
 
 from inventories.inventory import LoadedSite
 from inventories.ssh import configured
-from lab import sample
+from lab import repositories, sample
+from lab.engine import LabConfig
+from lab.fetch import lab_of
 from roles.common import nginx
+from roles.release.archive import METADATA, PUBLIC
+from roles.release.tools.on_server import COMMIT
 
-CONTENT: dict[str, Callable[[Path], None]] = {"release": sample.archive, "web": sample.website}
 TIMEOUT_SECONDS = 120
 
 
 class LoadError(Exception):
     """Content did not reach a host; has the host's own words."""
+
+
+def archive(config: LabConfig, target: Path) -> None:
+    """The sample archive as a release server has it: its metadata is the first commit of the lab's repository."""
+    sample.packages(target / PUBLIC)
+    sample.metadata(target / METADATA)
+    mark = target / METADATA / COMMIT
+    mark.write_text(f"{repositories.METADATA.first(config)}\n")
+    os.utime(mark, (sample.CURRENT.timestamp, sample.CURRENT.timestamp))
+
+
+def website(_: LabConfig, target: Path) -> None:
+    """The sample website as a web server has it."""
+    sample.website(target / PUBLIC)
+
+
+CONTENT: dict[str, Callable[[LabConfig, Path], None]] = {"release": archive, "web": website}
 
 
 def content(site: LoadedSite) -> str:
@@ -27,7 +48,8 @@ def content(site: LoadedSite) -> str:
         for name, host in hosts:
             source = Path(scratch) / host.role
             if not source.exists():
-                CONTENT[host.role](source)
+                (source / PUBLIC).mkdir(parents=True)
+                CONTENT[host.role](lab_of(site), source)
             settings = site.settings(name)[host.role]
             assert isinstance(settings, nginx.HttpSettings)
             mount = nginx.content_volume(site, name, settings).mount
@@ -39,7 +61,7 @@ def _load(ssh: list[str], source: Path, mount: str, *, owner: str) -> bool:
     """Whether anything had to be sent: the digest of what a host got is kept beside its content."""
     digest = _digest(source)
     mark = f"{mount}/sample.sha256"
-    unpack = f"tar -x -C {mount}/public && echo {digest} > {mark}"
+    unpack = f"tar -x -C {mount} && echo {digest} > {mark}"
     script = (
         f"mountpoint -q {mount} && grep -qsx {digest} {mark} && echo there && exit; sudo -u {owner} sh -ec '{unpack}'"
     )
@@ -48,7 +70,7 @@ def _load(ssh: list[str], source: Path, mount: str, *, owner: str) -> bool:
     ).stdout
     done = subprocess.run([*ssh, script], input=packed, capture_output=True, timeout=TIMEOUT_SECONDS, check=False)
     if done.returncode:
-        raise LoadError(f"{ssh[-1]}: loading {mount}/public: {done.stderr.decode().strip()}")
+        raise LoadError(f"{ssh[-1]}: loading {mount}: {done.stderr.decode().strip()}")
     return done.stdout.strip() != b"there"
 
 

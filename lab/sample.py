@@ -83,9 +83,20 @@ UNRECORDED = f"ota/FP5/16/FP5-ota_update-{CURRENT.number}.zip"
 
 
 def archive(target: Path) -> None:
-    """Writes the release archive below `target`: five devices, one of them retired, and a flasher."""
+    """Writes the release archive below `target`, as it is asked for: five devices, one of them retired, and a
+    flasher."""
+    metadata(target)
+    packages(target)
+
+
+def metadata(target: Path) -> None:
+    """Writes what its metadata repository holds below `target`: channel lines and changelogs."""
     for device in DEVICES:
         _channels(target / "ota" / device.name, device)
+
+
+def packages(target: Path) -> None:
+    """Writes what is released below `target`, with the checksum beside each."""
     for artifact in _released():
         _write(target / artifact.path, artifact.content, artifact.build.timestamp)
         _write(target / f"{artifact.path}.sha256sum", artifact.line.encode(), artifact.build.timestamp)

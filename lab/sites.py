@@ -6,7 +6,7 @@ from typing import Any
 
 import tomlkit
 
-from lab import checksums, storage
+from lab import repositories, storage
 from lab.engine import LabConfig
 
 REPOSITORY = Path(__file__).parent.parent
@@ -25,7 +25,9 @@ def derive(config: LabConfig, folder: Path, change: Callable[[Any], None] = lamb
     document["provider"]["api_url"] = config.api_url
     document["drill"]["api_url"] = config.drill_api_url
     document["backup"]["copy"]["endpoint"] = storage.endpoint(config)
-    document["settings"]["control"]["mirrors"]["checksums"] = checksums.url(config)
+    document["settings"]["control"]["mirrors"]["checksums"] = repositories.CHECKSUMS.url(config)
+    document["settings"]["release"]["checksums_push"] = str(repositories.CHECKSUMS.path(config))
+    document["settings"]["release"]["metadata"] = str(repositories.METADATA.path(config))
     change(document)
     inventory = folder / f"{config.name}.py"
     inventory.write_text(LAB_TOML.with_suffix(".py").read_text())

@@ -1,9 +1,12 @@
 """What an archive of releases holds, read from a list of its files. Formats: those of release.calyxos.org.
 
-public/ota/DEVICE/DEVICE-CHANNEL                              BUILD TIMESTAMP ANDROID, one line
+metadata/ota/DEVICE/DEVICE-CHANNEL                            BUILD TIMESTAMP ANDROID, one line
+metadata/ota/DEVICE/DEVICE-CHANNEL-changelog.html
 public/ota/DEVICE/ANDROID/DEVICE-ota_update-BUILD.zip         and FILE.sha256sum beside each
 public/ota/DEVICE/ANDROID/DEVICE-incremental-OLD-BUILD.zip
 public/factory/DEVICE/ANDROID/DEVICE-factory-BUILD.zip
+
+Both are served under the same addresses: a path is asked for without its first folder.
 """
 
 import os
@@ -16,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from backup.drills.checks import File, NotJudged
+from backup.drills.serving import url
 
 
 class Git(Protocol):
@@ -24,9 +28,10 @@ class Git(Protocol):
     def __call__(self, *words: str, stdin: bytes = b"") -> bytes: ...
 
 
-PUBLIC = "public"
-METADATA = re.compile(r"public/(?:ota|factory)/([A-Za-z0-9_]+)/\1-([A-Za-z0-9-]+)")
-FOLDER = re.compile(r"public/(?:ota|factory)/([A-Za-z0-9_]+)")
+PUBLIC, METADATA, PUBLICATIONS = "public", "metadata", "publications"
+"""Packages and their checksums; a commit of the metadata repository; the manifests of what was published."""
+CHANNEL = re.compile(r"metadata/(?:ota|factory)/([A-Za-z0-9_]+)/\1-([A-Za-z0-9-]+)")
+FOLDER = re.compile(r"(?:public|metadata)/(?:ota|factory)/([A-Za-z0-9_]+)")
 LINE = re.compile(r"(\S+) ([0-9]{1,15}) (\S+)\n?")
 SUM = re.compile(r"([0-9a-f]{64})(?: [ *](\S+))?\s*")
 SHA256SUM = ".sha256sum"
@@ -83,7 +88,7 @@ class Channel:
 
 def channels(files: Iterable[File]) -> list[Channel]:
     """Every device's channels, by their paths."""
-    found = [(METADATA.fullmatch(file.path), file.path) for file in files if file.type == "file"]
+    found = [(CHANNEL.fullmatch(file.path), file.path) for file in files if file.type == "file"]
     return [Channel(match[1], match[2], path) for match, path in sorted(found, key=lambda one: one[1]) if match]
 
 
@@ -104,6 +109,11 @@ def device_of(path: str) -> str:
     return match[1] if match else ""
 
 
+def asked(path: str) -> str:
+    """What is below the plan's root as it is asked for."""
+    return url(path.partition("/")[2])
+
+
 def artifacts(files: Sequence[File]) -> list[File]:
     """Packages and whatever else has a checksum beside it."""
     paths = {file.path for file in files}
@@ -115,11 +125,11 @@ def artifacts(files: Sequence[File]) -> list[File]:
 
 
 def needed(saved: Sequence[File], read: Callable[[str], bytes]) -> frozenset[str]:
-    """What every drill restores of an archive too large to be restored whole: metadata, changelogs, checksums, and
-    of each current channel the full and incremental OTAs and the factory image that it points to."""
-    found = {file.path for file in saved if file.type == "file" and file.path.endswith((SHA256SUM, ".html"))}
-    found |= {channel.path for channel in channels(saved)}
-    return frozenset(found) | current(saved, read)
+    """What every drill restores of an archive too large to be restored whole: metadata, changelogs, manifests,
+    checksums, and of each current channel the full and incremental OTAs and the factory image that it points to."""
+    files = [file.path for file in saved if file.type == "file"]
+    small = {path for path in files if path.endswith(SHA256SUM) or not path.startswith(f"{PUBLIC}/")}
+    return frozenset(small) | current(saved, read)
 
 
 def current(saved: Sequence[File], read: Callable[[str], bytes]) -> frozenset[str]:

@@ -4,7 +4,7 @@ from backup.drills import common_checks, damage
 from backup.drills.checks import Check, CheckFailed, Drill, Fault, File, Restored
 from backup.drills.serving import another_site
 from roles.release import served
-from roles.release.archive import BASE, Channel, Offer, devices, needed, recorded
+from roles.release.archive import BASE, METADATA, PUBLIC, PUBLICATIONS, Channel, Offer, devices, needed, recorded
 from roles.release.packages import PARTS, packages, sample, zips
 
 CHECKS = (
@@ -91,16 +91,16 @@ def _stale(copy: Restored) -> str:
         for one in served.serving(copy)
         if one.device in old and one.name != BASE
     ]
-    damage.set_back(copy, "public")
+    for folder in (PUBLIC, METADATA, PUBLICATIONS):
+        damage.set_back(copy, folder)
     return f"{len(done)} channels offer older builds, and all files are a week older"
 
 
 def _missing_device(copy: Restored) -> str:
     device = _channel(copy).device
     folders = {file.path for file in copy.wanted if file.type == "dir"}
-    done = [
-        damage.remove(copy, path) for path in (f"public/ota/{device}", f"public/factory/{device}") if path in folders
-    ]
+    mine = (f"{METADATA}/ota/{device}", f"{PUBLIC}/ota/{device}", f"{PUBLIC}/factory/{device}")
+    done = [damage.remove(copy, path) for path in mine if path in folders]
     return "; ".join(done)
 
 

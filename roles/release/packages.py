@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from backup.drills.checks import CheckFailed, Evidence, File, NotJudged, Restored, share
 from backup.drills.on_host import python, some
-from backup.drills.serving import url
 from backup.sizes import counted, size
-from roles.release.archive import PUBLIC, SHA256SUM, artifacts, channels, checksum, current, device_of, recorded
+from roles.release.archive import PUBLIC, SHA256SUM, artifacts, asked, channels, checksum, current, device_of, recorded
 
 PARTS = 12
 """Of how many drills together an archive that is too large for one is restored."""
@@ -130,7 +129,7 @@ def _current(copy: Restored) -> frozenset[str]:
     served = {}
     for channel in channels(copy.wanted):
         if channel.device not in copy.settings.retired:
-            served[channel.path] = copy.client.get(url(channel.path.removeprefix(PUBLIC))).body
+            served[channel.path] = copy.client.get(asked(channel.path)).body
     return current(copy.wanted, lambda path: served.get(path, b""))
 
 
@@ -143,7 +142,7 @@ def _share(files: Sequence[File], turn: int, room: int) -> tuple[list[str], int]
 
 def _beside(copy: Restored, path: str) -> str:
     """Raises ValueError when it says nothing."""
-    answer = copy.client.get(url(f"{path.removeprefix(PUBLIC)}{SHA256SUM}"))
+    answer = copy.client.get(asked(f"{path}{SHA256SUM}"))
     if answer.status != 200:
         raise ValueError(f"answers {answer.status}")
     return checksum(answer.text)
@@ -152,7 +151,7 @@ def _beside(copy: Restored, path: str) -> str:
 def _compared(copy: Restored, path: str, saved: int, promised: dict[str, str]) -> list[str]:
     """What is wrong with a package as it is served."""
     try:
-        got, digest = copy.client.sha256(url(path.removeprefix(PUBLIC)))
+        got, digest = copy.client.sha256(asked(path))
     except CheckFailed as error:
         return [f"{path}: {error}"]
     wrong = [f"{path}: SHA-256 {digest}, by {who} {what}" for who, what in promised.items() if what != digest]

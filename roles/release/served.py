@@ -7,27 +7,34 @@ import zipfile
 from backup.drills import common_checks
 from backup.drills.checks import Answer, CheckFailed, Evidence, NotJudged, Restored, share
 from backup.drills.on_host import sums
-from backup.drills.serving import Ranges, in_turn, length, media_type, turns, url
+from backup.drills.serving import Ranges, in_turn, length, media_type, turns
 from backup.sizes import counted
-from roles.release.archive import BASE, FACTORY, PHONES, PUBLIC, Channel, Offer, channels, device_of, devices
+from roles.release.archive import (
+    BASE,
+    FACTORY,
+    METADATA,
+    PHONES,
+    PUBLIC,
+    Channel,
+    Offer,
+    asked,
+    channels,
+    device_of,
+    devices,
+)
 
 PHONES_A_DRILL = 4
 """Devices whose phones update in a drill, other ones each time."""
 RESUMED_AT_MOST = 16 << 20
 """Bytes that are left of a download when it is resumed."""
 COMPARED, COMPARED_AT_MOST = 8, 64 << 20
-"""Files that are compared with what lies on the host, and how large, in bytes, they may be."""
+"""Files of each folder that are compared with what lies on the host, and how large, in bytes, they may be."""
 READ_PARTS = 12
 """In so many drills the metadata of all channels has been compared with the snapshot's own."""
 POST_TIMESTAMP = "post-timestamp="
 OTA_FACTS = "META-INF/com/android/metadata"
 NOWHERE = "https://elsewhere.invalid"
 ALLOWED = "access-control-allow-origin"
-
-
-def asked(path: str) -> str:
-    """A path below the plan's root as it is asked for."""
-    return url(path.removeprefix(PUBLIC))
 
 
 def serving(copy: Restored) -> list[Channel]:
@@ -149,16 +156,9 @@ def _download(copy: Restored, package: str, offered: Offer) -> None:
 def identity(copy: Restored) -> Evidence:
     """What is served is what lies on this host, by the rules of this site."""
     wrong = []
-    small = [
-        file.path
-        for file in copy.wanted
-        if file.type == "file"
-        and file.path.startswith(f"{PUBLIC}/")
-        and "/." not in file.path
-        and file.size <= COMPARED_AT_MOST
-        and device_of(file.path) not in copy.settings.retired
-    ]
-    chosen = sorted(random.Random(copy.turn).sample(sorted(small), min(COMPARED, len(small))))  # noqa: S311
+    small = {folder: _small(copy, folder) for folder in (PUBLIC, METADATA)}
+    turn = random.Random(copy.turn)  # noqa: S311
+    chosen = sorted(path for paths in small.values() for path in turn.sample(paths, min(COMPARED, len(paths))))
     lies = sums(copy, chosen)
     for path in chosen:
         try:
@@ -182,7 +182,21 @@ def identity(copy: Restored) -> Evidence:
     if wrong:
         raise CheckFailed(*wrong)
     rules = f"{counted(len(copy.settings.retired), 'retired device')}, {len(copy.settings.installer_origins)} origins"
-    return Evidence((f"{counted(len(chosen), 'file')} as on the host; {rules}",), len(chosen), len(small))
+    every = sum(map(len, small.values()))
+    return Evidence((f"{counted(len(chosen), 'file')} as on the host; {rules}",), len(chosen), every)
+
+
+def _small(copy: Restored, folder: str) -> list[str]:
+    """What of a folder is served, and can be compared."""
+    return sorted(
+        file.path
+        for file in copy.wanted
+        if file.type == "file"
+        and file.path.startswith(f"{folder}/")
+        and "/." not in file.path
+        and file.size <= COMPARED_AT_MOST
+        and device_of(file.path) not in copy.settings.retired
+    )
 
 
 def _not_plain(path: str, answer: Answer) -> list[str]:

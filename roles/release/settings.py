@@ -10,6 +10,7 @@ from roles.common import nginx
 OPENINGS = nginx.OPENINGS
 LISTENS = nginx.LISTENS
 Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+Repository = Annotated[str, Field(pattern=r"^[^\s-]\S*$")]
 Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]+(:\d{1,5})?$")]
 
 
@@ -22,6 +23,11 @@ class Settings(nginx.HttpSettings):
     """Web installers that may read from here in a browser, as `https://install.example.org`."""
     metadata_seconds: int = Field(default=60, ge=0, le=3600)
     """How long anything but a zip may be cached; zips never change and may be kept for a year."""
+    metadata: Repository | Literal[""] = ""
+    """The git repository of what phones are offered, as admins fetch it and push to it: who publishes adds a commit.
+    Without one nothing can be published from here."""
+    checksums_push: Repository | Literal[""] = ""
+    """The git repository of `checksums`, as admins fetch it and push to it; "" where publishing records none."""
     checksums: Name | Literal[""] = "checksums"
     """The mirror of `[settings.control.mirrors]` with the checksum of every release, which drills hold packages
     against; "" where there is none, and then a drill judges packages by the checksum beside each alone."""

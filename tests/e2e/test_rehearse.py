@@ -8,7 +8,7 @@ import pytest
 
 from inventories.inventory import load_site
 from inventories.ssh import configured
-from lab import checksums
+from lab import repositories
 from lab.fetch import lab_of
 from tests.conftest import rehearse
 
@@ -36,8 +36,9 @@ def _said(*words: str) -> str:
 def test_the_control_host_mirrors_the_list_of_checksums_and_a_host_can_clone_it(site: Path) -> None:
     loaded = load_site(site)
     lab = lab_of(loaded)
-    head = _said("git", "-C", str(checksums.folder(lab) / checksums.NAME), "rev-parse", "main")
+    head = _said("git", "-C", str(repositories.CHECKSUMS.path(lab)), "rev-parse", "main")
     mirrored = "sudo -u control git -C /srv/control/mirrors/checksums.git rev-parse main"
-    cloned = f'cd "$(mktemp -d)" && git clone -q {checksums.url(lab)} . && git rev-parse main && rm -r "$PWD"'
+    url = repositories.CHECKSUMS.url(lab)
+    cloned = f'cd "$(mktemp -d)" && git clone -q {url} . && git rev-parse main && rm -r "$PWD"'
     with configured(loaded) as config:
         assert [_said("ssh", "-F", str(config), "control-1", words) for words in (mirrored, cloned)] == [head, head]

@@ -38,7 +38,7 @@ def test_a_saved_one_is_well_and_comes_back_with_nothing_but_clone_key_and_vault
 
 
 def test_one_file_comes_back(saved: Saved) -> None:
-    wanted = "/public/ota/panther/panther-stable"
+    wanted = "/metadata/ota/panther/panther-stable"
     back = saved.folder / "one"
     assert saved.mainstay("restore", DATA, "--to", str(back), "--include", wanted).returncode == 0
     assert [path for path in back.rglob("*") if path.is_file()] == [back / wanted.lstrip("/")]

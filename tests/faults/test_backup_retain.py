@@ -125,4 +125,4 @@ def test_one_that_is_killed_before_it_frees_the_room_is_completed_by_the_next(sa
 def test_what_is_kept_comes_back(saved: Saved, tmp_path: Path) -> None:
     assert count(saved) == KEPT
     assert saved.mainstay("restore", DATA, "--to", str(tmp_path / "back")).returncode == 0
-    assert (tmp_path / "back/public/ota/panther/panther-stable").exists()
+    assert (tmp_path / "back/metadata/ota/panther/panther-stable").exists()

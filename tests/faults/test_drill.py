@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from backup import custody
 from backup.custody import DataSet
 from backup.drills import account, own_site, steps
 from backup.drills.checks import Check, CheckFailed, Evidence, Restored
@@ -291,7 +292,8 @@ def every_fault(copy: Restored) -> Evidence:
     """Plants each of the role's faults on this one host, and undoes it."""
     drill = own_site.drill_of(PLAN)
     by_name = {check.name: check for check in drill.checks}
-    copy.sh(f"mkdir {PRISTINE}; cp -a {copy.root}/public {PRISTINE}; cp -a {SERVER} {PRISTINE}")
+    folders = " ".join(custody.recovery(PLAN).paths)
+    copy.sh(f"mkdir {PRISTINE}; cd {copy.root}; cp -a {folders} {SERVER} {PRISTINE}")
     told = []
     for fault in drill.faults:
         done = fault.plant(copy)
@@ -301,8 +303,8 @@ def every_fault(copy: Restored) -> Evidence:
             told.append(f"{fault.name}: {done}: {error.found[0]}")
         else:
             raise CheckFailed(f"{fault.name} was not found by {fault.caught_by}")
-        script = "rm -rf {0}/public; cp -a {1}/public {0}; cp -a {1}/server.inc {2}; systemctl restart nginx"
-        copy.sh(script.format(copy.root, PRISTINE, SERVER))
+        copy.sh(f"cd {copy.root}; rm -rf {folders}; cd {PRISTINE}; cp -a {folders} {copy.root}")
+        copy.sh(f"cp -a {PRISTINE}/server.inc {SERVER}; systemctl restart nginx")
         by_name[fault.caught_by].run(copy)
     return Evidence(tuple(told))
 

@@ -95,19 +95,19 @@ def test_of_two_volumes_of_one_size_each_is_its_own(release: Release) -> None:
 def test_the_archives_owner_can_link_within_it_and_to_nothing_else(release: Release) -> None:
     links = {"inside-stable": "panther-stable", "outside-stable": "/etc/passwd"}
     for name, target in links.items():
-        release.root(f"cd /srv/release/public/ota/panther; ln -s {target} {name}; chown -h release {name}")
+        release.root(f"cd /srv/release/metadata/ota/panther; ln -s {target} {name}; chown -h release {name}")
     assert [release.status(f"/ota/panther/{name}") for name in links] == [200, 404]
-    release.root(f"cd /srv/release/public/ota/panther; rm {' '.join(links)}")
+    release.root(f"cd /srv/release/metadata/ota/panther; rm {' '.join(links)}")
 
 
 def test_an_archive_survives_its_host_and_belongs_to_the_new_ones_user(release: Release) -> None:
-    before = release.root("cd /srv/release/public && find . -type f -exec sha256sum {} + | sort")
+    before = release.root("cd /srv/release && find public metadata -type f -exec sha256sum {} + | sort")
     # the ids of an old host's users mean nothing on a new one
     release.root("chown -R 4242:4242 /srv/release")
     for deploy, *options in (("provision", "--data", f"reinstall=host/{HOST}"), ("release",)):
         done = release.deploy(deploy, *options)
         assert done.ok, done.output
-    assert release.root("cd /srv/release/public && find . -type f -exec sha256sum {} + | sort") == before
+    assert release.root("cd /srv/release && find public metadata -type f -exec sha256sum {} + | sort") == before
     assert release.root("find /srv/release ! -user release") == ""
     assert release.status() == 200
 

@@ -9,6 +9,7 @@ from testinfra.host import Host
 
 from inventories.fleet import Volume
 from inventories.inventory import LoadedSite
+from roles.release.archive import METADATA
 from roles.release.settings import Settings
 from tests.roles import web_host
 from tests.roles.web_client import SECURITY_HEADERS, Client, body_size, clients, fields
@@ -47,10 +48,11 @@ def package(host: Host, content: str, settings: Settings) -> Artifact:
 @pytest.fixture(scope="session")
 def metadata(host: Host, content: str, settings: Settings) -> str:
     """Path of a channel's metadata."""
-    for path in web_host.files_below(host, content, "*-stable"):
+    root = f"{content.rpartition('/')[0]}/{METADATA}"
+    for path in web_host.files_below(host, root, "*-stable"):
         if path.split("/")[2] not in settings.retired:
             return path
-    raise AssertionError(f"no channel metadata below {content}")
+    raise AssertionError(f"no channel metadata below {root}")
 
 
 def on_host(host: Host, root: str, path: str, first: int, count: int) -> str:

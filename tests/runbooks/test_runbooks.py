@@ -19,11 +19,12 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 VAULT = "vault-1"
 ROOT = "/srv/release"
-FILE = "/public/ota/panther/panther-stable"
+FILE = "/metadata/ota/panther/panther-stable"
+PATHS = " ".join(custody.recovery(PLAN).paths)
 SECRET = DataSet(HOST, PLAN).secret
 ALL = (
-    r'cd /srv/release && find public -printf "%p %u %g %m\n" | sort; find public -type f -printf "%p %T@\n" | sort;'
-    "find public -type f -exec sha256sum {} + | sort"
+    rf'cd /srv/release && find {PATHS} -printf "%p %u %g %m\n" | sort; find {PATHS} -type f -printf "%p %T@\n" | sort;'
+    rf"find {PATHS} -type f -exec sha256sum {{}} + | sort"
 )
 OF = {"host": HOST, "role": PLAN}
 
@@ -37,9 +38,9 @@ def password(saved: Saved) -> str:
 
 
 def test_restore_one_file(saved: Saved, tmp_path: Path) -> None:
-    path = "/public/ota/a folder/a file"
-    content = saved.root(HOST, f"cp -a {ROOT}/public/ota/panther '{ROOT}/public/ota/a folder'; cat {ROOT}{FILE}")
-    saved.root(HOST, f"mv '{ROOT}/public/ota/a folder/{Path(FILE).name}' '{ROOT}{path}'")
+    path = "/metadata/ota/a folder/a file"
+    content = saved.root(HOST, f"cp -a {ROOT}/metadata/ota/panther '{ROOT}/metadata/ota/a folder'; cat {ROOT}{FILE}")
+    saved.root(HOST, f"mv '{ROOT}/metadata/ota/a folder/{Path(FILE).name}' '{ROOT}{path}'")
     saved.must("run", DATA)
     before = saved.root(HOST, ALL)
     saved.root(HOST, f"rm '{ROOT}{path}'")
@@ -54,7 +55,7 @@ def test_restore_a_whole_data_set(saved: Saved) -> None:
     before = saved.root(HOST, ALL)
     saved.root(HOST, f"rm -r {ROOT}/public/ota; echo spoiled > {ROOT}/public/{FILE.rpartition('/')[2]}")
     titles = ("Fetch it beside the data", "Put it in the place of the data", "When all is as it should be")
-    said = follow(saved, "restore-a-whole-data-set", *titles, **OF, root=ROOT, paths="public")
+    said = follow(saved, "restore-a-whole-data-set", *titles, **OF, root=ROOT, paths=PATHS)
     assert "all is well" in said
     assert saved.root(HOST, ALL) == before
     assert saved.root(HOST, f"ls -A {ROOT}").split() == saved.root(HOST, f"ls {ROOT}").split()
@@ -194,7 +195,7 @@ def intrusion(saved: Saved, before: str) -> dict[str, Any]:
         "files": load_site(saved.inventory).files,
         "vault": VAULT,
         "root": ROOT,
-        "paths": "public",
+        "paths": PATHS,
         "good": good[-1],
         "bad": bad,
         "why": "intruder found on this host",

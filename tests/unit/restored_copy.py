@@ -76,6 +76,8 @@ class Handler(BaseHTTPRequestHandler):
         if not is_web and re.match(rf"/(?:ota|factory)/(?:{'|'.join(settings.retired) or '-'})(?:/|$)", place):
             return self.end(410, b"gone")
         tried = [place, f"{place}.html", f"{place}index.html"] if is_web else [place]
+        if re.fullmatch(r"/(?:ota|factory)/[^/]+/[^/.]+(?:-changelog\.html)?", place) and not is_web:
+            root = self.server.metadata
         files = [root / one.lstrip("/") for one in tried if not hidden and one != "/404.html"]
         file = next((one for one in files if one.is_file()), None)
         if file is None:
@@ -122,6 +124,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, config: Path, settings: Any) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.config, self.settings = config, settings
+        self.metadata = config.parent / "srv/metadata"
 
 
 @dataclass

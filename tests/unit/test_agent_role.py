@@ -56,7 +56,11 @@ def test_a_hosts_plan_is_its_roles_and_is_read_by_the_agent(tmp_path: Path, key:
     plan = parse(Path("x"), plans.plan_file(planned).encode())
     assert plan.url == "rest:https://release-1:a%2Fb%3Ac@vault.example.org:8000/release-1/release/"
     assert (plan.name, plan.host, plan.password) == ("release", "release-1", 'quote " me')
-    assert (plan.root, plan.paths, plan.ca) == ("/srv/release", ("public",), "/etc/mainstay/backup/vault.pem")
+    assert (plan.root, plan.paths, plan.ca) == (
+        "/srv/release",
+        ("public", "metadata", "publications"),
+        "/etc/mainstay/backup/vault.pem",
+    )
 
 
 def test_without_vault_or_data_there_is_nothing_to_schedule(tmp_path: Path, key: Path) -> None:

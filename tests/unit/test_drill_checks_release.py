@@ -30,7 +30,7 @@ from tests.unit.restored_copy import (
 OTA = "public/ota/panther/16/panther-ota_update-260720420.zip"
 INCREMENTAL = "public/ota/panther/16/panther-incremental-260620310-260720420.zip"
 FACTORY = "public/factory/panther/16/panther-factory-260720420.zip"
-STABLE = "public/ota/panther/panther-stable"
+STABLE = "metadata/ota/panther/panther-stable"
 FAULTS = [one.name for one in DRILL.faults]
 SETTINGS = Settings(retired=(sample.RETIRED,), installer_origins=("https://install.example.org",))
 
@@ -38,7 +38,10 @@ SETTINGS = Settings(retired=(sample.RETIRED,), installer_origins=("https://insta
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("release")
-    sample.archive(root / "public")
+    sample.packages(root / "public")
+    sample.metadata(root / "metadata")
+    (root / "metadata/.commit").write_text("c1\n")
+    (root / "publications").mkdir()
     return root
 
 
@@ -305,7 +308,8 @@ def test_another_site_is_told_by_each_file_that_is_compared(copy: Copy) -> None:
 
 def test_every_drill_restores_metadata_checksums_and_what_channels_point_to(copy: Copy) -> None:
     got = needed(copy.saved, copy.read)
-    assert {OTA, INCREMENTAL, FACTORY, STABLE, f"{OTA}.sha256sum", f"{STABLE}-changelog.html"} <= got
+    assert {OTA, INCREMENTAL, FACTORY, f"{OTA}.sha256sum"} <= got
+    assert {STABLE, f"{STABLE}-changelog.html", "metadata/.commit"} <= got
     assert "public/factory/bangkk/16/bangkk-factory-260720420.zip" in got
     assert "public/ota/panther/16/panther-ota_update-260620310.zip" not in got
     assert "public/device-flasher/1.0.8/device-flasher.linux" not in got
