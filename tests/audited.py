@@ -49,7 +49,9 @@ class Audited:
 
 
 @contextmanager
-def audited(archive: Archive, folder: Path, spoilt: str = "") -> Iterator[Audited]:
+def audited(
+    archive: Archive, folder: Path, spoilt: str = "", certificate: nginx.Certificate | None = None
+) -> Iterator[Audited]:
     """Both in service. spoilt: locations that the second one has besides, in place of its retired devices."""
     with ExitStack() as stack:
         volumes, ports = {}, {}
@@ -61,7 +63,7 @@ def audited(archive: Archive, folder: Path, spoilt: str = "") -> Iterator[Audite
                 role, settings = _spoilt(folder / "role", spoilt), Settings()
             scratch = folder / name / "nginx"
             scratch.mkdir()
-            ports[name] = stack.enter_context(nginx.serving(role, settings, volumes[name], scratch))
+            ports[name] = stack.enter_context(nginx.serving(role, settings, volumes[name], scratch, certificate))
         yield Audited(archive, volumes, ports)
 
 

@@ -26,10 +26,10 @@ from roles.release.tools.repository import RepositoryError
 
 @app.command()
 def audit(
-    metadata: Annotated[str, typer.Option(metavar="URL", help="The metadata repository, as git takes it.")],
-    checksums: Annotated[
-        str, typer.Option(metavar="URL", help="The list of checksums, likewise; without it none is on record.")
+    metadata: Annotated[
+        str, typer.Option(metavar="URL", help="The metadata repository; default: that of the settings.")
     ] = "",
+    checksums: Annotated[str, typer.Option(metavar="URL", help="The list of checksums, likewise.")] = "",
     deep: Annotated[bool, typer.Option("--deep", help="Also read what is due of every package.")] = False,
     servers: Annotated[list[str] | None, typer.Option("--server", metavar="NAME", help="Only these.")] = None,
     devices: Annotated[list[str] | None, typer.Option("--device", metavar="NAME", help="Tell only of these.")] = None,

@@ -220,7 +220,9 @@ DAMAGES = (
         "one has more", lambda w, d: w.add(full(d, "260601000"), full(d, OLD), (ONE,)),
         lambda d: {(OTHER, Kind.DISAGREE, f"{full(d, '260601000')}{ending}") for ending in ("", ".sha256sum")},
     ),
-    Damage("one may be written to", lambda w, d: w.public(full(d)).chmod(0o666), lambda d: {(ONE, Kind.OWNER, full(d))}),
+    Damage(
+        "all may write to it", lambda w, d: w.public(full(d)).chmod(0o666), lambda d: {(ONE, Kind.OWNER, full(d))}
+    ),
     Damage("a package is a link", swapped, lambda d: {(ONE, Kind.OWNER, factory(d))}),
     Damage(
         "another owner", lambda w, d: shutil.chown(w.public(full(d)), "nobody"), lambda d: {(ONE, Kind.OWNER, full(d))}

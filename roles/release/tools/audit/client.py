@@ -23,6 +23,8 @@ GIVE_UP_AFTER = 8
 """Requests without a proper answer, after which a server is asked nothing more."""
 HEADERS_AT_MOST = 32 << 10
 READ = 64 << 10
+DIGITS = 15
+"""Of a length that is one."""
 ROOTS = "tls-roots.pem"
 """In the site's files, where it has authorities of its own."""
 
@@ -65,7 +67,7 @@ class Answer:
     def length(self) -> int | None:
         """Content-Length in bytes."""
         said = self.headers.get("content-length", "")
-        return int(said) if said.isascii() and said.isdigit() else None
+        return int(said) if said.isascii() and said.isdigit() and len(said) <= DIGITS else None
 
     @property
     def media_type(self) -> str:

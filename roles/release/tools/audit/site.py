@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Sequence
 from typing import Literal
 
+from backup.mirror import declared as mirrors
 from backup.reach import Reach
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
@@ -47,12 +48,18 @@ def _target(way: Reach, name: str, scheme: Scheme) -> Target:
     return Target(asked, place(way, name, mount, OWNER))
 
 
-def truth(site: LoadedSite, server: str, metadata: str, checksums: str) -> Truth:
-    """What the repositories say at this moment. server: whose settings say what is retired.
+def truth(site: LoadedSite, server: str, metadata: str = "", checksums: str = "") -> Truth:
+    """What the repositories say at this moment. server: whose settings say what is retired, and, where these are not
+    given, which repositories there are; there may be no list of checksums.
 
-    checksums: empty where there is no such list. Raises RepositoryError.
+    Raises InputError and RepositoryError.
     """
     settings, kept = _settings(site, server), reading.folder(site)
+    metadata = metadata or settings.metadata
+    if not metadata:
+        hint = "set the repository of what phones are offered, or give --metadata"
+        raise InputError(site.path, "settings.release.metadata", "is not set", hint)
+    checksums = checksums or settings.checksums_push or mirrors(site).get(settings.checksums, "")
     repository = Repository(metadata, kept / "metadata.git")
     commit = repository.fetch()
     listed: dict[str, bytes] = {}
