@@ -1,6 +1,7 @@
 """Two release servers on this machine, to be audited: nginx with the role's own configuration, and their disks."""
 
 import shutil
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import roles.release
+from backup.certificate import new_key, self_signed
 from lab import nginx
 from lab.release_archive import COMMIT, RETIRED, Archive
 from roles.release.settings import Settings
@@ -24,11 +26,12 @@ NAMES = ("release-1", "release-2")
 
 @dataclass
 class Audited:
-    """volumes, ports: by server."""
+    """volumes, ports: by server. tls: None for plain http."""
 
     archive: Archive
     volumes: dict[str, Path]
     ports: dict[str, int]
+    tls: ssl.SSLContext | None = None
     record: Record = field(default_factory=lambda: Record({}, {}))
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -38,7 +41,7 @@ class Audited:
     def targets(self) -> list[Target]:
         return [
             Target(
-                client.Server(name, "127.0.0.1", port, NAME, None),
+                client.Server(name, "127.0.0.1", port, NAME, self.tls),
                 Place(name, str(self.volumes[name]), lambda *words: words),
             )
             for name, port in self.ports.items()
@@ -64,7 +67,16 @@ def audited(
             scratch = folder / name / "nginx"
             scratch.mkdir()
             ports[name] = stack.enter_context(nginx.serving(role, settings, volumes[name], scratch, certificate))
-        yield Audited(archive, volumes, ports)
+        tls = client.trusted(certificate.chain.parent) if certificate else None
+        yield Audited(archive, volumes, ports, tls)
+
+
+def certified(folder: Path) -> nginx.Certificate:
+    """A certificate of the servers' name, which is its own authority, as the site's files have one."""
+    key = new_key()
+    (folder / "key.pem").write_text(key)
+    (folder / client.ROOTS).write_text(self_signed(key, (NAME,)))
+    return nginx.Certificate(folder / client.ROOTS, folder / "key.pem")
 
 
 def _spoilt(folder: Path, locations: str) -> Path:

@@ -11,18 +11,15 @@ import html5lib
 import pytest
 from typer.testing import CliRunner, Result
 
-from backup.certificate import new_key, self_signed
 from cli.main import app
 from cli.release import auditing
 from inventories import keys
-from lab.nginx import Certificate
 from lab.release_archive import CHANNELS, COMMIT, CURRENT, DEVICES, UNRECORDED, archive
 from roles.release.tools.audit import client, site
 from roles.release.tools.audit.audit import Target
 from roles.release.tools.servers import Place
-from tests.audited import NAMES, Audited, audited
+from tests.audited import NAMES, Audited, audited, certified
 
-NAME = "release.example.org"
 SITE = """
 [site]
 name = "s"
@@ -88,16 +85,7 @@ def committed(folder: Path, files: dict[str, bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    folder = tmp_path_factory.mktemp("certificate")
-    key = new_key()
-    (folder / "key.pem").write_text(key)
-    (folder / "chain.pem").write_text(self_signed(key, (NAME,)))
-    return Certificate(folder / "chain.pem", folder / "key.pem")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) -> Iterator[Stage]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("site")
     whole = archive()
     committed(folder / "metadata", dict(whole.metadata))
@@ -106,10 +94,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) -> 
     (folder / "site/lock.json").write_text(json.dumps(LOCK))
     public = keys.public_ssh(keys.new_ssh())
     (folder / "site/admins.toml").write_text(f'[admins.lab]\nssh_keys = ["{public} lab"]\n')
-    (folder / "site" / client.ROOTS).write_text(certificate.chain.read_text())
     inventory = folder / "s.toml"
     inventory.write_text(SITE.format(files=folder / "site", folder=folder))
-    with audited(whole, folder / "servers", certificate=certificate) as both:
+    with audited(whole, folder / "servers", certificate=certified(folder / "site")) as both:
         yield Stage(both, inventory, folder)
 
 
