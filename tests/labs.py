@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
+import requests
+
 from lab import lifecycle
 from lab.engine import LabConfig
+from tests.waiting import until
 
 NAME = os.environ.get("MAINSTAY_TEST_LAB", "test")
 KEPT = f"{NAME}-kept"
@@ -87,6 +90,13 @@ def _build(name: str, build: Callable[[LabConfig], None]) -> None:
     lifecycle.stop(name)
     _copy(config.root, config.root / AS_BUILT)
     (config.root / OF_RUN).write_text(RUN)
+
+
+def provider(config: LabConfig, method: str, path: str) -> None:
+    """A request to the lab's cloud, until it is taken."""
+    key = {"Authorization": f"Bearer {lifecycle.api_key(config)}"}
+    url = f"{config.api_url}/{path}"
+    until(f"{method} {path}", lambda: requests.request(method, url, headers=key, timeout=60).ok)
 
 
 def one_connection(config: Path, text: str) -> Path:

@@ -11,17 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import requests
-
 from backup import custody
 from cloud.converge import REPOSITORY, Converged, converge
 from inventories import editing, secrets
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
-from lab import lifecycle
 from lab.engine import LabConfig
 from lab.sites import derive, only
-from tests.labs import kept_lab
+from tests.labs import kept_lab, provider
 from tests.post_office import Server, serving
 from tests.restics import restic
 from tests.waiting import until
@@ -97,21 +94,16 @@ class Watched:
 
     def power(self, host: str, what: str) -> None:
         """start or halt, as the provider does."""
-        self._provider("POST", f"instances/{self.site.lock.hosts[host].instance_id}/{what}")
+        provider(self.lab, "POST", f"instances/{self.site.lock.hosts[host].instance_id}/{what}")
         if what == "start":
             until(f"{host} is up", partial(self.up, host), timeout_s=120)
 
     def lose(self, host: str) -> None:
         """A host and its volumes, at the provider: nobody here is told."""
         locked = self.site.lock.hosts[host]
-        self._provider("DELETE", f"instances/{locked.instance_id}")
+        provider(self.lab, "DELETE", f"instances/{locked.instance_id}")
         for volume in locked.volumes.values():
-            self._provider("DELETE", f"blocks/{volume.id}")
-
-    def _provider(self, method: str, path: str) -> None:
-        key = {"Authorization": f"Bearer {lifecycle.api_key(self.lab)}"}
-        url = f"{self.lab.api_url}/{path}"
-        until(f"{method} {path}", lambda: requests.request(method, url, headers=key, timeout=60).ok)
+            provider(self.lab, "DELETE", f"blocks/{volume.id}")
 
 
 def watched_site(folder: Path) -> Iterator[Watched]:

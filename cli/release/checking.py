@@ -10,13 +10,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
 from backup.sizes import counted, size
 from cli.options import Inventory, chosen
-from cli.release.app import NOT_PUBLISHABLE, app
+from cli.release.app import NOT_PUBLISHABLE, ForPrograms, app
+from cli.release.progress import bar
 from roles.release.tools.check import Hear, Progress, Verdict, published
 from roles.release.tools.check import check as check_
 from roles.release.tools.offers import Offered
@@ -34,7 +33,7 @@ def check(
         Path | None,
         typer.Option(metavar="DIR", help="A checkout of the metadata repository: what is published now."),
     ] = None,
-    for_programs: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    for_programs: ForPrograms = False,
     inventory: Inventory = None,
 ) -> None:
     """Check a release as built and signed, reading each package once: is it publishable?
@@ -43,7 +42,7 @@ def check(
     """
     trusted = certificates or chosen(inventory).files / CERTIFICATES
     now = published(against) if against else None
-    with _bar() as hear:
+    with hearing() as hear:
         verdict = check_(folder, trusted, now, hear)
     code = 0 if verdict.publishable else NOT_PUBLISHABLE
     if for_programs:
@@ -61,15 +60,13 @@ def check(
 
 
 @contextmanager
-def _bar() -> Iterator[Hear]:
+def hearing() -> Iterator[Hear]:
     """Progress with rate and time to go, on a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("checking"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("checking", total=None)
+    with bar() as shown:
+        task = shown.add_task("checking", total=None)
 
         def hear(progress: Progress) -> None:
-            bar.update(task, completed=progress.done, total=progress.total)
+            shown.update(task, completed=progress.done, total=progress.total)
 
         yield hear
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ import pytest
 
 from roles.release.archive import SHA256SUM, Offer
 from roles.release.tools import publish as publishing
+from roles.release.tools.offers import lines
 from roles.release.tools.publication import Publication, publication
-from roles.release.tools.publish import PublishError, Run, Site, abandon, lines, publish
+from roles.release.tools.publish import PublishError, Run, Site, abandon, publish
 from roles.release.tools.repository import Repository
 from roles.release.tools.servers import Place, ServerError, Session, session
 from tests.unit.releases import FULL, Release, built
 
 KEPT = ("ota/panther/panther-testing", "1 1 15\n")
-STEPS = ("lock", "begin", "upload", "verify", "place", "checksums", "metadata", "status", "switch", "close")
+STEPS = ("lock", "begin", "upload", "verify", "place", "status", "lacks", "checksums", "metadata", "switch", "close")
 POINTS = [("before", "look"), *((when, step) for step in STEPS for when in ("before", "after"))]
 WORST = (("after", "place"), ("after", "metadata"), ("after", "switch"))
 
@@ -81,7 +83,7 @@ class World:
         return {one.sha256 for one in self.what.packages} | {hashlib.sha256(b"old").hexdigest()}
 
     def run(self, names: tuple[str, ...] = ("release-1", "release-2"), what: Publication | None = None) -> str:
-        return publish(Run(self.site(names), what or self.what, self.release.folder, self, "alice", "today"))
+        return publish(Run(self.site(names), what or self.what, self.release.folder, self, "alice", datetime.now(UTC)))
 
     def step(self, name: str, total: int = 0) -> None:
         self.heard.append(name)
@@ -218,7 +220,7 @@ def test_a_server_that_is_away_stops_it_before_anything_is_published(world: Worl
     away = Place("release-2", str(world.folder / "release-2"), lambda *_: ("false",), (), "")
     site = Site((world.places[0], away), world.repository("metadata"), world.repository("checksums"), world.look)
     with pytest.raises(ServerError, match="release-2"):
-        publish(Run(site, world.what, world.release.folder, world, "alice", "today"))
+        publish(Run(site, world.what, world.release.folder, world, "alice", datetime.now(UTC)))
     assert world.repository("metadata").fetch() == before
 
 
@@ -237,7 +239,7 @@ def test_a_file_that_changes_on_its_way_is_not_published(world: World, tmp_path:
     content[len(content) // 2] ^= 1
     (folder / FULL).write_bytes(content)
     with pytest.raises(PublishError, match=f"{FULL}: SHA-256"):
-        publish(Run(world.site(), world.what, folder, world, "alice", "today"))
+        publish(Run(world.site(), world.what, folder, world, "alice", datetime.now(UTC)))
     assert world.repository("metadata").fetch() == before
     assert not (world.folder / "release-1/public" / FULL).exists()
 

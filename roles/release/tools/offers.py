@@ -35,6 +35,21 @@ class Offered:
         return Channel(self.device, self.channel, self.path).package(self.offer).removeprefix(f"{PUBLIC}/")
 
 
+def lines(files: Mapping[str, bytes]) -> Published:
+    """What a commit's files offer; a line that is none offers nothing: an audit tells that."""
+    found = {}
+    for path, content in files.items():
+        parts = path.split("/")
+        device, dash, channel = parts[-1].partition("-")
+        if len(parts) != 3 or parts[0] != "ota" or not dash or device != parts[1]:
+            continue
+        try:
+            found[device, channel] = Offer.parse(content.decode())
+        except ValueError:
+            continue
+    return found
+
+
 def derive(packages: Sequence[Package], lines: Sequence[Offered]) -> list[Offered]:
     """A line of FIRST for each device that has a full OTA and no line for phones, and one of FACTORY for each that has
     a factory image, no line of it, and an OTA of the same build: only that one knows the timestamp."""

@@ -19,6 +19,7 @@ import os
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,13 +153,14 @@ class Server:
         return None
 
     def status(self) -> Answer:
-        """What is there: the metadata's commit, what was begun, room in bytes."""
+        """What is there: the metadata's commit, what was begun, room in bytes, Unix time."""
         commit = self.metadata / COMMIT
         return {
             "commit": commit.read_text().strip() if commit.exists() else "",
             "begun": self.begun(),
             "published": sorted(one.stem for one in self.publications.glob("*.json")),
             "free": self._free(),
+            "time": time.time(),
         }
 
     def _free(self) -> int:
@@ -166,8 +168,8 @@ class Server:
         room = os.statvfs(self.root)
         return room.f_bavail * room.f_frsize
 
-    def begin(self, manifest: dict[str, Any]) -> Answer:
-        """Lays down what is to be published, before anything of it comes; tells of each file what is there.
+    def plan(self, manifest: Mapping[str, Any]) -> Answer:
+        """What is there of what is to be published, and whether there is room for the rest; changes nothing.
 
         `placed` is served already, `came` has so many bytes, `missing` are all others. Raises Refused when another was
         begun, a path is taken by another file, or there is no room.
@@ -178,7 +180,6 @@ class Server:
                 f"{before['id']} of {before['who']}, begun {before['begun']}, was neither finished nor abandoned"
             )
         came, placed, missing, needed = {}, [], [], 0
-        texts = {file["path"]: file["text"] for file in manifest["files"] if "text" in file}
         for file in manifest["files"]:
             path, size = file["path"], file["size"]
             there, here = below(self.public, path), below(self.files(manifest), path)
@@ -195,15 +196,22 @@ class Server:
         free = self._free()
         if needed + manifest["reserve"] > free:
             raise Refused(f"needs {needed:,} bytes, and {manifest['reserve']:,} to spare; there are {free:,}")
+        return {"placed": placed, "came": came, "missing": missing}
+
+    def begin(self, manifest: dict[str, Any]) -> Answer:
+        """Lays down what is to be published, before anything of it comes; answers as `plan`, which raises the same."""
+        told, before = self.plan(manifest), self.begun()
+        texts = {file["path"]: file["text"] for file in manifest["files"] if "text" in file}
         self.files(manifest).mkdir(parents=True, exist_ok=True)
         for file in manifest["files"]:
             below(self.files(manifest), file["path"]).parent.mkdir(parents=True, exist_ok=True)
-        new = before["new"] if before else [*missing, *came]
-        write(self.mine(manifest["id"]) / "manifest.json", json.dumps(manifest | {"new": new}).encode())
-        sync(self.incoming)
-        for path in {*texts} - {*placed}:
+        if not before:  # else it is the same one, by whoever began it
+            new = [*told["missing"], *told["came"]]
+            write(self.mine(manifest["id"]) / "manifest.json", json.dumps(manifest | {"new": new}).encode())
+            sync(self.incoming)
+        for path in {*texts} - {*told["placed"]}:
             below(self.files(manifest), path).write_text(texts[path])
-        return {"placed": placed, "came": came, "missing": [path for path in missing if path not in texts]}
+        return told | {"missing": [path for path in told["missing"] if path not in texts]}
 
     def mine(self, name: str) -> Path:
         return below(self.incoming, name)
@@ -259,12 +267,15 @@ class Server:
             sync(one)
         return {"placed": len(manifest["files"])}
 
+    def lacks(self, paths: Sequence[str]) -> Answer:
+        """Which of these packages are not there."""
+        return {"lacks": [path for path in paths if not below(self.public, path).is_file()]}
+
     def switch(self, commit: str, files: Mapping[str, str], promised: Sequence[str]) -> Answer:
         """Serves another commit's metadata, all of it in one step. promised: packages without which nothing is
         switched; they were verified before they were moved in place."""
-        for path in promised:
-            if not below(self.public, path).is_file():
-                raise Refused(f"{path} is not there, and the metadata promises it")
+        for path in self.lacks(promised)["lacks"]:
+            raise Refused(f"{path} is not there, and the metadata promises it")
         new = self.root / ".metadata.new"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o755)
@@ -317,6 +328,10 @@ def answer(server: Server, request: Mapping[str, Any], tell: Tell) -> Answer:
     """Carries out a request, `{"do": NAME, ...}`. Raises Refused and OSError."""
     if request["do"] == "status":
         return server.status()
+    if request["do"] == "plan":
+        return server.plan(request["manifest"])
+    if request["do"] == "lacks":
+        return server.lacks(request["paths"])
     if request["do"] == "lock":
         return server.lock()
     if server.held is None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,16 @@ RESERVE = 1 << 30
 @dataclass(frozen=True)
 class Publication:
     """packages: by the release's folder; lines: content by path below the metadata's `ota/`; id: the same for the same
-    content, so that whoever runs it again goes on with it."""
+    content, so that whoever runs it again goes on with it. title: of its commit; sets_back: phones may be offered what
+    is older."""
 
     channel: str
+    title: str
     packages: tuple[Package, ...]
     lines: Mapping[str, str]
     changelogs: Mapping[str, str]
     offers: tuple[Offered, ...]
+    sets_back: bool = False
 
     @property
     def id(self) -> str:
@@ -36,8 +39,7 @@ class Publication:
     @property
     def builds(self) -> list[str]:
         """That phones are offered, the newest first."""
-        mine = {one.offer.build: one.offer.timestamp for one in self.offers if one.channel == self.channel}
-        return sorted(mine, key=lambda build: (-mine[build], build))
+        return builds(one for one in self.offers if one.channel == self.channel)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -54,8 +56,9 @@ class Publication:
         """`HASH  NAME` by the package's path with its ending."""
         return {f"{one.path}{SHA256SUM}": f"{one.sha256}  {one.path.rpartition('/')[2]}\n" for one in self.packages}
 
-    def manifest(self, who: str, now: str) -> dict[str, Any]:
-        """As a server is told of it. Files with `text` are written there; all others come by rsync."""
+    def manifest(self, who: str, now: str, base: str) -> dict[str, Any]:
+        """As a server is told of it. Files with `text` are written there; all others come by rsync. base: the commit
+        that phones were offered when it was begun."""
         stamps = {(one.device, one.build): one.timestamp for one in self.packages if one.timestamp is not None}
         lines = {(one.device, one.offer.build): one.offer.timestamp for one in self.offers}
         sums, files = self.sums, []
@@ -72,6 +75,7 @@ class Publication:
             "channel": self.channel,
             "who": who,
             "begun": now,
+            "base": base,
             "reserve": RESERVE,
             "files": files,
             "metadata": self.metadata,
@@ -79,11 +83,19 @@ class Publication:
 
     def message(self, before: Mapping[tuple[str, str], Offer]) -> str:
         """Of its commit, as a person would write it."""
-        mine = [one for one in self.offers if one.channel == self.channel]
-        names = [one.device for one in mine]
-        some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         told = [_moves(one, before.get((one.device, one.channel))) for one in self.offers]
-        return f"{self.channel}: {', '.join(self.builds)} for {some}\n\n" + "".join(f"{line}\n" for line in told)
+        return f"{self.title}\n\n" + "".join(f"{line}\n" for line in told)
+
+
+def builds(offers: Iterable[Offered]) -> list[str]:
+    """The newest first."""
+    stamps = {one.offer.build: one.offer.timestamp for one in offers}
+    return sorted(stamps, key=lambda build: (-stamps[build], build))
+
+
+def some(devices: Sequence[str]) -> str:
+    """The first of them, and how many there are more."""
+    return ", ".join(devices[:3]) + (f" and {len(devices) - 3} more" if len(devices) > 3 else "")
 
 
 def _moves(one: Offered, was: Offer | None) -> str:
@@ -121,10 +133,12 @@ def publication(
         if own:
             offers.append(Offered(device, channel, own[0].offer))
         offers += [one for one in mine if one.channel in (FACTORY, BASE)]
-    if not any(one.channel == channel for one in offers):
+    mine = [one for one in offers if one.channel == channel]
+    if not mine:
         raise InputError(verdict.folder, "--channel", f"no line for phones to put on {channel}", "build an OTA")
     return Publication(
         channel=channel,
+        title=f"{channel}: {', '.join(builds(mine))} for {some([one.device for one in mine])}",
         packages=tuple(one for one in verdict.packages if one.device in chosen),
         lines={one.path: one.offer.line for one in offers},
         changelogs={

@@ -11,17 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from roles.release.archive import BASE, Offer
-from roles.release.tools.offers import Offered
+from roles.release.archive import BASE
+from roles.release.tools.offers import Offered, Published, lines
 from roles.release.tools.publication import Publication
 from roles.release.tools.repository import Repository
 from roles.release.tools.servers import Place, Session, session
 
 METADATA = "ota/"
 """Where it lies in its repository."""
+CLOCK_S = 300
+"""How far this machine's clock may be from a server's: commits and manifests bear its time."""
 
 
 class PublishError(Exception):
@@ -44,12 +47,14 @@ Look = Callable[[Place, Publication], list[str]]
 
 @dataclass(frozen=True)
 class Site:
-    """Where a release is published. A server that is left out catches up when it is published again."""
+    """Where a release is published. A server that is left out catches up when it is published again. retired: devices
+    whose packages no server needs to have."""
 
     places: tuple[Place, ...]
     metadata: Repository
     checksums: Repository | None
     look: Look
+    retired: tuple[str, ...] = ()
 
 
 @dataclass
@@ -61,7 +66,7 @@ class Run:
     folder: Path
     hear: Hearing
     who: str
-    now: str
+    now: datetime
     sessions: list[Session] = field(default_factory=list)
 
     def on_all(self, do: Callable[[Session], Any]) -> list[Any]:
@@ -78,23 +83,26 @@ def publish(run: Run) -> str:
     with ExitStack() as stack:
         run.hear.step("connect")
         run.sessions = [stack.enter_context(session(one)) for one in run.site.places]
-        run.on_all(lambda one: one.ask("lock"))
+        for one, told in zip(run.sessions, run.on_all(lambda one: one.ask("lock")), strict=True):
+            judge_clock(run.now, told["time"], one.place.name)
         base = run.site.metadata.fetch()
-        _upload(run)
+        before = lines(run.site.metadata.files(base, METADATA))
+        judge_lines(run.what, before)
+        _upload(run, base)
         _verify(run)
         run.hear.step("move in place")
         run.on_all(lambda one: one.ask("place"))
+        changes = {path: text.encode() for path, text in run.what.metadata.items()}
+        commit = run.site.metadata.commit(base, changes, run.what.message(before))
+        files = run.site.metadata.files(commit, METADATA)
+        run.on_all(lambda one: must_hold(one, run.site, files))
         run.hear.step("push checksums")
         if run.site.checksums:
             _push_sums(run.site.checksums, run.what)
         run.hear.step("push metadata")
-        before = lines(run.site.metadata.files(base, METADATA))
-        changes = {path: text.encode() for path, text in run.what.metadata.items()}
-        commit = run.site.metadata.commit(base, changes, run.what.message(before))
         run.site.metadata.push(commit)
         run.hear.step("switch")
-        files = run.site.metadata.files(commit, METADATA)
-        run.on_all(lambda one: switch(one, run.site.metadata, commit, files))
+        run.on_all(lambda one: switch(one, run.site, commit, files))
         run.hear.step("fetch as phones do")
         wrong = [f"{one.name}: {told}" for one in run.site.places for told in run.site.look(one, run.what)]
         if wrong:
@@ -103,16 +111,29 @@ def publish(run: Run) -> str:
     return commit
 
 
-def _upload(run: Run) -> None:
-    manifest = run.what.manifest(run.who, run.now)
+def judge_clock(now: datetime, there: float, name: str) -> None:
+    """Raises PublishError."""
+    if abs(now.timestamp() - there) > CLOCK_S:
+        other = datetime.fromtimestamp(there, UTC)
+        told = f"it is {other:%Y-%m-%d %H:%M} there and {now:%Y-%m-%d %H:%M} here (UTC)"
+        raise PublishError(f"{name}: {told}: nothing is published; set the clock that is wrong")
+
+
+def judge_lines(what: Publication, before: Published) -> None:
+    """No phone is offered less than it was, unless that is meant. Raises PublishError."""
+    for one in what.offers:
+        was = before.get((one.device, one.channel))
+        if was and was.timestamp > one.offer.timestamp and not what.sets_back:
+            raise PublishError(
+                f"{one.path} offers {was.build} by now, which is later than {one.offer.build}: nothing is published"
+            )
+
+
+def _upload(run: Run, base: str) -> None:
+    manifest = run.what.manifest(run.who, f"{run.now:%Y-%m-%d %H:%M} UTC", base)
     found = run.on_all(lambda one: one.ask("begin", manifest=manifest))
     sizes = {one.path: one.size for one in run.what.packages}
-    left = {
-        one.place.name: {
-            path: sizes[path] - told["came"].get(path, 0) for path in (*told["missing"], *told["came"]) if path in sizes
-        }
-        for one, told in zip(run.sessions, found, strict=True)
-    }
+    left = {one.place.name: to_come(told, sizes) for one, told in zip(run.sessions, found, strict=True)}
     run.hear.step("upload", sum(sum(paths.values()) for paths in left.values()))
 
     def one_of(to: Session) -> None:
@@ -120,6 +141,13 @@ def _upload(run: Run) -> None:
             to.upload(run.folder, [*paths], run.what.id, run.hear.progress)
 
     run.on_all(one_of)
+
+
+def to_come(told: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]:
+    """Bytes of each package that a server has not got yet, by its answer. sizes: of all packages."""
+    return {
+        path: sizes[path] - told["came"].get(path, 0) for path in (*told["missing"], *told["came"]) if path in sizes
+    }
 
 
 def _verify(run: Run) -> None:
@@ -130,35 +158,30 @@ def _verify(run: Run) -> None:
             raise PublishError(f"{one.place.name}: {words}: nothing is published; check the release and run it again")
 
 
-def switch(to: Session, metadata: Repository, commit: str, files: Mapping[str, bytes]) -> None:
+def must_hold(one: Session, site: Site, files: Mapping[str, bytes]) -> None:
+    """Raises PublishError when a server would not switch to these files."""
+    if lacks := one.ask("lacks", paths=promised(one, site, files))["lacks"]:
+        what = lacks[0] if len(lacks) == 1 else f"{lacks[0]} and {len(lacks) - 1} more"
+        raise PublishError(f"{one.place.name}: lacks {what}: nothing is published; bring it up to date first")
+
+
+def switch(one: Session, site: Site, commit: str, files: Mapping[str, bytes]) -> None:
     """Has a server serve a commit, unless a package is not there that it promises and the one it serves did not."""
-    serves = to.ask("status")["commit"]
-    if serves == commit:
-        return
-    there = metadata.files(serves, METADATA) if serves and metadata.knows(serves) else {}
+    if one.ask("status")["commit"] != commit:
+        needed = promised(one, site, files)
+        one.ask("switch", commit=commit, files={path: text.decode() for path, text in files.items()}, promised=needed)
+
+
+def promised(one: Session, site: Site, files: Mapping[str, bytes]) -> list[str]:
+    """Packages that these files promise, and what the server serves now does not."""
+    serves = one.ask("status")["commit"]
+    there = site.metadata.files(serves, METADATA) if serves and site.metadata.knows(serves) else {}
     after, before = lines(files), lines(there)
-    changed = {key: offer for key, offer in after.items() if before.get(key) != offer and key[1] != BASE}
-    to.ask(
-        "switch",
-        commit=commit,
-        files={path: text.decode() for path, text in files.items()},
-        promised=[Offered(*key, offer).promises for key, offer in changed.items()],
-    )
-
-
-def lines(files: Mapping[str, bytes]) -> dict[tuple[str, str], Offer]:
-    """What channels offer, by device and channel; a line that is none offers nothing: an audit tells that."""
-    found = {}
-    for path, content in files.items():
-        parts = path.split("/")
-        device, dash, channel = parts[-1].partition("-")
-        if len(parts) != 3 or parts[0] != "ota" or not dash or device != parts[1]:
-            continue
-        try:
-            found[device, channel] = Offer.parse(content.decode())
-        except ValueError:
-            continue
-    return found
+    return [
+        Offered(*key, offer).promises
+        for key, offer in after.items()
+        if before.get(key) != offer and key[0] not in site.retired and key[1] != BASE
+    ]
 
 
 def _push_sums(repository: Repository, what: Publication) -> None:

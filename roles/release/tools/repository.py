@@ -6,7 +6,7 @@ own keys, under the own name: git's own configuration holds.
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,6 +57,16 @@ class Repository:
     def files(self, commit: str, folder: str = "") -> dict[str, bytes]:
         """Content by path of all regular files of a commit, or of those below a folder."""
         return blobs(self._git, commit, lambda path: path.startswith(folder))
+
+    def distance(self, earlier: str, later: str) -> int | None:
+        """How many commits lead from one to another; None when it is not among those before it."""
+        if not self.knows(earlier) or not self.has(later, earlier):
+            return None
+        return int(self._git("rev-list", "--count", f"{earlier}..{later}"))
+
+    def history(self, commit: str, path: str) -> Iterator[str]:
+        """The commits up to this one that changed a file, the newest first."""
+        yield from self._git("log", "--format=%H", commit, "--", path).decode().split()
 
     def commit(self, parent: str, changes: Mapping[str, bytes | None], message: str) -> str:
         """Makes a commit on top of another, in which these files have this content, or are gone; returns its id, the

@@ -29,6 +29,10 @@ class ServerError(Exception):
     """Which server, and what it said."""
 
 
+class Away(ServerError):
+    """It cannot be reached, or is no more."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A release server. command: words that run a command there as the archive's owner; shell: what rsync is told to
@@ -61,7 +65,7 @@ class Session:
     errors: IO[bytes]
 
     def ask(self, do: str, tell: Tell = lambda _: None, **more: Any) -> dict[str, Any]:
-        """What it answers. Raises ServerError when it refuses, or is gone."""
+        """What it answers. Raises ServerError when it refuses, Away when it is gone."""
         assert self.running.stdin
         assert self.running.stdout
         try:
@@ -77,7 +81,16 @@ class Session:
                     raise ServerError(f"{self.place.name}: {told['why']}")
         except (BrokenPipeError, ValueError):
             pass
-        raise ServerError(f"{self.place.name}: {self._last_words()}")
+        raise Away(f"{self.place.name}: {self._last_words()}")
+
+    def ask_whether(self, do: str, **more: Any) -> dict[str, Any] | str:
+        """What it answers, or why it refuses. Raises Away."""
+        try:
+            return self.ask(do, **more)
+        except Away:
+            raise
+        except ServerError as error:
+            return str(error).removeprefix(f"{self.place.name}: ")
 
     def upload(self, folder: Path, paths: Sequence[str], identity: str, tell: Tell) -> None:
         """Brings files of a folder beside the tree, and goes on with what came already. Raises ServerError."""

@@ -1,0 +1,96 @@
+"""`status`, `sync` and `abandon`: what is where, and what is to be done about what is not."""
+
+import json
+from dataclasses import asdict
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from backup.reach import reach
+from backup.sizes import counted, size
+from cli.options import FAILED, UNREACHABLE, Inventory, chosen
+from cli.release.app import Devices, ForPrograms, Without, app, failures
+from cli.release.progress import told
+from roles.release.archive import CHANNELS
+from roles.release.tools.places import opened
+from roles.release.tools.publish import abandon as abandon_
+from roles.release.tools.standing import Standing, Whole, standing
+from roles.release.tools.standing import sync as sync_
+
+
+@app.command()
+def status(devices: Devices = None, for_programs: ForPrograms = False, inventory: Inventory = None) -> None:
+    """What each server serves, what was begun there and by whom, and what each device's channels offer.
+
+    Exit code 0 when all servers serve the newest commit and nothing was begun, 3 when one does not answer, else 1.
+    """
+    site = chosen(inventory)
+    with failures(), reach(site) as way:
+        where = opened(way)
+        whole = standing(where.places, where.metadata)
+    code = UNREACHABLE if any(one.wrong for one in whole.servers) else 0
+    code = code or (FAILED if any(one.begun or not one.current for one in whole.servers) else 0)
+    wanted = {*devices} if devices else {device for device, _ in whole.offers}
+    if for_programs:
+        typer.echo(json.dumps(_as_json(whole, wanted, code), indent=2))
+    else:
+        console = Console(highlight=False, soft_wrap=True, markup=False)
+        console.print(f"metadata: {whole.commit}")
+        for one in whole.servers:
+            console.print(f"{one.name}: {_words(one)}")
+        console.print(_table(whole, wanted))
+    raise typer.Exit(code)
+
+
+@app.command()
+def sync(without: Without = None, inventory: Inventory = None) -> None:
+    """Have servers that were left out serve the newest commit, once they hold what it promises."""
+    with failures(), reach(chosen(inventory)) as way:
+        moved = sync_(opened(way, without or ()))
+    typer.echo("\n".join(f"{one}: brought up to date" for one in moved) or "all servers are up to date")
+
+
+@app.command()
+def abandon(without: Without = None, inventory: Inventory = None) -> None:
+    """Take back what was begun and not published, on every server: by whomever, wherever that stopped."""
+    with failures(), reach(chosen(inventory)) as way, told() as hear:
+        where = opened(way, without or ())
+        gone = abandon_(where.places, where.metadata, hear)
+    typer.echo(f"taken back on {counted(len(gone), 'server')}" if gone else "nothing was begun")
+
+
+def _words(one: Standing) -> str:
+    if one.wrong:
+        return one.wrong
+    if one.behind is None:
+        told = f"serves {one.commit[:10] or 'no commit'}, which the repository does not have"
+    else:
+        how = "the newest" if one.current else f"{counted(one.behind, 'commit')} behind"
+        told = f"serves {one.commit[:10]}, {how}"
+    begun = f"; {one.begun['id']} was begun by {one.begun['who']}, {one.begun['begun']}" if one.begun else ""
+    return f"{told}; {size(one.free)} free{begun}"
+
+
+def _table(whole: Whole, devices: set[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("device", "build", "channels"):
+        table.add_column(name, no_wrap=name != "channels")
+    for device in sorted(devices):
+        mine = {channel: offer for channel in CHANNELS if (offer := whole.offers.get((device, channel)))}
+        for offer in sorted({*mine.values()}, key=lambda one: -one.timestamp):
+            table.add_row(device, offer.build, ", ".join(name for name, one in mine.items() if one == offer))
+    return table
+
+
+def _as_json(whole: Whole, devices: set[str], code: int) -> dict[str, object]:
+    return {
+        "commit": whole.commit,
+        "servers": [asdict(one) | {"current": one.current} for one in whole.servers],
+        "channels": [
+            {"device": device, "channel": channel, **asdict(offer)}
+            for (device, channel), offer in sorted(whole.offers.items())
+            if device in devices
+        ],
+        "exit_code": code,
+    }

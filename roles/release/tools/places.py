@@ -1,0 +1,76 @@
+"""Where a site publishes: its release servers, and the repositories of its metadata and checksums."""
+
+from collections.abc import Mapping, Sequence
+
+from backup.reach import Reach, state
+from inventories.errors import InputError
+from inventories.inventory import LoadedSite
+from roles.common import nginx
+from roles.release.settings import Settings
+from roles.release.tools.outside import Front, look
+from roles.release.tools.publish import Site
+from roles.release.tools.repository import Repository
+from roles.release.tools.servers import Place, place
+
+ROLE = OWNER = "release"
+CACHE = "repositories"
+
+
+def settings(site: LoadedSite) -> Mapping[str, Settings]:
+    """Of each release server. Raises InputError when there is none."""
+    found = {}
+    for name in site.fleet.with_role(ROLE):
+        one = site.settings(name)[ROLE]
+        assert isinstance(one, Settings)
+        found[name] = one
+    if not found:
+        raise InputError(site.path, "hosts", f"no host with the role {ROLE}", "declare one")
+    return found
+
+
+def servers(way: Reach, without: Sequence[str] = ()) -> tuple[Place, ...]:
+    """All release servers but those. Raises InputError when one of them is none, or none is left."""
+    known = settings(way.site)
+    if unknown := sorted({*without} - {*known}):
+        hint = f"of these there are: {', '.join(known)}"
+        raise InputError("--without", "", f"no release server {', '.join(unknown)}", hint)
+    left = [name for name in known if name not in without]
+    if not left:
+        raise InputError("--without", "", "no release server is left", "name fewer")
+    return tuple(place(way, name, nginx.content_volume(way.site, name, known[name]).mount, OWNER) for name in left)
+
+
+def repositories(site: LoadedSite) -> tuple[Repository, Repository | None]:
+    """Of metadata, and of checksums where publishing records them. Raises InputError when servers disagree."""
+    urls = {(one.metadata, one.checksums_push) for one in settings(site).values()}
+    if len(urls) > 1:
+        hint = "put metadata and checksums_push into [settings.release] alone"
+        raise InputError(site.path, "settings.release", "release servers name different repositories", hint)
+    [(metadata, checksums)] = urls
+    if not metadata:
+        hint = "name the git repository of what phones are offered"
+        raise InputError(site.path, "settings.release.metadata", "is not set", hint)
+    cache = state(site).with_name(f"{site.name}.{CACHE}")
+    return (
+        Repository(metadata, cache / "metadata.git"),
+        Repository(checksums, cache / "checksums.git") if checksums else None,
+    )
+
+
+def front(site: LoadedSite, name: str) -> Front:
+    """What clients of a server connect to."""
+    address = site.lock.hosts[name].ipv4
+    return Front(next(iter(site.fleet.hosts[name].dns), address), address)
+
+
+def opened(way: Reach, without: Sequence[str] = ()) -> Site:
+    """Where this site publishes. Raises InputError."""
+    metadata, checksums = repositories(way.site)
+    retired = tuple(sorted({device for one in settings(way.site).values() for device in one.retired}))
+    return Site(
+        servers(way, without),
+        metadata,
+        checksums,
+        lambda one, what: look(front(way.site, one.name), what),
+        retired,
+    )

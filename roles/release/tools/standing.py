@@ -1,0 +1,73 @@
+"""What is where: each server's commit and what was begun there, and what each device's channels offer."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from roles.release.tools.offers import Published, lines
+from roles.release.tools.publish import METADATA, Site, must_hold, switch
+from roles.release.tools.repository import Repository
+from roles.release.tools.servers import Place, ServerError, session
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A server. behind: commits that it lacks, None when it serves one that is not in the repository; free: bytes;
+    begun: the manifest of what was neither finished nor abandoned; wrong: why nothing else is known of it."""
+
+    name: str
+    commit: str = ""
+    behind: int | None = None
+    begun: Mapping[str, Any] | None = None
+    published: Sequence[str] = ()
+    free: int = 0
+    wrong: str = ""
+
+    @property
+    def current(self) -> bool:
+        return self.behind == 0
+
+
+@dataclass(frozen=True)
+class Whole:
+    """commit: the newest of the metadata repository; offers: what it offers."""
+
+    commit: str
+    offers: Published
+    servers: tuple[Standing, ...]
+
+
+def standing(places: Sequence[Place], metadata: Repository) -> Whole:
+    """Asks all servers at once; one that does not answer is told. Raises RepositoryError."""
+    commit = metadata.fetch()
+    with ThreadPoolExecutor(len(places)) as pool:
+        servers = tuple(pool.map(lambda one: _of(one, metadata, commit), places))
+    return Whole(commit, lines(metadata.files(commit, METADATA)), servers)
+
+
+def _of(place: Place, metadata: Repository, newest: str) -> Standing:
+    try:
+        with session(place) as to:
+            told = to.ask("status")
+    except ServerError as error:
+        return Standing(place.name, wrong=str(error).removeprefix(f"{place.name}: "))
+    behind = metadata.distance(told["commit"], newest) if told["commit"] else None
+    return Standing(place.name, told["commit"], behind, told["begun"], told["published"], told["free"])
+
+
+def sync(site: Site) -> list[str]:
+    """Has every server serve the newest commit; returns which did not before.
+
+    Raises ServerError, RepositoryError, and PublishError where a package is not there.
+    """
+    commit = site.metadata.fetch()
+    files = site.metadata.files(commit, METADATA)
+    moved = []
+    for place in site.places:
+        with session(place) as to:
+            if to.ask("lock")["commit"] != commit:
+                must_hold(to, site, files)
+                switch(to, site, commit, files)
+                moved.append(place.name)
+    return moved

@@ -1,0 +1,203 @@
+"""`mainstay release` on two servers: published, promoted, rolled back, and what stops it before phones see anything."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from backup.reach import reach
+from cloud.converge import REPOSITORY
+from inventories.inventory import load_site
+from lab import sample
+from lab.go import debian_package
+from roles.release.tools.places import servers
+from roles.release.tools.servers import session
+from tests.publishing_site import SERVERS, Publishing, polled, publishing_site
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publishing]:
+    yield from publishing_site(tmp_path_factory.mktemp("publishing"))
+
+
+def must_be_untouched(site: Publishing, head: str) -> None:
+    """Nothing was published, nor begun."""
+    assert site.head() == head
+    site.must_agree()
+
+
+def test_dry_tells_what_would_come_and_changes_nothing(site: Publishing) -> None:
+    head, (folder, build) = site.head(), site.built()
+    said = site.done("publish", folder, "--dry")
+    for server in SERVERS:
+        assert f"{server}: 5 files, " in said
+    assert f"-{sample.CURRENT.line}+{build} " in said
+    assert f"testing: {build} for FP5, panther\n" in said
+    told = json.loads(site.done("publish", folder, "--dry", "--json"))
+    assert (told["would_pass"], told["builds"], [one["files"] for one in told["servers"]]) == (True, [build], [5, 5])
+    must_be_untouched(site, head)
+
+
+def test_a_release_is_published_promoted_and_rolled_back_while_phones_ask(site: Publishing) -> None:
+    folder, build = site.built()
+    before = site.offered("release-1", "panther", "beta")
+    with polled(site):
+        told = json.loads(site.done("publish", folder, "--json"))
+        assert (told["commit"], told["servers"]) == (site.head(), [*SERVERS])
+        assert json.loads(site.done("publish", folder, "--json"))["commit"] == told["commit"]
+        assert {site.offered(one, "panther", "testing") for one in SERVERS} == {build}
+        assert {site.offered(one, "panther", "beta") for one in SERVERS} == {before}
+        site.done("promote", build, "--from", "testing", "--to", "beta")
+        assert {site.offered(one, device, "beta") for one in SERVERS for device in ("panther", "FP5")} == {build}
+        ran = site.release("rollback", "panther", "--channel", "beta")
+        assert ran.returncode == 0, ran.stderr
+        assert f"Phones that have taken {build} keep it" in ran.stderr
+        assert {site.offered(one, "panther", "beta") for one in SERVERS} == {before}
+        assert {site.offered(one, "FP5", "beta") for one in SERVERS} == {build}
+    site.must_agree()
+    subjects = site.git("log", "-3", "--format=%an: %s").splitlines()
+    assert subjects == [
+        f"Alice: beta: panther back to {before} from {build}",
+        f"Alice: beta: {build} promoted from testing for FP5, panther",
+        f"Alice: testing: {build} for FP5, panther",
+    ]
+    manifest = json.loads(site.root("release-2", f"cat /srv/release/publications/{told['id']}.json"))
+    assert manifest["commit"] == told["commit"]
+    assert len(manifest["files"]) == 10
+    assert site.root("release-1", "ls -A /srv/release/incoming") == ".lock"
+
+
+def test_a_promotion_never_takes_a_later_build_away(site: Publishing) -> None:
+    folder, build = site.built()
+    site.done("publish", folder)
+    head = site.head()
+    ran = site.release("promote", sample.CURRENT.number, "--from", "stable", "--to", "testing", "--device", "panther")
+    assert (ran.returncode, f"offers a later build to panther ({build})" in ran.stderr) == (2, True)
+    must_be_untouched(site, head)
+
+
+def test_a_package_that_a_server_lacks_is_promoted_nowhere(site: Publishing) -> None:
+    folder, build = site.built()
+    site.done("publish", folder)
+    head = site.head()
+    package = f"/srv/release/public/ota/panther/16/panther-ota_update-{build}.zip"
+    site.root("release-2", f"mv {package} /root/away")
+    try:
+        ran = site.release("promote", build, "--from", "testing", "--to", "beta")
+        assert (ran.returncode, "release-2: lacks ota/panther/16" in ran.stderr) == (1, True)
+        assert site.release("promote", build, "--from", "testing", "--to", "beta", "--dry").returncode == 1
+        assert site.head() == head
+    finally:
+        site.root("release-2", f"mv /root/away {package}")
+    site.done("abandon")
+    must_be_untouched(site, head)
+
+
+def test_a_server_that_is_down_stops_it_or_is_left_out_and_catches_up(site: Publishing) -> None:
+    head, (folder, build) = site.head(), site.built()
+    site.power("release-2", "halt")
+    try:
+        ran = site.release("publish", folder)
+        assert (ran.returncode, "--without release-2" in ran.stderr) == (3, True)
+        assert site.head() == head
+        site.done("publish", folder, "--without", "release-2")
+        assert site.offered("release-1", "panther", "testing") == build
+        assert site.release("status").returncode == 3
+    finally:
+        site.power("release-2", "start")
+    ran = site.release("sync")
+    assert (ran.returncode, "release-2: lacks " in ran.stderr) == (1, True)
+    assert site.offered("release-2", "panther", "testing") != build
+    site.done("publish", folder)
+    assert site.offered("release-2", "panther", "testing") == build
+    site.must_agree()
+
+
+def test_a_server_that_only_missed_a_commit_is_brought_up_to_date(site: Publishing) -> None:
+    folder, build = site.built()
+    site.done("publish", folder)
+    site.done("promote", build, "--from", "testing", "--to", "beta", "--without", "release-2")
+    found = {one["name"]: one["behind"] for one in site.standing()["servers"]}
+    assert found == {"release-1": 0, "release-2": 1}
+    assert site.done("sync") == "release-2: brought up to date\n"
+    assert site.offered("release-2", "panther", "beta") == build
+    site.must_agree()
+
+
+def test_two_publishers_do_not_mix(site: Publishing) -> None:
+    head, (folder, build) = site.head(), site.built()
+    with reach(load_site(site.inventory)) as way, session(servers(way)[1]) as other:
+        other.ask("lock")
+        ran = site.release("publish", folder)
+        assert (ran.returncode, "release-2: somebody publishes there now" in ran.stderr) == (1, True)
+    must_be_untouched(site, head)
+    site.done("publish", folder)
+    assert site.offered("release-2", "panther", "testing") == build
+
+
+def test_what_another_has_begun_is_told_and_can_be_taken_back(site: Publishing) -> None:
+    head, (folder, _) = site.head(), site.built()
+    begun = {"id": "other", "who": "bob on laptop", "begun": "yesterday", "base": head, "reserve": 0, "files": []}
+    with reach(load_site(site.inventory)) as way, session(servers(way)[0]) as dead:
+        dead.ask("lock")
+        dead.ask("begin", manifest=begun)
+    ran = site.release("publish", folder)
+    assert (ran.returncode, "other of bob on laptop, begun yesterday" in ran.stderr) == (1, True)
+    assert site.release("status").returncode == 1
+    assert "other was begun by bob on laptop, yesterday" in site.release("status").stdout
+    site.done("abandon")
+    must_be_untouched(site, head)
+
+
+def test_a_full_disk_stops_it_before_anything_comes(site: Publishing) -> None:
+    head, (folder, _) = site.head(), site.built()
+    room = "$(($(df --output=avail -B1 /srv/release | tail -1) - 1000000000))"
+    site.root("release-2", f"fallocate -l {room} /srv/release/filler")
+    try:
+        ran = site.release("publish", folder)
+        assert (ran.returncode, "release-2: needs " in ran.stderr) == (1, True)
+        assert "release-2: needs " in site.release("publish", folder, "--dry").stdout
+    finally:
+        site.root("release-2", "rm /srv/release/filler")
+    site.done("abandon")
+    must_be_untouched(site, head)
+
+
+def test_a_damaged_package_is_not_published(site: Publishing) -> None:
+    head, (folder, build) = site.head(), site.built()
+    package = folder / f"ota/panther/16/panther-ota_update-{build}.zip"
+    content = bytearray(package.read_bytes())
+    content[len(content) // 2] ^= 1
+    package.write_bytes(content)
+    ran = site.release("publish", folder)
+    assert (ran.returncode, package.name in ran.stderr) == (50, True)
+    must_be_untouched(site, head)
+
+
+def test_by_a_wrong_clock_nothing_is_published(site: Publishing) -> None:
+    head, (folder, _) = site.head(), site.built()
+    words = (debian_package("faketime", "faketime"), "1 day ago", str(REPOSITORY / "bin/mainstay"))
+    ran = site.release("publish", folder, program=words)
+    assert (ran.returncode, "set the clock that is wrong" in ran.stderr) == (1, True)
+    must_be_untouched(site, head)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("publish", "/nowhere"), "is no folder"),
+        (("promote", "1", "--from", "testing", "--to", "beta"), "no device has 1 on testing"),
+        (("promote", "1", "--from", "factory", "--to", "beta"), "no phone is on 'factory'"),
+        (("rollback", "sunfish", "--channel", "stable"), "sunfish is offered nothing on stable"),
+        (("rollback", "shiba", "--channel", "stable"), "was offered no other build on stable"),
+        (("publish", ".", "--without", "web-1"), "no release server web-1"),
+    ],
+    ids=lambda one: one[0] if isinstance(one, tuple) else "",
+)
+def test_bad_input_is_told_and_changes_nothing(site: Publishing, words: tuple[str, ...], told: str) -> None:
+    head = site.head()
+    ran = site.release(*words)
+    assert (ran.returncode, told in ran.stderr) == (2, True), ran.stderr
+    must_be_untouched(site, head)

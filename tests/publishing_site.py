@@ -1,0 +1,164 @@
+"""Two release servers that share a name, the repositories they are published by, and releases, in a lab of its own."""
+
+import copy
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from cloud.converge import REPOSITORY
+from inventories.inventory import load_site
+from lab import load, release_build, sample
+from lab.engine import LabConfig
+from lab.repositories import METADATA
+from lab.sample import Build, Device
+from lab.sites import derive, only
+from roles.release.archive import Offer
+from tests.labs import kept_lab, provider
+from tests.saved_site import Saved
+from tests.waiting import until
+
+SERVERS = ("release-1", "release-2")
+DEVICES = ("panther", "FP5")
+WHO = {
+    f"GIT_{role}_{what}": text
+    for role in ("AUTHOR", "COMMITTER")
+    for what, text in (("NAME", "Alice"), ("EMAIL", "alice@example.org"))
+}
+NUMBERS = count(1)
+
+
+@dataclass(frozen=True)
+class Publishing(Saved):
+    """The site, as a release manager sees it."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | WHO | {"MAINSTAY_INVENTORY": str(self.inventory)}
+
+    def release(self, *words: str | Path, program: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
+        """`mainstay release WORDS`. program: in the place of `mainstay`."""
+        return subprocess.run(
+            [*(program or (str(REPOSITORY / "bin/mainstay"),)), "release", *map(str, words)],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def done(self, *words: str | Path) -> str:
+        """Standard output of a command that has to succeed."""
+        ran = self.release(*words)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
+    def standing(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.release("status", "--json").stdout)
+        return found
+
+    def built(self, devices: Sequence[str] = DEVICES) -> tuple[Path, str]:
+        """A release that nobody has seen, later than all others: its folder, and its build."""
+        number = next(NUMBERS)
+        build = Build(f"2609{number:02}510", sample.CURRENT.timestamp + number * 86400, "16")
+        folder = self.folder / f"release-{number}"
+        keys = load_site(self.inventory).files
+        new = [Device(name, build, sample.CURRENT, incremental=name != "FP5") for name in devices]
+        release_build.release(folder, keys, new, full_bytes=300_000)
+        return folder, build.number
+
+    def power(self, host: str, what: str) -> None:
+        """start or halt, as the provider does."""
+        provider(self.lab, "POST", f"instances/{load_site(self.inventory).lock.hosts[host].instance_id}/{what}")
+        if what == "start":
+            until(f"{host} is up", partial(self.up, host), timeout_s=120)
+
+    def head(self) -> str:
+        """The newest commit of the metadata repository."""
+        return self.git("rev-parse", "main")
+
+    def git(self, *words: str) -> str:
+        """On the metadata repository."""
+        words = ("git", f"--git-dir={METADATA.path(self.lab)}", *words)
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+    def ask(self, server: str, path: str, method: str = "GET") -> requests.Response:
+        """A client's request to one server, by its address."""
+        site = load_site(self.inventory)
+        [name] = site.fleet.hosts[server].dns
+        url = f"http://{site.lock.hosts[server].ipv4}/{path}"
+        return requests.request(method, url, headers={"Host": name}, timeout=10)
+
+    def offered(self, server: str, device: str, channel: str) -> str:
+        """The build that phones are told of."""
+        return Offer.parse(self.ask(server, f"ota/{device}/{device}-{channel}").text).build
+
+    def must_agree(self) -> None:
+        """All servers serve the newest commit, and nothing is under way."""
+        found = self.standing()
+        told = {(one["commit"], one["begun"] is None, one["wrong"]) for one in found["servers"]}
+        assert told == {(self.head(), True, "")}, found["servers"]
+        assert found["exit_code"] == 0
+
+
+@contextmanager
+def polled(site: Publishing, channels: Sequence[str] = ("testing", "beta")) -> Iterator[None]:
+    """Phones ask all servers, over and over; none may be promised what is not there."""
+    ended, wrong, seen = threading.Event(), list[str](), list[str]()
+
+    def phones() -> None:
+        while not ended.is_set():
+            for server in SERVERS:
+                for device, channel in ((device, channel) for device in DEVICES for channel in channels):
+                    answer = site.ask(server, f"ota/{device}/{device}-{channel}")
+                    offer = Offer.parse(answer.text)
+                    package = f"ota/{device}/{offer.android}/{device}-ota_update-{offer.build}.zip"
+                    got = site.ask(server, package, "HEAD")
+                    seen.append(offer.build)
+                    if got.status_code != 200 or int(got.headers["Content-Length"]) < 1000:
+                        wrong.append(f"{server}: {channel} promises {package}: {got.status_code}")
+
+    asking = threading.Thread(target=phones)
+    asking.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        asking.join()
+    assert seen
+    assert wrong == []
+
+
+def publishing_site(folder: Path) -> Iterator[Publishing]:
+    """A fixture's body."""
+    with kept_lab("publishing", _build) as config:
+        site = Publishing(_derive(config, folder), folder, config)
+        for host in SERVERS:
+            until(f"{host} is up", partial(site.up, host))
+        yield site
+
+
+def _build(config: LabConfig) -> None:
+    made = Publishing(_derive(config, config.root / "built"), config.root / "built", config)
+    made.deploy("provision", "release")
+    load.content(load_site(made.inventory))
+
+
+def _derive(config: LabConfig, folder: Path) -> Path:
+    def change(document: Any) -> None:
+        only(document, *SERVERS)
+        if SERVERS[1] not in document["hosts"]:
+            document["hosts"][SERVERS[1]] = copy.deepcopy(document["hosts"][SERVERS[0]])
+        del document["settings"]["web"]
+
+    return derive(config, folder, change)
