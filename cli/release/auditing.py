@@ -9,32 +9,26 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.progress import Progress as Bar
 
 from backup.reach import reach
-from cli.options import UNREACHABLE, Inventory, chosen, stop
-from cli.release.app import app
+from cli.options import Inventory, chosen
+from cli.release.app import ForPrograms, app, failures
+from cli.release.progress import bar
 from inventories.errors import InputError
 from roles.release.tools.audit import metrics, page, reading, told
 from roles.release.tools.audit.audit import Target, Tell, Verdict, due, of_devices
 from roles.release.tools.audit.audit import audit as audit_
 from roles.release.tools.audit.reading import Record
-from roles.release.tools.audit.site import RECORD, Scheme, targets, truth
-from roles.release.tools.repository import RepositoryError
+from roles.release.tools.audit.site import Scheme, targets, truth
 
 
 @app.command()
 def audit(
-    metadata: Annotated[
-        str, typer.Option(metavar="URL", help="The metadata repository; default: that of the settings.")
-    ] = "",
-    checksums: Annotated[str, typer.Option(metavar="URL", help="The list of checksums, likewise.")] = "",
     deep: Annotated[bool, typer.Option("--deep", help="Also read what is due of every package.")] = False,
     servers: Annotated[list[str] | None, typer.Option("--server", metavar="NAME", help="Only these.")] = None,
     devices: Annotated[list[str] | None, typer.Option("--device", metavar="NAME", help="Tell only of these.")] = None,
     scheme: Annotated[Scheme, typer.Option(help="How servers are asked.")] = "https",
-    for_programs: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    for_programs: ForPrograms = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as a page.")] = None,
     metrics_: Annotated[
         Path | None, typer.Option("--metrics", metavar="FILE", help="Also as metrics, for node exporter.")
@@ -47,23 +41,19 @@ def audit(
     is right.
     """
     site, now = chosen(inventory), datetime.now(UTC)
-    record_file = reading.folder(site) / RECORD
-    record = reading.load(record_file)
-    with reach(site) as way:
-        chosen_ = targets(way, servers or [], scheme)
-        try:
-            promised = truth(site, chosen_[0].name, metadata, checksums)
-        except RepositoryError as error:
-            raise stop("release", error, UNREACHABLE) from None
+    record = reading.load(reading.place(site))
+    with failures(), reach(site) as way:
+        servers_ = targets(way, servers or [], scheme)
+        promised = truth(site)
         known = {device for device, _ in promised.lines} | promised.retired
         if unknown := sorted({*(devices or [])} - known):
             hint = f"of these there are: {', '.join(sorted(known))}"
             raise InputError("--device", "", f"no device {unknown[0]!r} in metadata", hint)
         try:
-            with _bar(record, chosen_, now, shown=deep) as tell:
-                verdict = audit_(promised, chosen_, record, now, tell if deep else None)
+            with _reading(record, servers_, now) as tell:
+                verdict = audit_(promised, servers_, record, now, tell if deep else None)
         finally:
-            reading.save(record_file, record)
+            reading.save(reading.place(site), record)
     if html:
         page.write(html, verdict, now, site.name)
     if metrics_:
@@ -92,11 +82,8 @@ def _print(verdict: Verdict, now: datetime, devices: Sequence[str]) -> None:
 
 
 @contextmanager
-def _bar(record: Record, targets_: Sequence[Target], now: datetime, *, shown: bool) -> Iterator[Tell]:
-    """Progress with rate and time to go, on a terminal, of what is read."""
-    console = Console(stderr=True)
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
-    off = not (shown and console.is_terminal)
-    with Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=off) as bar:
-        task = bar.add_task("reading", total=due(record, targets_, now) or None)
-        yield lambda count: bar.advance(task, count)
+def _reading(record: Record, servers: Sequence[Target], now: datetime) -> Iterator[Tell]:
+    """Hears of bytes that are read."""
+    with bar() as shown:
+        task = shown.add_task("reading", total=due(record, servers, now) or None)
+        yield lambda count: shown.advance(task, count)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from backup.reach import LEDGERS, state
+from backup.reach import state
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.inventory import LoadedSite
@@ -129,13 +129,9 @@ def wrong_content(
             yield finding(server, path, Kind.DIFFERING, f"SHA-256 {found}", f"{beside[path]}, as beside it", whose)
 
 
-def folder(site: LoadedSite) -> Path:
-    """What this machine keeps of audits; of a lab's it goes with the lab."""
-    if site.control:
-        return LEDGERS.with_name("audit")
-    if Path(site.fleet.site.files).is_absolute():
-        return site.files / "audit"
-    return state(site).with_name(f"{site.name}.audit")
+def place(site: LoadedSite) -> Path:
+    """The file, on this machine; of a lab's it goes with the lab."""
+    return state(site).with_name(f"{site.name}.audit.json")
 
 
 def load(path: Path) -> Record:
