@@ -46,7 +46,19 @@ def fetch(both: Audited, folder: Path) -> None:
         lines += [f'url = "https://{NAME}:{port}/{one.path}"\noutput = "/dev/null"' for one in asked]
     names = [word for port in both.ports.values() for word in ("--resolve", f"{NAME}:{port}:127.0.0.1")]
     trusted = ["--cacert", str(folder / "tls-roots.pem")]
-    words = ["curl", "--silent", "--head", "--parallel", "--parallel-max", "32", *names, *trusted, "--config", "-"]
+    words = [
+        "curl",
+        "--silent",
+        "--no-progress-meter",
+        "--head",
+        "--parallel",
+        "--parallel-max",
+        "32",
+        *names,
+        *trusted,
+        "--config",
+        "-",
+    ]
     subprocess.run(words, input="\n".join(lines).encode(), stdout=subprocess.DEVNULL, check=True)
 
 

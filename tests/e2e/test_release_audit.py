@@ -15,8 +15,9 @@ import pytest
 from lab.release_archive import COMMIT, CURRENT, DEVICES, NEXT, OLD, RETIRED, STAMPS, UNRECORDED
 from lab.release_archive import archive as real_archive
 from roles.release.tools.audit import told
-from roles.release.tools.audit.audit import Verdict
+from roles.release.tools.audit.audit import Verdict, audit
 from roles.release.tools.audit.findings import Finding, Kind
+from roles.release.tools.audit.reading import Record
 from tests.audited import Audited, audited
 
 ONE, OTHER = "release-1", "release-2"
@@ -85,11 +86,13 @@ class World:
 
 @dataclass(frozen=True)
 class Damage:
-    """do: plants it on a device of its own; told: what has to be found, and nothing else of that device's."""
+    """do: plants it on a device of its own; told: what has to be found, and nothing else of that device's. by: whether
+    it can be found from outside alone, on the disk alone; deep: only by reading."""
 
     name: str
     do: Callable[[World, str], object]
     told: Callable[[str], Told]
+    by: str = "outside, inside"
     deep: bool = False
 
 
@@ -179,8 +182,12 @@ DAMAGES = (
     Damage(
         "a package is longer", lambda w, d: w.change(full(d), w.public(full(d)).read_bytes() + b"x" * 9),
         lambda d: {(ONE, Kind.DIFFERING, full(d))},
+        by="inside",
     ),
-    Damage("a byte is another", flip, lambda d: {(ONE, Kind.DIFFERING, full(d))}, deep=True),
+    Damage(
+        "a byte is another", flip, lambda d: {(ONE, Kind.DIFFERING, full(d))}, deep=True,
+        by="",
+    ),
     Damage(
         "a line is older", rewritten(line, f"{OLD} {STAMPS[OLD]} 16\n"), lambda d: {(ONE, Kind.DIFFERING, line(d))}
     ),
@@ -207,10 +214,12 @@ DAMAGES = (
     Damage(
         "an incremental begins nowhere", lambda w, d: w.add(incremental(d, "999999999"), incremental(d)),
         lambda d: {(one, Kind.UNUSABLE, incremental(d, "999999999")) for one in BOTH},
+        by="inside",
     ),
     Damage(
         "an incremental lies elsewhere", lambda w, d: w.add(incremental(d, OLD, "15"), incremental(d)),
         lambda d: {(one, Kind.UNUSABLE, incremental(d, OLD, "15")) for one in BOTH},
+        by="inside",
     ),
     Damage(
         "times differ", lambda w, d: os.utime(w.public(full(d), OTHER), (1, 1)),
@@ -219,27 +228,45 @@ DAMAGES = (
     Damage(
         "one has more", lambda w, d: w.add(full(d, "260601000"), full(d, OLD), (ONE,)),
         lambda d: {(OTHER, Kind.DISAGREE, f"{full(d, '260601000')}{ending}") for ending in ("", ".sha256sum")},
+        by="inside",
     ),
     Damage(
-        "all may write to it", lambda w, d: w.public(full(d)).chmod(0o666), lambda d: {(ONE, Kind.OWNER, full(d))}
+        "all may write to it", lambda w, d: w.public(full(d)).chmod(0o666), lambda d: {(ONE, Kind.OWNER, full(d))},
+        by="inside",
     ),
-    Damage("a package is a link", swapped, lambda d: {(ONE, Kind.OWNER, factory(d))}),
     Damage(
-        "another owner", lambda w, d: shutil.chown(w.public(full(d)), "nobody"), lambda d: {(ONE, Kind.OWNER, full(d))}
+        "a package is a link", swapped, lambda d: {(ONE, Kind.OWNER, factory(d))},
+        by="inside",
     ),
-    Damage("nobody needs it", many_old, lambda d: {(o, Kind.ORPHANED, orphan(d, n)) for o in BOTH for n in range(2)}),
-    Damage("a type is wrong", nothing, lambda d: {(OTHER, Kind.ANSWER, path) for path in packages(d)}),
     Damage(
-        "a page with 200 where nothing is", nothing, lambda d: {(OTHER, Kind.ANSWER, incremental(d, "0"))}
+        "another owner", lambda w, d: shutil.chown(w.public(full(d)), "nobody"), lambda d: {(ONE, Kind.OWNER, full(d))},
+        by="inside",
+    ),
+    Damage(
+        "nobody needs it", many_old, lambda d: {(o, Kind.ORPHANED, orphan(d, n)) for o in BOTH for n in range(2)},
+        by="inside",
+    ),
+    Damage(
+        "a type is wrong", nothing, lambda d: {(OTHER, Kind.ANSWER, path) for path in packages(d)},
+        by="outside",
+    ),
+    Damage(
+        "a page with 200 where nothing is", nothing, lambda d: {(OTHER, Kind.ANSWER, incremental(d, "0"))},
+        by="outside",
     ),
     Damage(
         "redirected", nothing,
         lambda d: {(OTHER, Kind.ANSWER, one + end) for one in packages(d) for end in ("", ".sha256sum")}
         | {(OTHER, Kind.ANSWER, incremental(d, "0"))},
+        by="outside",
     ),
-    Damage("a line is cached for an hour", nothing, lambda d: {(OTHER, Kind.ANSWER, line(d))}),
     Damage(
-        "a line is compressed", nothing, lambda d: {(OTHER, kind, line(d)) for kind in (Kind.ANSWER, Kind.MALFORMED)}
+        "a line is cached for an hour", nothing, lambda d: {(OTHER, Kind.ANSWER, line(d))},
+        by="outside",
+    ),
+    Damage(
+        "a line is compressed", nothing, lambda d: {(OTHER, kind, line(d)) for kind in (Kind.ANSWER, Kind.MALFORMED)},
+        by="outside",
     ),
 )  # fmt: skip
 SPOILT = """
@@ -290,10 +317,13 @@ def test_a_clean_archive_of_the_real_shape_is_clean(clean: Audited) -> None:
 
 @dataclass(frozen=True)
 class Spoilt:
-    """What two audits of the damaged world found: quick, and deep. devices: by the damage's name."""
+    """What audits of the damaged world found: quick, deep, from outside alone, and on the disk alone. devices: by the
+    damage's name."""
 
     quick: Verdict
     deep: Verdict
+    outside: Verdict
+    inside: Verdict
     devices: dict[str, str]
 
     def expected(self, *, deep: bool) -> Told:
@@ -313,8 +343,11 @@ def plant(folder: Path, damages: tuple[Damage, ...]) -> Spoilt:
         for one in damages:
             one.do(world, devices[one.name])
         quick = both.audit()
+        outside = audit(both.truth(), [replace(one, place=None) for one in both.targets()], Record({}, {}), both.now)
+        silent = [replace(one, asked=replace(one.asked, port=1)) for one in both.targets()]
+        inside = audit(both.truth(), silent, Record({}, {}), both.now)
         both.record.last = dict.fromkeys(BOTH, both.now.timestamp() - 40 * 86400)
-        return Spoilt(quick, both.audit(deep=True), devices)
+        return Spoilt(quick, both.audit(deep=True), outside, inside, devices)
 
 
 @pytest.fixture(scope="module")
@@ -344,6 +377,16 @@ def test_damage_is_found_and_named(damage: Damage, worlds: list[Spoilt]) -> None
             assert finding.device == device
             assert finding.kind.to_do in str(finding)
     assert any(one.kind.word == "retired, still served" for one in found.wrong)
+
+
+@pytest.mark.parametrize("damage", [one for one in DAMAGES if one.by], ids=lambda one: one.name)
+def test_either_look_finds_it_alone(damage: Damage, worlds: list[Spoilt]) -> None:
+    """What can be seen from outside needs no log-in, and what lies on the disk no nginx."""
+    one = next(one for one in worlds if damage.name in one.devices)
+    wanted = damage.told(one.devices[damage.name])
+    for way in damage.by.split(", "):
+        verdict: Verdict = getattr(one, way)
+        assert wanted <= said([*verdict.findings]), way
 
 
 def test_nothing_else_is_found(worlds: list[Spoilt]) -> None:

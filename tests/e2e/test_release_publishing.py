@@ -69,6 +69,29 @@ def test_a_release_is_published_promoted_and_rolled_back_while_phones_ask(site: 
     assert site.root("release-1", "ls -A /srv/release/incoming") == ".lock"
 
 
+def test_servers_are_audited_from_outside_and_on_their_disks(site: Publishing) -> None:
+    ran = site.release("audit", "--scheme", "http", "--deep", "--json")
+    found = json.loads(ran.stdout)
+    assert (ran.returncode, [one for one in found["findings"] if one["fails"]]) == (0, []), ran.stdout
+    assert {(one["name"], one["answers"], one["commit"]) for one in found["servers"]} == {
+        (server, True, site.head()) for server in SERVERS
+    }
+    assert all(one["read_ratio"] > 0 for one in found["servers"])
+    path = f"ota/panther/16/panther-ota_update-{sample.CURRENT.number}.zip"
+    place = f"/srv/release/public/{path}"
+    site.root("release-2", f"cp -a {place} /srv/kept.zip && truncate -s 1000 {place} && chown root {place}")
+    try:
+        ran = site.release("audit", "--scheme", "http", "--json")
+    finally:
+        site.root("release-2", f"cp -a /srv/kept.zip {place} && rm /srv/kept.zip")
+    told = [one for one in json.loads(ran.stdout)["findings"] if one["fails"]]
+    assert ran.returncode == 51
+    assert {(one["server"], one["kind"], one["path"]) for one in told} == {
+        ("release-2", "truncated", path),
+        ("release-2", "owner, mode or link", path),
+    }
+
+
 def test_a_promotion_never_takes_a_later_build_away(site: Publishing) -> None:
     folder, build = site.built()
     site.done("publish", folder)

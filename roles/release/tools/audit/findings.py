@@ -18,7 +18,7 @@ class Kind(Enum):
     AHEAD = "metadata ahead", WRONG, f"roll the channel back at once, or {AGAIN}"
     MISSING = "missing", WRONG, AGAIN
     TRUNCATED = "truncated", WRONG, f"remove it, then {AGAIN}"
-    DIFFERING = "differing", WRONG, "who wrote it? Metadata: sync the server; a package: remove it, publish again"
+    DIFFERING = "differing", WRONG, "who wrote it? Metadata: `release sync`; a package: remove it, publish again"
     MALFORMED = "malformed", WRONG, "mend it where it comes from: its repository, or the server alone"
     ANSWER = "wrong answer", WRONG, "`deploys/release.py`; if it stays, the role's README: when it breaks"
     RETIRED = "retired, still served", WRONG, "put it into `retired`, then `deploys/release.py`"

@@ -166,7 +166,6 @@ def say(told: Answer) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    os.nice(10)
     while line := sys.stdin.buffer.readline(LINE_BYTES):
         try:
             say({"ok": True} | answer(Path(arguments[0]), json.loads(line), lambda count: say({"progress": count})))
