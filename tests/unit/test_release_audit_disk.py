@@ -125,3 +125,39 @@ def test_it_needs_the_standard_library_alone() -> None:
     script += "print(*sorted({one.split('.')[0] for one in {*sys.modules} - before} - {*sys.stdlib_module_names}))"
     done = subprocess.run([sys.executable, "-I", "-c", script, on_disk.__file__], capture_output=True, text=True)
     assert (done.returncode, done.stdout.split()) == (0, [])
+
+
+def sealed(volume: Path, content: bytes = b"zip") -> None:
+    digest = hashlib.sha256(b"zip").hexdigest()
+    (volume / f"public/{ZIP}").write_bytes(content)
+    (volume / f"public/{ZIP}.sha256sum").write_text(f"{digest}  {Path(ZIP).name}\n")
+
+
+def nightly(volume: Path, state: Path) -> "subprocess.CompletedProcess[str]":
+    words = [sys.executable, "-I", on_disk.__file__, "nightly", str(volume), str(state)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def test_by_timer_it_reads_keeps_what_it_read_and_fails_until_damage_is_mended(volume: Path, tmp_path: Path) -> None:
+    state = tmp_path / "read.json"
+    sealed(volume)
+    done = nightly(volume, state)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert on_disk.load(state)["readings"][ZIP]["sha256"] == hashlib.sha256(b"zip").hexdigest()
+    sealed(volume, b"zap")
+    for _ in range(2):
+        done = nightly(volume, state)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"{ZIP}: SHA-256 {hashlib.sha256(b'zap').hexdigest()}, and ")
+    sealed(volume)
+    assert nightly(volume, state).returncode == 0
+
+
+def test_what_the_timer_read_is_in_the_survey(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_disk, "STATE", tmp_path / "read.json")
+    assert ask(volume, "survey")["readings"] == {}
+    nightly(volume, on_disk.STATE)
+    assert [*ask(volume, "survey")["readings"]] == [ZIP]
+    for text in ("", "[]", '{"last": 1, "readings": {"x": {}}}', '{"last": "x", "readings": {}}'):
+        on_disk.STATE.write_text(text)
+        assert ask(volume, "survey")["readings"] == {}

@@ -10,7 +10,8 @@ from inventories.errors import InputError
 from roles.release.tools.audit import reading
 from roles.release.tools.audit.findings import Kind
 from roles.release.tools.audit.inside import File
-from roles.release.tools.audit.reading import PARTS, WITHIN, Record
+from roles.release.tools.audit.on_disk import PARTS
+from roles.release.tools.audit.reading import WITHIN, Reading, Record
 from roles.release.tools.audit.truth import Truth
 
 NOW = datetime(2026, 8, 1, 3, tzinfo=UTC)
@@ -22,7 +23,7 @@ def file(size: int, mtime: int = 1, inode: int = 1) -> File:
 
 
 def night(record: Record, files: dict[str, File], now: datetime) -> list[str]:
-    record.look("one", files, now)
+    record.look("one", files, {}, now)
     due = record.due("one", now)
     for path in due:
         one = files[path]
@@ -76,7 +77,7 @@ def test_what_was_written_anew_is_no_longer_read_and_comes_first() -> None:
     files["ota/7.zip"] = file(files["ota/7.zip"].size, mtime=2)
     files["ota/new.zip"] = file(9)
     now = NOW + PARTS * DAY
-    record.look("one", files, now)
+    record.look("one", files, {}, now)
     found = record.coverage("one", now)
     assert found
     assert found.share < 1
@@ -85,14 +86,26 @@ def test_what_was_written_anew_is_no_longer_read_and_comes_first() -> None:
 
 def test_what_was_not_read_for_30_days_is_overdue_and_what_is_gone_is_forgotten() -> None:
     record, files = Record({}, {}), archive(3)
-    record.look("one", files, NOW)
+    record.look("one", files, {}, NOW)
     late = record.coverage("one", NOW + WITHIN + DAY)
     assert late
     assert late.overdue
     assert late.oldest == NOW
-    record.look("one", {}, NOW)
+    record.look("one", {}, {}, NOW)
     assert record.coverage("one", NOW) == reading.Coverage(0, 0, None, overdue=False)
     assert record.coverage("two", NOW) is None
+
+
+def test_what_the_servers_own_timer_has_read_counts() -> None:
+    record, files = Record({}, {}), archive(2)
+    mine, other = sorted(files)
+    known = {path: (one.size, one.mtime, one.inode) for path, one in files.items()}
+    told = {mine: Reading(known[mine], 1, NOW.timestamp(), "aa"), other: Reading((1, 2, 3), 1, NOW.timestamp(), "bb")}
+    record.look("one", files, told, NOW)
+    assert record.hashes() == {"one": {mine: "aa"}}
+    night(record, files, NOW + DAY)
+    record.look("one", files, told, NOW + DAY)
+    assert record.servers["one"][other].sha256 == "ab"
 
 
 def test_a_record_is_kept_and_one_that_is_none_is_told(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ class _Run:
     found: list[Finding] = field(default_factory=list)
     needs: dict[str, dict[str, Need]] = field(default_factory=dict)
     disks: dict[str, Disk] = field(default_factory=dict)
+    readings: dict[str, reading.Readings] = field(default_factory=dict)
     tails: dict[str, dict[str, tuple[int, bytes]]] = field(default_factory=dict)
     answers: dict[str, dict[client.Ask, client.Answer]] = field(default_factory=dict)
 
@@ -113,7 +114,7 @@ def audit(truth: Truth, targets: Sequence[Target], record: Record, now: datetime
         _on_all(pool, run, opened, lambda name, to: _tails(run, name, to))
         second.result()
         for name, disk in run.disks.items():
-            record.look(name, disk.artifacts(), now)
+            record.look(name, disk.artifacts(), run.readings[name], now)
         if deep:
             tell = deep
             _on_all(pool, run, opened, lambda name, to: _read(run, record, name, to, now, tell))
@@ -176,7 +177,9 @@ def _on_all(
 
 
 def _survey(run: _Run, name: str, to: Session) -> None:
-    run.disks[name] = Disk.of(to.ask("survey"))
+    told = to.ask("survey")
+    run.readings[name] = reading.readings(told["readings"])
+    run.disks[name] = Disk.of(told)
 
 
 def _tails(run: _Run, name: str, to: Session) -> None:

@@ -1,13 +1,17 @@
-"""What an audit does on a release server: the standard library only, sent over ssh and run as the archive's owner.
+"""What an audit does on a release server, as the archive's owner: the standard library only. Nothing there is changed.
 
-Reads, and changes nothing. It answers a line of JSON to each line of JSON, as on_server.py does.
+Sent over ssh, it answers a line of JSON to each line of JSON, as on_server.py does. As `nightly ROOT STATE`, by a timer
+there, it reads what is due of all packages, so that every byte is read within 30 days, and fails when one is not what
+was published or what the checksum beside it says; an audit then takes over what it has read.
 """
 
 import hashlib
 import json
 import os
+import re
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,12 @@ TEXT_AT_MOST, TEXTS_AT_MOST = 1 << 20, 8 << 20
 """Bytes of one small file that is told, and of all."""
 FILES_AT_MOST = 100_000
 FOLDERS = ("public", "metadata")
+SHA256SUM = ".sha256sum"
+STATE = Path("/var/lib/mainstay-release/read.json")
+"""Where the timer keeps what it has read."""
+PARTS = 20
+"""Read is such a part of all bytes for each day since the last time: of 30 days ten may be missed."""
+SAVE_S = 60
 TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a FIFO"}
 
 Answer = dict[str, Any]
@@ -75,7 +85,7 @@ def survey(root: Path) -> Answer:
                 raise Refused(f"more than {FILES_AT_MOST:,} files")
             kind = TYPES.get(stat.S_IFMT(seen.st_mode), "a device or socket")
             files[path] = [kind, seen.st_size, seen.st_mode & 0o7777, seen.st_uid, seen.st_mtime_ns, seen.st_ino]
-            is_text = kind == "file" and (top == "metadata" or path.endswith(".sha256sum"))
+            is_text = kind == "file" and (top == "metadata" or path.endswith(SHA256SUM))
             if is_text and seen.st_size <= TEXT_AT_MOST and told < TEXTS_AT_MOST:
                 texts[path] = read(root, path)
                 told += len(texts[path])
@@ -85,6 +95,7 @@ def survey(root: Path) -> Answer:
         "files": files,
         "texts": texts,
         "sizes": sizes(root),
+        "readings": load(STATE)["readings"],
         "free": room.f_bavail * room.f_frsize,
         "size": room.f_blocks * room.f_frsize,
     }
@@ -148,6 +159,101 @@ def digest(root: Path, path: str, tell: Tell) -> Answer:
     return {"sha256": whole.hexdigest(), "known": [seen.st_size, seen.st_mtime_ns, seen.st_ino]}
 
 
+def artifacts(root: Path) -> dict[str, list[int]]:
+    """What is released with a checksum: size, time and inode by path below `public`."""
+    files = {path: seen for path, seen in walk(root, "public") if stat.S_ISREG(seen.st_mode)}
+    return {
+        path.removeprefix("public/"): [seen.st_size, seen.st_mtime_ns, seen.st_ino]
+        for path, seen in files.items()
+        if path.endswith(".zip") or f"{path}{SHA256SUM}" in files
+    }
+
+
+def look(before: Mapping[str, Answer], files: Mapping[str, Sequence[int]], now: float) -> dict[str, Answer]:
+    """Readings of what is there: what was written anew since it was read was not read."""
+    fresh = {path: {"known": [*known], "seen": now, "read": 0.0, "sha256": ""} for path, known in files.items()}
+    return {
+        path: before[path] if path in before and before[path]["known"] == one["known"] else one
+        for path, one in fresh.items()
+    }
+
+
+def due(readings: Mapping[str, Answer], last: float, now: float) -> list[str]:
+    """What to read now, the most urgent first. last: when something was read before, in Unix seconds; 0: never."""
+    order = sorted(readings, key=lambda path: (readings[path]["read"], readings[path]["seen"], path))
+    days = max(1, -(-(now - (last or now)) // 86400))
+    room = sum(one["known"][0] for one in readings.values()) / PARTS * min(days, PARTS)
+    chosen = []
+    for path in order:
+        if room <= 0:
+            break
+        chosen.append(path)
+        room -= max(readings[path]["known"][0], 1)
+    return chosen
+
+
+def load(path: Path) -> Answer:
+    """What was read; nothing where there is no such file, or it is none: then all is read anew."""
+    nothing: Answer = {"last": 0.0, "readings": {}}
+    try:
+        told = json.loads(path.read_text())
+        for one in told["readings"].values():
+            size, mtime, inode = one["known"]
+            one["known"] = [int(size), int(mtime), int(inode)]
+            one["seen"], one["read"], one["sha256"] = float(one["seen"]), float(one["read"]), str(one["sha256"])
+        return {"last": float(told["last"]), "readings": told["readings"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return nothing
+
+
+def save(path: Path, state: Answer) -> None:
+    """Whole or not at all."""
+    new = path.with_name(f".{path.name}.new")
+    with new.open("w") as file:
+        json.dump(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def promised(root: Path, path: str) -> str:
+    """SHA-256 by the checksum beside a file; empty where that says none."""
+    text = read(root, f"public/{path}{SHA256SUM}").split()
+    return text[0] if text and re.fullmatch("[0-9a-f]{64}", text[0]) else ""
+
+
+def nightly(root: Path, path: Path) -> list[str]:
+    """Reads what is due; returns what of all that was ever read is not as it should be, in words."""
+    now = time.time()
+    before = load(path)
+    readings = look(before["readings"], artifacts(root), now)
+    state = {"last": before["last"], "readings": readings}
+    wrong, saved = [], time.monotonic()
+    try:
+        for one in due(readings, before["last"], now):
+            told = digest(root, f"public/{one}", lambda _: None)
+            if "error" in told:
+                wrong.append(f"{one}: {told['error']}")
+                continue
+            readings[one] = {
+                "known": told["known"],
+                "seen": readings[one]["seen"],
+                "read": now,
+                "sha256": told["sha256"],
+            }
+            state["last"] = now
+            if time.monotonic() - saved > SAVE_S:
+                save(path, state)
+                saved = time.monotonic()
+    finally:
+        save(path, state)
+    for one, reading in readings.items():
+        expected = promised(root, one) if reading["sha256"] else ""
+        if expected and reading["sha256"] != expected:
+            wrong.append(f"{one}: SHA-256 {reading['sha256']}, and {expected} by the checksum beside it")
+    return wrong
+
+
 def answer(root: Path, request: Mapping[str, Any], tell: Tell) -> Answer:
     """Carries out a request, `{"do": NAME, ...}`. Raises Refused and OSError."""
     match request["do"]:
@@ -166,9 +272,15 @@ def say(told: Answer) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
+    if arguments[0] == "nightly":
+        wrong = nightly(Path(arguments[1]), Path(arguments[2]))
+        for one in wrong:
+            print(one, file=sys.stderr)
+        return 1 if wrong else 0
     while line := sys.stdin.buffer.readline(LINE_BYTES):
         try:
-            say({"ok": True} | answer(Path(arguments[0]), json.loads(line), lambda count: say({"progress": count})))
+            told = answer(Path(arguments[0]), json.loads(line), lambda count: say({"progress": count}))
+            say({"ok": True} | told)
         except (Refused, OSError) as error:
             say({"ok": False, "why": str(error)})
     return 0

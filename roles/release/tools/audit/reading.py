@@ -9,19 +9,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from backup.reach import state
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.inventory import LoadedSite
+from roles.release.tools.audit import on_disk
 from roles.release.tools.audit.findings import Finding, Kind, finding
 from roles.release.tools.audit.inside import File
 from roles.release.tools.audit.truth import Need, Truth, about
 
 WITHIN = timedelta(days=30)
 """The promise."""
-PARTS = 20
-"""Read is such a part of all bytes for each day since the last time: ten days may be missed."""
 FORMAT = 1
 
 Known = tuple[int, int, int]
@@ -63,30 +63,21 @@ class Record:
     servers: dict[str, Readings]
     last: dict[str, float]
 
-    def look(self, server: str, files: Mapping[str, File], now: datetime) -> Readings:
-        """Brings it up to what is there now; what is gone or was written anew is no longer read."""
+    def look(self, server: str, files: Mapping[str, File], told: Readings, now: datetime) -> None:
+        """Brings it up to what is there now; what is gone or was written anew is no longer read. told: what the
+        server's own timer has read."""
         before = self.servers.get(server, {})
         after = {}
         for path, file in files.items():
             known = (file.size, file.mtime, file.inode)
-            old = before.get(path)
-            after[path] = old if old and old.known == known else Reading(known, now.timestamp())
+            same = [one[path] for one in (before, told) if path in one and one[path].known == known]
+            after[path] = max(same, key=lambda one: one.read, default=Reading(known, now.timestamp()))
         self.servers[server] = after
-        return after
 
     def due(self, server: str, now: datetime) -> list[str]:
         """What to read now, the most urgent first."""
-        readings = self.servers[server]
-        order = sorted(readings, key=lambda path: (readings[path].read, readings[path].seen, path))
-        days = max(1, -(-(now.timestamp() - self.last.get(server, now.timestamp())) // 86400))
-        room = sum(one.known[0] for one in readings.values()) / PARTS * min(days, PARTS)
-        chosen = []
-        for path in order:
-            if room <= 0:
-                break
-            chosen.append(path)
-            room -= max(readings[path].known[0], 1)
-        return chosen
+        readings = {path: asdict(one) for path, one in self.servers[server].items()}
+        return on_disk.due(readings, self.last.get(server, 0), now.timestamp())
 
     def note(self, server: str, path: str, known: Known, sha256: str, now: datetime) -> None:
         """A file was read."""
@@ -134,6 +125,16 @@ def place(site: LoadedSite) -> Path:
     return state(site).with_name(f"{site.name}.audit.json")
 
 
+def readings(told: Mapping[str, Any]) -> Readings:
+    """As they are written. Raises ValueError, KeyError and TypeError."""
+    found = {}
+    for path, one in told.items():
+        size, mtime, inode = one["known"]
+        known = (int(size), int(mtime), int(inode))
+        found[path] = Reading(known, float(one["seen"]), float(one["read"]), str(one["sha256"]))
+    return found
+
+
 def load(path: Path) -> Record:
     """Nothing when there is no such file. Raises InputError when it is none of ours."""
     try:
@@ -144,13 +145,7 @@ def load(path: Path) -> Record:
         told = json.loads(text)
         if told["format"] != FORMAT:
             raise ValueError(f"format {told['format']}")
-        servers = {
-            server: {
-                path: Reading(tuple(one["known"]), float(one["seen"]), float(one["read"]), str(one["sha256"]))
-                for path, one in readings.items()
-            }
-            for server, readings in told["servers"].items()
-        }
+        servers = {server: readings(one) for server, one in told["servers"].items()}
         return Record(servers, {server: float(when) for server, when in told["last"].items()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         hint = "move it away: everything is then read anew within 30 days"
