@@ -11,7 +11,7 @@ from backup.restic_results import Snapshot
 
 
 class Kind(Enum):
-    """What can be found, the worst first: the word for it, the exit code, whether it endangers data now."""
+    """What can be found, the worst first: the word for it, the exit code, whether data or users are hit now."""
 
     DISPUTED = ("ledger disputed", 10, True)
     GONE = ("snapshot gone", 11, True)
@@ -24,6 +24,7 @@ class Kind(Enum):
     UNLISTED = ("not to be listed", 18, True)
     DRILL_FAILED = ("drill failed", 30, True)
     NOT_DRILLED = ("not drilled", 31, True)
+    CERTIFICATE = ("certificate", 32, True)
     INCOMPLETE = ("incomplete", 20, False)
     HALVED = ("size halved", 21, False)
     TOO_LONG = ("running too long", 22, False)

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
-from backup import control, custody, metrics, mirror, page, rotation
+from backup import control, custody, metrics, mirror, page, rotation, seen
 from backup.custody import DataSet
 from backup.data_set import Finding, Kind, Subject, key
 from backup.drills import book, by_timer, glance
@@ -55,7 +55,7 @@ def survey(site: LoadedSite, data_sets: Sequence[DataSet], say: control.Say) -> 
     if not site.control:
         return rows
     units = by_timer.failed(site) if site.fleet.drill else ()
-    return _with_own(site, rows, [*_mirrors(site, now), *units])
+    return _with_own(rows, [*_mirrors(site, now), *units, *seen.findings(site)])
 
 
 def _with_rotation(site: LoadedSite, row: Row) -> Row:
@@ -83,11 +83,11 @@ def _with_drills(site: LoadedSite, rows: Sequence[Row], now: datetime, say: cont
     return told
 
 
-def _with_own(site: LoadedSite, rows: Sequence[Row], own: Sequence[Finding]) -> list[Row]:
-    """With what only the control host can know, at its own data set."""
-    at = (custody.control_host(site), custody.CONTROL_ROLE)
+def _with_own(rows: Sequence[Row], own: Sequence[Finding]) -> list[Row]:
+    """With what only the control host looks for, each at its data set."""
+    found = {row.plan.data_set: [one for one in own if one.data_set == row.plan.data_set] for row in rows}
     return [
-        replace(row, findings=in_order((*row.findings, *own))) if (row.plan.host, row.plan.name) == at else row
+        replace(row, findings=in_order((*row.findings, *more))) if (more := found[row.plan.data_set]) else row
         for row in rows
     ]
 

@@ -74,8 +74,7 @@ def say(line: str) -> None:
 
 def mainstay(inventory: Path, *words: str) -> str:
     """A command of `mainstay`, as an admin gives it."""
-    own = os.environ | {"MAINSTAY_INVENTORY": str(inventory), "MAINSTAY_RESTIC": tools.restic()}
-    return command([str(REPOSITORY / "bin/mainstay"), *words], env=own)
+    return command([str(REPOSITORY / "bin/mainstay"), *words], env=os.environ | {"MAINSTAY_INVENTORY": str(inventory)})
 
 
 @contextmanager
@@ -84,6 +83,7 @@ def built(work: Path) -> Iterator[Path]:
     lifecycle.down(LAB)
     lab = lifecycle.up(LAB)
     try:
+        os.environ["MAINSTAY_RESTIC"] = tools.restic()
         inventory = derive(lab, work / "site", lambda document: only(document, RELEASE.host, WEB.host, "vault-1"))
         mainstay(inventory, "backup", "keys")
         for deploy in ("provision", "site"):
@@ -263,7 +263,6 @@ def main() -> int:
     parser.add_argument("--reports", type=int, default=500, help="past drills of the page (default: 500)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args()
-    os.environ["MAINSTAY_RESTIC"] = tools.restic()
     try:
         with tempfile.TemporaryDirectory(prefix="mainstay-bench-", dir="/var/tmp") as scratch:
             work = Path(scratch)

@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.contest import Runs, Times, command, one_round, summed
+from inventories.trusted import ROOTS
 from lab.release_archive import archive
 from roles.release.tools.audit import outside
 from roles.release.tools.audit.audit import PROGRAM
 from roles.release.tools.servers import session
-from tests.audited import NAME, Audited, audited, certified
+from tests.audited import NAME, Audited, audited
 
 QUICK_S = 5.0
 DEEP = 0.9
@@ -37,7 +38,7 @@ def quick(both: Audited) -> None:
     assert not verdict.wrong, [str(one) for one in verdict.wrong]
 
 
-def fetch(both: Audited, folder: Path) -> None:
+def fetch(both: Audited) -> None:
     """curl, with HEAD for the addresses of a quick audit."""
     truth = both.truth()
     asked = [*outside.first_round(truth), *outside.second_round(truth.needs(truth.offers))]
@@ -45,7 +46,7 @@ def fetch(both: Audited, folder: Path) -> None:
     for port in both.ports.values():
         lines += [f'url = "https://{NAME}:{port}/{one.path}"\noutput = "/dev/null"' for one in asked]
     names = [word for port in both.ports.values() for word in ("--resolve", f"{NAME}:{port}:127.0.0.1")]
-    trusted = ["--cacert", str(folder / "tls-roots.pem")]
+    trusted = ["--cacert", str(both.inventory.parent / "site" / ROOTS)]
     words = [
         "curl",
         "--silent",
@@ -79,11 +80,10 @@ def dropped() -> None:
 
 def run(folder: Path, megabytes: int, rounds: int) -> dict[str, object]:
     """All results."""
-    (folder / "site").mkdir()
     whole = archive()
     times: Times = {}
-    with audited(whole, folder / "small", certificate=certified(folder / "site")) as both:
-        runs: Runs = {"audit": lambda: quick(both), "curl": lambda: fetch(both, folder / "site")}
+    with audited(whole, folder / "small") as both:
+        runs: Runs = {"audit": lambda: quick(both), "curl": lambda: fetch(both)}
         requests = both.audit().requests
         for number in range(rounds):
             one_round(number, runs, times, console.print, before=lambda: None)

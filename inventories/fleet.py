@@ -77,6 +77,7 @@ def _mount(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 DnsName = Annotated[str, AfterValidator(_dns_name)]
 PortRange = Annotated[str, AfterValidator(_port_range)]
+ApiUrl = Annotated[str, AfterValidator(_api_url)]
 
 
 class Typed(BaseModel):
@@ -102,7 +103,7 @@ class Site(Typed):
 class Provider(Typed):
     """The cloud the site lives in (Vultr API v2)."""
 
-    api_url: Annotated[str, AfterValidator(_api_url)] = "https://api.vultr.com/v2"
+    api_url: ApiUrl = "https://api.vultr.com/v2"
     api_key: str = "vultr_api_key"
     """Name of the secret that holds the key."""
     requests_per_second: int = Field(default=20, ge=1, le=30)
@@ -173,7 +174,7 @@ class Host(Typed):
 class SecondCopy(Typed):
     """Storage that speaks S3, at another provider or region: what survives the loss of the vault."""
 
-    endpoint: Annotated[str, AfterValidator(_api_url)]
+    endpoint: ApiUrl
     """Like https://s3.example.org."""
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     region: str = ""
@@ -207,7 +208,7 @@ class Drills(Typed):
 
     api_key: Annotated[str, Field(pattern=r"^drill_[a-z0-9_]+$")] = "drill_api_key"
     """Name of the secret that holds that account's key. The control host may read it, so it can be that of no other."""
-    api_url: Annotated[str, AfterValidator(_api_url)] | None = None
+    api_url: ApiUrl | None = None
     """Default: the site's own provider."""
     domain: DnsName
     """Zones for drills are made below it: `drill.example.org`, delegated to the provider's name servers."""

@@ -1,4 +1,4 @@
-"""The site as its real clients see it: the phones' update client and a browser, over the network, on IPv4 and IPv6.
+"""The site as its real clients see it: the phones' update client and a browser, by TLS, on IPv4 and IPv6.
 
 The client's habits are those of the update client in the field: metadata first, compared by TIMESTAMP; the incremental
 from the installed build, and on an error status the full package; downloads resumed by `Range: bytes=N-`, 416 taken as
@@ -8,11 +8,14 @@ complete.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import ip_address
+from pathlib import Path
 
 import requests
 from dnslib import QTYPE, DNSRecord
 
+from inventories import trusted
 from inventories.inventory import LoadedSite
 from lab import lifecycle, sample
 from lab.engine import LabConfig
@@ -44,26 +47,35 @@ def lab_of(site: LoadedSite) -> LabConfig:
 
 @dataclass(frozen=True)
 class Server:
-    """A web server by name, reached at one of its addresses."""
+    """A web server by name, reached at one of its addresses. files: of its site."""
 
     name: str
     address: str
+    files: Path
 
-    def get(self, path: str, **headers: str) -> requests.Response:
-        """GET without following redirects, whatever the status."""
+    @cached_property
+    def _session(self) -> requests.Session:
+        return trusted.session(self.name, trusted.context(self.files))
+
+    def get(self, path: str, *, scheme: str = "https", **headers: str) -> requests.Response:
+        """GET without following redirects, whatever the status. Raises FetchError where no TLS comes about."""
         host = f"[{self.address}]" if ip_address(self.address).version == 6 else self.address
-        return requests.get(
-            f"http://{host}/{path.lstrip('/')}",
-            headers={"Host": self.name, "Accept-Encoding": "gzip"} | headers,
-            timeout=SILENCE_SECONDS,
-            allow_redirects=False,
-        )
+        try:
+            return self._session.get(
+                f"{scheme}://{host}/{path.lstrip('/')}",
+                headers={"Accept-Encoding": "gzip"} | headers,
+                timeout=SILENCE_SECONDS,
+                allow_redirects=False,
+            )
+        except requests.ConnectionError as error:
+            raise FetchError(f"{self.name} at {self.address}: GET {path}: {error}") from None
 
-    def expect(self, path: str, status: int, **headers: str) -> requests.Response:
+    def expect(self, path: str, status: int, *, scheme: str = "https", **headers: str) -> requests.Response:
         """GET that must end with status. Raises FetchError."""
-        answer = self.get(path, **headers)
+        answer = self.get(path, scheme=scheme, **headers)
         if answer.status_code != status:
-            raise FetchError(f"{self.name} at {self.address}: GET {path}: expected {status}, got {answer.status_code}")
+            where = f"{self.name} at {self.address}: GET {path} by {scheme}"
+            raise FetchError(f"{where}: expected {status}, got {answer.status_code}")
         return answer
 
 
@@ -106,7 +118,7 @@ def servers(site: LoadedSite, role: str) -> Iterable[Server]:
         addresses = resolve(name, resolver)
         if {ip_address(address).version for address in addresses} != {4, 6}:
             raise FetchError(f"{name}: expected an IPv4 and an IPv6 address, the resolver gave {addresses}")
-        yield from (Server(name, address) for address in addresses)
+        yield from (Server(name, address, site.files) for address in addresses)
 
 
 def as_phone(site: LoadedSite) -> str:
@@ -122,6 +134,8 @@ def as_phone(site: LoadedSite) -> str:
             else:
                 installed = device.old.number if device.old else "0"
                 kinds.append(update(server, device.name, "stable", installed))
+                # It takes the body of a redirect for metadata: without TLS it gets an error.
+                server.expect(f"ota/{device.name}/{device.name}-stable", 403, scheme="http")
     if set(kinds) != {"incremental", "full"}:
         raise FetchError(f"expected incremental and full updates, got {sorted(set(kinds))}")
     return f"{kinds.count('incremental')} incremental and {kinds.count('full')} full updates, by IPv4 and IPv6"
@@ -131,6 +145,9 @@ def as_browser(site: LoadedSite) -> str:
     """Pages, their assets, a redirect, the site's own 404 page and the message that phones fetch; raises FetchError."""
     pages = 0
     for server in servers(site, "web"):
+        to = server.expect("/about?x", 301, scheme="http").headers["Location"]
+        if to != f"https://{server.name}/about?x":
+            raise FetchError(f"{server.name} at {server.address}: without TLS it leads to {to}")
         for path in ("/", "/about", "/docs/", "/assets/css/style.css", "/.messages/latest.txt"):
             server.expect(path, 200)
             pages += 1

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 from inventories.files import replace
 from inventories.fleet import NAME
-from lab import repositories, site_files, storage
+from lab import authority, repositories, site_files, storage
 from lab.api.store import DRILL, MAIN, Store, account_of
 from lab.command import BASE
 from lab.engine import LabConfig
@@ -54,7 +54,9 @@ def up(name: str = "lab") -> LabConfig:
         if not answers(config):
             NspawnEngine(config).prepare()
             _start_daemon(config)
+        site_files.add_dns_key(config, api_key(config))
         storage.start(config)
+        authority.start(config)
     return config
 
 
@@ -67,6 +69,8 @@ def reserve(name: str) -> LabConfig:
 
 def stop(name: str) -> None:
     """Ends whatever runs of a lab, its hosts as by a loss of power. `up` goes on with all that it has. Needs root.
+
+    The certificate authority runs on: what it knows would end with it, as nothing else does.
 
     Raises LabError, EngineError.
     """
@@ -90,6 +94,7 @@ def down(name: str = "lab") -> None:
             return
         config = config or LabConfig(name, 0, LABS / name)
         _end(config)
+        authority.stop(config)
         _remove(config.root)
 
 

@@ -1,4 +1,4 @@
-"""nginx of Debian 13 on this machine, with a role's own configuration: for tests and benchmarks that need no host.
+"""nginx of Debian 13 on this machine, configured as a release server's: for tests and benchmarks that need no host.
 
 What differs from a host: listeners and certificate, paths, and the user, which is whoever runs it.
 """
@@ -11,33 +11,26 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from inventories.fleet import Volume
+import roles.release
+from inventories.inventory import LoadedSite
 from lab.command import BASE, run
 from lab.engine import EngineError
 from lab.image import MIRROR, SUITE
 from roles.common import nginx
+from roles.common.nginx.certificate import CERTIFICATE
 from roles.common.tree_source import wanted
+from roles.release.deploy import DOT_DIRECTORIES, METHODS, NEVER_REDIRECTED
 
 ROOT = BASE / "tools/nginx"
+ROLE = Path(roles.release.__file__).parent
 PACKAGES = ("nginx", "libnginx-mod-http-headers-more-filter")
 LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-LISTEN = re.compile(r"^listen .*\n", re.MULTILINE)
-MOUNT = "/srv/volume"
-"""Of the volume in what is rendered."""
+ADDRESSES = re.compile(r"^ *listen \[::\]:.*\n", re.MULTILINE)
 START_S = 20
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """Files in PEM; chain: the certificate and what leads to its authority."""
-
-    chain: Path
-    key: Path
 
 
 def fetched() -> Path:
@@ -56,15 +49,16 @@ def fetched() -> Path:
 
 @contextmanager
 def serving(
-    role: Path, settings: nginx.HttpSettings, volume: Path, scratch: Path, certificate: Certificate | None = None
+    site: LoadedSite, host: str, volume: Path, scratch: Path, certificate: Path, role: Path = ROLE
 ) -> Iterator[int]:
-    """A role's site over a volume's folder, on the port of loopback that this yields; by TLS with a certificate.
+    """A release server's site over a folder in its volume's place, by TLS on the port of loopback that this yields.
 
-    role: its folder, with tree/. scratch: an empty folder. Raises EngineError when nginx does not answer.
+    certificate: key and chain in PEM; scratch: an empty folder; role: its folder, with tree/. Port 80 has nothing.
+    Raises EngineError when nginx does not answer.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
-    _configure(_rendered(role, settings, volume), scratch, port, certificate)
+    _configure(_rendered(site, host, volume, role), scratch, port, certificate)
     root = fetched()
     words: list[str | Path] = [root / LOADER, "--library-path", root / LIBRARIES, root / "usr/sbin/nginx"]
     words += ["-p", f"{scratch}/", "-c", scratch / "etc/http.conf", "-e", "stderr"]
@@ -77,15 +71,15 @@ def serving(
             running.terminate()
 
 
-def _rendered(role: Path, settings: nginx.HttpSettings, volume: Path) -> Mapping[str, str]:
+def _rendered(site: LoadedSite, host: str, volume: Path, role: Path) -> Mapping[str, str]:
     """The role's files of nginx by their path on a host."""
-    declared = Volume(size_gb=10, mount=MOUNT)
-    shared = nginx.files(settings, declared, ("GET", "HEAD", "OPTIONS"), ("well-known",))
-    context = settings.model_dump() | {"mount": declared.mount}
+    settings = site.settings(host)["release"]
+    assert isinstance(settings, nginx.HttpSettings)
+    mount = nginx.content_volume(site, host, settings).mount
     made = wanted(
         role / "tree",
-        context,
-        generated=shared,
+        settings.model_dump() | {"mount": mount},
+        generated=nginx.files(site, host, settings, METHODS, DOT_DIRECTORIES, NEVER_REDIRECTED),
         directories=(),
         absent=(),
         modes={},
@@ -94,23 +88,27 @@ def _rendered(role: Path, settings: nginx.HttpSettings, volume: Path) -> Mapping
         validate={},
     )
     texts = {one.path: one.content.decode() for one in made.files if one.path.startswith("/etc/nginx/")}
-    return {path: text.replace(MOUNT, str(volume)) for path, text in texts.items()}
+    return {path: text.replace(mount, str(volume)) for path, text in texts.items()}
 
 
-def _configure(files: Mapping[str, str], scratch: Path, port: int, certificate: Certificate | None) -> None:
+def _configure(files: Mapping[str, str], scratch: Path, port: int, certificate: Path) -> None:
     """Lays the files down with the paths of this machine."""
     (scratch / "log").mkdir()
     (scratch / "temporary").mkdir()
-    listen = f"listen 127.0.0.1:{port} backlog=4096{' ssl' if certificate else ''};\n"
-    if certificate:
-        listen += f"ssl_certificate {certificate.chain};\nssl_certificate_key {certificate.key};\n"
     places = "".join(f"{kind}_temp_path {scratch}/temporary/{kind};\n" for kind in TEMPORARY)
+    changes = {
+        "include /etc/nginx/cleartext.conf;": "",
+        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+        CERTIFICATE: str(certificate),
+        "/etc/nginx/": f"{scratch}/etc/",
+        "/var/log/http/": f"{scratch}/log/",
+        "load_module modules/": f"load_module {ROOT}/usr/lib/nginx/modules/",
+        "\nhttp {\n": f"\nhttp {{\n{places}",
+    }
     for path, text in files.items():
-        here = text.replace("/etc/nginx/", f"{scratch}/etc/").replace("/var/log/http/", f"{scratch}/log/")
-        here = here.replace("load_module modules/", f"load_module {ROOT}/usr/lib/nginx/modules/")
-        here = here.replace("\nhttp {\n", f"\nhttp {{\n{places}")
-        if path.endswith("/server.inc"):
-            here = listen + LISTEN.sub("", here)
+        here = ADDRESSES.sub("", text)
+        for old, new in changes.items():
+            here = here.replace(old, new)
         target = scratch / "etc" / path.removeprefix("/etc/nginx/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(here)

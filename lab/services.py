@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from lab import process
 from lab.command import BASE
 from lab.engine import EngineError, LabConfig
 
@@ -50,7 +51,7 @@ def leave_cache(config: LabConfig) -> None:
         if pid and not any((CACHE / "users").glob("*")):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-            _wait(lambda: not _alive(pid), f"the package cache (process {pid}) does not end on SIGTERM")
+            _wait(lambda: not _cache_pid(), f"the package cache (process {pid}) does not end on SIGTERM")
 
 
 @contextlib.contextmanager
@@ -62,20 +63,7 @@ def _cache_lock() -> Iterator[None]:
 
 
 def _cache_pid() -> int:
-    """The cache's process, or 0: a process id alone may have been given to another since."""
-    try:
-        pid = int((CACHE / "pid").read_text())
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (OSError, ValueError):
-        return 0
-    return pid if str(CACHE / "conf").encode() in words and _alive(pid) else 0
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    return process.running(CACHE / "pid", str(CACHE / "conf"))
 
 
 def _start_cache() -> None:
@@ -94,7 +82,7 @@ def _start_cache() -> None:
     NONLOCAL_BIND.write_text("1")
     try:
         with (CACHE / "output").open("wb") as output:
-            process = subprocess.Popen(
+            started = subprocess.Popen(
                 ["apt-cacher-ng", "-c", str(conf)],
                 user="apt-cacher-ng",
                 group="apt-cacher-ng",
@@ -105,11 +93,11 @@ def _start_cache() -> None:
                 stderr=output,
                 start_new_session=True,
             )
-        (CACHE / "pid").write_text(str(process.pid))
+        (CACHE / "pid").write_text(str(started.pid))
         _wait(
-            lambda: process.poll() is not None or _answers(), f"the package cache does not answer: see {CACHE}/output"
+            lambda: started.poll() is not None or _answers(), f"the package cache does not answer: see {CACHE}/output"
         )
-        if process.poll() is not None:
+        if started.poll() is not None:
             raise EngineError(f"the package cache ended at once: {(CACHE / 'output').read_text().strip()}")
     except FileNotFoundError as error:
         raise EngineError("apt-cacher-ng: not installed on this machine") from error

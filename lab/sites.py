@@ -6,7 +6,7 @@ from typing import Any
 
 import tomlkit
 
-from lab import repositories, storage
+from lab import authority, repositories, storage
 from lab.engine import LabConfig
 
 REPOSITORY = Path(__file__).parent.parent
@@ -25,6 +25,8 @@ def derive(config: LabConfig, folder: Path, change: Callable[[Any], None] = lamb
     document["provider"]["api_url"] = config.api_url
     document["drill"]["api_url"] = config.drill_api_url
     document["backup"]["copy"]["endpoint"] = storage.endpoint(config)
+    for role in ("release", "web"):
+        document["settings"][role]["certificate"]["directory"] = authority.directory(config)
     document["settings"]["control"]["mirrors"]["checksums"] = repositories.CHECKSUMS.url(config)
     document["settings"]["release"]["checksums_push"] = str(repositories.CHECKSUMS.path(config))
     document["settings"]["release"]["metadata"] = str(repositories.METADATA.path(config))

@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import requests
 
 from backup.certificate import new_key, self_signed
 from inventories.files import replace
+from lab import process
 from lab.engine import EngineError, LabConfig
 from lab.go import go, run
 from lab.s3 import S3
@@ -86,14 +86,8 @@ def start(config: LabConfig) -> None:
 
 
 def stop(config: LabConfig) -> None:
-    """Ends it, if it runs. What it holds stays. Raises EngineError."""
-    deadline = time.monotonic() + WAIT_S
-    while pid := _pid(config):
-        if time.monotonic() > deadline:
-            raise EngineError(f"the lab's S3 server, process {pid}, does not end")
-        # A stopped process takes no other signal; what was acknowledged is on disk.
-        os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
+    """Ends it, if it runs. What it holds stays, and what was acknowledged is on disk. Raises EngineError."""
+    process.end(config.root / "storage/pid", _word(config), "the lab's S3 server")
 
 
 def pause(config: LabConfig, paused: bool) -> None:
@@ -118,14 +112,11 @@ def _held(config: LabConfig) -> dict[str, str]:
 
 
 def _pid(config: LabConfig) -> int:
-    """The running server's process, or 0: a process id alone may have been given to another since."""
-    folder = config.root / "storage"
-    try:
-        pid = int((folder / "pid").read_text())
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (OSError, ValueError):
-        return 0
-    return pid if str(folder / "data").encode() in words else 0
+    return process.running(config.root / "storage/pid", _word(config))
+
+
+def _word(config: LabConfig) -> str:
+    return str(config.root / "storage/data")
 
 
 def _start(config: LabConfig, folder: Path) -> None:
@@ -135,27 +126,19 @@ def _start(config: LabConfig, folder: Path) -> None:
     pairs = [(held[f"{user}_access_key"], held[f"{user}_secret_key"]) for user in USERS]
     accounts = {access: {"access": access, "secret": secret, "role": "user"} for access, secret in pairs}
     replace(folder / "users/users.json", json.dumps({"accessAccounts": accounts}), 0o600)
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            [
-                str(program()),
-                f"--port={config.gateway4}:{PORT}",
-                f"--cert={folder / 'storage.pem'}",
-                f"--key={folder / 'storage.key'}",
-                f"--iam-dir={folder / 'users'}",
-                "--quiet",
-                "posix",
-                f"--versioning-dir={folder / 'versions'}",
-                str(folder / "data"),
-            ],
-            env={"ROOT_ACCESS_KEY": held["root_access_key"], "ROOT_SECRET_KEY": held["root_secret_key"]},
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    replace(folder / "pid", str(process.pid))
+    words = [
+        str(program()),
+        f"--port={config.gateway4}:{PORT}",
+        f"--cert={folder / 'storage.pem'}",
+        f"--key={folder / 'storage.key'}",
+        f"--iam-dir={folder / 'users'}",
+        "--quiet",
+        "posix",
+        f"--versioning-dir={folder / 'versions'}",
+        _word(config),
+    ]
+    environment = {"ROOT_ACCESS_KEY": held["root_access_key"], "ROOT_SECRET_KEY": held["root_secret_key"]}
+    process.start(folder / "pid", words, environment, folder / "log")
 
 
 def _wait(config: LabConfig, root: S3, log: Path) -> None:

@@ -1,5 +1,6 @@
-"""Programs that the control side needs on this machine, in Debian 13's version where its own is too old."""
+"""Programs of Debian 13 that are needed on this machine, where its own are too old or not there."""
 
+import fcntl
 import os
 import shutil
 
@@ -13,26 +14,28 @@ RESTIC_NEEDED = (0, 17)
 
 
 def restic() -> str:
-    """A restic that is new enough: $MAINSTAY_RESTIC, the machine's, or Debian 13's, fetched once.
-
-    Raises EngineError.
-    """
+    """A restic that is new enough: $MAINSTAY_RESTIC, the machine's, or Debian 13's. Raises EngineError."""
     for program in filter(None, (os.environ.get("MAINSTAY_RESTIC"), shutil.which("restic"))):
         if version_of(program) >= RESTIC_NEEDED:
             return program
-    fetched = TOOLS / "restic"
-    if not fetched.exists():
-        root = TOOLS / "restic.root"
-        shutil.rmtree(root, ignore_errors=True)
-        TOOLS.mkdir(parents=True, exist_ok=True)
-        extract = ("mmdebstrap", "--mode=root", "--variant=extract", "--include=restic")
-        run(
-            *extract,
-            f'--aptopt=Acquire::http::Proxy "{LOCAL_CACHE_URL}"',
-            SUITE,
-            root,
-            f"deb {MIRROR}/debian {SUITE} main",
-        )
-        (root / "usr/bin/restic").rename(fetched)
-        shutil.rmtree(root)
-    return str(fetched)
+    return fetched("restic")
+
+
+def fetched(name: str) -> str:
+    """Debian 13's program of a package of the same name, fetched once for this machine. Raises EngineError."""
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    program, root = TOOLS / name, TOOLS / f"{name}.root"
+    with (TOOLS / "fetching").open("w") as fetching:
+        fcntl.flock(fetching, fcntl.LOCK_EX)
+        if not program.exists():
+            shutil.rmtree(root, ignore_errors=True)
+            run(
+                *("mmdebstrap", "--mode=root", "--variant=extract", f"--include={name}"),
+                f'--aptopt=Acquire::http::Proxy "{LOCAL_CACHE_URL}"',
+                SUITE,
+                root,
+                f"deb {MIRROR}/debian {SUITE} main",
+            )
+            (root / "usr/bin" / name).rename(program)
+            shutil.rmtree(root)
+    return str(program)

@@ -127,5 +127,7 @@ def _clear(root: Path) -> None:
 
 
 def _changing(root: Path) -> list[Path]:
-    """What lies in a lab's folder, but for what it is known by to other labs, the copy, and what tells of that."""
-    return [path for path in root.iterdir() if path.name not in ("lab.json", "api_key", AS_BUILT, OF_RUN)]
+    """What lies in a lab's folder, but for what it is known by to other labs, the copy, what tells of that, and the
+    authority, which runs on."""
+    staying = ("lab.json", "api_key", "authority", AS_BUILT, OF_RUN)
+    return [path for path in root.iterdir() if path.name not in staying]

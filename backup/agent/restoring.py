@@ -13,9 +13,11 @@ from backup.entry import Entry
 from backup.ledger import LedgerError
 from backup.restic import Restic
 from backup.restic_process import Message, ResticError
+from backup.restic_results import Snapshot
 from backup.sizes import counted
 
-SNAPSHOT = re.compile(r"[0-9a-f]{8,64}")
+ID_DIGITS = 64
+SNAPSHOT = re.compile(rf"[0-9a-f]{{8,{ID_DIGITS}}}")
 NAMED_AT_MOST = 10
 GO_ON = "`restore --resume --snapshot ID` goes on with what is there"
 
@@ -79,11 +81,12 @@ def _restore(job: Job, found: Found, wish: Wish, tell: Tell, notes: list[str]) -
     try:
         summary, told = put(job.restic, chosen, wish.target, wish.include, with_refs, tell, wish.exact)
     except ResticError:
-        # A vault that was filled from the second copy lists it under another id.
-        copied = [one.id for one in job.restic.readable()[0] if one.original == chosen != one.id]
+        # A vault that was filled from the second copy lists it under another id, and so does the copy itself.
+        copied = [one for one in _copies(job.restic.readable()[0], chosen) if one != chosen]
         if not copied:
             raise
-        summary, told = put(job.restic, copied[0], wish.target, wish.include, with_refs, tell, wish.exact)
+        found["snapshot"] = chosen = _only(copied, chosen)
+        summary, told = put(job.restic, chosen, wish.target, wish.include, with_refs, tell, wish.exact)
     for what in ("files", "bytes"):
         found[what] = summary.get(f"{what}_restored", 0) + summary.get(f"{what}_skipped", 0)
     notes += told
@@ -127,7 +130,7 @@ def put(
 
 def _chosen(job: Job, snapshot: str, notes: list[str]) -> str:
     """The whole id. The ledger knows those that this host made; the repository is asked for others, and for copies of
-    the one that is named."""
+    the one that is named. An id that is named in full is taken as it is: to list them costs restic's start."""
     try:
         known = [one.snapshot for one in job.state.entries() if one.kind == "backup" and one.snapshot]
     except LedgerError as error:
@@ -135,13 +138,24 @@ def _chosen(job: Job, snapshot: str, notes: list[str]) -> str:
         known = []
     if not snapshot and known:
         return known[-1]
+    if len(snapshot) == ID_DIGITS:
+        return snapshot
     found = [one for one in known if snapshot and one.startswith(snapshot)]
     if not found:
         listed = job.restic.readable()[0]
         if not snapshot and listed:
             return listed[-1].id
-        copies = {(one.original, one.tree): one.id for one in listed if one.original.startswith(snapshot)}
-        found = [one.id for one in listed if one.id.startswith(snapshot)] or [*copies.values()]
+        found = [one.id for one in listed if one.id.startswith(snapshot)] or _copies(listed, snapshot)
+    return _only(found, snapshot)
+
+
+def _copies(listed: Sequence[Snapshot], snapshot: str) -> list[str]:
+    """What was copied of it: one of each content."""
+    return [*{(one.original, one.tree): one.id for one in listed if one.original.startswith(snapshot)}.values()]
+
+
+def _only(found: Sequence[str], snapshot: str) -> str:
+    """Raises Refused where it is not clear which one is meant."""
     if len(set(found)) != 1:
         raise Refused(f"{len(set(found))} snapshots in the repository are {snapshot or 'there'}")
     return found[0]

@@ -61,7 +61,11 @@ class Answer:
 
 
 class Client(Protocol):
-    """Asks a service on the restored host as its users do: over the network, by the name that users know."""
+    """Asks a service on the restored host as its users do: by TLS, and by a name of its own."""
+
+    def certificate(self) -> str:
+        """What a new connection is shown, in PEM. Raises CheckFailed where that is not the host's own."""
+        ...
 
     def get(self, path: str, **headers: str) -> Answer:
         """GET; keywords are headers, `_` for `-`. Follows no redirect, offers gzip, body as it came over the wire."""

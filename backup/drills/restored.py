@@ -1,6 +1,7 @@
 """A restored copy on its throwaway host, as checks and faults see it: by SSH as root, and by network as users do."""
 
 import hashlib
+import ssl
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from backup import custody, mirror, record
 from backup.custody import CONTROL_ROLE, DataSet
 from backup.drills.checks import Answer, CheckFailed, File, NotJudged
 from backup.drills.choosing import Chosen
+from backup.drills.serving import own_certificate
 from backup.reach import Reach, Unreachable, reach
 from backup.restic_compare import literally
 from backup.restic_process import ResticError
 from backup.store import WORDS
+from inventories import trusted
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 
@@ -31,10 +34,23 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Web:
-    """A web server on the host, asked by the name that users know it by."""
+    """A web server, asked by a name of its own."""
 
     address: str
     name: str
+    trusting: ssl.SSLContext
+    port: int = 443
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        return trusted.session(self.name, self.trusting)
+
+    def certificate(self) -> str:
+        """See checks.Client."""
+        try:
+            return trusted.certificate(self.name, self.address, self.trusting, self.port)
+        except OSError as error:
+            raise CheckFailed(f"{self.name}: no TLS: {error}") from None
 
     def get(self, path: str, **headers: str) -> Answer:
         return self._ask("GET", path, headers)
@@ -61,10 +77,12 @@ class Web:
             return Answer(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, body)
 
     def _send(self, method: str, path: str, headers: dict[str, str]) -> requests.Response:
-        sent = {"Host": self.name, "Accept-Encoding": "gzip", "User-Agent": "mainstay-drill"} | headers
-        url = f"http://{self.address}{path}"
+        sent = {"Accept-Encoding": "gzip", "User-Agent": "mainstay-drill"} | headers
+        url = f"https://{self.address}:{self.port}{path}"
         try:
-            return requests.request(method, url, headers=sent, timeout=SILENCE_S, allow_redirects=False, stream=True)
+            return self._session.request(
+                method, url, headers=sent, timeout=SILENCE_S, allow_redirects=False, stream=True
+            )
         except requests.RequestException as error:
             raise CheckFailed(f"{method} {path}: no answer: {error}") from None
 
@@ -111,9 +129,10 @@ class OnHost:
 
     @cached_property
     def client(self) -> Web:
-        declared = self.production.fleet.hosts[self.host]
-        locked = self.way.site.lock.hosts[self.host]
-        return Web(locked.ipv4, declared.dns[0] if declared.dns else locked.ipv4)
+        own = self.way.site
+        declared = own.fleet.hosts[self.host]
+        name = declared.dns[0] if declared.dns else f"{self.host}.{own.fleet.site.domain}"
+        return Web(own.lock.hosts[self.host].ipv4, name, trusted.pinned(own_certificate(self)))
 
     @property
     def record(self) -> Path:

@@ -1,4 +1,4 @@
-"""What the checks of web servers share: paths as they are asked for, bodies as they are shown, samples by turn."""
+"""What the checks of web servers share: TLS, paths as they are asked for, bodies as they are shown, samples by turn."""
 
 import io
 import re
@@ -7,12 +7,25 @@ from collections.abc import Sequence
 from typing import TypeVar
 from urllib.parse import quote
 
-from backup.drills.checks import Answer, CheckFailed, Client, Restored
+from cryptography import x509
+
+from backup.drills.checks import Answer, Check, CheckFailed, Client, Evidence, Restored
 from backup.drills.on_host import python
 
 Item = TypeVar("Item")
 SERVER_FILE = "/etc/nginx/server.inc"
 """What every site of nginx includes: its root stands here (roles/common/nginx)."""
+CERTIFICATE_FILE = "/var/lib/mainstay/tls/site.pem"
+"""Key and certificate, as nginx has them (roles/common/nginx). A drill's host signs its own: no authority knows it."""
+QUIET = {"certificate": {"challenge": "none"}}
+"""Settings of a drill's web server: names below a drill's own are of no use to an authority."""
+ANOTHER_NAME = "another.example"
+ANOTHERS = f"""
+made=$(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout - -days 30 -subj / \\
+    -addext subjectAltName=critical,DNS:{ANOTHER_NAME} 2>/dev/null)
+echo "$made" >"$1"
+systemctl restart nginx.service
+"""
 OTHER_SITE = "/opt/another-site"
 SWAP = """
 import json, os, pathlib, re, sys
@@ -27,6 +40,27 @@ text, count = re.subn(r"(?m)^root [^;]+;", f"root {other};", conf.read_text())
 conf.write_text(text)
 print(json.dumps(count))
 """
+
+
+def own_certificate(copy: Restored) -> str:
+    """The server's certificate as it lies on the host, in PEM. Raises CheckFailed."""
+    return copy.sh('openssl x509 -in "$1"', CERTIFICATE_FILE)
+
+
+def certificate(copy: Restored) -> Evidence:
+    """Users get to the server by TLS: with the certificate that lies on the host, for the name that they ask for."""
+    shown = x509.load_pem_x509_certificate(copy.client.certificate().encode())
+    names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    told = ", ".join(names.get_values_for_type(x509.DNSName))
+    return Evidence((f"for {told}, until {shown.not_valid_after_utc:%Y-%m-%d}",))
+
+
+CERTIFICATE = Check(
+    "certificate",
+    "the server is reached by TLS, and shows that it is the one that is asked for",
+    "the certificate on the host, which is read there and no other believed, and the host's name",
+    certificate,
+)
 
 
 def url(path: str) -> str:
@@ -105,3 +139,9 @@ def another_site(copy: Restored) -> str:
         raise CheckFailed(f"{SERVER_FILE}: names no root that could be swapped")
     copy.sh("systemctl restart nginx.service")
     return f"the server's root is another site's: {OTHER_SITE}"
+
+
+def anothers_certificate(copy: Restored) -> str:
+    """A fault: the server shows a certificate, with its key, that is for another name."""
+    copy.sh(ANOTHERS, CERTIFICATE_FILE)
+    return f"the server's certificate is that of {ANOTHER_NAME}"

@@ -19,7 +19,7 @@ from roles.release.tools.audit import metrics, page, reading, told
 from roles.release.tools.audit.audit import Target, Tell, Verdict, due, of_devices
 from roles.release.tools.audit.audit import audit as audit_
 from roles.release.tools.audit.reading import Record
-from roles.release.tools.audit.site import Scheme, targets, truth
+from roles.release.tools.audit.site import targets, truth
 
 
 @app.command()
@@ -27,7 +27,6 @@ def audit(
     deep: Annotated[bool, typer.Option("--deep", help="Also read what is due of every package.")] = False,
     servers: Annotated[list[str] | None, typer.Option("--server", metavar="NAME", help="Only these.")] = None,
     devices: Annotated[list[str] | None, typer.Option("--device", metavar="NAME", help="Tell only of these.")] = None,
-    scheme: Annotated[Scheme, typer.Option(help="How servers are asked.")] = "https",
     for_programs: ForPrograms = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as a page.")] = None,
     metrics_: Annotated[
@@ -43,7 +42,7 @@ def audit(
     site, now = chosen(inventory), datetime.now(UTC)
     record = reading.load(reading.place(site))
     with failures(), reach(site) as way:
-        servers_ = targets(way, servers or [], scheme)
+        servers_ = targets(way, servers or [])
         promised = truth(site)
         known = {device for device, _ in promised.lines} | promised.retired
         if unknown := sorted({*(devices or [])} - known):

@@ -18,6 +18,7 @@ from roles.release.tools.offers import lines
 from roles.release.tools.places import opened
 from roles.release.tools.publication import Publication
 from roles.release.tools.publish import METADATA, Site
+from roles.release.tools.standing import base
 
 NO_FOLDER = Path()
 """There is nothing to upload."""
@@ -43,7 +44,7 @@ def promote(
     site = chosen(inventory)
     with failures(), reach(site) as way, told() as hear:
         where = opened(way, without or ())
-        files = where.metadata.files(where.metadata.fetch(), METADATA)
+        files = where.metadata.files(base(where), METADATA)
         what = promotion(files, build, source, target, devices or (), where.retired)
         carry_out(site, where, what, NO_FOLDER, hear, Asked(tuple(without or ()), only_say, for_programs))
 
@@ -76,15 +77,8 @@ def rollback(
 
 def _back(where: Site, device: str, channel: str, to: str) -> tuple[Publication, Offer]:
     """By what the channel has offered; and what it offers now. Raises InputError."""
-    commit = where.metadata.fetch()
+    commit = base(where)
     now = lines(where.metadata.files(commit, METADATA)).get((device, channel))
     if now is None or device in where.retired:
         raise InputError("DEVICE", "", f"{device} is offered nothing on {channel}", "status tells what there is")
-    path = f"ota/{device}/{device}-{channel}"
-    notes = f"{path}-changelog.html"
-    versions = []
-    for one in where.metadata.history(commit, path):
-        files = where.metadata.files(one, path)
-        if path in files:
-            versions.append((files[path], files.get(notes)))
-    return rollback_(device, channel, past(versions), to, now), now
+    return rollback_(device, channel, past(where.metadata, commit, device, channel), to, now), now

@@ -27,9 +27,8 @@ from roles.release.tools.places import opened
 from roles.release.tools.publication import Publication, publication
 from roles.release.tools.publish import METADATA, Run, Site
 from roles.release.tools.publish import publish as publish_
-from roles.release.tools.servers import Away
 from roles.release.tools.signature import CERTIFICATES
-from roles.release.tools.standing import standing
+from roles.release.tools.standing import base
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,7 @@ def publish(
 
 def _checked(site: LoadedSite, where: Site, folder: Path, certificates: Path | None) -> Verdict:
     """Against what phones are offered; of what was begun already, what they were offered then. Raises Away."""
-    found = standing(where.places, where.metadata)
-    for one in found.servers:
-        if one.wrong:
-            raise Away(f"{one.name}: {one.wrong}; nothing is published; --without {one.name} leaves it out for now")
-    begun = [one.begun["base"] for one in found.servers if one.begun]
-    against = lines(where.metadata.files(begun[0], METADATA)) if begun else found.offers
+    against = lines(where.metadata.files(base(where), METADATA))
     with hearing() as hear:
         return check(folder, certificates or site.files / CERTIFICATES, against, hear)
 

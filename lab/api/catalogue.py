@@ -110,11 +110,10 @@ def system(os_id: int) -> Item:
 
 
 def _account(call: Call) -> Reply:
-    acls = "manage_users subscriptions_view subscriptions billing support provisioning dns abuse upgrade firewall"
     account = {
         "name": f"lab {call.cloud.engine.config.name} {call.cloud.account}",
         "email": f"{call.cloud.account}@mainstay.invalid",
-        "acls": acls.split(),
+        "acls": [*call.cloud.acls],
         "balance": -100.0,
         "pending_charges": 0.0,
         "last_payment_date": "2026-01-01T00:00:00+00:00",

@@ -1,7 +1,7 @@
 """The lab's cloud as a whole: what it holds, the engine that makes it real, and the actions under way."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_network
 from threading import Lock
 from typing import Any, Final
 
-from lab.api import addresses, catalogue, faults
+from lab.api import addresses, catalogue, faults, rights
 from lab.api.store import MAIN, Item, Store
 from lab.api.wire import ApiError
 from lab.engine import Engine, Machine, Nic, Rule
@@ -71,6 +71,7 @@ class Cloud:
     def __init__(self, store: Store, engine: Engine, actions: Mapping[str, Action]) -> None:
         self.store, self.engine, self._actions = store, engine, actions
         self.account = MAIN
+        self.acls: tuple[str, ...] = rights.ACLS
         self.everything: Final = store
         """What all accounts have: addresses, names of zones, faults and the engine's rules know no account."""
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="action")
@@ -78,10 +79,10 @@ class Cloud:
         self.volumes = Lock()
         """Held while a volume's disk is made, grown or removed: two of these at once would leave a disk to nobody."""
 
-    def of(self, account: str) -> "Cloud":
-        """This cloud as an account sees it: `store` holds what is its own."""
+    def of(self, account: str, acls: Sequence[str] = rights.ACLS) -> "Cloud":
+        """This cloud as an account sees it: `store` holds what is its own. acls: what who asks may do with that."""
         seen = copy(self)
-        seen.account, seen.store = account, self.everything.of(account)
+        seen.account, seen.store, seen.acls = account, self.everything.of(account), tuple(acls)
         return seen
 
     def find(self, kind: str, item_id: str, error: str) -> Item:

@@ -13,7 +13,6 @@ TYPES = ("A", "AAAA", "CNAME", "NS", "MX", "SRV", "TXT", "CAA", "SSHFP")
 DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 LABELS = re.compile(rf"(\*|{_LABEL})(\.{_LABEL})*")
-NAME_SERVERS = ("ns1.vultr.com", "ns2.vultr.com")
 
 
 def _domain(call: Call) -> Item:
@@ -40,13 +39,13 @@ def _create(call: Call) -> Reply:
         "domain": name,
         "date_created": now(),
         "dns_sec": _dns_sec(call, "disabled"),
-        "_soa": {"nsprimary": NAME_SERVERS[0], "email": f"dnsadmin@{name}"},
+        "_soa": {"nsprimary": names.NAME_SERVERS[0], "email": f"dnsadmin@{name}"},
     }
     with store.change():
         if call.cloud.everything.get("domain", name):
             raise ApiError(400, "Domain is already in use.")
         store.put("domain", domain)
-        records = [("NS", "", server, 0) for server in NAME_SERVERS]
+        records = [("NS", "", server, 0) for server in names.NAME_SERVERS]
         if address:
             kind = "AAAA" if ":" in address else "A"
             records += [(kind, "", address, 0), ("CNAME", "*", name, 0), ("MX", "", name, 10)]

@@ -1,7 +1,8 @@
 """The lab's name servers: the provider's DNS for the API's domains, and the resolver of the lab's hosts.
 
-Answers from domains and records as they are at that moment, `lab.internal` (the lab's own services) and the reverse
-names of the hosts; asks the machine's resolvers for everything else. UDP and TCP, on the lab's gateway addresses.
+Answers from domains and records as they are at that moment, `lab.internal` (the lab's own services), what the provider
+calls its name servers, which these are, and the reverse names of the hosts; asks the machine's resolvers for all else.
+UDP and TCP, on the lab's gateway addresses.
 """
 
 import logging
@@ -23,6 +24,8 @@ from lab.engine import LabConfig
 log = logging.getLogger(__name__)
 
 INTERNAL = "lab.internal"
+NAME_SERVERS = ("ns1.vultr.com", "ns2.vultr.com")
+"""What the provider calls its own: who follows a domain's NS records comes here."""
 CNAME_DEPTH = 8
 LONGEST = 4096
 """Bytes of a record's data."""
@@ -118,6 +121,9 @@ class Names:
     def _answer(self, reply: Any, name: str, kind: str, depth: int) -> bool:
         """Adds what the lab knows; False when the name is not the lab's."""
         reply.header.ra = 1
+        if name in NAME_SERVERS:
+            self._add_gateway(reply, name, kind)
+            return True
         if name == INTERNAL or name.endswith("." + INTERNAL):
             self._answer_internal(reply, name, kind)
             return True
@@ -156,7 +162,11 @@ class Names:
     def _answer_internal(self, reply: Any, name: str, kind: str) -> None:
         if name.removesuffix(INTERNAL).rstrip(".") not in ("", "api", "mail"):
             reply.header.rcode = dnslib.RCODE.NXDOMAIN
-        elif kind == "A":
+        else:
+            self._add_gateway(reply, name, kind)
+
+    def _add_gateway(self, reply: Any, name: str, kind: str) -> None:
+        if kind == "A":
             self._add(reply, name, "A", dnslib.A(str(self._config.gateway4)), 60)
         elif kind == "AAAA":
             self._add(reply, name, "AAAA", dnslib.AAAA(str(self._config.gateway6)), 60)

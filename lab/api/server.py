@@ -33,10 +33,12 @@ from lab.api import (
     snapshots,
     ssh_keys,
     startup_scripts,
+    users,
     vpcs,
 )
 from lab.api.cloud import LOCKED, Cloud
-from lab.api.store import MAIN, Item
+from lab.api.rights import needed
+from lab.api.store import MAIN, Item, account_of
 from lab.api.wire import ApiError, Call, Handler, Reply, Routes, parse_body
 
 RATE_LIMIT = 30
@@ -55,6 +57,7 @@ FAMILIES = (
     vpcs,
     reserved_ips,
     domains,
+    users,
 )
 
 
@@ -97,7 +100,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 class _Gate:
-    """In front of every call: rate limit by source, bearer token, faults that strike requests.
+    """In front of every call: rate limit by source, bearer token and what it may do, faults that strike requests.
 
     Calls find in their scope the cloud as the token's account sees it; the lab's own calls are the main account's, and
     see all of it.
@@ -107,37 +110,49 @@ class _Gate:
         self, inside: ASGIApp, cloud: Cloud, keys: Mapping[str, str], rate_limit: int, clock: Callable[[], float]
     ) -> None:
         self._inside, self._cloud, self._limit, self._clock = inside, cloud, rate_limit, clock
-        tokens = {account: f"Bearer {key}".encode() for account, key in keys.items()}
-        self._provider = {token: cloud.of(account) for account, token in tokens.items()}
-        self._lab = {tokens[MAIN]: cloud}
+        self._accounts = {key: cloud.of(account) for account, key in keys.items()}
+        self._lab = {keys[MAIN]: cloud}
         self._recent: dict[str, deque[float]] = {}
 
-    def _refusal(self, scope: Scope) -> ApiError | None:
-        provider = scope["path"].startswith("/v2")
-        if provider and self._limit:
-            source = scope["client"][0]
-            recent = self._recent.setdefault(source, deque())
-            moment = self._clock()
-            while recent and recent[0] <= moment - 1:
-                recent.popleft()
-            if len(recent) >= self._limit:
-                return ApiError(429, "Rate limit exceeded", {"retry-after": "1"})
-            recent.append(moment)
-        token = dict(scope["headers"]).get(b"authorization", b"")
-        seen = (self._provider if provider else self._lab).get(token)
+    def _too_many(self, source: str) -> ApiError | None:
+        if not self._limit:
+            return None
+        recent = self._recent.setdefault(source, deque())
+        moment = self._clock()
+        while recent and recent[0] <= moment - 1:
+            recent.popleft()
+        if len(recent) >= self._limit:
+            return ApiError(429, "Rate limit exceeded", {"retry-after": "1"})
+        recent.append(moment)
+        return None
+
+    def _refused(self, scope: Scope, *, provider: bool) -> ApiError | None:
+        bearer, _, key = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").partition(" ")
+        seen = (self._of_provider(key) if provider else self._lab.get(key)) if bearer == "Bearer" else None
         if seen is None:
             return ApiError(401, "Invalid API token.")
+        if provider and needed(scope["method"], scope["path"].removeprefix("/v2")) not in ("", *seen.acls):
+            return ApiError(403, "You are not allowed to perform that action.")
         scope["cloud"] = seen
         return None
+
+    def _of_provider(self, key: str) -> Cloud | None:
+        """The cloud as an account sees it, or one of its users."""
+        if key in self._accounts:
+            return self._accounts[key]
+        user = users.of_key(self._cloud.everything, key)
+        return self._cloud.of(account_of(user), user["acls"]) if user else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._inside(scope, receive, send)
-        refusal = self._refusal(scope)
+        provider = scope["path"].startswith("/v2")
+        refusal = self._too_many(scope["client"][0]) if provider else None
+        refusal = refusal or await run_in_threadpool(self._refused, scope, provider=provider)
         if refusal:
             return await _error(refusal)(scope, receive, send)
         fault = None
-        if scope["path"].startswith("/v2"):
+        if provider:
             path = scope["path"].removeprefix("/v2")
             fault = await run_in_threadpool(faults.of_request, self._cloud.store, scope["method"], path)
         return await self._strike(fault, scope, receive, send)

@@ -24,7 +24,7 @@ from roles.common.service_plan import Unit
 Commands = Generator[PyinfraCommand, None, None]
 
 
-_files_to_come: defaultdict[str, set[str]] = defaultdict(set)
+files_to_come: defaultdict[str, set[str]] = defaultdict(set)
 """By host, what the trees of this run will change, while pyinfra plans: services follow from it."""
 
 
@@ -131,7 +131,7 @@ def _tree(wanted: tree_plan.Wanted, before: Sequence[PyinfraCommand]) -> Command
         return
     _tell((change.path, change.why) for change in plan.changes)
     if not state.is_executing:
-        _files_to_come[host.name].update(change.path for change in plan.changes)
+        files_to_come[host.name].update(change.path for change in plan.changes)
     if state.config.DIFF or state.print_noop_info:
         _show_differences(plan)
     if plan.changes:
@@ -185,7 +185,7 @@ def _services(units: Sequence[Unit], before: Sequence[PyinfraCommand]) -> Comman
         return
     looks, files = service_plan.parse(units, lines)
     if not state.is_executing:
-        files |= dict.fromkeys(_files_to_come[host.name], "to come")
+        files |= dict.fromkeys(files_to_come[host.name], "to come")
     plan = service_plan.plan(units, looks, files)
     _tell((action.unit, f"{' and '.join(action.verbs)}, because {action.why}") for action in plan.actions)
     if plan.actions or plan.daemon_reload:

@@ -5,7 +5,7 @@ The secrets stay encrypted as they are, so that the same ones make the same file
 
 from backup import custody
 from backup.store import AUTHORITY
-from inventories import secrets
+from inventories import secrets, trusted
 from inventories.errors import InputError
 from inventories.inventory import ADMINS, CONTROL_RECIPIENT, PROVIDER_AUTHORITY, LoadedSite
 
@@ -27,7 +27,7 @@ def files(site: LoadedSite) -> dict[str, str]:
         "secrets.age": secrets.text({name: entries[name] for name in site.secrets.shared()}),
         **{name: _public(site, name) for name in PUBLIC},
     }
-    for name in (AUTHORITY, PROVIDER_AUTHORITY):
+    for name in (AUTHORITY, PROVIDER_AUTHORITY, trusted.ROOTS):
         if (site.files / name).exists():
             held[name] = _public(site, name)
     return {f"{FOLDER}/{name}": content for name, content in held.items()}

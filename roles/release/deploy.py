@@ -5,7 +5,9 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
+from inventories.inventory import LoadedSite
 from roles.common import Account, accounts, nginx, packages, services, tree, volumes
+from roles.common.nginx.obtained import obtained
 from roles.release.archive import METADATA, PUBLIC, PUBLICATIONS
 from roles.release.settings import Settings
 
@@ -13,27 +15,34 @@ PACKAGES: dict[str, str | None] = {"rsync": None}
 """By which releases come."""
 METHODS = ("GET", "HEAD", "OPTIONS")
 DOT_DIRECTORIES = ("well-known",)
+NEVER_REDIRECTED = ("ota", "factory", "device-flasher")
+"""Update clients take the body of a redirect for the metadata they asked for."""
 
 
 @deploy("release")
 def release() -> None:
     """Puts the host into service, or finds that it is."""
+    site: LoadedSite = host.data.site
+    name: str = host.data.host_name
     settings: Settings = host.data.settings["release"]
-    volume = nginx.content_volume(host.data.site, host.data.host_name, settings)
+    volume = nginx.content_volume(site, name, settings)
     declared = host.data.declared.volumes
-    folders = [f"{volume.mount}/{name}" for name in (PUBLIC, METADATA, PUBLICATIONS)]
+    folders = [f"{volume.mount}/{one}" for one in (PUBLIC, METADATA, PUBLICATIONS)]
 
-    packages("packages", nginx.PACKAGES | PACKAGES | volumes.packages(declared))
+    packages("packages", nginx.packages(settings) | PACKAGES | volumes.packages(declared))
     accounts("owner of the archive", [Account("release", system=True)])
     volumes.volumes("volumes", declared, host.data.locked.volumes, owners={settings.volume: "release"})
     tree(
         "files",
         Path(__file__).parent / "tree",
         settings.model_dump() | {"mount": volume.mount},
-        generated=nginx.files(settings, volume, METHODS, DOT_DIRECTORIES),
-        directories=folders,
+        generated=nginx.files(site, name, settings, METHODS, DOT_DIRECTORIES, NEVER_REDIRECTED),
+        directories=(*folders, *nginx.certificate.DIRECTORIES),
+        absent=nginx.absent(site, settings),
         modes=nginx.MODES | {volume.mount: "0755"} | dict.fromkeys(folders, "0755"),
         owners=nginx.OWNERS | dict.fromkeys(folders, "release:release"),
+        secret=nginx.SECRET,
         validate=nginx.VALIDATE,
     )
     services("services", nginx.UNITS)
+    obtained(name="certificate")

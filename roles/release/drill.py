@@ -2,7 +2,7 @@
 
 from backup.drills import common_checks, damage
 from backup.drills.checks import Check, CheckFailed, Drill, Fault, File, Restored
-from backup.drills.serving import another_site
+from backup.drills.serving import CERTIFICATE, QUIET, another_site, anothers_certificate
 from roles.release import served
 from roles.release.archive import BASE, METADATA, PUBLIC, PUBLICATIONS, Channel, Offer, devices, needed, recorded
 from roles.release.packages import PARTS, packages, sample, zips
@@ -10,6 +10,7 @@ from roles.release.packages import PARTS, packages, sample, zips
 CHECKS = (
     common_checks.FILES,
     common_checks.owned_by("release"),
+    CERTIFICATE,
     Check(
         "stale",
         "what phones are offered is not older than the snapshot",
@@ -123,7 +124,6 @@ def _files(copy: Restored) -> list[File]:
     return [file for file in copy.wanted if file.type == "file"]
 
 
-# Wrong certificate: belongs here once the server speaks TLS.
 FAULTS = (
     Fault("missing file", "files", _missing_file),
     Fault("truncated zip", "zips", _truncated),
@@ -134,5 +134,6 @@ FAULTS = (
     Fault("missing device", "channels", _missing_device),
     Fault("empty directory", "files", _empty),
     Fault("another site", "identity", another_site),
+    Fault("wrong certificate", "certificate", anothers_certificate),
 )
-DRILL = Drill(CHECKS, FAULTS, parts=PARTS, needed=needed)
+DRILL = Drill(CHECKS, FAULTS, parts=PARTS, needed=needed, quiet=QUIET)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from backup.drills import common_checks, damage
 from backup.drills.checks import Check, Drill, Fault, Restored
-from backup.drills.serving import another_site
+from backup.drills.serving import CERTIFICATE, QUIET, another_site, anothers_certificate
 from roles.web.archive import MESSAGE, PUBLIC, Site
 from roles.web.pages import assets, dots, message, not_found, pages, redirects
 
@@ -12,6 +12,7 @@ CHECKS = (
     common_checks.FILES,
     common_checks.owned_by("web"),
     common_checks.STALE,
+    CERTIFICATE,
     Check(
         "pages",
         "every page is found at its address, with its content",
@@ -48,7 +49,6 @@ def _assets(site: Site) -> list[str]:
     return sorted(path for path in site.files - site.hidden if path.endswith((".css", ".js", ".svg", ".png")))
 
 
-# Wrong certificate: belongs here once the server speaks TLS.
 FAULTS = (
     Fault("missing file", "files", _at(_assets, damage.remove, "a style, script or image")),
     Fault("flipped byte", "message", _at(lambda site: [MESSAGE], damage.flip, MESSAGE)),
@@ -56,5 +56,6 @@ FAULTS = (
     Fault("wrong owner", "owners", _at(lambda site: site.pages, damage.give_away, "a page")),
     Fault("empty directory", "files", _at(_folders, damage.empty, "a folder of pages")),
     Fault("another site", "pages", another_site),
+    Fault("wrong certificate", "certificate", anothers_certificate),
 )
-DRILL = Drill(CHECKS, FAULTS, budget_s={"restore": 900, "checks": 900})
+DRILL = Drill(CHECKS, FAULTS, budget_s={"restore": 900, "checks": 900}, quiet=QUIET)

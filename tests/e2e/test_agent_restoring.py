@@ -17,7 +17,7 @@ import pytest
 
 from backup.certificate import new_key, self_signed
 from backup.restic import Restic
-from backup.restic_process import Repository
+from backup.restic_process import Repository, given
 from backup.restic_s3 import s3_credentials, s3_environment
 from lab import storage
 from lab.s3 import S3
@@ -64,6 +64,32 @@ def test_what_can_only_restore_saves_and_verifies_nothing(agent: Agent, source: 
     assert files(tmp_path / "back") == {"file"}
     assert "data: restores only, saves nothing; last restore ok" in elsewhere("status")
     assert not json.loads(elsewhere("status", "--json"))[0]["late"]
+
+
+def test_two_that_claim_to_be_copies_of_one_and_differ_are_not_chosen_from(
+    agent: Agent, source: Path, tmp_path: Path
+) -> None:
+    (source / "other").write_text("another file")
+    agent.plan(source)
+    agent("run", "data")
+    saved = agent.last.snapshot
+    with given(agent.restic.repository) as (environment, held, options):
+
+        def run(*words: str) -> None:
+            subprocess.run([restic(), *options, *words], env=environment, pass_fds=held, check=True)
+
+        run("rewrite", "--exclude", "other", saved)
+        run("tag", "--add", "copied", saved)
+    assert saved not in {one.id for one in agent.restic.snapshots()}
+    assert {one.original for one in agent.restic.snapshots()} == {saved}
+    # Neither the ledger nor what restic keeps of its own is on the other host.
+    elsewhere = replace(agent, folder=tmp_path / "elsewhere")
+    elsewhere.plan(source, url=str(agent.repository), may="restore")
+    target = tmp_path / "back"
+    for named in (saved, saved[:8]):
+        said = elsewhere("restore", "data", "--to", str(target), "--snapshot", named, code=1)
+        assert f"2 snapshots in the repository are {named}" in said
+        assert not files(target)
 
 
 AWKWARD = (

@@ -15,7 +15,7 @@ from tests.waiting import until
 from tests.watched_site import CONTROL, DATA, HOOK, PING, Watched, commands, watched_site
 
 pytestmark = pytest.mark.lab
-FAILED, SILENT = f"{DATA}:web failed", f"{DATA}:web host silent"
+FAILED, SILENT, CERTIFICATE = (f"{DATA}:web {kind}" for kind in ("failed", "host silent", "certificate"))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_a_host_that_is_off_is_told_once_and_so_is_its_return(calm: Watched) -> 
     long_ago = f"date -u -d '4 hours ago' +%FT%T.%6N+00:00 >/srv/control/ledgers/{DATA}/heard"
     calm.root(CONTROL, long_ago)
     assert calm.watch()
-    assert calm.told() == [([SILENT], [])]
+    assert calm.told() == [([CERTIFICATE, SILENT], [])]
     assert calm.watch()
     assert calm.told() == []
     page = calm.root(CONTROL, "cat /srv/control/status/backup.html")
@@ -76,7 +76,18 @@ def test_a_host_that_is_off_is_told_once_and_so_is_its_return(calm: Watched) -> 
     assert f"{sample} 1\n" in metrics
     calm.power(DATA, "start")
     assert calm.watch()
-    assert calm.told() == [([], ["host silent"])]
+    assert calm.told() == [([], ["certificate", "host silent"])]
+
+
+def test_a_certificate_that_users_are_warned_of_is_told_and_so_is_its_end(calm: Watched) -> None:
+    program = "python3 -I /usr/local/lib/mainstay/certificate.py"
+    calm.root(DATA, f"rm /var/lib/mainstay/tls/site.pem; {program} placeholder; systemctl reload nginx")
+    assert calm.watch()
+    assert calm.told() == [([CERTIFICATE], [])]
+    assert "users are warned of its certificate" in calm.root(CONTROL, "cat /srv/control/status/backup.json")
+    calm.root(DATA, "systemctl start mainstay-certificate")
+    assert calm.watch()
+    assert calm.told() == [([], ["certificate"])]
 
 
 def test_a_channel_that_fails_stops_no_other_and_is_told_later(calm: Watched) -> None:

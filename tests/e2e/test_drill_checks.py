@@ -1,7 +1,6 @@
 """The checks and faults of drills on hosts as they are deployed: real nginx and owners, the control host's software."""
 
 import base64
-import http.client
 import json
 import shlex
 import subprocess
@@ -16,43 +15,27 @@ import pytest
 
 from backup import collected, custody
 from backup.agent import refs
-from backup.drills.checks import Answer, CheckFailed, File, NotJudged
+from backup.drills.checks import CheckFailed, File, NotJudged
 from backup.drills.on_host import EPOCH, lying
+from backup.drills.restored import Web
+from backup.drills.serving import CERTIFICATE_FILE, SERVER_FILE, own_certificate
 from backup.ledger import append
 from cloud.converge import converge
+from inventories import trusted
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
 from lab import load, sample
 from lab.sites import derive, only
 from tests.labs import one_connection, own_lab
 from tests.unit.ledgers import at, entry
-from tests.unit.restored_copy import HttpClient, failure, git, run
+from tests.unit.restored_copy import failure, git, run
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 ROLES = ("release", "web", "control")
 PRISTINE = "/root/pristine"
 HELD = {"control": ("/etc/mainstay/control/age_key", "/etc/mainstay/control/ssh_key")}
 """What faults change besides the data."""
-SERVER = "/etc/nginx/server.inc"
-
-
-class Remote(HttpClient):
-    """A host's service by its address, under the name that users know."""
-
-    def __init__(self, address: str, name: str) -> None:
-        super().__init__(80)
-        self.address, self.name = address, name
-
-    def ask(self, method: str, path: str, headers: dict[str, str]) -> Answer:
-        connection = http.client.HTTPConnection(self.address, self.port, timeout=20)
-        try:
-            sent = {"Host": self.name, "Accept-Encoding": "gzip"}
-            sent |= {key.replace("_", "-"): value for key, value in headers.items()}
-            connection.request(method, path, headers=sent)
-            answer = connection.getresponse()
-            return Answer(answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read())
-        finally:
-            connection.close()
+SERVER = (SERVER_FILE, CERTIFICATE_FILE)
 
 
 @dataclass
@@ -86,8 +69,9 @@ class Deployed:
         return [file for file in self.saved if file.path != "sample.sha256"]
 
     @property
-    def client(self) -> Remote:
-        return Remote(self.site.lock.hosts[self.host].ipv4, self.site.fleet.hosts[self.host].dns[0])
+    def client(self) -> Web:
+        locked, (name, *_) = self.site.lock.hosts[self.host], self.site.fleet.hosts[self.host].dns
+        return Web(locked.ipv4, name, trusted.pinned(own_certificate(self)))
 
     def sh(self, script: str, *arguments: str, timeout_s: float = 120) -> str:
         words = shlex.join(["sudo", "sh", "-c", script, "sh", *arguments])
@@ -119,7 +103,7 @@ class Deployed:
         """What lies there now is what a snapshot has."""
         self.sh(f"mkdir -p {PRISTINE}; cd {self.root}; cp -a {self.folders} {PRISTINE}")
         self.sh(f"cd {self.root}; ! [ -f {refs.MANIFEST} ] || mv {refs.MANIFEST} {PRISTINE}")
-        for path in (SERVER, *HELD.get(self.role, ())):
+        for path in (*SERVER, *HELD.get(self.role, ())):
             self.sh(f"! [ -f {path} ] || cp -a {path} {PRISTINE}.{path.rpartition('/')[2]}")
         self.saved = [File(path, "dir") for path in custody.recovery(self.role).paths]
         self.saved = [
@@ -132,7 +116,7 @@ class Deployed:
     def mend(self) -> None:
         """Everything as it was saved."""
         self.sh(f"cd {self.root}; rm -rf {self.folders}; cd {PRISTINE}; cp -a {self.folders} {self.root}")
-        for path in (SERVER, *HELD.get(self.role, ())):
+        for path in (*SERVER, *HELD.get(self.role, ())):
             self.sh(f"! [ -f {path} ] || cp -a {PRISTINE}.{path.rpartition('/')[2]} {path}")
         if self.role != "control":
             # So many restarts in a row systemd takes for a service that cannot start.

@@ -13,42 +13,13 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from cli.release import auditing
-from inventories import keys
+from inventories import trusted
 from lab.release_archive import CHANNELS, COMMIT, CURRENT, DEVICES, UNRECORDED, archive
-from roles.release.tools.audit import client, site
+from roles.release.tools.audit import site
 from roles.release.tools.audit.audit import Target
 from roles.release.tools.servers import Place
-from tests.audited import NAMES, Audited, audited, certified
+from tests.audited import Audited, audited
 
-SITE = """
-[site]
-name = "s"
-domain = "example.org"
-files = "{files}"
-ssh_user = "lab"
-
-[hosts.release-1]
-role = "release"
-plan = "p"
-region = "ams"
-dns = ["release.example.org"]
-volumes.content = {{ size_gb = 10, mount = "/srv/release" }}
-
-[hosts.release-2]
-role = "release"
-plan = "p"
-region = "ams"
-dns = ["release.example.org"]
-volumes.content = {{ size_gb = 10, mount = "/srv/release" }}
-
-[settings.release]
-retired = ["sunfish"]
-metadata = "{folder}/metadata.git"
-checksums_push = "{folder}/checksums.git"
-"""
-LOCK = {
-    "hosts": {name: {"instance_id": name, "ipv4": f"127.0.0.{number}"} for number, name in enumerate(NAMES, 1)},
-}
 FULL = f"ota/{DEVICES[0]}/16/{DEVICES[0]}-ota_update-{CURRENT}.zip"
 MISSED = ("404", "nothing on the disk")
 """nginx has what it served open for some seconds more."""
@@ -61,11 +32,6 @@ class Stage:
 
     both: Audited
     inventory: Path
-    folder: Path
-
-    @property
-    def files(self) -> Path:
-        return self.folder / "site"
 
     def run(self, *words: str | Path) -> Result:
         given = ["release", "audit", "--inventory", str(self.inventory), *map(str, words)]
@@ -92,14 +58,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     whole = archive()
     committed(folder / "metadata", dict(whole.metadata))
     committed(folder / "checksums", dict(whole.checksums))
-    (folder / "site").mkdir()
-    (folder / "site/lock.json").write_text(json.dumps(LOCK))
-    public = keys.public_ssh(keys.new_ssh())
-    (folder / "site/admins.toml").write_text(f'[admins.lab]\nssh_keys = ["{public} lab"]\n')
-    inventory = folder / "s.toml"
-    inventory.write_text(SITE.format(files=folder / "site", folder=folder))
-    with audited(whole, folder / "servers", certificate=certified(folder / "site")) as both:
-        yield Stage(both, inventory, folder)
+    with audited(whole, folder) as both:
+        yield Stage(both, both.inventory)
 
 
 @pytest.fixture
@@ -208,25 +168,25 @@ def test_a_server_that_does_not_answer_ends_with_3_and_the_rest_is_judged(
 
 
 def test_a_certificate_that_nobody_vouches_for_is_no_answer(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "ROOTS", "none.pem")
+    monkeypatch.setattr(trusted, "ROOTS", "none.pem")
     code, told = stage.json("--server", "release-1")
     assert code == 3
     assert isinstance(told["findings"], list)
     assert "certificate of 127.0.0.1: self-signed certificate" in told["findings"][0]["found"]
 
 
-def test_a_certificate_of_another_name_is_no_answer(stage: Stage, tmp_path: Path) -> None:
+def test_a_server_that_does_not_know_the_name_is_no_answer(stage: Stage, tmp_path: Path) -> None:
     inventory = tmp_path / "s.toml"
     text = stage.inventory.read_text().replace('["release.example.org"]', '["other.example.org"]')
     inventory.write_text(text)
     code, told = replace(stage, inventory=inventory).json("--server", "release-1")
     assert code == 3
     assert isinstance(told["findings"], list)
-    assert "not valid for 'other.example.org'" in told["findings"][0]["found"]
+    assert "unrecognized name" in told["findings"][0]["found"]
 
 
 def test_deep_reads_a_part_and_keeps_what_was_read(stage: Stage) -> None:
-    kept = stage.files / "s.audit.json"
+    kept = stage.inventory.parent / "site/s.audit.json"
     kept.unlink(missing_ok=True)
     code, told = stage.json("--deep")
     assert code == 0

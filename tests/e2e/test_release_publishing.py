@@ -70,7 +70,7 @@ def test_a_release_is_published_promoted_and_rolled_back_while_phones_ask(site: 
 
 
 def test_servers_are_audited_from_outside_and_on_their_disks(site: Publishing) -> None:
-    ran = site.release("audit", "--scheme", "http", "--deep", "--json")
+    ran = site.release("audit", "--deep", "--json")
     found = json.loads(ran.stdout)
     assert (ran.returncode, [one for one in found["findings"] if one["fails"]]) == (0, []), ran.stdout
     assert {(one["name"], one["answers"], one["commit"]) for one in found["servers"]} == {
@@ -81,7 +81,7 @@ def test_servers_are_audited_from_outside_and_on_their_disks(site: Publishing) -
     place = f"/srv/release/public/{path}"
     site.root("release-2", f"cp -a {place} /srv/kept.zip && truncate -s 1000 {place} && chown root {place}")
     try:
-        ran = site.release("audit", "--scheme", "http", "--json")
+        ran = site.release("audit", "--json")
     finally:
         site.root("release-2", f"cp -a /srv/kept.zip {place} && rm /srv/kept.zip")
     told = [one for one in json.loads(ran.stdout)["findings"] if one["fails"]]

@@ -1,5 +1,6 @@
 """A publication is a transaction: two servers' programs on this machine, real git and rsync, killed at every step."""
 
+import dataclasses
 import hashlib
 import shutil
 import subprocess
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from inventories.errors import InputError
 from roles.release.archive import SHA256SUM, Offer
 from roles.release.tools import publish as publishing
+from roles.release.tools.changes import past, promotion, rollback
 from roles.release.tools.offers import lines
 from roles.release.tools.publication import Publication, publication
 from roles.release.tools.publish import PublishError, Run, Site, abandon, publish
@@ -213,6 +216,65 @@ def test_killed_at_any_step_no_phone_is_misled_and_the_next_run_finishes(traced:
     when = "no more"
     traced.run()
     traced.must_be_published()
+
+
+def promoted(world: World) -> Publication:
+    return promotion(world.head("metadata"), world.what.builds[0], "testing", "beta", (), ())
+
+
+def rolled_back(world: World) -> Publication:
+    metadata = world.repository("metadata")
+    commit = metadata.fetch()
+    now = lines(metadata.files(commit))["panther", "testing"]
+    return rollback("panther", "testing", past(metadata, commit, "panther", "testing"), "", now)
+
+
+@pytest.mark.parametrize("change", [promoted, rolled_back])
+@pytest.mark.parametrize(
+    ("when", "step"),
+    [
+        pytest.param(*one, marks=() if one == ("after", "metadata") else pytest.mark.full, id=" ".join(one))
+        for one in POINTS
+        if one[1] != "upload"
+    ],
+)
+def test_a_change_killed_at_any_step_is_finished_by_the_next_run(
+    traced: World, change: Callable[[World], Publication], when: str, step: str
+) -> None:
+    traced.run()
+    what = change(traced)
+
+    def die(moment: str, at: str) -> None:
+        for one in traced.places:
+            assert traced.broken(one) == []
+        if (moment, at) == (when, step):
+            raise Killed
+
+    traced.at = die
+    with pytest.raises(Killed):
+        traced.run(what=what)
+    when = "no more"
+    commit = traced.run(what=what)
+    assert commit == traced.repository("metadata").fetch()
+    for one in traced.places:
+        with session(one) as to:
+            status = to.ask("status")
+        assert (status["commit"], status["begun"], what.id in status["published"]) == (commit, None, True)
+        for path, text in what.metadata.items():
+            assert (Path(one.root) / "metadata" / path).read_text() == text
+
+
+def test_a_rollback_offers_what_the_channel_offered_before(world: World) -> None:
+    world.run()
+    what = rolled_back(world)
+    assert what.lines == {KEPT[0]: KEPT[1]}
+    assert what.title == f"testing: panther back to 1 from {world.what.builds[0]}"
+    world.run(what=what)
+    with pytest.raises(InputError, match="offered no other build on testing before"):
+        rolled_back(world)
+    world.run()
+    with pytest.raises(PublishError, match="which is later than 1"):
+        world.run(what=dataclasses.replace(what, sets_back=False))
 
 
 def test_a_server_that_is_away_stops_it_before_anything_is_published(world: World) -> None:

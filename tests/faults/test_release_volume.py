@@ -18,6 +18,7 @@ from inventories.ssh import ssh_config
 from lab import load
 from lab.sites import derive, only
 from tests.labs import own_lab
+from tests.roles.web_client import clients
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
@@ -50,7 +51,7 @@ class Release:
     def status(self, path: str = METADATA) -> int:
         """By default of a phone's first request; 0 when nobody answers."""
         try:
-            return requests.get(f"http://{self.site.lock.hosts[HOST].ipv4}{path}", timeout=5).status_code
+            return clients(self.site, HOST)["IPv4"].status(path)
         except requests.ConnectionError:
             return 0
 

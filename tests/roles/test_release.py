@@ -180,13 +180,28 @@ def test_dot_files_and_paths_out_of_the_archive_are_not_there(client: Client) ->
         assert client.status(path) in (400, 404), path
 
 
-def test_answers_carry_no_cookie_and_no_version_but_the_security_headers(client: Client, metadata: str) -> None:
+def test_answers_carry_no_cookie_and_no_version_but_the_security_headers(
+    client: Client, metadata: str, settings: Settings
+) -> None:
     for path in (metadata, "/nothing-here"):
         headers = client.get(path).headers
         assert headers["Server"] == "nginx"
         assert "Set-Cookie" not in headers
         assert SECURITY_HEADERS.items() <= headers.items()
         assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert headers["Strict-Transport-Security"] == f"max-age={settings.hsts_seconds}"
+
+
+def test_without_tls_phones_get_an_error_and_browsers_are_led_on(
+    client: Client, package: Artifact, metadata: str
+) -> None:
+    for path in (metadata, package.path, f"{metadata}-changelog.html"):
+        web_host.assert_without_tls(client, path, 403)
+    web_host.assert_without_tls(client, "/", 301)
+
+
+def test_who_asks_for_another_name_gets_no_certificate(client: Client) -> None:
+    web_host.assert_no_certificate_for_another_name(client)
 
 
 def test_the_whole_package_is_what_lies_on_the_volume(client: Client, package: Artifact) -> None:

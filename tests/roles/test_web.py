@@ -95,6 +95,16 @@ def test_answers_carry_no_cookie_and_no_version_but_the_security_headers(client:
         assert "Set-Cookie" not in headers
         assert SECURITY_HEADERS.items() <= headers.items()
         assert headers["Content-Security-Policy"] == settings.content_security_policy
+        assert headers["Strict-Transport-Security"] == f"max-age={settings.hsts_seconds}"
+
+
+def test_without_tls_everything_leads_to_tls(client: Client) -> None:
+    for path in ("/", MISSING, "/.messages/latest.txt"):
+        web_host.assert_without_tls(client, path, 301)
+
+
+def test_who_asks_for_another_name_gets_no_certificate(client: Client) -> None:
+    web_host.assert_no_certificate_for_another_name(client)
 
 
 def test_the_pages_are_on_their_own_volume(host: Host, settings: Settings, volume: Volume) -> None:

@@ -1,11 +1,15 @@
-"""An ordinary HTTP client at one address of a host, for the suites of the web roles."""
+"""An ordinary HTTPS client at one address of a host, for the suites of the web roles."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import ip_address
+from pathlib import Path
 
 import requests
 
+from inventories import trusted
 from inventories.inventory import LoadedSite
+from roles.common.nginx import certificate
 
 TIMEOUT_SECONDS = 10
 SECURITY_HEADERS = {
@@ -17,19 +21,28 @@ SECURITY_HEADERS = {
 
 @dataclass(frozen=True)
 class Client:
-    """Follows no redirect and offers gzip, as clients in the field do."""
+    """Follows no redirect and offers gzip, as clients in the field do. files: of the site."""
 
     address: str
-    name: str = ""
-    """Sent as Host; default: the address."""
+    name: str
+    files: Path
+    scheme: str = "https"
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        return trusted.session(self.name, trusted.context(self.files))
+
+    @property
+    def host(self) -> str:
+        """The address, as a URL has it."""
+        return f"[{self.address}]" if ip_address(self.address).version == 6 else self.address
 
     def ask(self, method: str, path: str, **headers: str) -> requests.Response:
         """The answer with its body unread (`.content` reads it); keywords are headers, `_` for `-`."""
-        host = f"[{self.address}]" if ip_address(self.address).version == 6 else self.address
-        sent = {"Accept-Encoding": "gzip", "Host": self.name or host}
-        sent |= {key.replace("_", "-"): value for key, value in headers.items()}
-        return requests.request(
-            method, f"http://{host}{path}", headers=sent, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True
+        sent = {"Accept-Encoding": "gzip"} | {key.replace("_", "-"): value for key, value in headers.items()}
+        url = f"{self.scheme}://{self.host}{path}"
+        return self._session.request(
+            method, url, headers=sent, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True
         )
 
     def get(self, path: str, **headers: str) -> requests.Response:
@@ -44,9 +57,8 @@ class Client:
 
 def clients(site: LoadedSite, host_name: str) -> dict[str, Client]:
     """By family; a host that is not provisioned with both has too few, and its suite says so."""
-    locked, declared = site.lock.hosts[host_name], site.fleet.hosts[host_name]
-    name = declared.dns[0] if declared.dns else ""
-    return {"IPv4": Client(locked.ipv4, name), "IPv6": Client(locked.ipv6, name)}
+    locked, (name, *_) = site.lock.hosts[host_name], certificate.names(site, host_name)
+    return {"IPv4": Client(locked.ipv4, name, site.files), "IPv6": Client(locked.ipv6, name, site.files)}
 
 
 def body_size(answer: requests.Response) -> int:

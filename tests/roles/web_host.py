@@ -2,7 +2,10 @@
 
 import json
 import uuid
+from dataclasses import replace
 
+import pytest
+import requests
 from testinfra.host import Host
 
 from inventories.fleet import Volume
@@ -49,6 +52,24 @@ def assert_the_log_holds_no_person(host: Host, client: Client) -> None:
     assert set(entry) == LOGGED
     assert entry["path"] == path
     assert host.run("logrotate --debug /etc/logrotate.d/http").rc == 0
+
+
+def assert_without_tls(client: Client, path: str, status: int) -> None:
+    """Port 80 shows nothing: it leads to the same place by TLS, or those who follow no redirect get an error. A
+    challenge that it does not know is not there."""
+    clear = replace(client, scheme="http")
+    answer = clear.get(path)
+    assert answer.status_code == status, path
+    assert answer.headers.get("Location") == (f"https://{client.name}{path}" if status == 301 else None)
+    assert clear.status("/.well-known/acme-challenge/none-that-is-known") == 404
+    assert replace(clear, name="another.example").status(path) == 404
+
+
+def assert_no_certificate_for_another_name(client: Client) -> None:
+    """Nor for none: what is served is not told to who only knows the address."""
+    for name in ("another.example", client.address):
+        with pytest.raises(requests.exceptions.SSLError, match=r"(?i)unrecognized[_ ]name"):
+            replace(client, name=name).status("/")
 
 
 def files_below(host: Host, root: str, pattern: str) -> list[str]:

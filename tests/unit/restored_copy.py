@@ -1,21 +1,21 @@
 """A restored copy without a host: a real folder, a real shell, a real web server on this machine's loopback."""
 
+import contextlib
 import grp
 import gzip
-import hashlib
-import http.client
 import os
 import pwd
 import re
 import shutil
+import ssl
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,13 @@ from urllib.parse import unquote
 
 import pytest
 
-from backup.drills.checks import Answer, Check, CheckFailed, Drill, Evidence, File, NotJudged, Restored
+from backup.certificate import new_key, self_signed
+from backup.drills import serving
+from backup.drills.checks import Check, CheckFailed, Drill, Evidence, File, NotJudged, Restored
+from backup.drills.restored import Web
+from inventories import trusted
 
+NAME = "release.example.org"
 KINDS = {"html": "text/html", "css": "text/css", "svg": "image/svg+xml", "xml": "text/xml", "zip": "application/zip"}
 TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo"}
 
@@ -60,6 +65,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: "Server"
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -119,42 +125,23 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
+    """By TLS, with the certificate that lies there at that moment."""
+
     daemon_threads = True
 
-    def __init__(self, config: Path, settings: Any) -> None:
+    def __init__(self, config: Path, certificate: Path, settings: Any) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.config, self.settings = config, settings
+        self.config, self.certificate, self.settings = config, certificate, settings
         self.metadata = config.parent / "srv/metadata"
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(self.certificate)
+        with contextlib.suppress(ssl.SSLError), tls.wrap_socket(request, server_side=True) as connection:
+            super().finish_request(connection, client_address)
 
-@dataclass
-class HttpClient:
-    """As the runner of drills has one."""
-
-    port: int
-
-    def ask(self, method: str, path: str, headers: dict[str, str]) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            sent = {"Accept-Encoding": "gzip"} | {key.replace("_", "-"): value for key, value in headers.items()}
-            connection.request(method, path, headers=sent)
-            answer = connection.getresponse()
-            found = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, found, answer.read())
-        finally:
-            connection.close()
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self.ask("GET", path, headers)
-
-    def head(self, path: str, **headers: str) -> Answer:
-        return self.ask("HEAD", path, headers)
-
-    def sha256(self, path: str, *, first: int = 0) -> tuple[int, str]:
-        answer = self.get(path, Range=f"bytes={first}-")
-        if answer.status not in (200, 206):
-            raise CheckFailed(f"GET {path} answers {answer.status}")
-        return len(answer.body), hashlib.sha256(answer.body).hexdigest()
+    def shutdown_request(self, request: Any) -> None:
+        """Done by then."""
 
 
 @dataclass
@@ -165,18 +152,22 @@ class Copy:
     settings: Any
     pristine: Path
     saved: Sequence[File]
-    client: HttpClient
+    port: int
     mirrors: dict[str, Path] = field(default_factory=dict)
     record: Path = Path("/nonexistent")
     turn: int = 0
     host: str = "host-1"
     snapshot_time: datetime = datetime(2026, 11, 25, 12, tzinfo=UTC)
     part: Sequence[File] | None = None
-    names: Sequence[str] = ("release.example.org",)
+    names: Sequence[str] = (NAME,)
 
     @property
     def root(self) -> str:
         return str(self.folder)
+
+    @cached_property
+    def client(self) -> Web:
+        return Web("127.0.0.1", NAME, trusted.pinned(serving.own_certificate(self)), self.port)
 
     @property
     def wanted(self) -> Sequence[File]:
@@ -212,7 +203,7 @@ class Copy:
         self.saved = listing(self.folder)
 
 
-@contextmanager
+@contextlib.contextmanager
 def restored(
     folder: Path, pristine: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, saved: Sequence[File] = ()
 ) -> Iterator[Copy]:
@@ -223,13 +214,16 @@ def restored(
     (programs / "systemctl").symlink_to("/bin/true")
     config = folder / "server.inc"
     config.write_text(f"listen 80;\nroot {root}/public;\n")
-    monkeypatch.setattr("backup.drills.serving.SERVER_FILE", str(config))
-    monkeypatch.setattr("backup.drills.serving.OTHER_SITE", str(folder / "another-site"))
-    server = Server(config, settings)
+    certificate, key = folder / "site.pem", new_key()
+    certificate.write_text(key + self_signed(key, (NAME,)))
+    monkeypatch.setattr(serving, "SERVER_FILE", str(config))
+    monkeypatch.setattr(serving, "CERTIFICATE_FILE", str(certificate))
+    monkeypatch.setattr(serving, "OTHER_SITE", str(folder / "another-site"))
+    server = Server(config, certificate, settings)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
-        yield Copy(root, settings, pristine, saved or listing(pristine), HttpClient(server.server_port))
+        yield Copy(root, settings, pristine, saved or listing(pristine), server.server_port)
     finally:
         server.shutdown()
         server.server_close()

@@ -302,7 +302,7 @@ def test_another_site_is_told_by_each_file_that_is_compared(copy: Copy) -> None:
     plant(DRILL, "another site", copy)
     run(DRILL, "files", copy)
     said = failure(DRILL, "identity", copy)
-    assert "answers 404" in said
+    assert ": 404" in said
     assert "/: answers 200, not 404" not in said
 
 

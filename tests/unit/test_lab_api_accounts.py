@@ -29,10 +29,11 @@ LISTS = (
     "vpcs",
     "reserved-ips",
     "domains",
+    "users",
 )
 KINDS = (
     *("instance", "block", "snapshot", "ssh_key", "startup_script", "firewall_group", "firewall_rule", "vpc"),
-    *("reserved_ip", "domain", "record"),
+    *("reserved_ip", "domain", "record", "user"),
 )
 """In the store."""
 ANYBODYS = ("/regions/{id}/availability",)
@@ -74,6 +75,7 @@ def equip(api: Client, name: str) -> Account:
     snapshot = make(api, "/snapshots", {"instance_id": host["id"]})["id"]
     api.settled(host["id"])
     record = make(api, f"/domains/{domain}/records", {"type": "A", "name": "www", "data": host["main_ip"]})["id"]
+    user = {"name": name, "email": f"{name}@example.org", "password": "x"}
     ids = {
         "instances": host["id"],
         "blocks": block,
@@ -84,6 +86,7 @@ def equip(api: Client, name: str) -> Account:
         "vpcs": vpc,
         "reserved-ips": make(api, "/reserved-ips", {"region": "ams", "ip_type": "v4"})["id"],
         "domains": domain,
+        "users": make(api, "/users", user)["id"],
         "rule": "1",
         "record": record,
         "ip": host["main_ip"],

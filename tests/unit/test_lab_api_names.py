@@ -8,7 +8,7 @@ from typing import Any
 import dnslib
 import pytest
 
-from lab.api.names import Names, machine_resolvers
+from lab.api.names import NAME_SERVERS, Names, machine_resolvers
 from lab.api.store import Store
 from lab.engine import LabConfig
 
@@ -95,3 +95,10 @@ def test_the_machines_resolvers_are_read_from_its_configuration(tmp_path: Path) 
     assert machine_resolvers(file) == []
     file.write_text("search x\nnameserver 192.0.2.53\n# nameserver 192.0.2.54\nnameserver ::1\n")
     assert machine_resolvers(file) == ["192.0.2.53", "::1"]
+
+
+def test_the_providers_name_servers_are_the_labs(ask: Ask) -> None:
+    for server in NAME_SERVERS:
+        assert data(ask(server, "A")) == ["10.79.0.1"]
+        assert data(ask(server, "AAAA")) == ["fd6d:7300:f::1"]
+        assert data(ask(server, "TXT")) == []

@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lab import lifecycle, site_files, storage
 from lab.api.store import DRILL
 from lab.engine import LabConfig
 from lab.sites import derive
+from tests.unit import lab_api
 
 
 @pytest.mark.parametrize("name", ["", "..", "/tmp", "a/b", "Lab", "-x"])
@@ -91,7 +93,7 @@ def test_a_labs_site_holds_both_keys_and_trusts_the_labs_certificate(config: Lab
     lifecycle._make_keys(config)
     written(config)
     site, certificate = config.root / "site", storage.tls(config)[0].read_text()
-    assert [(site / name).read_text() for name in ("provider.pem", "copy.pem")] == [certificate, certificate]
+    assert {(site / name).read_text() for name in ("provider.pem", "copy.pem", "acme.pem")} == {certificate}
     secrets = Secrets(site / "secrets.age", [site / "id_ed25519"])
     assert secrets["vultr_api_key"].get_secret_value() == lifecycle.api_key(config)
     assert secrets["drill_api_key"].get_secret_value() == lifecycle.api_key(config, DRILL)
@@ -116,6 +118,27 @@ def test_an_older_labs_site_gets_what_it_lacks_and_its_control_host_reads_it(con
     assert {name: entry for name, entry in new.items() if name != "drill_api_key"} == old
     assert owners(new["drill_api_key"]) == ("control", "lab")
     assert (site / "provider.pem").exists()
+
+
+def test_a_labs_site_gets_a_key_that_may_change_dns_alone_once(
+    config: LabConfig, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lifecycle._make_keys(config)
+    written(config)
+    secrets_file = config.root / "site/secrets.age"
+    with lab_api.serve(tmp_path_factory.mktemp("api")) as api:
+        monkeypatch.setattr(LabConfig, "api_url", f"{api.base}/v2")
+        # One whose key was lost when an `up` was cut short.
+        assert api("POST", "/users", {**site_files.DNS_USER, "password": "x"})[0] == 201
+        site_files.add_dns_key(config, api.key)
+        held = secrets_file.read_bytes()
+        site_files.add_dns_key(config, api.key)
+        assert secrets_file.read_bytes() == held
+        secrets = Secrets(secrets_file, [config.root / "site/id_ed25519"])
+        limited = replace(api, key=secrets["acme_dns_key"].get_secret_value())
+        assert limited("GET", "/account")[1]["account"]["acls"] == ["dns"]
+        assert [user["name"] for user in api("GET", "/users")[1]["users"]] == ["acme"]
+    assert secrets.entries["acme_dns_key"].tags == ()
 
 
 def test_the_labs_inventories_say_where_hosts_reach_the_api(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from inventories.errors import InputError
-from inventories.fleet import Fleet, Volume
+from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
 from roles.common import nginx
 from roles.release.settings import Settings as Release
@@ -49,16 +49,20 @@ def test_a_page_redirects_with_and_without_its_slash_and_a_file_as_it_is() -> No
 
 
 def test_the_shared_files_know_the_volume_they_wait_for() -> None:
-    volume = Volume(size_gb=1, mount="/srv/re-lease")
-    files = nginx.files(Release(log_days=2), volume, ("GET",), ("well-known",))
+    files = nginx.files(
+        _site({"content": {"size_gb": 10, "mount": "/srv/re-lease"}}), "a", Release(log_days=2), ("GET",), ()
+    )
     assert "BindsTo=srv-re\\x2dlease.mount\n" in files["/etc/systemd/system/nginx.service.d/sandbox.conf"]
     assert "rotate 2\n" in files["/etc/logrotate.d/http"]
     assert not any("{" + "{" in text for text in files.values())
 
 
 def test_a_host_without_the_content_volume_is_an_input_error() -> None:
-    site = {"name": "x", "domain": "example.org"}
-    host = {"role": "release", "plan": "p", "region": "ams"}
-    loaded = LoadedSite(Path("x.toml"), Fleet.model_validate({"site": site, "hosts": {"a": host}}))
     with pytest.raises(InputError, match=r"hosts\.a\.volumes: no volume 'content'"):
-        nginx.content_volume(loaded, "a", Release())
+        nginx.content_volume(_site({}), "a", Release())
+
+
+def _site(volumes: dict[str, Any]) -> LoadedSite:
+    host = {"role": "release", "plan": "p", "region": "ams", "volumes": volumes}
+    fleet = {"site": {"name": "x", "domain": "example.org"}, "hosts": {"a": host | {"dns": ["www.example.org"]}}}
+    return LoadedSite(Path("x.toml"), Fleet.model_validate(fleet))

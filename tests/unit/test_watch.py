@@ -376,7 +376,7 @@ def test_each_mirror_that_is_behind_is_told(stage: Stage, site: LoadedSite, monk
     monkeypatch.setattr(mirror, "declared", lambda site: {})
     for late in (["a since 2 days ago"], ["a since 3 days ago"], ["a since 3 days ago", "b since 2 days ago"]):
         monkeypatch.setattr(mirror, "behind", lambda *_, late=late: late)
-        stage.watch(watch._with_own(site, [at_control], [*watch._mirrors(site, at(0))]))
+        stage.watch(watch._with_own([at_control], [*watch._mirrors(site, at(0))]))
     assert stage.told() == [(["control-1:control mirror behind"], [])] * 2
 
 
@@ -386,7 +386,7 @@ def test_mirrors_that_cannot_be_looked_at_are_a_finding(site: LoadedSite, monkey
     monkeypatch.setattr(mirror, "FOLDER", site.files / "mirrors")
     monkeypatch.setattr(mirror, "declared", lambda site: {"a": "https://a"})
     other = look(good())
-    [told, untouched] = watch._with_own(site, [at_control, other], [*watch._mirrors(site, at(0))])
+    [told, untouched] = watch._with_own([at_control, other], [*watch._mirrors(site, at(0))])
     assert [(one.kind, one.what) for one in told.findings] == [
         (Kind.MIRROR_BEHIND, "they cannot be looked at: StopIteration: ")
     ]

@@ -1,4 +1,4 @@
-"""nginx as all web roles run it: unprivileged, sandboxed, no addresses in its log. A role adds its sites in http.d."""
+"""nginx as all web roles run it: unprivileged, sandboxed, no addresses in its log; roles add their sites in http.d."""
 
 from pathlib import Path
 
@@ -9,22 +9,35 @@ from inventories.errors import InputError
 from inventories.fleet import Name, Typed, Volume
 from inventories.inventory import LoadedSite
 from roles.common import Listen, Opening, Unit
+from roles.common.nginx import certificate
+from roles.common.nginx.certificate import Certificate
 from roles.common.volume_plan import unit_name
 
 TREE = Path(__file__).parent / "tree"
 PACKAGES: dict[str, str | None] = dict.fromkeys(("nginx", "libnginx-mod-http-headers-more-filter", "logrotate"))
-OPENINGS = (Opening(protocol="tcp", port=80),)
-LISTENS = (Listen(protocol="tcp", port=80),)
-UNITS = (Unit("nginx.service", files=("/etc/nginx",), reload=True),)
+PORTS = (80, 443)
+OPENINGS = tuple(Opening(protocol="tcp", port=port) for port in PORTS)
+LISTENS = tuple(Listen(protocol="tcp", port=port) for port in PORTS)
+UNITS = (
+    Unit("nginx.service", files=("/etc/nginx",), reload=True),
+    Unit("mainstay-certificate.timer", files=("/etc/systemd/system/mainstay-certificate.service",)),
+    Unit("certbot.timer", enabled=False, running=False),
+)
+"""Debian's certbot.timer renews what certbot looks after by itself, which is nothing here."""
 # nginx -t opens log and temporary files: as root it would leave them to root.
 CHECK = (
+    f"python3 -I {certificate.PROGRAM} placeholder && "
     "mount -t tmpfs tmpfs /var/log && mkdir /var/log/http && mount -t tmpfs tmpfs /var/lib/nginx && "
     "nginx -t -q -c /etc/nginx/http.conf -g 'pid /var/log/nginx.pid;'"
 )
-VALIDATE = {"/etc/nginx/*": CHECK}
+VALIDATE = {
+    "/etc/nginx/*": CHECK,
+    "/etc/systemd/system/mainstay-certificate.*": "systemd-analyze verify mainstay-certificate.timer",
+}
 DIRECTORIES = ("/etc/nginx", "/etc/nginx/http.d")
-MODES = dict.fromkeys(DIRECTORIES, "0755")
-OWNERS = dict.fromkeys(DIRECTORIES, "root:root")
+MODES = dict.fromkeys(DIRECTORIES, "0755") | certificate.MODES
+OWNERS = dict.fromkeys(DIRECTORIES, "root:root") | certificate.OWNERS
+SECRET = (certificate.DNS,)
 
 
 class HttpSettings(Typed):
@@ -36,6 +49,10 @@ class HttpSettings(Typed):
     """At once. Whole mobile networks share an address: high enough for them, low enough for nobody to take all."""
     log_days: int = Field(default=3, ge=1, le=30)
     """Days that request logs (which hold no addresses) are kept."""
+    certificate: Certificate = Certificate()
+    """Where the certificate comes from."""
+    hsts_seconds: int = Field(default=31_536_000, ge=0, le=63_072_000)
+    """How long browsers that were here once come by TLS alone (RFC 6797). A year; 0 takes it back."""
 
 
 def content_volume(site: LoadedSite, host_name: str, settings: HttpSettings) -> Volume:
@@ -49,20 +66,48 @@ def content_volume(site: LoadedSite, host_name: str, settings: HttpSettings) -> 
     return volumes[settings.volume]
 
 
+def packages(settings: HttpSettings) -> dict[str, str | None]:
+    """What nginx and its certificate need."""
+    return PACKAGES | certificate.packages(settings.certificate)
+
+
 def files(
-    settings: HttpSettings, volume: Volume, methods: tuple[str, ...], dot_directories: tuple[str, ...]
+    site: LoadedSite,
+    host_name: str,
+    settings: HttpSettings,
+    methods: tuple[str, ...],
+    dot_directories: tuple[str, ...],
+    never_redirected: tuple[str, ...] = (),
 ) -> dict[str, str]:
-    """The shared files by their path on the host. Dot directories other than these are not served."""
+    """The shared files by their path on the host. Raises InputError.
+
+    dot_directories: those that are served, and no other. never_redirected: folders whose clients follow no redirect:
+    without TLS they get an error.
+    """
     loader = Environment(  # noqa: S701  # configuration, not HTML
         loader=FileSystemLoader(TREE), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
+    volume = content_volume(site, host_name, settings)
     context = settings.model_dump() | {
         "root": f"{volume.mount}/public",
         "mount": volume.mount,
         "mount_unit": unit_name(volume.mount),
         "methods": methods,
         "dot_directories": dot_directories,
+        "never_redirected": never_redirected,
+        "names": certificate.names(site, host_name),
+        "peers": certificate.peers(site, host_name),
+        "certificate": certificate.CERTIFICATE,
+        "challenges": certificate.CHALLENGES,
+        "program": certificate.PROGRAM,
     }
-    return {
-        f"/{name.removesuffix('.j2')}": loader.get_template(name).render(context) for name in loader.list_templates()
+    own = {
+        f"/{name.removesuffix('.j2')}": loader.get_template(name).render(context)
+        for name in loader.list_templates(filter_func=lambda name: "__pycache__" not in name)
     }
+    return own | certificate.files(site, host_name, settings.certificate)
+
+
+def absent(site: LoadedSite, settings: HttpSettings) -> tuple[str, ...]:
+    """What other settings may have left."""
+    return certificate.absent(site, settings.certificate)

@@ -1,11 +1,12 @@
 """Publications that bring no package: a promotion offers a build on one more channel, a rollback an earlier one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from inventories.errors import InputError
 from roles.release.archive import CHANNELS, PHONES, Offer
 from roles.release.tools.offers import Offered, lines
 from roles.release.tools.publication import Publication, some
+from roles.release.tools.repository import Repository
 
 FOR_PHONES = tuple(one for one in CHANNELS if one in (*PHONES, "otatest"))
 """Channels that phones may be on."""
@@ -73,14 +74,13 @@ def rollback(
     raise InputError(REPOSITORY, "--to", f"{device} was offered no {to or 'other build'} on {channel} before", hint)
 
 
-def past(versions: Iterable[tuple[bytes, bytes | None]]) -> list[tuple[Offer, bytes | None]]:
-    """What a channel has offered, by versions of its line and changelog; what is no line offered nothing."""
-    found = []
-    for line, changelog in versions:
-        try:
-            found.append((Offer.parse(line.decode()), changelog))
-        except ValueError:
-            continue
+def past(metadata: Repository, commit: str, device: str, channel: str) -> list[tuple[Offer, bytes | None]]:
+    """What a channel has offered up to a commit, the newest first, each with its changelog. Raises RepositoryError."""
+    path, found = f"ota/{device}/{device}-{channel}", []
+    for one in metadata.history(commit, path):
+        files = metadata.files(one, path)
+        if offer := lines(files).get((device, channel)):
+            found.append((offer, files.get(_changelog(device, channel))))
     return found
 
 

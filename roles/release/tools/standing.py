@@ -8,7 +8,7 @@ from typing import Any
 from roles.release.tools.offers import Published, lines
 from roles.release.tools.publish import METADATA, Site, must_hold, switch
 from roles.release.tools.repository import Repository
-from roles.release.tools.servers import Place, ServerError, session
+from roles.release.tools.servers import Away, Place, ServerError, session
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,16 @@ def _of(place: Place, metadata: Repository, newest: str) -> Standing:
         return Standing(place.name, wrong=str(error).removeprefix(f"{place.name}: "))
     behind = metadata.distance(told["commit"], newest) if told["commit"] else None
     return Standing(place.name, told["commit"], behind, told["begun"], told["published"], told["free"])
+
+
+def base(site: Site) -> str:
+    """The commit that a publication goes by: the newest, or, of what was begun, the newest then: so it comes out the
+    same when it is run again. Raises RepositoryError, and Away when a server does not answer."""
+    found = standing(site.places, site.metadata)
+    for one in found.servers:
+        if one.wrong:
+            raise Away(f"{one.name}: {one.wrong}; nothing is published; --without {one.name} leaves it out for now")
+    return next((str(one.begun["base"]) for one in found.servers if one.begun), found.commit)
 
 
 def sync(site: Site) -> list[str]:

@@ -9,7 +9,6 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import h11
 
@@ -25,8 +24,6 @@ HEADERS_AT_MOST = 32 << 10
 READ = 64 << 10
 DIGITS = 15
 """Of a length that is one."""
-ROOTS = "tls-roots.pem"
-"""In the site's files, where it has authorities of its own."""
 
 
 class NotReached(Exception):
@@ -72,14 +69,6 @@ class Answer:
     @property
     def media_type(self) -> str:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def trusted(files: Path) -> ssl.SSLContext:
-    """The system's authorities, and the site's own where it has them."""
-    context = ssl.create_default_context()
-    if (files / ROOTS).exists():
-        context.load_verify_locations(files / ROOTS)
-    return context
 
 
 async def ask(server: Server, asked: Sequence[Ask]) -> dict[Ask, Answer]:

@@ -1,10 +1,10 @@
 """An inventory's release servers and repositories, as an audit takes them."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from backup.mirror import declared as mirrors
 from backup.reach import Reach
+from inventories import trusted
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from roles.release.tools.audit import client
@@ -13,21 +13,20 @@ from roles.release.tools.audit.truth import Truth, recorded
 from roles.release.tools.places import front, repositories, servers, settings
 from roles.release.tools.repository import Repository
 
-Scheme = Literal["https", "http"]
-PORTS: dict[Scheme, int] = {"https": 443, "http": 80}
+PORT = 443
 
 
-def targets(way: Reach, names: Sequence[str], scheme: Scheme) -> list[Target]:
+def targets(way: Reach, names: Sequence[str]) -> list[Target]:
     """Release servers by these names, or all. Raises InputError for one that is none."""
     known = [*settings(way.site)]
     if unknown := sorted({*names} - {*known}):
         hint = f"of these there are: {', '.join(known)}"
         raise InputError("--server", "", f"no release server {unknown[0]!r}", hint)
-    tls = client.trusted(way.site.files) if scheme == "https" else None
+    tls = trusted.context(way.site.files)
     found = []
     for place in servers(way, [one for one in known if names and one not in names]):
         seen = front(way.site, place.name)
-        found.append(Target(client.Server(place.name, seen.address, PORTS[scheme], seen.name, tls), place))
+        found.append(Target(client.Server(place.name, seen.address, PORT, seen.name, tls), place))
     return found
 
 

@@ -1,0 +1,70 @@
+"""Web servers as a site's users see them: by TLS and name, trusted by the system's authorities or a lab's own."""
+
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+TIMEOUT_S = 10
+ACME = "acme.pem"
+"""In the site's files, if the ACME server's certificate is of no public authority (the lab): what to trust for it."""
+ROOTS = "tls-roots.pem"
+"""In the site's files, if web servers' certificates are of no public authority (the lab): what to trust besides."""
+
+
+def context(files: Path) -> ssl.SSLContext:
+    """For who looks at a site's web servers from outside, as their users do. files: of the site."""
+    made = ssl.create_default_context()
+    if (files / ROOTS).exists():
+        made.load_verify_locations(files / ROOTS)
+    return made
+
+
+def pinned(certificate: str) -> ssl.SSLContext:
+    """For who knows a server's own certificate (PEM), and takes no other."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # whoever issued it
+    made.load_verify_locations(cadata=certificate)
+    return made
+
+
+def certificate(name: str, address: str, trusting: ssl.SSLContext, port: int = 443) -> str:
+    """The one (PEM) that a server shows who asks for that name. Raises OSError, SSLError where it is not believed."""
+    with (
+        socket.create_connection((address, port), timeout=TIMEOUT_S) as connection,
+        trusting.wrap_socket(connection, server_hostname=name) as tls,
+    ):
+        shown = tls.getpeercert(binary_form=True)
+    assert shown, "who was not shown one believes nothing"
+    return ssl.DER_cert_to_PEM_cert(shown)
+
+
+def session(name: str, trusting: ssl.SSLContext) -> requests.Session:
+    """Asks a server by its name, at whichever address an https URL says: by proxies or netrc it is never led astray."""
+    made = requests.Session()
+    made.trust_env = False
+    made.headers["Host"] = name
+    made.mount("https://", _ByName(name, trusting))
+    return made
+
+
+class _ByName(HTTPAdapter):
+    """TLS with one server. requests itself would add the authorities that it brings along."""
+
+    def __init__(self, name: str, trusting: ssl.SSLContext) -> None:
+        self._tls = {"ssl_context": trusting, "server_hostname": name, "assert_hostname": name}
+        super().__init__()
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **more: Any) -> None:
+        super().init_poolmanager(connections, maxsize, block, **more, **self._tls)
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        """The server's address, and no more about TLS than the pool knows."""
+        address, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return address, {}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """The context has it all."""

@@ -1,0 +1,53 @@
+"""The operation that has a host get its certificate, where one is due."""
+
+from collections.abc import Generator
+from typing import Any
+
+from pyinfra import logger
+from pyinfra.api.command import PyinfraCommand, StringCommand
+from pyinfra.api.operation import operation
+from pyinfra.context import host, state
+
+from roles.common import operations
+from roles.common.facts import LOOKED, Look
+from roles.common.nginx.certificate import PLAN, PROGRAM
+
+UNIT = "mainstay-certificate.service"
+SAID = f"journalctl -q --no-pager -o cat -n 15 _SYSTEMD_INVOCATION_ID=$(systemctl show -p InvocationID --value {UNIT})"
+
+
+class DueLook(Look):
+    """Why a certificate is due; no line if none is."""
+
+    def command(self) -> str:
+        return f"echo {LOOKED}; if test -e {PROGRAM}; then python3 -I {PROGRAM} due; else echo there is none; fi"
+
+
+@operation()
+def obtained() -> Generator[PyinfraCommand, None, None]:
+    """The host has the certificate that is declared. One that it cannot get fails no deploy: it serves on with what it
+    has, tells the admins by mail, and tries again by itself."""
+    why = host.get_fact(DueLook)
+    if why is None:
+        return
+    if not state.is_executing and any(path.startswith(PLAN) for path in operations.files_to_come[host.name]):
+        why = why or ["what is wanted changes"]
+    if why:
+        host.log(f"  a certificate is due: {why[0]}")
+        yield Obtain()
+
+
+class Obtain(PyinfraCommand):
+    """Runs the unit, and tells what went wrong."""
+
+    def execute(self, state: Any, host: Any, connector_arguments: Any) -> bool:
+        words = f"systemctl start {UNIT} || {{ {SAID}; exit 1; }}"
+        done, output = host.run_shell_command(StringCommand(words), **connector_arguments)
+        if not done:
+            host.log_styled(
+                f"no certificate was got, and the host serves on with the one it has:\n{output.stdout}\n"
+                f"  It tries again twice a day; at once: this deploy, or systemctl start {UNIT}.",
+                fg="yellow",
+                log_func=logger.warning,
+            )
+        return True

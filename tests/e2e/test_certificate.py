@@ -1,0 +1,272 @@
+"""Web servers get their certificates from the lab's authority, renew them, and serve on when it cannot be had.
+
+Two release servers, which share a name.
+"""
+
+import http.client
+import re
+import shlex
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomlkit
+
+from cloud import provision
+from cloud.converge import REPOSITORY, Converged, converge
+from inventories import trusted
+from inventories.inventory import LoadedSite, load_site
+from inventories.ssh import ssh_config
+from lab import authority
+from lab.engine import LabConfig
+from lab.sites import derive, only
+from roles.common.nginx import certificate
+from tests.faults import certificate_killed
+from tests.labs import one_connection, own_lab
+from tests.waiting import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+ONE, TWO = "release-1", "release-2"
+SHARED, OWN = "release.lab.example.org", "one.lab.example.org"
+METADATA = "/ota/panther/panther-stable"
+SHORT_S = 30
+"""How long certificates are valid of which one is to run out."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The two hosts, and the authority of their lab."""
+
+    inventory: Path
+    lab: LabConfig
+
+    @property
+    def site(self) -> LoadedSite:
+        return load_site(self.inventory)
+
+    def address(self, host: str) -> str:
+        return self.site.lock.hosts[host].ipv4
+
+    def deploy(self, *options: str) -> Converged:
+        done = converge(self.inventory, "release", *options)
+        assert done.ok, done.output
+        return done
+
+    def change(self, **hosts: dict[str, Any]) -> None:
+        """Sets keys of hosts in the inventory, and provisions them."""
+        document: Any = tomlkit.parse(self.inventory.with_suffix(".toml").read_text())
+        for name, keys in hosts.items():
+            document["hosts"][name.replace("_", "-")].update(keys)
+        self.inventory.with_suffix(".toml").write_text(tomlkit.dumps(document))
+        done = converge(self.inventory, "provision")
+        assert done.ok, done.output
+
+    def run(self, host: str, command: str, given: str = "") -> "subprocess.CompletedProcess[str]":
+        """As root."""
+        config = self.inventory.parent / "ssh_config"
+        if not config.exists():
+            one_connection(config, ssh_config(self.site))
+        words = ["ssh", "-F", str(config), host, "sudo", "sh", "-c", shlex.quote(command)]
+        return subprocess.run(words, input=given, capture_output=True, text=True, check=False)
+
+    def root(self, host: str, command: str) -> str:
+        done = self.run(host, command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def due(self, host: str) -> str:
+        return self.root(host, f"python3 -I {certificate.PROGRAM} due").strip()
+
+    def renew(self, host: str) -> bool:
+        """As by the timer."""
+        return self.run(host, "systemctl start mainstay-certificate.service").returncode == 0
+
+    def served(self, host: str, name: str = SHARED, *, valid: bool = False) -> str:
+        """The certificate in PEM. Raises ssl.SSLError, if it has to be valid and is not, or there is none."""
+        context = trusted.context(self.site.files)
+        if not valid:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with (
+            socket.create_connection((self.address(host), 443), 10) as plain,
+            context.wrap_socket(plain, server_hostname=name) as wrapped,
+        ):
+            certificate = wrapped.getpeercert(binary_form=True)
+        assert certificate
+        return ssl.DER_cert_to_PEM_cert(certificate)
+
+    def on_disk(self, host: str) -> str:
+        return self.root(host, f"openssl x509 -in {certificate.CERTIFICATE}")
+
+    def serves_what_lies_there(self, host: str) -> bool:
+        return self.served(host) == self.on_disk(host)
+
+    def plain(self, host: str, path: str, name: str = SHARED, **headers: str) -> tuple[int, str, str]:
+        """Status, Location and body of a request without TLS."""
+        connection = http.client.HTTPConnection(self.address(host), timeout=10)
+        connection.request("GET", path, headers={"Host": name} | headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers.get("Location", ""), answer.read().decode()
+
+    def mails(self) -> list[str]:
+        return [path.read_text() for path in (self.lab.root / "mail").glob("*.eml")]
+
+
+def two_servers(document: Any) -> None:
+    only(document, ONE)
+    del document["settings"]["web"]
+    document["hosts"][TWO] = document["hosts"][ONE].unwrap()
+    document["hosts"][ONE]["dns"] = [SHARED, OWN]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with own_lab("certificate") as config:
+        made = Servers(derive(config, tmp_path_factory.mktemp("certificate"), two_servers), config)
+        done = converge(made.inventory, "provision")
+        assert done.ok, done.output
+        made.deploy()
+        yield made
+
+
+def test_hosts_that_share_a_name_each_have_a_certificate_and_a_key_of_their_own(servers: Servers) -> None:
+    assert servers.served(ONE, valid=True) != servers.served(TWO, valid=True)
+    assert servers.served(ONE, OWN, valid=True) == servers.served(ONE)
+    keys = {servers.root(host, f"openssl pkey -pubout -in {certificate.CERTIFICATE}") for host in (ONE, TWO)}
+    assert len(keys) == 2
+    assert all(servers.serves_what_lies_there(host) for host in (ONE, TWO))
+    assert servers.deploy().changed == ()
+
+
+def test_nothing_secret_is_for_everybodys_eyes(servers: Servers) -> None:
+    folders = f"{certificate.PLAN} {certificate.STATE}"
+    found = servers.root(ONE, f"grep -rlE 'PRIVATE KEY|\"kty\"' {folders} | xargs stat -c '%a %U:%G %n'").splitlines()
+    assert f"640 root:www-data {certificate.CERTIFICATE}" in found
+    assert len(found) > 1, "the key of the account"
+    for line in found:
+        assert re.match(r"[46]00 root:root ", line) or line.endswith(f" {certificate.CERTIFICATE}"), line
+    assert servers.run(ONE, f"sudo -u nobody cat {certificate.CERTIFICATE}").returncode != 0
+
+
+def test_a_challenge_is_answered_by_whichever_host_is_asked_and_not_in_circles(servers: Servers) -> None:
+    folder = f"{certificate.CHALLENGES}/.well-known/acme-challenge"
+    servers.root(TWO, f"mkdir -p {folder} && echo answer > {folder}/of-two && chmod -R a+rX {certificate.CHALLENGES}")
+    path = "/.well-known/acme-challenge/"
+    assert [servers.plain(host, f"{path}of-two") for host in (ONE, TWO)] == [(200, "", "answer\n")] * 2
+    assert servers.plain(ONE, f"{path}of-two", **{"Passed-On": "yes"})[0] == 404
+    assert [servers.plain(host, f"{path}of-nobody")[0] for host in (ONE, TWO)] == [404, 404]
+    servers.root(TWO, f"rm -r {certificate.CHALLENGES}/.well-known")
+
+
+def test_without_tls_there_is_the_way_to_it_and_for_update_clients_an_error(servers: Servers) -> None:
+    assert servers.plain(ONE, "/page?x=1")[:2] == (301, f"https://{SHARED}/page?x=1")
+    for path in (METADATA, "/factory/panther/panther-factory", "/ota/panther/16/x.zip", "/device-flasher/1/x"):
+        assert servers.plain(ONE, path)[:2] == (403, "")
+    for name in (servers.address(ONE), "elsewhere.example"):
+        assert servers.plain(ONE, "/", name)[:2] == (404, "")
+
+
+def test_who_asks_for_another_name_is_shown_no_certificate(servers: Servers) -> None:
+    for name in ("elsewhere.example", ""):
+        with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name|handshake.failure"):
+            servers.served(ONE, name or servers.address(ONE))
+
+
+def test_renewal_that_fails_for_long_is_told_and_the_host_serves_on(servers: Servers) -> None:
+    authority.stop(servers.lab)
+    authority.start(servers.lab, SHORT_S)
+    # its root is a new one: what the earlier authority issued is trusted by nobody
+    servers.deploy()
+    before = servers.served(ONE, valid=True)
+    authority.stop(servers.lab)
+    until("a renewal is due", lambda: servers.due(ONE).startswith("it ends"))
+    told = len(servers.mails())
+    assert not servers.renew(ONE)
+    assert servers.root(ONE, "systemctl is-failed mainstay-certificate.service").strip() == "failed"
+    until("a mail about it", lambda: len(servers.mails()) > told)
+    assert f"{ONE}: mainstay-certificate.service failed" in servers.mails()[-1]
+    until("the certificate has ended", lambda: servers.due(ONE).startswith("it ended"))
+    assert servers.served(ONE) == before
+    servers.root(ONE, f"rm {certificate.CERTIFICATE}; systemctl restart nginx.service")
+    assert "Issued by: itself" in servers.root(ONE, f"head -1 {certificate.CERTIFICATE}")
+    assert servers.serves_what_lies_there(ONE)
+    done = servers.deploy()
+    assert "no certificate was got, and the host serves on" in done.output
+    authority.start(servers.lab)
+    servers.deploy()
+    assert {servers.served(host, valid=True) for host in (ONE, TWO)}.isdisjoint({before})
+    assert servers.deploy().changed == ()
+
+
+def test_changed_names_lead_to_another_certificate_and_the_zone_can_answer_for_them(servers: Servers) -> None:
+    own = {"challenge": "dns-01", "dns_key": "acme_dns_key", "dns_api_url": servers.lab.drill_api_url}
+    settings = {"release": {"certificate": own | {"directory": authority.directory(servers.lab)}}}
+    servers.change(release_2={"dns": [SHARED, "two.lab.example.org"], "settings": settings})
+    servers.deploy()
+    assert servers.served(TWO, "two.lab.example.org", valid=True) == servers.served(TWO)
+    assert "dns-01" in servers.root(TWO, f"cat {certificate.STATE}/acme/log/letsencrypt.log")
+    records = provision.client(servers.site).list("/domains/lab.example.org/records", "records")
+    assert [record for record in records if record["type"] == "TXT"] == []
+    assert servers.deploy().changed == ()
+
+
+def test_a_leaked_key_is_revoked_and_replaced_as_the_readme_says(servers: Servers) -> None:
+    readme = " ".join((REPOSITORY / "roles/common/nginx/README.md").read_text().split())
+    [replace] = re.findall(r"`(rm /var/lib/mainstay/tls/site.pem && [^`]*)`", readme)
+    [revoke] = re.findall(r"`(certbot revoke [^`]*)`", readme)
+    before = servers.served(ONE)
+    words = revoke.replace("DIRECTORY", authority.directory(servers.lab))
+    servers.root(ONE, f"REQUESTS_CA_BUNDLE={certificate.PLAN}/acme.pem {words} && {replace}")
+    assert servers.served(ONE, valid=True) != before
+
+
+def kill(servers: Servers, at: int) -> list[str]:
+    """The program's steps, or none as it was killed; a certificate is due to it."""
+    servers.root(ONE, f"sed -i '/^Issued by/d' {certificate.CERTIFICATE}")
+    script = Path(certificate_killed.__file__).read_text()
+    done = servers.run(ONE, f"python3 -I - {at}", script)
+    assert (done.returncode == 0) == (at == 0), done.stdout + done.stderr
+    return done.stdout.splitlines()[2:] if done.returncode == 0 else []
+
+
+def must_recover(servers: Servers) -> None:
+    """After a loss of power nginx starts, and the next run leaves it with the new certificate."""
+    servers.root(ONE, "systemctl restart nginx.service")
+    assert servers.serves_what_lies_there(ONE)
+    assert servers.renew(ONE)
+    assert servers.due(ONE) == ""
+    assert servers.serves_what_lies_there(ONE)
+    assert re.fullmatch("acme\nchallenges\nsite.pem\n", servers.root(ONE, f"ls {certificate.STATE}")), (
+        "something is left"
+    )
+
+
+def test_a_run_killed_before_nginx_took_up_its_certificate_is_made_good_by_the_next(servers: Servers) -> None:
+    steps = kill(servers, 0)
+    at = next(number for number, step in enumerate(steps, 1) if "try-reload-or-restart" in step)
+    kill(servers, at)
+    assert not servers.serves_what_lies_there(ONE)
+    assert servers.renew(ONE)
+    assert servers.serves_what_lies_there(ONE)
+
+
+@pytest.mark.full
+def test_killed_at_any_step_nginx_has_a_key_with_its_chain(servers: Servers) -> None:
+    for at in range(1, len(kill(servers, 0)) + 1):
+        kill(servers, at)
+        must_recover(servers)
+
+
+@pytest.mark.full
+def test_strangers_rate_its_tls_best(servers: Servers) -> None:
+    """testssl.sh 3.2, Debian's, on the other host."""
+    servers.root(TWO, "apt-get install -yq --no-install-recommends testssl.sh >/dev/null 2>&1")
+    roots = f"{certificate.PLAN}/roots.pem"
+    words = f"testssl --quiet --color 0 --warnings off --add-ca {roots} --ip {servers.address(ONE)} {SHARED}"
+    said = servers.run(TWO, words).stdout
+    assert re.search(r"Overall Grade +A\+", said), said

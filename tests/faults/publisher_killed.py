@@ -1,0 +1,46 @@
+"""`mainstay release` that is killed (-9) at a step: `python -m tests.faults.publisher_killed WHEN STEP release ...`.
+
+WHEN is before or after; STEP what is asked of a server (`on_server.py`), `upload`, `checksums` or `metadata`.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cli.main import main
+from roles.release.tools import publish
+from roles.release.tools.repository import Repository
+from roles.release.tools.servers import Session
+
+
+def run(point: tuple[str, str]) -> None:
+    def steps(owner: Any, name: str, called: Callable[..., str]) -> None:
+        real = getattr(owner, name)
+
+        def passing(*arguments: Any, **more: Any) -> Any:
+            step = called(*arguments)
+            reach("before", step)
+            done = real(*arguments, **more)
+            reach("after", step)
+            return done
+
+        setattr(owner, name, passing)
+
+    def reach(when: str, step: str) -> None:
+        if (when, step) == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    steps(Session, "ask", lambda _, do, *__: do)
+    steps(Session, "upload", lambda *_: "upload")
+    steps(publish, "_push_sums", lambda *_: "checksums")
+    steps(Repository, "push", lambda one, *_: Path(one.url).stem)
+    main()
+
+
+if __name__ == "__main__":
+    when, step = sys.argv[1:3]
+    sys.argv[1:3] = []
+    run((when, step))
