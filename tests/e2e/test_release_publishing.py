@@ -92,6 +92,25 @@ def test_servers_are_audited_from_outside_and_on_their_disks(site: Publishing) -
     }
 
 
+def test_servers_read_their_packages_by_themselves_and_fail_until_damage_is_mended(site: Publishing) -> None:
+    read = "systemctl start mainstay-release-read"
+    site.root("release-1", read)
+    kept = json.loads(site.root("release-1", "cat /var/lib/mainstay-release/read.json"))
+    newest = max(kept["readings"], key=lambda path: kept["readings"][path]["read"])
+    assert kept["readings"][newest]["sha256"]
+    place = f"/srv/release/public/{newest}"
+    site.root("release-1", f"cp -a {place} /srv/kept && printf x | dd of={place} conv=notrunc status=none")
+    try:
+        assert site.root("release-1", f"{read} || echo failed") == "failed"
+        assert f"{newest}: SHA-256 " in site.root("release-1", "journalctl -o cat -n 20 -u mainstay-release-read")
+        told = json.loads(site.release("audit", "--server", "release-1", "--json").stdout)
+        kinds = {(one["kind"], one["path"]) for one in told["findings"] if one["fails"]}
+        assert kinds == {("differing", newest)}
+    finally:
+        site.root("release-1", f"cp -a /srv/kept {place} && rm /srv/kept && {read}")
+    assert site.root("release-1", "systemctl is-enabled mainstay-release-read.timer") == "enabled"
+
+
 def test_a_promotion_never_takes_a_later_build_away(site: Publishing) -> None:
     folder, build = site.built()
     site.done("publish", folder)

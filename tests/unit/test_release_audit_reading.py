@@ -84,6 +84,14 @@ def test_what_was_written_anew_is_no_longer_read_and_comes_first() -> None:
     assert {*record.due("one", now)[:2]} == {"ota/7.zip", "ota/new.zip"}
 
 
+def test_what_is_new_comes_before_what_was_never_read() -> None:
+    record, files = Record({}, {}), archive(40)
+    night(record, files, NOW)
+    files["ota/new.zip"] = file(9)
+    record.look("one", files, {}, NOW + DAY)
+    assert record.due("one", NOW + DAY)[0] == "ota/new.zip"
+
+
 def test_what_was_not_read_for_30_days_is_overdue_and_what_is_gone_is_forgotten() -> None:
     record, files = Record({}, {}), archive(3)
     record.look("one", files, {}, NOW)

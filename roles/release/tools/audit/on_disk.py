@@ -179,8 +179,8 @@ def look(before: Mapping[str, Answer], files: Mapping[str, Sequence[int]], now: 
 
 
 def due(readings: Mapping[str, Answer], last: float, now: float) -> list[str]:
-    """What to read now, the most urgent first. last: when something was read before, in Unix seconds; 0: never."""
-    order = sorted(readings, key=lambda path: (readings[path]["read"], readings[path]["seen"], path))
+    """What to read now: what is new, then what waits longest. last: when something was read before, 0: never."""
+    order = sorted(readings, key=lambda path: (readings[path]["read"], -readings[path]["seen"], path))
     days = max(1, -(-(now - (last or now)) // 86400))
     room = sum(one["known"][0] for one in readings.values()) / PARTS * min(days, PARTS)
     chosen = []
