@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-BLOCK = 4 << 20
+BLOCK = 256 << 10
 TELL_BYTES = 64 << 20
 LINE_BYTES = 1 << 20
 TAIL = 66 << 10
