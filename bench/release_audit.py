@@ -20,9 +20,9 @@ from rich.table import Table
 from bench.contest import Runs, Times, command, one_round, summed
 from inventories.trusted import ROOTS
 from lab.release_archive import archive
+from roles.common.publishing.servers import session
 from roles.release.tools.audit import outside
 from roles.release.tools.audit.audit import PROGRAM
-from roles.release.tools.servers import session
 from tests.audited import NAME, Audited, audited
 
 QUICK_S = 5.0

@@ -14,11 +14,11 @@ from inventories import keys, trusted
 from inventories.inventory import LoadedSite, load_site
 from lab import nginx
 from lab.release_archive import COMMIT, RETIRED, Archive
+from roles.common.publishing.servers import Place
 from roles.release.tools.audit import client
 from roles.release.tools.audit.audit import Target, Verdict, audit
 from roles.release.tools.audit.reading import Record
 from roles.release.tools.audit.truth import Truth, recorded
-from roles.release.tools.servers import Place
 
 NAME = "release.example.org"
 NAMES = ("release-1", "release-2")

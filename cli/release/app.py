@@ -9,9 +9,9 @@ from typer.core import TyperGroup
 
 from backup.reach import Unreachable
 from cli.options import FAILED, UNREACHABLE, stop
+from roles.common.publishing.servers import Away, ServerError
 from roles.release.tools.publish import PublishError
 from roles.release.tools.repository import RepositoryError
-from roles.release.tools.servers import Away, ServerError
 
 NOT_PUBLISHABLE = 50
 """Exit code of `check` and `publish`: something is wrong with the release."""

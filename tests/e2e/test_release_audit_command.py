@@ -15,9 +15,9 @@ from cli.main import app
 from cli.release import auditing
 from inventories import trusted
 from lab.release_archive import CHANNELS, COMMIT, CURRENT, DEVICES, UNRECORDED, archive
+from roles.common.publishing.servers import Place
 from roles.release.tools.audit import site
 from roles.release.tools.audit.audit import Target
-from roles.release.tools.servers import Place
 from tests.audited import Audited, audited
 
 FULL = f"ota/{DEVICES[0]}/16/{DEVICES[0]}-ota_update-{CURRENT}.zip"

@@ -10,8 +10,9 @@ from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
 from lab import sample
 from lab.go import debian_package
+from roles.common.publishing.servers import session
 from roles.release.tools.places import servers
-from roles.release.tools.servers import session
+from roles.release.tools.publish import PROGRAM
 from tests.publishing_site import SERVERS, Publishing, polled, publishing_site
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -170,7 +171,7 @@ def test_a_server_that_only_missed_a_commit_is_brought_up_to_date(site: Publishi
 
 def test_two_publishers_do_not_mix(site: Publishing) -> None:
     head, (folder, build) = site.head(), site.built()
-    with reach(load_site(site.inventory)) as way, session(servers(way)[1]) as other:
+    with reach(load_site(site.inventory)) as way, session(servers(way)[1], PROGRAM) as other:
         other.ask("lock")
         ran = site.release("publish", folder)
         assert (ran.returncode, "release-2: somebody publishes there now" in ran.stderr) == (1, True)
@@ -182,7 +183,7 @@ def test_two_publishers_do_not_mix(site: Publishing) -> None:
 def test_what_another_has_begun_is_told_and_can_be_taken_back(site: Publishing) -> None:
     head, (folder, _) = site.head(), site.built()
     begun = {"id": "other", "who": "bob on laptop", "begun": "yesterday", "base": head, "reserve": 0, "files": []}
-    with reach(load_site(site.inventory)) as way, session(servers(way)[0]) as dead:
+    with reach(load_site(site.inventory)) as way, session(servers(way)[0], PROGRAM) as dead:
         dead.ask("lock")
         dead.ask("begin", manifest=begun)
     ran = site.release("publish", folder)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from roles.common.publishing.servers import Place, ServerError, session
 from roles.release.tools.audit import on_disk
 from roles.release.tools.audit.audit import PROGRAM
-from roles.release.tools.servers import Place, ServerError, session
 
 ZIP = "ota/panther/16/panther-ota_update-1.zip"
 

@@ -6,18 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from time import monotonic
 
+from roles.common.publishing.servers import Place, Program, ServerError, Session, session
 from roles.release.archive import SHA256SUM, checksum
 from roles.release.tools.audit import client, compared, inside, on_disk, outside, reading
 from roles.release.tools.audit.findings import WRONG, Finding, Kind, finding, settled
 from roles.release.tools.audit.inside import PUBLIC, Disk
 from roles.release.tools.audit.reading import Coverage, Record
 from roles.release.tools.audit.truth import Need, Truth, about, lines_of
-from roles.release.tools.servers import Place, ServerError, Session, session
 
-PROGRAM = Path(on_disk.__file__).read_bytes()
+PROGRAM = Program(on_disk)
 IDLE = ("nice", "-n", "10", "ionice", "-c", "3")
 """How reading is started: served downloads come first."""
 Tell = Callable[[int], None]

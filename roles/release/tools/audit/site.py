@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from backup.mirror import declared as mirrors
 from backup.reach import Reach
-from inventories import trusted
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from roles.release.tools.audit import client
@@ -22,11 +21,10 @@ def targets(way: Reach, names: Sequence[str]) -> list[Target]:
     if unknown := sorted({*names} - {*known}):
         hint = f"of these there are: {', '.join(known)}"
         raise InputError("--server", "", f"no release server {unknown[0]!r}", hint)
-    tls = trusted.context(way.site.files)
     found = []
     for place in servers(way, [one for one in known if names and one not in names]):
         seen = front(way.site, place.name)
-        found.append(Target(client.Server(place.name, seen.address, PORT, seen.name, tls), place))
+        found.append(Target(client.Server(place.name, seen.address, PORT, seen.name, seen.trusting), place))
     return found
 
 
