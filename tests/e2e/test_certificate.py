@@ -118,6 +118,15 @@ def two_servers(document: Any) -> None:
     document["hosts"][ONE]["dns"] = [SHARED, OWN]
 
 
+@pytest.fixture
+def short_lived(servers: Servers) -> Iterator[None]:
+    """The authority is another one, whose certificates soon end. One is there afterwards, whatever became of it."""
+    authority.stop(servers.lab)
+    authority.start(servers.lab, SHORT_S)
+    yield
+    authority.start(servers.lab)
+
+
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with own_lab("certificate") as config:
@@ -171,10 +180,9 @@ def test_who_asks_for_another_name_is_shown_no_certificate(servers: Servers) -> 
             servers.served(ONE, name or servers.address(ONE))
 
 
+@pytest.mark.usefixtures("short_lived")
 def test_renewal_that_fails_for_long_is_told_and_the_host_serves_on(servers: Servers) -> None:
-    authority.stop(servers.lab)
-    authority.start(servers.lab, SHORT_S)
-    # its root is a new one: what the earlier authority issued is trusted by nobody
+    # the authority's root is a new one: what that before it issued is trusted by nobody
     servers.deploy()
     before = servers.served(ONE, valid=True)
     authority.stop(servers.lab)
