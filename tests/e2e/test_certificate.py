@@ -7,7 +7,6 @@ import http.client
 import json
 import re
 import shlex
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -93,13 +92,7 @@ class Servers:
         context = trusted.context(self.site.files)
         if not valid:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with (
-            socket.create_connection((self.address(host), 443), 10) as plain,
-            context.wrap_socket(plain, server_hostname=name) as wrapped,
-        ):
-            certificate = wrapped.getpeercert(binary_form=True)
-        assert certificate
-        return ssl.DER_cert_to_PEM_cert(certificate)
+        return trusted.certificate(name, self.address(host), context)
 
     def on_disk(self, host: str) -> str:
         return self.root(host, f"openssl x509 -in {certificate.CERTIFICATE}")

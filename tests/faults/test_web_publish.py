@@ -56,7 +56,7 @@ class World:
 
     def run(self, **more: Any) -> Run:
         self.runs += 1
-        now = START + timedelta(minutes=self.runs)
+        now = more.pop("now", START + timedelta(minutes=self.runs))
         return Run(more.pop("places", self.places), self.look, 3, self, "alice", now=now, **more)
 
     def look(self, place: Place, manifest: dict[str, Any], paths: Any) -> list[str]:
@@ -309,6 +309,27 @@ def test_a_message_that_was_killed_between_two_servers_is_finished(world: World)
     changed = world.message("Update now.\n")
     assert world.both() == {changed.id}
     assert world.file("web-2", MESSAGE) == "Update now.\n"
+
+
+def test_no_message_goes_out_while_a_way_back_is_half_done(world: World) -> None:
+    one, two = world.publish("one"), world.publish("two")
+    die_at(world, "after", "switch", {one.id, two.id})
+    with pytest.raises(Killed):
+        world.rollback()
+    alive(world)
+    with pytest.raises(PublishError, match="run it again first"):
+        world.message("Update now.\n")
+    assert world.rollback().id == one.id
+    world.message("Update now.\n")
+    assert world.file("web-2") == "one"
+
+
+def test_a_clock_that_is_behind_is_told_before_anything_is_changed(world: World) -> None:
+    first = world.publish("one")
+    with pytest.raises(PublishError, match="set this machine's clock"):
+        world.publish("two", now=START - timedelta(days=1))
+    assert world.both() == {first.id}
+    assert world.publish("one", now=START - timedelta(days=1)).id == first.id
 
 
 def test_a_server_that_is_away_stops_it_before_anything_is_changed(world: World) -> None:

@@ -111,7 +111,6 @@ def test_what_another_challenge_left_is_taken_away(tmp_path: Path) -> None:
         (replace(HELD, begins=NOW - timedelta(days=5), ends=NOW + timedelta(days=1)), "it ends on 2026-11-27"),
         (replace(HELD, ends=NOW - timedelta(days=1)), "it ended on 2026-11-25"),
     ],
-    ids=str,
 )
 def test_a_certificate_is_due_when_there_is_no_other_that_will_do(held: Held | None, why: str) -> None:
     found = due(PLAN, held, NOW)

@@ -128,6 +128,8 @@ def message(run: Run, content: Content) -> Change:
         files = {file["path"]: file for file in run.manifest(run.served)["files"]}
         if not files:
             raise PublishError("there is no website yet: publish that first")
+        if any(one["back"] for one in run.statuses):
+            raise PublishError("a roll back was begun and not ended, so that servers differ: run it again first")
         files[MESSAGE] = asdict(content.files[MESSAGE])
         return _publish(run, content, files, alone=True)
 
@@ -135,7 +137,7 @@ def message(run: Run, content: Content) -> Change:
 def _publish(run: Run, content: Content, files: Mapping[str, dict[str, Any]], *, alone: bool) -> Change:
     whole = [files[path] for path in sorted(files)]
     digest = digest_of({path: file["sha256"] for path, file in files.items()})
-    new = {
+    new: Manifest = {
         "schema": 1,
         "id": f"{run.now:%Y%m%d-%H%M%S}-{digest[:8]}",
         "time": int(run.now.timestamp()),
@@ -146,6 +148,9 @@ def _publish(run: Run, content: Content, files: Mapping[str, dict[str, Any]], *,
         "files": whole,
     }
     manifest = _continued(run, digest) or new
+    newest = max((one["id"] for status in run.statuses for one in status["releases"]), default="")
+    if manifest["id"] < newest and manifest is new:
+        raise PublishError(f"{newest} is there, and it is {new['id'][:15]} here: set this machine's clock")
     change = compare(run.manifest(run.served), manifest)
     if run.dry:
         for one, status in zip(run.places, run.statuses, strict=True):
