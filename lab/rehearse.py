@@ -18,14 +18,21 @@ from backup import custody
 from backup.sizes import counted
 from cloud.converge import REPOSITORY, command, converge
 from inventories.errors import InputError
-from inventories.inventory import load_site
-from lab import fetch, lifecycle, load, storage, tools
+from inventories.inventory import LoadedSite, load_site
+from lab import fetch, lifecycle, load, release_build, sample, storage, tools
 from lab.engine import EngineError
 
 INVENTORY = REPOSITORY / "inventories/lab.py"
 PAGE = lifecycle.LABS / "lab/drills.html"
+WEBSITE = lifecycle.LABS / "lab/website"
 NAMED_AT_MOST = 3
 """Changes of a deploy that are named, not only counted: those of a run that was to change nothing."""
+WHO = {
+    f"GIT_{role}_{what}": text
+    for role in ("AUTHOR", "COMMITTER")
+    for what, text in (("NAME", "Rehearsal"), ("EMAIL", "rehearsal@lab.example.org"))
+}
+"""Who publishes: git of a bare machine knows nobody."""
 console = Console(stderr=True, highlight=False)
 
 
@@ -112,9 +119,12 @@ def rehearse(rehearsal: Rehearsal) -> None:
         rehearsal.deploy("provision")
         rehearsal.deploy("site")
         site = load_site(INVENTORY)
-        rehearsal.run("load a release archive and a website", lambda: load.content(site))
+        sample.website(WEBSITE)
+        rehearsal.mainstay("web", "publish", str(WEBSITE))
+        rehearsal.run("load a release archive", lambda: load.content(site))
         rehearsal.run("fetch as a phone does", lambda: fetch.as_phone(site))
         rehearsal.run("fetch as a browser does", lambda: fetch.as_browser(site))
+        publish(rehearsal, site)
         os.environ["MAINSTAY_RESTIC"] = tools.restic()
         for data_set in custody.data_sets(site.fleet):
             if data_set.plan == custody.CONTROL_ROLE:
@@ -130,6 +140,16 @@ def rehearse(rehearsal: Rehearsal) -> None:
         rehearsal.mainstay("drill", "report", "--html", str(PAGE))
     finally:
         table(rehearsal.steps)
+
+
+def publish(rehearsal: Rehearsal, site: LoadedSite) -> None:
+    """A release goes to all release servers, to phones on one channel then on the next, and all of it is audited."""
+    os.environ.update(WHO)
+    folder = release_build.following(site.files)
+    rehearsal.mainstay("release", "publish", str(folder))
+    rehearsal.mainstay("release", "promote", release_build.NEXT.number, "--from", "testing", "--to", "beta")
+    rehearsal.mainstay("release", "status")
+    rehearsal.mainstay("release", "audit")
 
 
 def table(steps: list[Step]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -28,14 +29,17 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from inventories.files import replace
-from lab.sample import CHANNELS, Build, Device
+from lab.sample import CHANNELS, CURRENT, Build, Device
 
 CERTIFICATES, PRIVATE = "release-certificates", "release-keys"
 NOISE = 1 << 20
+FOLLOWING_BYTES = 2_000_000
 MANIFEST, METADATA_SIGNATURE = 20_000, 267
 METADATA, PAYLOAD, PROPERTIES = "META-INF/com/android/metadata", "payload.bin", "payload_properties.txt"
 LISTED_BYTES = 300
 """Room for the list of property files, padded by spaces: it tells offsets that depend on its own length."""
+NEXT = Build("260820510", CURRENT.timestamp + 30 * 86400, "16")
+"""What follows on the sample's archive."""
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
@@ -88,6 +92,18 @@ def release(target: Path, keys: Path, devices: Sequence[Device], *, full_bytes: 
         for channel in CHANNELS:
             changes = f"<h2>{current.number}</h2><ul><li>Security fixes</li></ul>\n"
             replace(target / "ota" / device.name / f"{device.name}-{channel}-changelog.html", changes)
+
+
+def following(site: Path) -> Path:
+    """The release that follows on the sample's archive, of two devices, one without an incremental; made once, as
+    signatures come out another each time. site: the folder of the site's files, which gets the certificates."""
+    target = site.parent / NEXT.number
+    if not target.exists():
+        devices = [Device("panther", NEXT, CURRENT), Device("FP5", NEXT, CURRENT, incremental=False)]
+        with TemporaryDirectory(dir=site.parent) as scratch:
+            release(Path(scratch) / "release", site, devices, full_bytes=FOLLOWING_BYTES)
+            (Path(scratch) / "release").rename(target)
+    return target
 
 
 def ota(where: Path, device: str, build: Build, by: Signer, size: int, *, base: Build | None = None) -> Path:

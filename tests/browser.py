@@ -38,13 +38,13 @@ class Browser:
         assert "result" in answer, answer
         return answer["result"]
 
-    def open(self, page: Path, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
-        """Shows a page, wholly loaded, in a window of that size."""
+    def open(self, page: Path | str, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
+        """Shows a page, by its file or address, wholly loaded, in a window of that size."""
         self.requests.clear()
         self("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self("Emulation.setEmulatedMedia", features=[scheme])
-        self("Page.navigate", url=page.as_uri())
+        self("Page.navigate", url=page.as_uri() if isinstance(page, Path) else page)
         while self._hear(self._read()) != "Page.loadEventFired":
             pass
 
@@ -89,14 +89,14 @@ class Browser:
 
 
 @contextmanager
-def browser(folder: Path) -> Iterator[Browser]:
-    """Chromium with a profile of its own in that folder; it ends with the block."""
+def browser(folder: Path, *options: str) -> Iterator[Browser]:
+    """Chromium with a profile of its own in that folder, and its own options; it ends with the block."""
     program = shutil.which("chromium")
     assert program, "chromium is not here: bin/setup --lab installs it"
     theirs_in, to = os.pipe()
     back, theirs_out = os.pipe()
     words = [program, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
-    words += ["--disable-dev-shm-usage", f"--user-data-dir={folder}", "about:blank"]
+    words += ["--disable-dev-shm-usage", f"--user-data-dir={folder}", *options, "about:blank"]
     # DevTools' pipes are descriptors 3 and 4.
     script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
     with subprocess.Popen(

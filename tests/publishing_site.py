@@ -1,6 +1,5 @@
 """Two release servers that share a name, the repositories they are published by, and releases, in a lab of its own."""
 
-import copy
 import json
 import os
 import subprocess
@@ -23,6 +22,7 @@ from lab.repositories import METADATA
 from lab.sample import Build, Device
 from lab.sites import derive, only
 from roles.release.archive import Offer
+from roles.release.tools.places import front
 from tests.labs import kept_lab, provider
 from tests.saved_site import Saved
 from tests.waiting import until
@@ -94,10 +94,7 @@ class Publishing(Saved):
 
     def ask(self, server: str, path: str, method: str = "GET") -> requests.Response:
         """A client's request to one server, by its address."""
-        site = load_site(self.inventory)
-        [name] = site.fleet.hosts[server].dns
-        url = f"http://{site.lock.hosts[server].ipv4}/{path}"
-        return requests.request(method, url, headers={"Host": name}, timeout=10)
+        return front(load_site(self.inventory), server).ask(method, path)
 
     def offered(self, server: str, device: str, channel: str) -> str:
         """The build that phones are told of."""
@@ -157,8 +154,6 @@ def _build(config: LabConfig) -> None:
 def _derive(config: LabConfig, folder: Path) -> Path:
     def change(document: Any) -> None:
         only(document, *SERVERS)
-        if SERVERS[1] not in document["hosts"]:
-            document["hosts"][SERVERS[1]] = copy.deepcopy(document["hosts"][SERVERS[0]])
         del document["settings"]["web"]
 
     return derive(config, folder, change)

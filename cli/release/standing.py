@@ -40,6 +40,8 @@ def status(devices: Devices = None, for_programs: ForPrograms = False, inventory
         for one in whole.servers:
             console.print(f"{one.name}: {_words(one)}")
         console.print(_table(whole, wanted))
+        told = "all servers serve the newest commit, and nothing is begun"
+        console.print(told if not code else "not all is as it should be: see the servers")
     raise typer.Exit(code)
 
 

@@ -1,14 +1,16 @@
 """A newcomer's first command."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
 from inventories.ssh import configured
-from lab import repositories
+from lab import release_build, repositories, sample
 from lab.fetch import lab_of
 from tests.conftest import rehearse
 
@@ -18,9 +20,19 @@ NOTHING = {"nothing to change", "nothing to load"}
 
 def test_the_rehearsal_serves_phones_and_browsers(rehearsal: Any) -> None:
     outcomes = {step["name"]: step["outcome"] for step in rehearsal["steps"]}
-    assert outcomes["fetch as a phone does"] == "4 incremental and 4 full updates, by IPv4 and IPv6"
+    assert outcomes["fetch as a phone does"] == "8 incremental and 8 full updates, by IPv4 and IPv6"
     assert outcomes["fetch as a browser does"] == "20 pages, by IPv4 and IPv6"
     assert "failed" not in outcomes.values()
+
+
+def test_the_rehearsal_publishes_a_release_to_two_servers(site: Path) -> None:
+    words = [REPOSITORY / "bin/mainstay", "release", "status", "--json", "--inventory", site]
+    told = json.loads(_said(*map(str, words)))
+    assert [one["name"] for one in told["servers"]] == ["release-1", "release-2"]
+    assert {one["commit"] for one in told["servers"]} == {told["commit"]}
+    offered = {(one["device"], one["channel"]): one["build"] for one in told["channels"]}
+    assert offered["panther", "testing"] == offered["panther", "beta"] == release_build.NEXT.number
+    assert offered["panther", "stable"] == sample.CURRENT.number
 
 
 def test_a_second_rehearsal_changes_nothing(rehearsal: Any) -> None:

@@ -28,7 +28,7 @@ def assert_content_is_on_its_volume(host: Host, label: str, volume: Volume, owne
     found = mounted["label"] or host.check_output(f"blkid -p -s LABEL -o value $(findmnt -no SOURCE {volume.mount})")
     assert (found, mounted["fstype"]) == (label, volume.filesystem)
     assert {"nodev", "nosuid", "noexec"} <= set(mounted["options"].split(","))
-    assert host.check_output(f"stat -c '%U %a' {volume.mount}/public") == f"{owner} 755"
+    assert host.check_output(f"stat -L -c '%U %a' {volume.mount}/public") == f"{owner} 755"
     bound = host.check_output("systemctl show -p BindsTo --value nginx.service").split()
     assert unit_name(volume.mount) in bound
     assert host.user(owner).shell == "/usr/sbin/nologin"

@@ -17,7 +17,7 @@ from inventories import keys
 from inventories.editing import Plain, apply
 from inventories.inventory import LoadedSite, load_site
 from inventories.lock import Lock, LockedHost, save
-from lab.sites import LAB_TOML
+from lab.sites import LAB_TOML, only
 from tests.unit.lab_api import DRILL_KEY, KEY, Client, serve
 
 DATA = DataSet("release-1", "release")
@@ -41,6 +41,7 @@ def drill_site(folder: Path, api_url: str = "https://192.0.2.99/v2", **drill: An
     (files / "id_ed25519.pub").write_text(f"{keys.public_ssh(private)} lab\n")
     (files / "admins.toml").write_text(f'[admins.lab]\nssh_keys = ["{keys.public_ssh(private)} lab"]\n')
     document: Any = tomlkit.parse(LAB_TOML.read_text())
+    only(document, *ADDRESSES)
     document["site"]["files"] = str(files)
     document["drill"].update({"api_url": api_url} | drill)
     document["provider"]["api_url"] = api_url

@@ -1,5 +1,6 @@
 """What is wanted of a web server's certificate, and when the host's program finds that another is due."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +16,9 @@ from inventories.lock import Lock, LockedHost, save
 from roles.common import nginx
 from roles.common.nginx import certificate
 from roles.common.nginx.certificate import Certificate
+from roles.common.nginx.tree.usr.local.lib.mainstay import dns_challenge
 from roles.common.nginx.tree.usr.local.lib.mainstay.certificate import ITSELF, Held, Plan, due, look, self_signed
-from roles.common.nginx.tree.usr.local.lib.mainstay.dns_challenge import Failure, label
+from roles.common.nginx.tree.usr.local.lib.mainstay.dns_challenge import Failure, Zone, label
 from roles.release.settings import Settings
 
 HOST: dict[str, Any] = {
@@ -31,11 +33,17 @@ PLAN = Plan(NAMES, "http-01", certificate.LETS_ENCRYPT, "")
 HELD = Held(frozenset(NAMES), NOW - timedelta(days=30), NOW + timedelta(days=60), PLAN.directory, trusted=True)
 
 
-def site(folder: Path, **dns: list[str]) -> LoadedSite:
-    """Each host with its names."""
-    hosts = {name.replace("_", "-"): HOST | {"dns": names} for name, names in dns.items()}
+def site(folder: Path, challenge: Mapping[str, str] = {}, **dns: list[str]) -> LoadedSite:
+    """Each host with its names, all of them provisioned. challenge: of hosts that have another than the default."""
+    hosts = {}
+    for name, names in dns.items():
+        own = {"certificate": {"challenge": challenge[name]}} if name in challenge else {}
+        hosts[name.replace("_", "-")] = HOST | {"dns": names, "settings": {"release": own}}
     fleet = Fleet.model_validate({"site": {"name": "s", "domain": "example.org"}, "hosts": hosts})
-    return LoadedSite(folder / "s.toml", fleet)
+    loaded = LoadedSite(folder / "s.toml", fleet)
+    locked = {name: LockedHost(instance_id=name, ipv4=f"192.0.2.{number}") for number, name in enumerate(hosts, 1)}
+    save(loaded.lock_path, Lock(hosts=locked))
+    return loaded
 
 
 @pytest.mark.parametrize(
@@ -72,21 +80,21 @@ def test_a_hosts_key_to_dns_is_never_the_sites_own(tmp_path: Path) -> None:
 def test_peers_are_the_provisioned_hosts_that_share_a_name(tmp_path: Path) -> None:
     shared = "release.example.org"
     loaded = site(tmp_path, one=[shared], two=[shared, "two.example.org"], three=[shared], other=["www.example.org"])
-    loaded.files.mkdir()
-    locked = {
-        name: LockedHost(instance_id=name, ipv4=f"192.0.2.{number}")
-        for number, name in enumerate(("one", "two", "other"))
-    }
-    save(loaded.lock_path, Lock(hosts=locked))
-    assert certificate.peers(loaded, "one") == ["192.0.2.1"]
+    save(loaded.lock_path, Lock(hosts={name: host for name, host in loaded.lock.hosts.items() if name != "three"}))
+    assert certificate.peers(loaded, "one") == ["192.0.2.2"]
     assert certificate.peers(loaded, "other") == []
-    assert "server 192.0.2.1:80" in nginx.files(loaded, "one", Settings(), ("GET",), ())["/etc/nginx/cleartext.conf"]
+    assert "server 192.0.2.2:80" in nginx.files(loaded, "one", Settings(), ("GET",), ())["/etc/nginx/cleartext.conf"]
     assert "peers" not in nginx.files(loaded, "other", Settings(), ("GET",), ())["/etc/nginx/cleartext.conf"]
+
+
+def test_a_host_answers_for_others_by_the_challenge_that_they_have_whatever_its_own_is(tmp_path: Path) -> None:
+    shared = "release.example.org"
+    loaded = site(tmp_path, {"two": "none"}, one=[shared], two=[shared])
+    assert [certificate.peers(loaded, name) for name in ("one", "two")] == [[], ["192.0.2.1"]]
 
 
 def test_what_another_challenge_left_is_taken_away(tmp_path: Path) -> None:
     loaded = site(tmp_path, release_1=["release.example.org"])
-    loaded.files.mkdir()
     (loaded.files / "acme.pem").write_text("PEM")
     assert f"{certificate.PLAN}/acme.pem" in certificate.files(loaded, "release-1", Certificate())
     assert {certificate.DNS, f"{certificate.PLAN}/roots.pem"} <= {*certificate.absent(loaded, Certificate())}
@@ -109,7 +117,6 @@ def test_what_another_challenge_left_is_taken_away(tmp_path: Path) -> None:
         (replace(HELD, begins=NOW - timedelta(days=5), ends=NOW + timedelta(days=1)), "it ends on 2026-11-27"),
         (replace(HELD, ends=NOW - timedelta(days=1)), "it ended on 2026-11-25"),
     ],
-    ids=str,
 )
 def test_a_certificate_is_due_when_there_is_no_other_that_will_do(held: Held | None, why: str) -> None:
     found = due(PLAN, held, NOW)
@@ -143,3 +150,22 @@ def test_a_challenges_record_lies_in_the_sites_zone() -> None:
     assert label("example.org", "example.org") == "_acme-challenge"
     with pytest.raises(Failure, match="not in the zone"):
         label("release.example.com", "example.org")
+
+
+def test_a_challenge_is_waited_for_at_every_name_server_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def shows(server: str, name: str, value: str) -> bool:
+        asked.append(server)
+        return server == "ns1.example.net" or len(asked) > 4
+
+    monkeypatch.setattr(dns_challenge, "shows", shows)
+    monkeypatch.setattr(dns_challenge, "LOOK_EVERY_S", 0)
+    monkeypatch.setattr(Zone, "name_servers", lambda zone: ["ns1.example.net", "ns2.example.net"])
+    zone = Zone({"zone": "example.org", "api_url": "https://api.example.net", "key": "k"})
+    dns_challenge.wait(zone, "_acme-challenge.example.org", "v")
+    assert asked == ["ns1.example.net", *["ns2.example.net"] * 4]
+    asked.clear()
+    monkeypatch.setattr(dns_challenge, "PATIENCE_S", -1)
+    with pytest.raises(Failure, match=r"not answered by ns2\.example\.net within"):
+        dns_challenge.wait(zone, "_acme-challenge.example.org", "v")

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from backup.reach import Reach, state
+from inventories import trusted
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from roles.common import nginx
+from roles.common.nginx import certificate
+from roles.common.publishing.servers import Place, place
 from roles.release.settings import Settings
 from roles.release.tools.outside import Front, look
 from roles.release.tools.publish import Site
 from roles.release.tools.repository import Repository
-from roles.release.tools.servers import Place, place
 
 ROLE = OWNER = "release"
 CACHE = "repositories"
@@ -59,8 +61,7 @@ def repositories(site: LoadedSite) -> tuple[Repository, Repository | None]:
 
 def front(site: LoadedSite, name: str) -> Front:
     """What clients of a server connect to."""
-    address = site.lock.hosts[name].ipv4
-    return Front(next(iter(site.fleet.hosts[name].dns), address), address)
+    return Front(certificate.names(site, name)[0], site.lock.hosts[name].ipv4, trusted.context(site.files))
 
 
 def opened(way: Reach, without: Sequence[str] = ()) -> Site:
