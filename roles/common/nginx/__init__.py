@@ -109,7 +109,7 @@ def files(
         "countries": COUNTRIES,
         "never_redirected": never_redirected,
         "names": certificate.names(site, host_name),
-        "peers": certificate.peers(site, host_name, settings.certificate),
+        "peers": certificate.peers(site, host_name),
         "certificate": certificate.CERTIFICATE,
         "challenges": certificate.CHALLENGES,
         "program": certificate.PROGRAM,
