@@ -1,14 +1,18 @@
-"""A host for the suites of the primitives (test_common_*)."""
+"""A host for the suites of the primitives (test_common_*), and the program that judges alert rules."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.engine import LabConfig
+from lab.go import run
 from tests import bare_host
 from tests.bare_host import BareHost
 from tests.e2e.primitives import ASK, NGINX, SITE, Bench
+
+PROMETHEUS = Path.home() / ".cache/mainstay/prometheus"
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +35,18 @@ def served(bench: Bench) -> Bench:
     bench.good(NGINX)
     assert bench.host.ssh(ASK) == "one\n"
     return bench
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """promtool of the machine or, out of Debian's package, without installing (and so starting) Prometheus itself."""
+    program = PROMETHEUS / "usr/bin/promtool"
+    if found := shutil.which("promtool"):
+        return found
+    if not program.exists():
+        PROMETHEUS.mkdir(parents=True, exist_ok=True)
+        run("apt-get", "download", "-q", "prometheus", cwd=PROMETHEUS)
+        [package] = PROMETHEUS.glob("prometheus_*.deb")
+        run("dpkg-deb", "-x", package, PROMETHEUS, cwd=PROMETHEUS)
+        package.unlink()
+    return str(program)

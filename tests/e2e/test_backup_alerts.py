@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from tests.unit.ledgers import at
 from tests.unit.test_status import NOW, good, look, snapshots
 
 RULES = Path(__file__).parents[2] / "backup/alerts/mainstay-backup.rules.yml"
-CACHE = Path.home() / ".cache/mainstay/prometheus"
 DATA_SET = 'host="release-1",plan="release"'
 LABELS = {"host": "release-1", "plan": "release"}
 HOUR, DAY = 60, 24 * 60
@@ -26,21 +24,6 @@ STALE = "3h 11m 0s"
 
 Expected = dict[str, list[dict[str, str]]]
 """By alert, the labels it fires with."""
-
-
-@pytest.fixture(scope="module")
-def promtool() -> str:
-    """promtool of the machine or, out of Debian's package, without installing (and so starting) Prometheus itself."""
-    program = CACHE / "usr/bin/promtool"
-    if found := shutil.which("promtool"):
-        return found
-    if not program.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        run("apt-get", "download", "-q", "prometheus", cwd=CACHE)
-        [package] = CACHE.glob("prometheus_*.deb")
-        run("dpkg-deb", "-x", package, CACHE, cwd=CACHE)
-        package.unlink()
-    return str(program)
 
 
 def annotations(alert: str, labels: dict[str, str]) -> dict[str, str]:

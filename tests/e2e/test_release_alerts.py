@@ -1,0 +1,70 @@
+"""The alert rules on audits of release servers, judged by Prometheus' own promtool."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab.go import run
+from roles.release.tools.audit.metrics import HELP
+
+RULES = Path(__file__).parents[2] / "roles/release/alerts/mainstay-release.rules.yml"
+DAY = 24 * 60
+"""In minutes, the step of the series below."""
+WRONG = 'mainstay_release_audit_findings{server="release-2",finding="metadata ahead",severity="critical"}'
+TOLD = 'mainstay_release_audit_findings{server="release-2",finding="orphaned",severity="warning"}'
+UNREAD = 'mainstay_release_audit_oldest_unread_time_seconds{server="release-2"}'
+AUDITED = "mainstay_release_audit_time_seconds"
+
+
+def alerts(promtool: str, folder: Path, series: dict[str, str], minute: int) -> set[str]:
+    """Those that fire at that minute."""
+    fired = set()
+    for name in re.findall(r"alert: (\w+)", RULES.read_text()):
+        test = {
+            "interval": "1m",
+            "input_series": [{"series": one, "values": values} for one, values in series.items()],
+            "alert_rule_test": [{"eval_time": f"{minute}m", "alertname": name, "exp_alerts": []}],
+        }
+        (folder / "test.yml").write_text(json.dumps({"rule_files": [str(RULES)], "tests": [test]}))
+        words = [promtool, "test", "rules", "test.yml"]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            assert name in done.stdout + done.stderr
+            fired.add(name)
+    return fired
+
+
+def healthy(minutes: int) -> dict[str, str]:
+    """All is well, and audited each minute."""
+    return {
+        WRONG: f"0x{minutes}",
+        TOLD: f"3x{minutes}",
+        UNREAD: f"0+60x{minutes}",
+        AUDITED: f"0+60x{minutes}",
+    }
+
+
+def test_the_rules_are_well_formed_and_ask_for_what_there_is(promtool: str) -> None:
+    run(promtool, "check", "rules", RULES, cwd=RULES.parent)
+    assert {*re.findall(r"mainstay_release_\w+", RULES.read_text())} <= {*HELP}
+
+
+def test_none_fires_when_all_is_well(promtool: str, tmp_path: Path) -> None:
+    assert alerts(promtool, tmp_path, healthy(DAY), DAY) == set()
+
+
+@pytest.mark.parametrize(
+    ("changed", "minutes", "fires"),
+    [
+        ({WRONG: "0x5 2x60"}, 60, "MainstayReleaseWrong"),
+        ({UNREAD: f"0x{32 * DAY}"}, 32 * DAY, "MainstayReleaseUnread"),
+        ({AUDITED: f"0x{2 * DAY}"}, 2 * DAY, "MainstayReleaseAuditStale"),
+    ],
+)
+def test_each_fires_when_it_should(
+    promtool: str, tmp_path: Path, changed: dict[str, str], minutes: int, fires: str
+) -> None:
+    assert alerts(promtool, tmp_path, healthy(minutes) | changed, minutes) == {fires}
