@@ -116,7 +116,7 @@ def judge_clock(now: datetime, there: float, name: str) -> None:
     if abs(now.timestamp() - there) > CLOCK_S:
         other = datetime.fromtimestamp(there, UTC)
         told = f"it is {other:%Y-%m-%d %H:%M} there and {now:%Y-%m-%d %H:%M} here (UTC)"
-        raise PublishError(f"{name}: {told}: nothing is published; set the clock that is wrong")
+        raise PublishError(f"{name}: {told}: nothing is done; set the clock that is wrong")
 
 
 def judge_lines(what: Publication, before: Published) -> None:
