@@ -94,7 +94,6 @@ def test_a_package_that_a_server_lacks_is_promoted_nowhere(site: Publishing) -> 
         assert site.head() == head
     finally:
         site.root("release-2", f"mv /root/away {package}")
-    site.done("abandon")
     must_be_untouched(site, head)
 
 
@@ -164,7 +163,6 @@ def test_a_full_disk_stops_it_before_anything_comes(site: Publishing) -> None:
         assert "release-2: needs " in site.release("publish", folder, "--dry").stdout
     finally:
         site.root("release-2", "rm /srv/release/filler")
-    site.done("abandon")
     must_be_untouched(site, head)
 
 

@@ -35,9 +35,8 @@ def plan(site: Site, kept: Kept, now: datetime) -> Plan:
         with session(place) as to:
             judge_clock(now, to.ask("status")["time"], place.name)
             sizes: dict[str, int] = to.ask("packages")["sizes"]
-        servers.append(
-            Old(place.name, {path: sizes[path] for path in superseded(sizes, offers, over, now.timestamp(), kept)})
-        )
+        old = superseded(sizes, offers, over, now.timestamp(), kept)
+        servers.append(Old(place.name, {path: sizes[path] for path in old}))
     return Plan(commit, tuple(Offered(*key, offer).promises for key, offer in offers.items()), tuple(servers))
 
 
