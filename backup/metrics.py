@@ -1,6 +1,6 @@
 """What status found, as a file for the textfile collector of Prometheus' node exporter; backup/alerts has the rules."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from backup.drills.overdue import WORDS, word
 from backup.status import Row
 from inventories.files import replace
 
+Sample = tuple[str, dict[str, str], float]
+"""Name, labels, value."""
 HELP = {
     "mainstay_backup_status_time_seconds": "When the control side last looked at all data sets (Unix time).",
     "mainstay_backup_last_good_time_seconds": "When the newest complete backup in the vault began (0: there is none).",
@@ -34,12 +36,17 @@ HELP = {
 
 def render(rows: Sequence[Row], now: datetime) -> str:
     """The file's text. What is not known has no sample, a finding that is not there is 0."""
-    samples: dict[str, list[str]] = {name: [] for name in HELP}
-    for name, labels, value in _samples(rows, now):
+    return exposition(HELP, _samples(rows, now))
+
+
+def exposition(help_: Mapping[str, str], found: Iterable[Sample]) -> str:
+    """Gauges in Prometheus' text format, by name; help_: what each of them is."""
+    samples: dict[str, list[str]] = {name: [] for name in help_}
+    for name, labels, value in found:
         shown = ",".join(f'{label}="{_escaped(word)}"' for label, word in labels.items())
         samples[name].append(f"{name}{{{shown}}} {value:.15g}" if shown else f"{name} {value:.15g}")
     lines = []
-    for name, said in HELP.items():
+    for name, said in help_.items():
         lines += [f"# HELP {name} {said}", f"# TYPE {name} gauge", *samples[name]]
     return "\n".join(lines) + "\n"
 
@@ -49,7 +56,7 @@ def write(path: Path, rows: Sequence[Row], now: datetime) -> None:
     replace(path, render(rows, now), 0o644)
 
 
-def _samples(rows: Sequence[Row], now: datetime) -> Iterator[tuple[str, dict[str, str], float]]:
+def _samples(rows: Sequence[Row], now: datetime) -> Iterator[Sample]:
     yield "mainstay_backup_status_time_seconds", {}, now.timestamp()
     for row in rows:
         labels = {"host": row.plan.host, "plan": row.plan.name}
@@ -74,7 +81,7 @@ def _samples(rows: Sequence[Row], now: datetime) -> Iterator[tuple[str, dict[str
             yield from _drilled(row.drilled, labels, now)
 
 
-def _drilled(drilled: Drilled, labels: dict[str, str], now: datetime) -> Iterator[tuple[str, dict[str, str], float]]:
+def _drilled(drilled: Drilled, labels: dict[str, str], now: datetime) -> Iterator[Sample]:
     proved, last, measured = drilled.proved, drilled.last, drilled.measured
     yield "mainstay_drill_last_proved_time_seconds", labels, proved.begun.timestamp() if proved else 0
     if drilled.wanted.within_days:

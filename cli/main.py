@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import typer
 
-from cli import backup, drill, release, secrets
+from cli import backup, drill, release, secrets, web
 from cli.options import BAD_USAGE, FAILED
 from cli.ssh import ssh, ssh_config
 from inventories.errors import InputError
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(backup.app, name="backup", help="What is saved, where, and whether it can be trusted.")
 app.add_typer(drill.app, name="drill", help="Proves backups: restored on hosts of their own, checked, destroyed.")
 app.add_typer(release.app, name="release", help="Releases: checked, published, promoted, rolled back; what is where.")
+app.add_typer(web.app, name="web", help="The website: published on all its servers at once, and taken back.")
 app.add_typer(secrets.app, name="secrets", help="What the repository holds encrypted: API keys, passwords.")
 app.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(ssh)
 app.command("ssh-config")(ssh_config)

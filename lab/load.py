@@ -7,14 +7,20 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from backup.reach import reach
 from inventories.inventory import LoadedSite
 from inventories.ssh import configured
 from lab import repositories, sample
 from lab.engine import LabConfig
 from lab.fetch import lab_of
 from roles.common import nginx
+from roles.common.publishing.hearing import Nobody
+from roles.common.publishing.servers import ServerError
 from roles.release.archive import METADATA, PUBLIC
 from roles.release.tools.on_server import COMMIT
+from roles.web.tools import publish
+from roles.web.tools import site as servers
+from roles.web.tools.content import read
 
 TIMEOUT_SECONDS = 120
 
@@ -32,12 +38,7 @@ def archive(config: LabConfig, target: Path) -> None:
     os.utime(mark, (sample.CURRENT.timestamp, sample.CURRENT.timestamp))
 
 
-def website(_: LabConfig, target: Path) -> None:
-    """The sample website as a web server has it."""
-    sample.website(target / PUBLIC)
-
-
-CONTENT: dict[str, Callable[[LabConfig, Path], None]] = {"release": archive, "web": website}
+CONTENT: dict[str, Callable[[LabConfig, Path], None]] = {"release": archive}
 
 
 def content(site: LoadedSite) -> str:
@@ -54,7 +55,24 @@ def content(site: LoadedSite) -> str:
             assert isinstance(settings, nginx.HttpSettings)
             mount = nginx.content_volume(site, name, settings).mount
             loaded += _load(["ssh", "-F", str(config), name], source, mount, owner=host.role)
+    loaded += _publish(site)
     return f"{loaded} hosts loaded" if loaded else "nothing to load"
+
+
+def _publish(site: LoadedSite) -> int:
+    """The sample as the website's first release. Returns on how many servers: none when any serves one already."""
+    if not site.fleet.with_role(servers.ROLE):
+        return 0
+    with tempfile.TemporaryDirectory() as scratch, reach(site) as way:
+        source, run = Path(scratch) / "web", servers.run(way, Nobody())
+        sample.website(source)
+        try:
+            if any(found["served"] for found in publish.status(run).values()):
+                return 0
+            publish.publish(run, read(source, Path(scratch) / "packed"))
+        except (ServerError, publish.PublishError) as error:
+            raise LoadError(str(error)) from None
+    return len(run.places)
 
 
 def _load(ssh: list[str], source: Path, mount: str, *, owner: str) -> bool:

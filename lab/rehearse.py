@@ -19,11 +19,12 @@ from backup.sizes import counted
 from cloud.converge import REPOSITORY, command, converge
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
-from lab import fetch, lifecycle, load, release_build, storage, tools
+from lab import fetch, lifecycle, load, release_build, sample, storage, tools
 from lab.engine import EngineError
 
 INVENTORY = REPOSITORY / "inventories/lab.py"
 PAGE = lifecycle.LABS / "lab/drills.html"
+WEBSITE = lifecycle.LABS / "lab/website"
 NAMED_AT_MOST = 3
 """Changes of a deploy that are named, not only counted: those of a run that was to change nothing."""
 WHO = {
@@ -118,7 +119,9 @@ def rehearse(rehearsal: Rehearsal) -> None:
         rehearsal.deploy("provision")
         rehearsal.deploy("site")
         site = load_site(INVENTORY)
-        rehearsal.run("load a release archive and a website", lambda: load.content(site))
+        sample.website(WEBSITE)
+        rehearsal.mainstay("web", "publish", str(WEBSITE))
+        rehearsal.run("load a release archive", lambda: load.content(site))
         rehearsal.run("fetch as a phone does", lambda: fetch.as_phone(site))
         rehearsal.run("fetch as a browser does", lambda: fetch.as_browser(site))
         publish(rehearsal, site)

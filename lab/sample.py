@@ -112,7 +112,7 @@ def checksums(target: Path) -> None:
 
 
 def website(target: Path) -> None:
-    """Writes a website as Jekyll builds it, with the dot directories that phones fetch and one nobody may."""
+    """Writes a website as Jekyll builds it, with the dot directories that phones fetch."""
     pages = {
         "index.html": _page("Example OS", "<p>A free mobile operating system.</p>"),
         "about.html": _page("About", "<p>Extensionless pages, as Jekyll makes them.</p>"),
@@ -124,7 +124,6 @@ def website(target: Path) -> None:
         "feed.xml": '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom"></feed>\n',
         ".messages/latest.txt": "1785977859\nThe July update is on its way to all devices.\n",
         ".well-known/security.txt": "Contact: mailto:security@example.org\nExpires: 2030-01-01T00:00:00Z\n",
-        ".git/HEAD": "ref: refs/heads/main\n",
     }
     for path, text in pages.items():
         _write(target / path, text.encode(), SITE_TIME)

@@ -38,13 +38,13 @@ class Browser:
         assert "result" in answer, answer
         return answer["result"]
 
-    def open(self, page: Path, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
-        """Shows a page, wholly loaded, in a window of that size."""
+    def open(self, page: Path | str, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
+        """Shows a page, by its file or address, wholly loaded, in a window of that size."""
         self.requests.clear()
         self("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self("Emulation.setEmulatedMedia", features=[scheme])
-        self("Page.navigate", url=page.as_uri())
+        self("Page.navigate", url=page.as_uri() if isinstance(page, Path) else page)
         while self._hear(self._read()) != "Page.loadEventFired":
             pass
 

@@ -20,7 +20,9 @@ REHEARSAL_TIMEOUT_SECONDS = 900
 ON_THE_SITE = (
     "tests/roles/",
     "tests/e2e/test_rehearse.py",
+    "tests/e2e/test_web_publish.py",
     "tests/e2e/test_base_in_service.py",
+    "tests/e2e/test_release_in_service.py",
     "tests/e2e/test_control_drills.py",
     "tests/faults/test_control_rooted.py",
 )
@@ -37,6 +39,7 @@ LONGEST = (
     "tests/runbooks/test_runbooks.py",
     "tests/e2e/test_control.py",
     "tests/e2e/test_drill.py",
+    "tests/e2e/test_certificate.py",
     "tests/faults/test_backup_faults.py",
     "tests/e2e/test_drill_checks.py",
     "tests/e2e/test_agent_killed.py",

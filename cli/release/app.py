@@ -9,13 +9,13 @@ from typer.core import TyperGroup
 
 from backup.reach import Unreachable
 from cli.options import FAILED, UNREACHABLE, stop
+from roles.common.publishing.servers import Away, ServerError
 from roles.release.tools.publish import PublishError
 from roles.release.tools.repository import RepositoryError
-from roles.release.tools.servers import Away, ServerError
 
 NOT_PUBLISHABLE = 50
 """Exit code of `check` and `publish`: something is wrong with the release."""
-ORDER = ("check", "publish", "promote", "rollback", "status", "sync", "abandon", "prune")
+ORDER = ("check", "publish", "promote", "rollback", "status", "audit", "sync", "abandon", "prune")
 """The commands as an admin needs them; any others follow."""
 Devices = Annotated[list[str] | None, typer.Option("--device", help="Of this one alone; may be repeated.")]
 Without = Annotated[
@@ -37,7 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done or publishable, 1 failed, 2 bad usage or bad input, 3 unreachable; "
-    "of check and publish 50, not publishable.",
+    "of check and publish 50, not publishable; of audit 51, something is wrong.",
 )
 
 

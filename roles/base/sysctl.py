@@ -40,6 +40,10 @@ SYSCTL = {
     "net.ipv4.icmp_ignore_bogus_error_responses": "1",
     "net.ipv4.tcp_syncookies": "1",
     "net.ipv4.tcp_rfc1337": "1",
+    # What waits in a full link's queue is everybody's delay, and what waits in a slow reader's buffer is memory
+    # (docs/performance.md has what each of them does). systemd's default for the queue itself, fq_codel, is right.
+    "net.ipv4.tcp_congestion_control": "bbr",
+    "net.ipv4.tcp_notsent_lowat": "131072",
 }
 FILE = "/etc/sysctl.d/90-mainstay.conf"
 

@@ -77,6 +77,7 @@ def tree(
     *,
     generated: Mapping[str, str | bytes] = {},
     directories: Collection[str] = (),
+    linkable: Collection[str] = (),
     absent: Collection[str] = (),
     modes: Mapping[str, str] = {},
     owners: Mapping[str, str] = {},
@@ -93,6 +94,7 @@ def tree(
     - generated: files with the content given here.
     - directories: must exist. Mode and owner of these and of those on the way to a file are kept when a pattern
       matches, else set only when they are made (0755 root:root).
+    - linkable: the same, and a link to a directory does as well.
     - absent: files that must not exist.
     - modes: pattern -> "0640". Default 0644; 0755 for *.sh and in /usr/local/bin and /usr/local/sbin.
     - owners: pattern -> "user:group". Default root:root.
@@ -109,6 +111,7 @@ def tree(
         context,
         generated=generated,
         directories=directories,
+        linkable=linkable,
         absent=absent,
         modes=modes,
         owners=owners,

@@ -22,6 +22,7 @@ def wanted(
     *,
     generated: Mapping[str, str | bytes],
     directories: Collection[str],
+    linkable: Collection[str] = (),
     absent: Collection[str],
     modes: Mapping[str, str],
     owners: Mapping[str, str],
@@ -35,7 +36,7 @@ def wanted(
         if path in contents:
             raise InputError(where, path, "is both in the tree and generated")
         contents[path] = (content.encode() if isinstance(content, str) else content, False)
-    for path in (*contents, *directories, *absent):
+    for path in (*contents, *directories, *linkable, *absent):
         if not path.startswith("/") or path != str(PurePosixPath(path)) or set(path) & set("\n\t\\") or ".." in path:
             raise InputError(where, path, "must be a plain absolute path")
         if path in absent and (path in contents or path in directories):
@@ -51,9 +52,11 @@ def wanted(
         mode = _last(modes, path) or ("0755" if any(fnmatchcase(path, program) for program in PROGRAMS) else "0644")
         hidden = is_secret or any(fnmatchcase(path, pattern) for pattern in secret)
         files.append(File(path, content, int(mode, 8), _last(owners, path) or "root:root", hidden))
-    on_the_way = {str(parent) for path in (*contents, *directories) for parent in PurePosixPath(path).parents} - {"/"}
+    on_the_way = {
+        str(parent) for path in (*contents, *directories, *linkable) for parent in PurePosixPath(path).parents
+    } - {"/"}
     kept = []
-    for path in sorted(on_the_way | set(directories)):
+    for path in sorted(on_the_way | set(directories) | set(linkable)):
         found_mode, owner = _last(modes, path), _last(owners, path)
         kept.append(Directory(path, int(found_mode, 8) if found_mode else None, owner or None, path in directories))
     return Wanted(tuple(files), tuple(kept), tuple(sorted(absent)), tuple(validate.items()))

@@ -6,10 +6,11 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from inventories.inventory import LoadedSite
-from roles.common import Account, accounts, nginx, packages, services, tree, volumes
+from roles.common import Account, Unit, accounts, nginx, packages, services, tree, volumes
 from roles.common.nginx.obtained import obtained
 from roles.release.archive import METADATA, PUBLIC, PUBLICATIONS
 from roles.release.settings import Settings
+from roles.release.tools.audit import on_disk
 
 PACKAGES: dict[str, str | None] = {"rsync": None}
 """By which releases come."""
@@ -17,6 +18,10 @@ METHODS = ("GET", "HEAD", "OPTIONS")
 DOT_DIRECTORIES = ("well-known",)
 NEVER_REDIRECTED = ("ota", "factory", "device-flasher")
 """Update clients take the body of a redirect for the metadata they asked for."""
+
+READER = "/usr/local/lib/mainstay/read_packages.py"
+READING = "mainstay-release-read"
+UNITS = (*nginx.UNITS, Unit(f"{READING}.timer", (f"/etc/systemd/system/{READING}.service",)))
 
 
 @deploy("release")
@@ -27,6 +32,7 @@ def release() -> None:
     settings: Settings = host.data.settings["release"]
     volume = nginx.content_volume(site, name, settings)
     declared = host.data.declared.volumes
+    reader = {READER: Path(on_disk.__file__).read_text()}
     folders = [f"{volume.mount}/{one}" for one in (PUBLIC, METADATA, PUBLICATIONS)]
 
     packages("packages", nginx.packages(settings) | PACKAGES | volumes.packages(declared))
@@ -36,13 +42,13 @@ def release() -> None:
         "files",
         Path(__file__).parent / "tree",
         settings.model_dump() | {"mount": volume.mount},
-        generated=nginx.files(site, name, settings, METHODS, DOT_DIRECTORIES, NEVER_REDIRECTED),
+        generated=nginx.files(site, name, settings, METHODS, DOT_DIRECTORIES, NEVER_REDIRECTED) | reader,
         directories=(*folders, *nginx.certificate.DIRECTORIES),
         absent=nginx.absent(site, settings),
         modes=nginx.MODES | {volume.mount: "0755"} | dict.fromkeys(folders, "0755"),
         owners=nginx.OWNERS | dict.fromkeys(folders, "release:release"),
         secret=nginx.SECRET,
-        validate=nginx.VALIDATE,
+        validate=nginx.VALIDATE | {f"/etc/systemd/system/{READING}.*": f"systemd-analyze verify {READING}.timer"},
     )
-    services("services", nginx.UNITS)
+    services("services", UNITS)
     obtained(name="certificate")

@@ -1,4 +1,4 @@
-"""The website: nginx over the pages on its volume."""
+"""The website: nginx over the release of it that its volume links to."""
 
 from pathlib import Path
 
@@ -8,8 +8,11 @@ from pyinfra.context import host
 from inventories.inventory import LoadedSite
 from roles.common import Account, accounts, nginx, packages, services, tree, volumes
 from roles.common.nginx.obtained import obtained
+from roles.web.archive import COMPRESSED, PUBLIC
 from roles.web.settings import Settings
 
+PACKAGES: dict[str, str | None] = {"python3": "3.11", "rsync": None}
+"""By which it is published."""
 METHODS = ("GET", "HEAD")
 DOT_DIRECTORIES = ("well-known", "messages")
 
@@ -22,19 +25,21 @@ def web() -> None:
     settings: Settings = host.data.settings["web"]
     volume = nginx.content_volume(site, name, settings)
     declared = host.data.declared.volumes
+    kept = tuple(f"{volume.mount}/{one}" for one in ("releases", "incoming"))
 
-    packages("packages", nginx.packages(settings) | volumes.packages(declared))
+    packages("packages", nginx.packages(settings) | PACKAGES | volumes.packages(declared))
     accounts("owner of the pages", [Account("web", system=True)])
     volumes.volumes("volumes", declared, host.data.locked.volumes, owners={settings.volume: "web"})
     tree(
         "files",
         Path(__file__).parent / "tree",
-        settings.model_dump() | {"redirects": settings.places()},
+        settings.model_dump() | {"redirects": settings.places(), "compressed": COMPRESSED},
         generated=nginx.files(site, name, settings, METHODS, DOT_DIRECTORIES),
-        directories=(f"{volume.mount}/public", *nginx.certificate.DIRECTORIES),
+        directories=(*kept, *nginx.certificate.DIRECTORIES),
+        linkable=(f"{volume.mount}/{PUBLIC}",),  # nothing is published yet, or what is served
         absent=nginx.absent(site, settings),
-        modes=nginx.MODES | {volume.mount: "0755", f"{volume.mount}/public": "0755"},
-        owners=nginx.OWNERS | {f"{volume.mount}/public": "web:web"},
+        modes=nginx.MODES | dict.fromkeys((volume.mount, *kept), "0755"),
+        owners=nginx.OWNERS | dict.fromkeys(kept, "web:web"),
         secret=nginx.SECRET,
         validate=nginx.VALIDATE,
     )

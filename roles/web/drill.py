@@ -5,8 +5,8 @@ from collections.abc import Callable
 from backup.drills import common_checks, damage
 from backup.drills.checks import Check, Drill, Fault, Restored
 from backup.drills.serving import CERTIFICATE, QUIET, another_site, anothers_certificate
-from roles.web.archive import MESSAGE, PUBLIC, Site
-from roles.web.pages import assets, dots, message, not_found, pages, redirects
+from roles.web.archive import MESSAGE, Site
+from roles.web.pages import assets, dots, message, not_found, pages, published, redirects
 
 CHECKS = (
     common_checks.FILES,
@@ -18,6 +18,13 @@ CHECKS = (
         "every page is found at its address, with its content",
         "the pages that the snapshot lists, and their bytes on the host",
         pages,
+        limit_s=1800,
+    ),
+    Check(
+        "published",
+        "every file that is served is what was published",
+        "the manifest that the publisher made, in the snapshot itself",
+        published,
         limit_s=1800,
     ),
     Check("redirects", "every old address leads to its new one", "the redirects of the settings", redirects),
@@ -34,7 +41,7 @@ def _at(
     """A fault at the first of some paths."""
 
     def planted(copy: Restored) -> str:
-        chosen = set(path(Site(copy))[:1])
+        chosen = set(path(Site.of(copy))[:1])
         return plant(copy, damage.first([file for file in copy.wanted if file.path in chosen], what).path)
 
     return planted
@@ -42,7 +49,7 @@ def _at(
 
 def _folders(site: Site) -> list[str]:
     """Of pages, but for the site itself."""
-    return sorted({page.rpartition("/")[0] for page in site.pages} - {PUBLIC})
+    return sorted({page.rpartition("/")[0] for page in site.pages} - {site.top.rstrip("/")})
 
 
 def _assets(site: Site) -> list[str]:
@@ -51,8 +58,9 @@ def _assets(site: Site) -> list[str]:
 
 FAULTS = (
     Fault("missing file", "files", _at(_assets, damage.remove, "a style, script or image")),
-    Fault("flipped byte", "message", _at(lambda site: [MESSAGE], damage.flip, MESSAGE)),
-    Fault("stale snapshot", "stale", lambda copy: damage.set_back(copy, PUBLIC)),
+    Fault("flipped byte", "message", _at(lambda site: [site.path(MESSAGE)], damage.flip, MESSAGE)),
+    Fault("flipped byte of a page", "published", _at(lambda site: site.pages, damage.flip, "a page")),
+    Fault("stale snapshot", "stale", lambda copy: damage.set_back(copy, Site.of(copy).top.split("/")[0])),
     Fault("wrong owner", "owners", _at(lambda site: site.pages, damage.give_away, "a page")),
     Fault("empty directory", "files", _at(_folders, damage.empty, "a folder of pages")),
     Fault("another site", "pages", another_site),

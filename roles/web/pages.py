@@ -1,27 +1,26 @@
 """Whether browsers and phones get from a restored web server what they got before."""
 
 import html
+import json
 import re
-from collections.abc import Iterable
-from html.parser import HTMLParser
 from posixpath import basename, dirname
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from backup.drills.checks import CheckFailed, Evidence, NotJudged, Restored
 from backup.drills.on_host import some, sums
 from backup.drills.serving import body, in_turn, media_type, turns, url
 from backup.sizes import counted
-from roles.web.archive import MESSAGE, PUBLIC, Site, digest
+from roles.web.archive import ERROR_PAGE, MANIFEST, MESSAGE, PUBLIC, Site, digest
+from roles.web.links import links
 
 READ_A_DRILL = 200
 """Pages whose links are followed in a drill, other ones each time."""
-LINKS = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src"}
 LOCATION = re.compile(rb"<loc>\s*([^<\s]+)\s*</loc>")
 
 
 def pages(copy: Restored) -> Evidence:
     """Every page has the bytes that lie on the host; so have the addresses of the site's own map."""
-    site = Site(copy)
+    site = Site.of(copy)
     asked = [path for path in site.pages if not site.redirects(site.address(path))]
     lies = sums(copy, asked)
     wrong = []
@@ -45,11 +44,26 @@ def pages(copy: Restored) -> Evidence:
 
 def _mapped(copy: Restored, site: Site) -> dict[str, int]:
     """What the addresses in sitemap.xml answer, but for those that redirect."""
-    if "public/sitemap.xml" not in site.files:
+    if site.path("sitemap.xml") not in site.files:
         return {}
     found = LOCATION.findall(body(copy.client.get("/sitemap.xml")))
     paths = {urlsplit(html.unescape(one.decode(errors="replace"))).path or "/" for one in found}
     return {path: copy.client.get(path).status for path in sorted(paths) if not site.redirects(unquote(path))}
+
+
+def published(copy: Restored) -> Evidence:
+    """Every file of the release that is served is what its publisher sent: by the manifest that was made there."""
+    site = Site.of(copy)
+    manifest = f"{site.top.removesuffix(f'{PUBLIC}/')}{MANIFEST}"
+    if not any(file.path == manifest for file in copy.wanted):
+        raise NotJudged("what was served is no release with a manifest")
+    sent = {site.path(file["path"]): file["sha256"] for file in json.loads(copy.read(manifest))["files"]}
+    lies = sums(copy, sorted(sent))
+    wrong = [f"{path}: is not what was published" for path in sorted(sent) if lies.get(path) != sent[path]]
+    wrong += [f"{path}: was not published" for path in sorted(site.files - sent.keys())]
+    if wrong:
+        raise CheckFailed(*wrong)
+    return Evidence((f"{counted(len(sent), 'file')}, as the manifest of {manifest.split('/')[1]} has them",))
 
 
 def redirects(copy: Restored) -> Evidence:
@@ -70,28 +84,30 @@ def redirects(copy: Restored) -> Evidence:
 
 def message(copy: Restored) -> Evidence:
     """The message that phones fetch is the one that was saved: by the host and by the snapshot itself."""
-    if not any(file.path == MESSAGE for file in copy.wanted):
-        raise NotJudged(f"the snapshot has no {MESSAGE}")
-    answer = copy.client.get(url(MESSAGE.removeprefix(PUBLIC)))
+    site = Site.of(copy)
+    lies = site.path(MESSAGE)
+    if lies not in site.files:
+        raise NotJudged(f"the snapshot has no {lies}")
+    answer = copy.client.get(url(MESSAGE))
     if answer.status != 200 or media_type(answer) != "text/plain" or "content-encoding" in answer.headers:
-        raise CheckFailed(f"{MESSAGE}: answers {answer.status} as {media_type(answer) or 'nothing'}, not as plain text")
-    if digest(answer.body) != sums(copy, [MESSAGE]).get(MESSAGE):
-        raise CheckFailed(f"{MESSAGE}: is served with another content than lies on the host")
-    if answer.body != copy.read(MESSAGE):
-        raise CheckFailed(f"{MESSAGE}: is not what the snapshot has")
+        raise CheckFailed(f"{lies}: answers {answer.status} as {media_type(answer) or 'nothing'}, not as plain text")
+    if digest(answer.body) != sums(copy, [lies]).get(lies):
+        raise CheckFailed(f"{lies}: is served with another content than lies on the host")
+    if answer.body != copy.read(lies):
+        raise CheckFailed(f"{lies}: is not what the snapshot has")
     return Evidence((f"{len(answer.body)} bytes, as the snapshot has them",))
 
 
 def assets(copy: Restored) -> Evidence:
     """What pages link to on this site is there. A link that the snapshot itself has nothing for is told apart."""
-    site = Site(copy)
+    site = Site.of(copy)
     chosen = in_turn(site.pages, copy.turn, READ_A_DRILL)
     if not chosen:
         raise NotJudged("the snapshot has no page")
     linked: dict[str, str] = {}
     for path in chosen:
         page = body(copy.client.get(url(site.address(path)))).decode(errors="replace")
-        for link in _links(page, site.address(path)):
+        for link in links(page, site.address(path)):
             linked.setdefault(link, path)
     wrong: list[str] = []
     dead: list[str] = []
@@ -108,33 +124,11 @@ def assets(copy: Restored) -> Evidence:
     return Evidence(tuple(told), len(chosen), len(site.pages), turns(site.pages, READ_A_DRILL))
 
 
-class _Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        wanted = LINKS.get(tag)
-        self.found += [value for key, value in attrs if key == wanted and value]
-
-
-def _links(page: str, address: str) -> Iterable[str]:
-    """Paths on this site that a page links to, as they are asked for."""
-    parser = _Links()
-    parser.feed(page)
-    for link in parser.found:
-        try:
-            to = urlsplit(urljoin(f"http://site.invalid{url(address)}", link.strip()))
-        except ValueError:
-            continue  # no address at all: nothing that could be asked for
-        if (to.scheme, to.netloc) == ("http", "site.invalid"):
-            yield url(unquote(to.path, errors="surrogateescape") or "/")
-
-
 def not_found(copy: Restored) -> Evidence:
     """What is missing gets the site's own page, with that status."""
-    own = "public/404.html"
-    lies = sums(copy, [own]).get(own) if own in Site(copy).files else None
+    site = Site.of(copy)
+    own = site.path(ERROR_PAGE)
+    lies = sums(copy, [own]).get(own) if own in site.files else None
     wrong = []
     for path in ("/no/such/page", "/404.html"):
         answer = copy.client.get(path)
@@ -149,9 +143,10 @@ def not_found(copy: Restored) -> Evidence:
 
 def dots(copy: Restored) -> Evidence:
     """Folders and files with a leading dot are not there for anybody, but for the two that are public."""
-    hidden = sorted(path for path in Site(copy).hidden)
-    asked = {path for path in hidden if basename(path).startswith(".")} | set(hidden[:20]) | {"public/.git/HEAD"}
-    found = [(path, copy.client.get(url(path.removeprefix(PUBLIC))).status) for path in sorted(asked)]
+    site = Site.of(copy)
+    hidden = sorted(site.hidden)
+    asked = {path for path in hidden if basename(path).startswith(".")} | set(hidden[:20]) | {site.path(".git/HEAD")}
+    found = [(path, copy.client.get(url(path.removeprefix(site.top))).status) for path in sorted(asked)]
     wrong = [f"{path}: answers {status}, not 404" for path, status in found if status != 404]
     if wrong:
         raise CheckFailed(*wrong)

@@ -1,4 +1,4 @@
-"""What of this role is saved: the website's files."""
+"""What of this role is saved: the releases of the website, and which of them is served."""
 
 from backup.recovery import Recovery
 from roles.web.drill import DRILL
@@ -6,7 +6,7 @@ from roles.web.drill import DRILL
 RECOVERY = Recovery(
     root="/srv/web",
     owner="web",
-    paths=("public",),
+    paths=("public", "releases"),
     consistency="files",
     every="hourly",
     rpo_hours=24,

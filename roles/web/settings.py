@@ -37,6 +37,12 @@ class Settings(nginx.HttpSettings):
         "frame-ancestors 'none'",
         pattern=r"^[\w '*:;./=+-]+$",
     )
+    permissions_policy: str = Field(
+        default="camera=(), geolocation=(), microphone=(), payment=(), usb=()", pattern=r"^[\w (),*=-]+$"
+    )
+    """What pages may not use, as a browser gets it."""
+    releases_kept: int = Field(default=5, ge=2, le=100)
+    """Publications that stay on each server, to go back to."""
 
     @model_validator(mode="after")
     def _redirects_end(self) -> Self:

@@ -4,9 +4,9 @@ Two release servers, which share a name.
 """
 
 import http.client
+import json
 import re
 import shlex
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -92,13 +92,7 @@ class Servers:
         context = trusted.context(self.site.files)
         if not valid:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with (
-            socket.create_connection((self.address(host), 443), 10) as plain,
-            context.wrap_socket(plain, server_hostname=name) as wrapped,
-        ):
-            certificate = wrapped.getpeercert(binary_form=True)
-        assert certificate
-        return ssl.DER_cert_to_PEM_cert(certificate)
+        return trusted.certificate(name, self.address(host), context)
 
     def on_disk(self, host: str) -> str:
         return self.root(host, f"openssl x509 -in {certificate.CERTIFICATE}")
@@ -192,11 +186,12 @@ def test_renewal_that_fails_for_long_is_told_and_the_host_serves_on(servers: Ser
     assert f"{ONE}: mainstay-certificate.service failed" in servers.mails()[-1]
     until("the certificate has ended", lambda: servers.due(ONE).startswith("it ended"))
     assert servers.served(ONE) == before
-    servers.root(ONE, f"rm {certificate.CERTIFICATE}; systemctl restart nginx.service")
-    assert "Issued by: itself" in servers.root(ONE, f"head -1 {certificate.CERTIFICATE}")
-    assert servers.serves_what_lies_there(ONE)
     done = servers.deploy()
     assert "no certificate was got, and the host serves on" in done.output
+    assert servers.served(ONE) == before
+    servers.root(TWO, f"rm {certificate.CERTIFICATE}; systemctl restart nginx.service")
+    assert "Issued by: itself" in servers.root(TWO, f"head -1 {certificate.CERTIFICATE}")
+    assert servers.serves_what_lies_there(TWO)
     authority.start(servers.lab)
     servers.deploy()
     assert {servers.served(host, valid=True) for host in (ONE, TWO)}.isdisjoint({before})
@@ -207,11 +202,16 @@ def test_changed_names_lead_to_another_certificate_and_the_zone_can_answer_for_t
     own = {"challenge": "dns-01", "dns_key": "acme_dns_key", "dns_api_url": servers.lab.drill_api_url}
     settings = {"release": {"certificate": own | {"directory": authority.directory(servers.lab)}}}
     servers.change(release_2={"dns": [SHARED, "two.lab.example.org"], "settings": settings})
+    api, records = provision.client(servers.site), "/domains/lab.example.org/records"
+    for name in ("two", "three"):
+        api.post(records, type="TXT", name=f"_acme-challenge.{name}", data='"left"', ttl=120)
+    noted = "/var/lib/mainstay/tls/acme/dns_records.json"
+    servers.run(TWO, f"cat > {noted}", json.dumps([["_acme-challenge.two", "left"]]))
     servers.deploy()
     assert servers.served(TWO, "two.lab.example.org", valid=True) == servers.served(TWO)
     assert "dns-01" in servers.root(TWO, f"cat {certificate.STATE}/acme/log/letsencrypt.log")
-    records = provision.client(servers.site).list("/domains/lab.example.org/records", "records")
-    assert [record for record in records if record["type"] == "TXT"] == []
+    left = [record["name"] for record in api.list(records, "records") if record["type"] == "TXT"]
+    assert left == ["_acme-challenge.three"], "what a run that died had noted goes, and nobody else's"
     assert servers.deploy().changed == ()
 
 

@@ -13,8 +13,9 @@ from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
 from lab import sample
 from lab.go import debian_package
+from roles.common.publishing.servers import session
 from roles.release.tools.places import servers
-from roles.release.tools.servers import session
+from roles.release.tools.publish import PROGRAM
 from tests.publishing_site import SERVERS, Publishing, polled, publishing_site
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -70,6 +71,48 @@ def test_a_release_is_published_promoted_and_rolled_back_while_phones_ask(site: 
     assert manifest["commit"] == told["commit"]
     assert len(manifest["files"]) == 10
     assert site.root("release-1", "ls -A /srv/release/incoming") == ".lock"
+
+
+def test_servers_are_audited_from_outside_and_on_their_disks(site: Publishing) -> None:
+    ran = site.release("audit", "--deep", "--json")
+    found = json.loads(ran.stdout)
+    assert (ran.returncode, [one for one in found["findings"] if one["fails"]]) == (0, []), ran.stdout
+    assert {(one["name"], one["answers"], one["commit"]) for one in found["servers"]} == {
+        (server, True, site.head()) for server in SERVERS
+    }
+    assert all(one["read_ratio"] > 0 for one in found["servers"])
+    path = f"ota/panther/16/panther-ota_update-{sample.CURRENT.number}.zip"
+    place = f"/srv/release/public/{path}"
+    site.root("release-2", f"cp -a {place} /srv/kept.zip && truncate -s 1000 {place} && chown root {place}")
+    try:
+        ran = site.release("audit", "--json")
+    finally:
+        site.root("release-2", f"cp -a /srv/kept.zip {place} && rm /srv/kept.zip")
+    told = [one for one in json.loads(ran.stdout)["findings"] if one["fails"]]
+    assert ran.returncode == 51
+    assert {(one["server"], one["kind"], one["path"]) for one in told} == {
+        ("release-2", "truncated", path),
+        ("release-2", "owner, mode or link", path),
+    }
+
+
+def test_servers_read_their_packages_by_themselves_and_fail_until_damage_is_mended(site: Publishing) -> None:
+    read = "systemctl start mainstay-release-read"
+    site.root("release-1", read)
+    kept = json.loads(site.root("release-1", "cat /var/lib/mainstay-release/read.json"))
+    newest = max(kept["readings"], key=lambda path: kept["readings"][path]["read"])
+    assert kept["readings"][newest]["sha256"]
+    place = f"/srv/release/public/{newest}"
+    site.root("release-1", f"cp -a {place} /srv/kept && printf x | dd of={place} conv=notrunc status=none")
+    try:
+        assert site.root("release-1", f"{read} || echo failed") == "failed"
+        assert f"{newest}: SHA-256 " in site.root("release-1", "journalctl -o cat -n 20 -u mainstay-release-read")
+        told = json.loads(site.release("audit", "--server", "release-1", "--json").stdout)
+        kinds = {(one["kind"], one["path"]) for one in told["findings"] if one["fails"]}
+        assert kinds == {("differing", newest)}
+    finally:
+        site.root("release-1", f"cp -a /srv/kept {place} && rm /srv/kept && {read}")
+    assert site.root("release-1", "systemctl is-enabled mainstay-release-read.timer") == "enabled"
 
 
 def test_a_promotion_never_takes_a_later_build_away(site: Publishing) -> None:
@@ -130,7 +173,7 @@ def test_a_server_that_only_missed_a_commit_is_brought_up_to_date(site: Publishi
 
 def test_two_publishers_do_not_mix(site: Publishing) -> None:
     head, (folder, build) = site.head(), site.built()
-    with reach(load_site(site.inventory)) as way, session(servers(way)[1]) as other:
+    with reach(load_site(site.inventory)) as way, session(servers(way)[1], PROGRAM) as other:
         other.ask("lock")
         ran = site.release("publish", folder)
         assert (ran.returncode, "release-2: somebody publishes there now" in ran.stderr) == (1, True)
@@ -142,7 +185,7 @@ def test_two_publishers_do_not_mix(site: Publishing) -> None:
 def test_what_another_has_begun_is_told_and_can_be_taken_back(site: Publishing) -> None:
     head, (folder, _) = site.head(), site.built()
     begun = {"id": "other", "who": "bob on laptop", "begun": "yesterday", "base": head, "reserve": 0, "files": []}
-    with reach(load_site(site.inventory)) as way, session(servers(way)[0]) as dead:
+    with reach(load_site(site.inventory)) as way, session(servers(way)[0], PROGRAM) as dead:
         dead.ask("lock")
         dead.ask("begin", manifest=begun)
     ran = site.release("publish", folder)

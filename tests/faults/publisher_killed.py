@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from cli.main import main
+from roles.common.publishing.servers import Session
 from roles.release.tools import publish
 from roles.release.tools.repository import Repository
-from roles.release.tools.servers import Session
 
 
 def run(point: tuple[str, str]) -> None:

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from inventories.errors import InputError
+from roles.common.publishing.servers import Place, ServerError, Session, session
 from roles.release.archive import SHA256SUM, Offer
 from roles.release.tools import publish as publishing
 from roles.release.tools.changes import past, promotion, rollback
 from roles.release.tools.offers import lines
 from roles.release.tools.publication import Publication, publication
-from roles.release.tools.publish import PublishError, Run, Site, abandon, publish
+from roles.release.tools.publish import PROGRAM, PublishError, Run, Site, abandon, publish
 from roles.release.tools.repository import Repository
-from roles.release.tools.servers import Place, ServerError, Session, session
 from tests.unit.releases import FULL, Release, built
 
 KEPT = ("ota/panther/panther-testing", "1 1 15\n")
@@ -116,7 +116,7 @@ class World:
     def must_be_published(self) -> None:
         commit = self.repository("metadata").fetch()
         for one in self.places:
-            with session(one) as to:
+            with session(one, PROGRAM) as to:
                 status = to.ask("status")
             assert (status["commit"], status["begun"], status["published"]) == (commit, None, [self.what.id])
             assert self.broken(one) == []
@@ -270,7 +270,7 @@ def test_a_change_killed_at_any_step_is_finished_by_the_next_run(
     commit = traced.run(what=what)
     assert commit == traced.repository("metadata").fetch()
     for one in traced.places:
-        with session(one) as to:
+        with session(one, PROGRAM) as to:
             status = to.ask("status")
         assert (status["commit"], status["begun"], what.id in status["published"]) == (commit, None, True)
         for path, text in what.metadata.items():

@@ -217,5 +217,12 @@ def test_nginx_is_confined(host: Host, volume: Volume) -> None:
     web_host.assert_nginx_is_confined(host, volume)
 
 
+def test_each_night_a_part_of_all_packages_is_read(host: Host) -> None:
+    assert host.service("mainstay-release-read.timer").is_running
+    assert host.service("mainstay-release-read.timer").is_enabled
+    said = host.check_output("systemd-analyze security --no-pager mainstay-release-read.service | tail -1")
+    assert float(re.findall(r"[0-9]+\.[0-9]+", said)[0]) <= 1.5, said
+
+
 def test_the_log_holds_no_person(host: Host, loaded_site: LoadedSite, host_name: str) -> None:
     web_host.assert_the_log_holds_no_person(host, clients(loaded_site, host_name)["IPv4"])

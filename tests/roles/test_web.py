@@ -82,6 +82,20 @@ def test_styles_are_cached_longer_and_compressed(client: Client, host: Host, con
         assert answer.content == plain.content
 
 
+def test_what_was_compressed_beforehand_has_no_address_of_its_own(client: Client, host: Host, content: str) -> None:
+    made = web_host.files_below(host, content, "*.gz")
+    for path in made:
+        if host.file(f"{content}{path.removesuffix('.gz')}").exists:
+            assert client.status(path) == 404, path
+            answer = client.get(path.removesuffix(".gz"))
+            assert (answer.headers["Content-Encoding"], answer.headers["Vary"]) == ("gzip", "Accept-Encoding"), path
+
+
+@pytest.mark.usefixtures("content")
+def test_a_message_is_never_compressed(client: Client) -> None:
+    assert "Content-Encoding" not in client.get("/.messages/latest.txt").headers
+
+
 def test_only_reading_is_allowed(client: Client) -> None:
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE"):
         answer = client.ask(method, "/")
@@ -96,6 +110,8 @@ def test_answers_carry_no_cookie_and_no_version_but_the_security_headers(client:
         assert SECURITY_HEADERS.items() <= headers.items()
         assert headers["Content-Security-Policy"] == settings.content_security_policy
         assert headers["Strict-Transport-Security"] == f"max-age={settings.hsts_seconds}"
+        assert headers["Permissions-Policy"] == settings.permissions_policy
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
 def test_without_tls_everything_leads_to_tls(client: Client) -> None:

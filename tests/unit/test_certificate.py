@@ -15,8 +15,9 @@ from inventories.lock import Lock, LockedHost, save
 from roles.common import nginx
 from roles.common.nginx import certificate
 from roles.common.nginx.certificate import Certificate
+from roles.common.nginx.tree.usr.local.lib.mainstay import dns_challenge
 from roles.common.nginx.tree.usr.local.lib.mainstay.certificate import ITSELF, Held, Plan, due, look, self_signed
-from roles.common.nginx.tree.usr.local.lib.mainstay.dns_challenge import Failure, label
+from roles.common.nginx.tree.usr.local.lib.mainstay.dns_challenge import Failure, Zone, label
 from roles.release.settings import Settings
 
 HOST: dict[str, Any] = {
@@ -78,8 +79,9 @@ def test_peers_are_the_provisioned_hosts_that_share_a_name(tmp_path: Path) -> No
         for number, name in enumerate(("one", "two", "other"))
     }
     save(loaded.lock_path, Lock(hosts=locked))
-    assert certificate.peers(loaded, "one") == ["192.0.2.1"]
-    assert certificate.peers(loaded, "other") == []
+    assert certificate.peers(loaded, "one", Certificate()) == ["192.0.2.1"]
+    assert certificate.peers(loaded, "other", Certificate()) == []
+    assert certificate.peers(loaded, "one", Certificate(challenge="none")) == []
     assert "server 192.0.2.1:80" in nginx.files(loaded, "one", Settings(), ("GET",), ())["/etc/nginx/cleartext.conf"]
     assert "peers" not in nginx.files(loaded, "other", Settings(), ("GET",), ())["/etc/nginx/cleartext.conf"]
 
@@ -109,7 +111,6 @@ def test_what_another_challenge_left_is_taken_away(tmp_path: Path) -> None:
         (replace(HELD, begins=NOW - timedelta(days=5), ends=NOW + timedelta(days=1)), "it ends on 2026-11-27"),
         (replace(HELD, ends=NOW - timedelta(days=1)), "it ended on 2026-11-25"),
     ],
-    ids=str,
 )
 def test_a_certificate_is_due_when_there_is_no_other_that_will_do(held: Held | None, why: str) -> None:
     found = due(PLAN, held, NOW)
@@ -143,3 +144,22 @@ def test_a_challenges_record_lies_in_the_sites_zone() -> None:
     assert label("example.org", "example.org") == "_acme-challenge"
     with pytest.raises(Failure, match="not in the zone"):
         label("release.example.com", "example.org")
+
+
+def test_a_challenge_is_waited_for_at_every_name_server_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def shows(server: str, name: str, value: str) -> bool:
+        asked.append(server)
+        return server == "ns1.example.net" or len(asked) > 4
+
+    monkeypatch.setattr(dns_challenge, "shows", shows)
+    monkeypatch.setattr(dns_challenge, "LOOK_EVERY_S", 0)
+    monkeypatch.setattr(Zone, "name_servers", lambda zone: ["ns1.example.net", "ns2.example.net"])
+    zone = Zone({"zone": "example.org", "api_url": "https://api.example.net", "key": "k"})
+    dns_challenge.wait(zone, "_acme-challenge.example.org", "v")
+    assert asked == ["ns1.example.net", *["ns2.example.net"] * 4]
+    asked.clear()
+    monkeypatch.setattr(dns_challenge, "PATIENCE_S", -1)
+    with pytest.raises(Failure, match=r"not answered by ns2\.example\.net within"):
+        dns_challenge.wait(zone, "_acme-challenge.example.org", "v")

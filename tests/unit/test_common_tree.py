@@ -171,6 +171,15 @@ def test_a_symlink_to_a_directory_serves_on_the_way_but_not_where_one_is_declare
     assert tree_plan.plan(declared, {"/lib": link}).conflicts != ()
 
 
+def test_what_may_be_a_link_is_made_as_a_directory_and_left_as_a_link_that_leads_to_one() -> None:
+    tree = wanted(linkable=("/srv/public",))
+    assert [change.path for change in tree_plan.plan(tree, {"/srv": here("d")}).changes] == ["/srv/public"]
+    found = {"/srv": here("d"), "/srv/public": Found("l", "d", 0o777, "web:web")}
+    assert tree_plan.plan(tree, found) == tree_plan.Plan((), (), ())
+    nowhere = found | {"/srv/public": Found("l", "N", 0o777, "web:web")}
+    assert tree_plan.plan(tree, nowhere).conflicts != ()
+
+
 def test_absent_removes_files_and_links_but_no_directory() -> None:
     gone = Wanted((), (), ("/a", "/b", "/c", "/d"), ())
     plan = tree_plan.plan(gone, {"/a": here(), "/b": here("l"), "/c": here("d")})

@@ -1,5 +1,6 @@
 """What a drill proves of a website: each check passes on a good copy, and fails on what it is there for."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from backup.drills.checks import File, NotJudged
 from lab import sample
+from roles.web.archive import digest
 from roles.web.drill import DRILL
 from roles.web.settings import Settings
 from tests.unit.restored_copy import (
@@ -24,7 +26,8 @@ from tests.unit.restored_copy import (
 SETTINGS = Settings(
     redirects={"/get": "/docs/install", "/legal/": "/about", "/releases": "https://release.example.org/"}
 )
-MESSAGE = "public/.messages/latest.txt"
+PUBLIC = "releases/20261126-120000-abcdef01/public"
+MESSAGE = f"{PUBLIC}/.messages/latest.txt"
 FAULTS = [one.name for one in DRILL.faults]
 SITEMAP = """<?xml version="1.0"?><urlset>
 <url><loc>https://example.org/about</loc></url><url><loc> https://example.org/docs/ </loc></url>
@@ -35,11 +38,22 @@ SITEMAP = """<?xml version="1.0"?><urlset>
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("web")
-    sample.website(root / "public")
+    sample.website(root / PUBLIC)
+    (root / "public").symlink_to(PUBLIC)
+    (root / "public/.git").mkdir()
+    (root / "public/.git/HEAD").write_text("ref: refs/heads/main\n")
     (root / "public/sitemap.xml").write_text(SITEMAP)
     body = '<a href="install">x</a><a href="/about#top">x</a><img src="../assets/img/logo.svg"><a href="/dead">x</a>'
     (root / "public/docs/caf\u00e9 & tea.html").write_text(f"<html>{body}<a href='https://example.com/'>x</a></html>")
+    manifest(root)
     return root
+
+
+def manifest(root: Path) -> None:
+    """As its publisher would have made it."""
+    files = [path for path in (root / PUBLIC).rglob("*") if path.is_file()]
+    sums = [{"path": str(path.relative_to(root / PUBLIC)), "sha256": digest(path.read_bytes())} for path in files]
+    (root / PUBLIC).with_name("manifest.json").write_text(json.dumps({"files": sums}))
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +101,26 @@ def test_pages_are_another_sites(copy: Copy) -> None:
     assert "is not answered by the site's own 404.html" in failure(DRILL, "not_found", copy)
 
 
+def test_what_was_published_otherwise_or_not_at_all_is_named(copy: Copy) -> None:
+    assert run(DRILL, "published", copy).told == ("13 files, as the manifest of 20261126-120000-abcdef01 has them",)
+    copy.file("public/about.html").write_text("another")
+    copy.file("public/new.html").write_text("x")
+    copy.relisted()
+    said = failure(DRILL, "published", copy)
+    assert "public/about.html: is not what was published" in said
+    assert "public/new.html: was not published" in said
+
+
+def test_a_website_that_was_never_published_is_not_judged_by_a_manifest(copy: Copy) -> None:
+    copy.file("public").unlink()
+    copy.file(PUBLIC).rename(copy.file("public"))
+    copy.relisted()
+    with pytest.raises(NotJudged, match="no release"):
+        run(DRILL, "published", copy)
+    assert run(DRILL, "pages", copy).told
+    assert run(DRILL, "dots", copy).told
+
+
 def test_a_redirect_that_leads_elsewhere_is_named(copy: Copy) -> None:
     copy.settings = Settings(redirects={"/get": "/docs/", "/new": "/about"})
     said = failure(DRILL, "redirects", copy)
@@ -110,7 +144,7 @@ def test_without_a_message_it_is_not_judged(copy: Copy) -> None:
 def test_links_are_followed_and_those_that_were_dead_before_are_told_apart(copy: Copy) -> None:
     told = run(DRILL, "assets", copy).told
     assert told[0] == "5 addresses that 5 pages link to"
-    assert told[1].startswith("1 link to what the snapshot has not either: /dead (from public/docs/")
+    assert told[1].startswith(f"1 link to what the snapshot has not either: /dead (from {PUBLIC}/docs/")
     copy.file("public/assets/img/logo.svg").unlink()
     assert "/assets/img/logo.svg (from public/docs/" in failure(DRILL, "assets", copy)
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from roles.common.publishing.servers import Program
 from roles.release.tools import on_server
 
-PROGRAM = Path(on_server.__file__)
+PROGRAM = Program(on_server)
 ZIP, SUM = "ota/panther/16/panther-ota_update-2.zip", "ota/panther/16/panther-ota_update-2.zip.sha256sum"
 LINE = "ota/panther/panther-testing"
 CONTENT = {ZIP: b"package" * 1000, SUM: b"a checksum"}
@@ -25,8 +26,10 @@ class Session:
 
     def __init__(self, root: Path) -> None:
         self.running = subprocess.Popen(
-            [sys.executable, "-I", PROGRAM, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-I", "-c", PROGRAM.start, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        assert self.running.stdin
+        self.running.stdin.write(PROGRAM.source.decode())
 
     def ask(self, do: str, **more: Any) -> dict[str, Any]:
         assert self.running.stdin
@@ -178,8 +181,8 @@ def test_no_room_is_told_before_anything_comes(session: Session, root: Path) -> 
 @pytest.mark.parametrize("path", ["../x", "/x", "a//b", "a/./b", "a/.hidden", "", "a\0b"])
 def test_no_path_leads_out_of_the_archive(session: Session, root: Path, path: str) -> None:
     file = {"path": path, "size": 1, "sha256": "", "time": 0}
-    assert "is no path of an archive" in session.refused("begin", manifest=manifest(files=[file]))
-    assert "is no path of an archive" in str(switch(session, files={path: "x"}, promised=[])["why"])
+    assert "is no path of what is published" in session.refused("begin", manifest=manifest(files=[file]))
+    assert "is no path of what is published" in str(switch(session, files={path: "x"}, promised=[])["why"])
     assert not (root / "metadata").exists() or not any((root / "metadata").iterdir())
 
 

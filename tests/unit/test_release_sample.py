@@ -102,5 +102,5 @@ def test_the_gaps_of_the_real_archive_are_there(archive: Path) -> None:
 
 def test_the_website_has_its_dot_directories_and_its_own_404(tmp_path: Path) -> None:
     sample.website(tmp_path)
-    for path in ("index.html", "404.html", ".messages/latest.txt", ".well-known/security.txt", ".git/HEAD"):
+    for path in ("index.html", "404.html", ".messages/latest.txt", ".well-known/security.txt"):
         assert (tmp_path / path).is_file()

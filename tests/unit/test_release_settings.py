@@ -53,7 +53,7 @@ def test_the_shared_files_know_the_volume_they_wait_for() -> None:
         _site({"content": {"size_gb": 10, "mount": "/srv/re-lease"}}), "a", Release(log_days=2), ("GET",), ()
     )
     assert "BindsTo=srv-re\\x2dlease.mount\n" in files["/etc/systemd/system/nginx.service.d/sandbox.conf"]
-    assert "rotate 2\n" in files["/etc/logrotate.d/http"]
+    assert "count_requests.py --days 2\n" in files["/etc/systemd/system/mainstay-requests.service"]
     assert not any("{" + "{" in text for text in files.values())
 
 

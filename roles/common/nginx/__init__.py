@@ -14,20 +14,26 @@ from roles.common.nginx.certificate import Certificate
 from roles.common.volume_plan import unit_name
 
 TREE = Path(__file__).parent / "tree"
-PACKAGES: dict[str, str | None] = dict.fromkeys(("nginx", "libnginx-mod-http-headers-more-filter", "logrotate"))
+COUNTRIES = "/var/lib/mainstay/countries"
+"""The lists by which nginx knows a client's country, as countries.py makes them on the host."""
+PACKAGES: dict[str, str | None] = dict.fromkeys(("nginx", "libnginx-mod-http-headers-more-filter", "tor-geoipdb"))
 PORTS = (80, 443)
 OPENINGS = tuple(Opening(protocol="tcp", port=port) for port in PORTS)
 LISTENS = tuple(Listen(protocol="tcp", port=port) for port in PORTS)
 UNITS = (
     Unit("nginx.service", files=("/etc/nginx",), reload=True),
     Unit("mainstay-certificate.timer", files=("/etc/systemd/system/mainstay-certificate.service",)),
+    Unit("mainstay-countries.path", files=("/etc/systemd/system/mainstay-countries.service",)),
+    Unit("mainstay-requests.timer", files=("/etc/systemd/system/mainstay-requests.service",)),
     Unit("certbot.timer", enabled=False, running=False),
+    Unit("tor.service", enabled=False, running=False),
 )
-"""Debian's certbot.timer renews what certbot looks after by itself, which is nothing here."""
-# nginx -t opens log and temporary files: as root it would leave them to root.
+"""Debian's certbot.timer renews what certbot looks after by itself, which is nothing here; tor comes with its lists."""
+# nginx -t opens log and temporary files: as root it would leave them to root. It needs the lists of countries.
 CHECK = (
     f"python3 -I {certificate.PROGRAM} placeholder && "
     "mount -t tmpfs tmpfs /var/log && mkdir /var/log/http && mount -t tmpfs tmpfs /var/lib/nginx && "
+    "python3 -I /usr/local/lib/mainstay/countries.py && "
     "nginx -t -q -c /etc/nginx/http.conf -g 'pid /var/log/nginx.pid;'"
 )
 VALIDATE = {
@@ -45,10 +51,16 @@ class HttpSettings(Typed):
 
     volume: Name = "content"
     """The host's volume that holds the content, in its folder `public`."""
-    connections_per_address: int = Field(default=256, ge=1, le=65535)
-    """At once. Whole mobile networks share an address: high enough for them, low enough for nobody to take all."""
+    connections: int = Field(default=16384, ge=512, le=262144)
+    """That each of nginx's processes holds at once; there is one for each core. Some 8,000 for each GiB of memory."""
+    connections_per_address: int = Field(default=4096, ge=1, le=65535)
+    """Downloads at once of an IPv4 address. Thousands of phones share one; a phone that is refused an incremental
+    takes the whole package instead: high enough for them, low enough for nobody to take all."""
+    connections_per_network: int = Field(default=64, ge=1, le=65535)
+    """Downloads at once of an IPv6 network of 64 bits, which is one household or phone."""
     log_days: int = Field(default=3, ge=1, le=30)
-    """Days that request logs (which hold no addresses) are kept."""
+    """Requests are counted daily, and their log (which holds no addresses) is destroyed then. It is after so many days
+    even where it could not be counted."""
     certificate: Certificate = Certificate()
     """Where the certificate comes from."""
     hsts_seconds: int = Field(default=31_536_000, ge=0, le=63_072_000)
@@ -94,9 +106,10 @@ def files(
         "mount_unit": unit_name(volume.mount),
         "methods": methods,
         "dot_directories": dot_directories,
+        "countries": COUNTRIES,
         "never_redirected": never_redirected,
         "names": certificate.names(site, host_name),
-        "peers": certificate.peers(site, host_name),
+        "peers": certificate.peers(site, host_name, settings.certificate),
         "certificate": certificate.CERTIFICATE,
         "challenges": certificate.CHALLENGES,
         "program": certificate.PROGRAM,

@@ -79,8 +79,10 @@ def check(site: LoadedSite, host: str, certificate: Certificate) -> None:
         raise InputError(site.path, f"{where}: certificate.dns_key", problem, hint)
 
 
-def peers(site: LoadedSite, host: str) -> list[str]:
+def peers(site: LoadedSite, host: str, certificate: Certificate) -> list[str]:
     """Addresses of the other hosts that have a name of this one's, by which the authority may ask any of them."""
+    if certificate.challenge != "http-01":
+        return []
     own, hosts, locked = {*names(site, host)}, site.fleet.hosts, site.lock.hosts
     others = (name for name in sorted(hosts) if name != host and own & {*hosts[name].dns})
     return [address for name in others if name in locked for address in [locked[name].ipv4] if address]

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import unified_diff
 
+from roles.common.publishing.hearing import Hearing
+from roles.common.publishing.servers import session
 from roles.release.tools.offers import lines
 from roles.release.tools.publication import Publication
-from roles.release.tools.publish import METADATA, Hearing, Site, judge_clock, judge_lines, promised, to_come
-from roles.release.tools.servers import session
+from roles.release.tools.publish import METADATA, PROGRAM, Site, judge_clock, judge_lines, promised, to_come
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def dry(site: Site, what: Publication, who: str, now: datetime, hear: Hearing) -
     sizes = {one.path: one.size for one in what.packages}
     servers = []
     for place in site.places:
-        with session(place) as to:
+        with session(place, PROGRAM) as to:
             told = to.ask("status")
             judge_clock(now, told["time"], place.name)
             lacks = to.ask("lacks", paths=promised(to, site, after))["lacks"]

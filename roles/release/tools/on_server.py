@@ -1,8 +1,7 @@
 """What publishing does on a release server: the standard library only, sent over ssh and run as the archive's owner.
 
-It answers a line of JSON to each line of JSON, as long as the connection lasts; `{"progress": BYTES}` comes in between.
-The server's lock goes with the connection: a publisher that died holds up nobody. What it had begun is on disk until it
-is closed or abandoned, and any run goes on with it from where it is:
+What a publisher had begun that died is on disk until it is closed or abandoned, and any run goes on with it from where
+it is:
 
     incoming/ID/manifest.json  what is published; nobody else may begin until it is closed or abandoned
     incoming/ID/files/PATH     what was uploaded, not served
@@ -11,114 +10,33 @@ is closed or abandoned, and any run goes on with it from where it is:
     publications/ID.json       the manifests of all that was published
 """
 
-import ctypes
-import fcntl
-import hashlib
 import json
 import os
 import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-BLOCK = 4 << 20
-TELL_BYTES = 64 << 20
-LINE_BYTES = 64 << 20
-"""Of a request: a site's whole metadata is one."""
-AT_FDCWD, RENAME_EXCHANGE = -100, 2
-LIBC = ctypes.CDLL(None, use_errno=True)
+from roles.common.publishing.on_server import (
+    Answer,
+    Refused,
+    Tell,
+    below,
+    exchange,
+    folder,
+    hold,
+    known,
+    room,
+    serve,
+    sha256,
+    sync,
+    write,
+)
+
 COMMIT = ".commit"
-
-Answer = dict[str, Any]
-Tell = Callable[[int], None]
-
-
-class Refused(Exception):
-    """Why a request is not carried out."""
-
-
-def below(root: Path, path: str) -> Path:
-    """A path of a manifest, which leads out of the root by no name and by no link. Raises Refused."""
-    parts = path.split("/")
-    if not path or any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in parts):
-        raise Refused(f"{path!r} is no path of an archive")
-    at = root
-    for part in parts[:-1]:
-        at = at / part
-        if at.is_symlink():
-            raise Refused(f"{at} is a link")
-    return at / parts[-1]
-
-
-def sync(path: Path) -> None:
-    """What is in a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def folder(path: Path, root: Path) -> None:
-    """Makes a folder below root with all above it, each on the disk before what it holds."""
-    if path == root or path.is_dir():
-        return
-    folder(path.parent, root)
-    path.mkdir(mode=0o755, exist_ok=True)
-    sync(path.parent)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    new = path.with_name(f".{path.name}.new")
-    with new.open("wb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), 0o644)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    sync(path.parent)
-
-
-def exchange(one: Path, other: Path) -> None:
-    """Two paths of a filesystem change places in one step, renameat2(2), once all that was written to it is on the
-    disk, syncfs(2)."""
-    handle = os.open(one, os.O_RDONLY)
-    try:
-        failed = LIBC.syncfs(handle) or LIBC.renameat2(
-            AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE
-        )
-    finally:
-        os.close(handle)
-    if failed:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(one))
-    sync(one.parent)
-
-
-def known(path: Path) -> tuple[int, ...]:
-    """What changes when somebody writes to a file."""
-    seen = path.lstat()
-    return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns
-
-
-def sha256(path: Path, tell: Tell) -> str:
-    """Of a regular file that no link leads to."""
-    digest = hashlib.sha256()
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    told = 0
-    with os.fdopen(handle, "rb", buffering=0) as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-            told += len(block)
-            if told >= TELL_BYTES:
-                tell(told)
-                told = 0
-    tell(told)
-    return digest.hexdigest()
 
 
 class Server:
@@ -136,13 +54,7 @@ class Server:
         """For as long as this process lives. Raises Refused when another has it."""
         for path in (self.incoming, self.publications):
             folder(path, self.root)
-        handle = os.open(self.incoming / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise Refused("somebody publishes there now") from None
-        self.held = handle
+        self.held = hold(self.incoming / ".lock")
         return self.status()
 
     def begun(self) -> dict[str, Any] | None:
@@ -159,14 +71,9 @@ class Server:
             "commit": commit.read_text().strip() if commit.exists() else "",
             "begun": self.begun(),
             "published": sorted(one.stem for one in self.publications.glob("*.json")),
-            "free": self._free(),
+            "free": room(self.root),
             "time": time.time(),
         }
-
-    def _free(self) -> int:
-        """Bytes."""
-        room = os.statvfs(self.root)
-        return room.f_bavail * room.f_frsize
 
     def plan(self, manifest: Mapping[str, Any]) -> Answer:
         """What is there of what is to be published, and whether there is room for the rest; changes nothing.
@@ -193,7 +100,7 @@ class Server:
             else:
                 missing.append(path)
             needed += max(size - came.get(path, 0), 0)
-        free = self._free()
+        free = room(self.root)
         if needed + manifest["reserve"] > free:
             raise Refused(f"needs {needed:,} bytes, and {manifest['reserve']:,} to spare; there are {free:,}")
         return {"placed": placed, "came": came, "missing": missing}
@@ -380,25 +287,9 @@ def answer(server: Server, request: Mapping[str, Any], tell: Tell) -> Answer:
     raise Refused(f"unknown request {request['do']!r}")
 
 
-def requests() -> Iterator[Any]:
-    while line := sys.stdin.buffer.readline(LINE_BYTES):
-        yield json.loads(line)
-
-
-def say(told: Answer) -> None:
-    sys.stdout.write(json.dumps(told) + "\n")
-    sys.stdout.flush()
-
-
 def main(arguments: Sequence[str]) -> int:
-    os.umask(0o022)
     server = Server(Path(arguments[0]))
-    for request in requests():
-        try:
-            say({"ok": True} | answer(server, request, lambda count: say({"progress": count})))
-        except (Refused, OSError) as error:
-            say({"ok": False, "why": str(error)})
-    return 0
+    return serve(lambda request, tell: answer(server, request, tell))
 
 
 if __name__ == "__main__":

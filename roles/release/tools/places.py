@@ -8,11 +8,11 @@ from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from roles.common import nginx
 from roles.common.nginx import certificate
+from roles.common.publishing.servers import Place, place
 from roles.release.settings import Settings
 from roles.release.tools.outside import Front, look
 from roles.release.tools.publish import Site
 from roles.release.tools.repository import Repository
-from roles.release.tools.servers import Place, place
 
 ROLE = OWNER = "release"
 CACHE = "repositories"

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from roles.common.publishing.servers import session
 from roles.release.tools.offers import Offered, lines
-from roles.release.tools.publish import METADATA, Site, judge_clock
+from roles.release.tools.publish import METADATA, PROGRAM, Site, judge_clock
 from roles.release.tools.retention import Kept, ended, superseded
-from roles.release.tools.servers import session
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def plan(site: Site, kept: Kept, now: datetime) -> Plan:
     offers, over = lines(site.metadata.files(commit, METADATA)), ended(site.metadata, commit)
     servers = []
     for place in site.places:
-        with session(place) as to:
+        with session(place, PROGRAM) as to:
             judge_clock(now, to.ask("status")["time"], place.name)
             sizes: dict[str, int] = to.ask("packages")["sizes"]
         old = superseded(sizes, offers, over, now.timestamp(), kept)
@@ -43,6 +43,6 @@ def plan(site: Site, kept: Kept, now: datetime) -> Plan:
 def prune(site: Site, what: Plan) -> None:
     """Removes it, on every server that serves the commit that it was judged by. Raises ServerError."""
     for place, old in zip(site.places, what.servers, strict=True):
-        with session(place) as to:
+        with session(place, PROGRAM) as to:
             to.ask("lock")
             to.ask("prune", paths=[*old.sizes], needed=what.needed, commit=what.commit)

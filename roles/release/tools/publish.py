@@ -8,37 +8,29 @@ left can only be finished. Each step leaves what it found done alone, so a run t
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from roles.common.publishing.hearing import Hearing
+from roles.common.publishing.servers import Place, Program, Session, on_all, session
 from roles.release.archive import BASE
+from roles.release.tools import on_server
 from roles.release.tools.offers import Offered, Published, lines
 from roles.release.tools.publication import Publication
 from roles.release.tools.repository import Repository
-from roles.release.tools.servers import Place, Session, session
 
 METADATA = "ota/"
 """Where it lies in its repository."""
 CLOCK_S = 300
 """How far this machine's clock may be from a server's: commits and manifests bear its time."""
+PROGRAM = Program(on_server)
 
 
 class PublishError(Exception):
     """Why a publication stopped, and what to do."""
-
-
-class Hearing(Protocol):
-    """Who is told how it goes. A step is of all servers; bytes are of all servers together."""
-
-    def step(self, name: str, total: int = 0) -> None: ...
-
-    def progress(self, count: int) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 Look = Callable[[Place, Publication], list[str]]
@@ -70,9 +62,7 @@ class Run:
     sessions: list[Session] = field(default_factory=list)
 
     def on_all(self, do: Callable[[Session], Any]) -> list[Any]:
-        """At the same time on every server; the first error is raised when all have ended."""
-        with ThreadPoolExecutor(len(self.sessions)) as pool:
-            return list(pool.map(do, self.sessions))
+        return on_all(self.sessions, do)
 
 
 def publish(run: Run) -> str:
@@ -82,7 +72,7 @@ def publish(run: Run) -> str:
     """
     with ExitStack() as stack:
         run.hear.step("connect")
-        run.sessions = [stack.enter_context(session(one)) for one in run.site.places]
+        run.sessions = [stack.enter_context(session(one, PROGRAM)) for one in run.site.places]
         for one, told in zip(run.sessions, run.on_all(lambda one: one.ask("lock")), strict=True):
             judge_clock(run.now, told["time"], one.place.name)
         base = run.site.metadata.fetch()
@@ -140,7 +130,7 @@ def _upload(run: Run, base: str) -> None:
 
     def one_of(to: Session) -> None:
         if paths := left[to.place.name]:
-            to.upload(run.folder, [*paths], run.what.id, run.hear.progress)
+            to.upload(run.folder, [*paths], f"incoming/{run.what.id}/files", run.hear.progress)
 
     run.on_all(one_of)
 
@@ -212,7 +202,7 @@ def abandon(places: Sequence[Place], metadata: Repository, hear: Hearing) -> lis
     needed = [Offered(*key, offer).promises for key, offer in offered.items()]
     gone = []
     for one in places:
-        with session(one) as to:
+        with session(one, PROGRAM) as to:
             begun = to.ask("lock")["begun"]
             if begun:
                 told = to.ask("abandon", needed=needed)

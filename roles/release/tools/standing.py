@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from roles.common.publishing.servers import Away, Place, ServerError, session
 from roles.release.tools.offers import Published, lines
-from roles.release.tools.publish import METADATA, Site, must_hold, switch
+from roles.release.tools.publish import METADATA, PROGRAM, Site, must_hold, switch
 from roles.release.tools.repository import Repository
-from roles.release.tools.servers import Away, Place, ServerError, session
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def standing(places: Sequence[Place], metadata: Repository) -> Whole:
 
 def _of(place: Place, metadata: Repository, newest: str) -> Standing:
     try:
-        with session(place) as to:
+        with session(place, PROGRAM) as to:
             told = to.ask("status")
     except ServerError as error:
         return Standing(place.name, wrong=str(error).removeprefix(f"{place.name}: "))
@@ -75,7 +75,7 @@ def sync(site: Site) -> list[str]:
     files = site.metadata.files(commit, METADATA)
     moved = []
     for place in site.places:
-        with session(place) as to:
+        with session(place, PROGRAM) as to:
             if to.ask("lock")["commit"] != commit:
                 must_hold(to, site, files)
                 switch(to, site, commit, files)

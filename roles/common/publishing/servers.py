@@ -1,26 +1,33 @@
-"""Release servers, as publishing speaks to them: a session of on_server.py each, and rsync beside the tree."""
+"""Web servers, as publishing speaks to them: a session of a program each, and rsync beside what is served."""
 
 import json
 import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from types import ModuleType
+from typing import IO, Any, TypeVar
 
 from backup.reach import Reach
-from roles.release.tools import on_server
+from roles.common.publishing import on_server
 
-SOURCE = Path(on_server.__file__).read_bytes()
-START = f"import sys; exec(compile(sys.stdin.buffer.read({len(SOURCE)}), 'on_server', 'exec'))"
-"""The program comes over standard input, and what it is asked after it: no process list shows either."""
+LOAD = """
+import sys, types
+for name, size in {}:
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(sys.stdin.buffer.read(size), name, "exec"), module.__dict__)
+sys.exit(module.main(sys.argv[1:]))
+"""
 ANSWER_AT_MOST = 32 << 20
 SAID_AT_MOST = 2000
 PROGRESS = re.compile(rb"^\s*([0-9,]+)\s+\d+%")
 
+T = TypeVar("T")
 Tell = Callable[[int], None]
 """Told of bytes that came or were read since it was told last."""
 
@@ -33,10 +40,22 @@ class Away(ServerError):
     """It cannot be reached, or is no more."""
 
 
+class Program:
+    """What runs on a server: a module with a `main(arguments)` that imports roles.common.publishing.on_server at most.
+
+    It comes over standard input, and what it is asked after it: no process list shows either.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        sources = [(one.__name__, Path(str(one.__file__)).read_bytes()) for one in (on_server, module)]
+        self.source = b"".join(source for _, source in sources)
+        self.start = LOAD.format([(name, len(source)) for name, source in sources])
+
+
 @dataclass(frozen=True)
 class Place:
-    """A release server. command: words that run a command there as the archive's owner; shell: what rsync is told to
-    reach it, and how its paths begin."""
+    """A web server. command: words that run a command there as its content's owner; shell: what rsync is told to reach
+    it, and how its paths begin."""
 
     name: str
     root: str
@@ -92,9 +111,12 @@ class Session:
         except ServerError as error:
             return str(error).removeprefix(f"{self.place.name}: ")
 
-    def upload(self, folder: Path, paths: Sequence[str], identity: str, tell: Tell) -> None:
-        """Brings files of a folder beside the tree, and goes on with what came already. Raises ServerError."""
-        target = f"{self.place.prefix}{self.place.root}/incoming/{identity}/files/"
+    def upload(self, folder: Path, paths: Sequence[str], into: str, tell: Tell) -> None:
+        """Brings files of a folder to one below the server's root, and goes on with what came already.
+
+        Raises ServerError.
+        """
+        target = f"{self.place.prefix}{self.place.root}/{into}/"
         words = ["rsync", "--times", "--append-verify", "--info=progress2", "--no-inc-recursive", "--timeout=120"]
         words += [*self.place.shell, "--files-from=-", "--from0", f"{folder}/", target]
         with (
@@ -120,17 +142,23 @@ class Session:
         return _tail(self.errors) or f"the connection ended ({self.running.poll()})"
 
 
+def on_all(sessions: Sequence[Session], do: Callable[[Session], T]) -> list[T]:
+    """At the same time on every server; the first error is raised when all have ended."""
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        return list(pool.map(do, sessions))
+
+
 @contextmanager
-def session(to: Place) -> Iterator[Session]:
+def session(to: Place, program: Program) -> Iterator[Session]:
     """A connection, for as long as it is needed. Raises ServerError."""
-    words = to.command("python3", "-I", "-c", START, to.root)
+    words = to.command("python3", "-I", "-c", program.start, to.root)
     with TemporaryFile() as errors:
         running = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         made = Session(to, running, errors)
         try:
             assert running.stdin
             with suppress(BrokenPipeError):
-                running.stdin.write(SOURCE)
+                running.stdin.write(program.source)
                 running.stdin.flush()
             yield made
         finally:

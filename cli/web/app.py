@@ -1,0 +1,87 @@
+"""What the commands of `mainstay web` share: how it goes, and what came of it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from backup.reach import reach
+from cli.options import BAD_USAGE, FAILED, UNREACHABLE, stop
+from inventories.errors import InputError
+from inventories.inventory import LoadedSite
+from roles.common.publishing.servers import Away, ServerError
+from roles.web.tools import site as servers
+from roles.web.tools.publish import Change, PublishError, Run
+
+SHOWN = 20
+"""Files of a change that are named for people."""
+NOT_PUBLISHABLE = 50
+DIFFER = 51
+"""Exit codes: of `publish`, something is wrong with the folder; of `status`, servers serve different releases."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable; of publish 50, not publishable; "
+    "of status 51, the servers differ or something was begun.",
+)
+Dry = Annotated[bool, typer.Option("--dry", help="Tell what would be done, and do nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Told:
+    """Steps and bytes, on a terminal; notes wherever."""
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar, self.task = bar, bar.add_task("", total=None)
+
+    def step(self, name: str, total: int = 0) -> None:
+        self.bar.reset(self.task, description=name, total=total or None)
+
+    def progress(self, count: int) -> None:
+        self.bar.advance(self.task, count)
+
+    def note(self, text: str) -> None:
+        console.print(text, markup=False)
+
+
+@contextmanager
+def run(site: LoadedSite, *, dry: bool = False) -> Iterator[Run]:
+    """Something to do with all web servers of a site, and how it goes on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
+    bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+    with reach(site) as way, bar:
+        yield servers.run(way, Told(bar), dry=dry)
+
+
+@contextmanager
+def failures(command: str) -> Iterator[None]:
+    """What stops a command, in its words and with its exit code."""
+    try:
+        yield
+    except Away as error:
+        raise stop(f"web {command}", error, UNREACHABLE) from None
+    except (ServerError, PublishError) as error:
+        raise stop(f"web {command}", error, FAILED) from None
+    except InputError as error:
+        raise stop(f"web {command}", error, BAD_USAGE) from None
+
+
+def tell(change: Change, *, dry: bool, for_programs: bool) -> None:
+    """What was done, or would be."""
+    if for_programs:
+        typer.echo(json.dumps({"dry": dry, "changes": change.anything, **asdict(change)}, indent=2))
+        return
+    marked = {"+": change.added, "~": change.changed, "-": change.removed}
+    lines = [f"  {mark} {path}" for mark, paths in marked.items() for path in paths]
+    for line in lines[:SHOWN]:
+        typer.echo(line)
+    if len(lines) > SHOWN:
+        typer.echo(f"  and {len(lines) - SHOWN:,} more")
+    typer.echo(f"would be: {change}" if dry else str(change))

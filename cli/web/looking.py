@@ -1,0 +1,51 @@
+"""`status`: which release is served where, and which are there to go back to."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from backup.sizes import size
+from cli.options import Inventory, chosen
+from cli.web.app import DIFFER, Json, app, failures, run
+from roles.web.tools import publish as publishing
+
+
+@app.command()
+def status(for_programs: Json = False, inventory: Inventory = None) -> None:
+    """Tell what each server serves and holds. Exit code 51 when they differ, or something was begun and not ended."""
+    with failures("status"), run(chosen(inventory)) as started:
+        found = publishing.status(started)
+    code = 0 if len({one["served"] for one in found.values()}) == 1 and not _begun(found) else DIFFER
+    if for_programs:
+        typer.echo(json.dumps({"exit_code": code, "servers": found}, indent=2))
+    else:
+        Console(highlight=False, soft_wrap=True).print(_table(found))
+        for line in _begun(found):
+            typer.echo(line)
+        if code:
+            typer.echo("run again what was begun, or publish something else: after that all serve the same")
+    raise typer.Exit(code)
+
+
+def _begun(found: dict[str, dict[str, Any]]) -> list[str]:
+    """What was not ended."""
+    lines = [f"{name}: {one['id']} of {one['who']} was begun" for name, told in found.items() for one in told["begun"]]
+    return lines + [f"{name}: a way back to {told['back']} was begun" for name, told in found.items() if told["back"]]
+
+
+def _table(found: dict[str, dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("release", "published", "by", "files", "size", "on", "served by"):
+        table.add_column(name, no_wrap=name in ("release", "published"), overflow="fold")
+    releases = {one["id"]: one for told in found.values() for one in told["releases"]}
+    for name, one in sorted(releases.items(), reverse=True):
+        holding = [server for server, told in found.items() if name in {each["id"] for each in told["releases"]}]
+        serving = [server for server, told in found.items() if told["served"] == name]
+        when = f"{datetime.fromtimestamp(one['time'], UTC):%Y-%m-%d %H:%M}"
+        row = (name, when, one["who"], f"{one['count']:,}", size(one["size"]), ", ".join(holding))
+        table.add_row(*row, ", ".join(serving) or "-")
+    return table

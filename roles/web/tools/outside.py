@@ -1,0 +1,51 @@
+"""Whether visitors and phones find on a web server what was published there, asked over the network by its name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backup.drills.checks import CheckFailed, Client
+from backup.drills.serving import body, media_type, url
+from roles.web.archive import ERROR_PAGE, MESSAGE, Site, digest
+
+AT_MOST = 500
+"""Files of a publication that are asked for: what a server serves wrongly, it hardly serves wrongly in one alone."""
+MISSING = "/no/such/page"
+
+
+def look(client: Client, manifest: Mapping[str, Any], paths: Sequence[str], places: Mapping[str, str]) -> list[str]:
+    """What is not as it should be, in words. paths: of the manifest, asked for before all others; places: redirects."""
+    sums = {file["path"]: file["sha256"] for file in manifest["files"]}
+    site = Site(sums, places)
+    chosen = dict.fromkeys([path for path in (*paths, "index.html", MESSAGE) if path in sums])
+    chosen.pop(ERROR_PAGE, None)
+    try:
+        found = [told for path in list(chosen)[:AT_MOST] if (told := _file(client, site, path, sums))]
+        found += [told for old, new in places.items() if (told := _redirect(client, old, new))]
+        answer = client.get(MISSING)
+        if answer.status != 404 or digest(body(answer)) != sums[ERROR_PAGE]:
+            found.append(f"{MISSING}: answers {answer.status}, and not by {ERROR_PAGE} with 404")
+    except CheckFailed as error:
+        return [str(error)]
+    return found
+
+
+def _file(client: Client, site: Site, path: str, sums: Mapping[str, str]) -> str:
+    address = site.address(path) if path.endswith(".html") else f"/{path}"
+    if site.redirects(address):
+        return ""
+    answer = client.get(url(address))
+    packed = "content-encoding" in answer.headers
+    if answer.status != 200 or digest(body(answer)) != sums[path]:
+        return f"{address}: answers {answer.status}, and not by {path} as it was published"
+    if packed != (f"{path}.gz" in sums):
+        return f"{address}: is {'' if packed else 'not '}compressed"
+    if path == MESSAGE and media_type(answer) != "text/plain":
+        return f"{address}: comes as {media_type(answer)}, and not as plain text"
+    return ""
+
+
+def _redirect(client: Client, old: str, new: str) -> str:
+    answer = client.get(url(old))
+    if (answer.status, answer.headers.get("location")) == (301, new):
+        return ""
+    return f"{old}: answers {answer.status} {answer.headers.get('location', '')}, not 301 {new}: run deploys/web.py"

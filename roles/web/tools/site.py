@@ -1,0 +1,40 @@
+"""The web servers of a site: where each is, what is set for it, and how it is looked at from outside."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backup.drills.restored import Web
+from backup.reach import Reach
+from inventories import trusted
+from inventories.errors import InputError
+from inventories.inventory import LoadedSite
+from roles.common import nginx
+from roles.common.nginx import certificate
+from roles.common.publishing.hearing import Hearing
+from roles.common.publishing.servers import Place, place
+from roles.web.settings import Settings
+from roles.web.tools.outside import look
+from roles.web.tools.publish import Run
+
+ROLE = "web"
+
+
+def settings(site: LoadedSite) -> Mapping[str, Settings]:
+    """Of each web server, by its name. Raises InputError when there is none."""
+    found = {name: site.settings(name)[ROLE] for name in site.fleet.with_role(ROLE)}
+    if not found:
+        raise InputError(site.path, "hosts", f"none has the role {ROLE}", "there is nowhere to publish a website")
+    return {name: one for name, one in found.items() if isinstance(one, Settings)}
+
+
+def run(way: Reach, hear: Hearing, *, dry: bool = False) -> Run:
+    """Something to do with all web servers together, each of which is looked at by its own address."""
+    site, known = way.site, settings(way.site)
+
+    def seen(server: Place, manifest: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
+        name = certificate.names(site, server.name)[0]
+        client = Web(site.lock.hosts[server.name].ipv4, name, trusted.context(site.files))
+        return look(client, manifest, paths, known[server.name].places())
+
+    places = [place(way, name, nginx.content_volume(site, name, one).mount, ROLE) for name, one in known.items()]
+    return Run(places, seen, max(one.releases_kept for one in known.values()), hear, site.ssh_user, dry)
