@@ -28,6 +28,8 @@ ROLE = Path(roles.release.__file__).parent
 PACKAGES = ("nginx", "libnginx-mod-http-headers-more-filter")
 LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
+COUNTRY_LISTS = ("ipv4.conf", "ipv6.conf")
+"""Empty here: nobody's country is known."""
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 ADDRESSES = re.compile(r"^ *listen \[::\]:.*\n", re.MULTILINE)
 START_S = 20
@@ -95,11 +97,15 @@ def _configure(files: Mapping[str, str], scratch: Path, port: int, certificate: 
     """Lays the files down with the paths of this machine."""
     (scratch / "log").mkdir()
     (scratch / "temporary").mkdir()
+    (scratch / "countries").mkdir()
+    for name in COUNTRY_LISTS:
+        (scratch / "countries" / name).touch()
     places = "".join(f"{kind}_temp_path {scratch}/temporary/{kind};\n" for kind in TEMPORARY)
     changes = {
         "include /etc/nginx/cleartext.conf;": "",
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
         CERTIFICATE: str(certificate),
+        nginx.COUNTRIES: f"{scratch}/countries",
         "/etc/nginx/": f"{scratch}/etc/",
         "/var/log/http/": f"{scratch}/log/",
         "load_module modules/": f"load_module {ROOT}/usr/lib/nginx/modules/",

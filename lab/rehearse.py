@@ -143,12 +143,13 @@ def rehearse(rehearsal: Rehearsal) -> None:
 
 
 def publish(rehearsal: Rehearsal, site: LoadedSite) -> None:
-    """A release goes to all release servers, to phones on one channel and then on the next."""
+    """A release goes to all release servers, to phones on one channel then on the next, and all of it is audited."""
     os.environ.update(WHO)
     folder = release_build.following(site.files)
     rehearsal.mainstay("release", "publish", str(folder))
     rehearsal.mainstay("release", "promote", release_build.NEXT.number, "--from", "testing", "--to", "beta")
     rehearsal.mainstay("release", "status")
+    rehearsal.mainstay("release", "audit")
 
 
 def table(steps: list[Step]) -> None:

@@ -35,6 +35,7 @@ def fetched(name: str) -> str:
                 SUITE,
                 root,
                 f"deb {MIRROR}/debian {SUITE} main",
+                timeout_s=600,
             )
             (root / "usr/bin" / name).rename(program)
             shutil.rmtree(root)

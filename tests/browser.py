@@ -89,14 +89,14 @@ class Browser:
 
 
 @contextmanager
-def browser(folder: Path) -> Iterator[Browser]:
-    """Chromium with a profile of its own in that folder; it ends with the block."""
+def browser(folder: Path, *options: str) -> Iterator[Browser]:
+    """Chromium with a profile of its own in that folder, and its own options; it ends with the block."""
     program = shutil.which("chromium")
     assert program, "chromium is not here: bin/setup --lab installs it"
     theirs_in, to = os.pipe()
     back, theirs_out = os.pipe()
     words = [program, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
-    words += ["--disable-dev-shm-usage", f"--user-data-dir={folder}", "about:blank"]
+    words += ["--disable-dev-shm-usage", f"--user-data-dir={folder}", *options, "about:blank"]
     # DevTools' pipes are descriptors 3 and 4.
     script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
     with subprocess.Popen(

@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 ONE, TWO = "release-1", "release-2"
 SHARED, OWN = "release.lab.example.org", "one.lab.example.org"
 METADATA = "/ota/panther/panther-stable"
+CHALLENGE = "/.well-known/acme-challenge/token"
 SHORT_S = 30
 """How long certificates are valid of which one is to run out."""
 
@@ -94,6 +95,11 @@ class Servers:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return trusted.certificate(name, self.address(host), context)
 
+    def challenge(self, host: str) -> None:
+        """Has a host answer one, as certbot does."""
+        file = f"{certificate.CHALLENGES}{CHALLENGE}"
+        self.root(host, f"mkdir -p $(dirname {file}) && echo answer > {file} && chmod -R a+rX {certificate.CHALLENGES}")
+
     def on_disk(self, host: str) -> str:
         return self.root(host, f"openssl x509 -in {certificate.CERTIFICATE}")
 
@@ -116,6 +122,15 @@ def two_servers(document: Any) -> None:
     del document["settings"]["web"]
     document["hosts"][TWO] = document["hosts"][ONE].unwrap()
     document["hosts"][ONE]["dns"] = [SHARED, OWN]
+
+
+@pytest.fixture
+def short_lived(servers: Servers) -> Iterator[None]:
+    """The authority is another one, whose certificates soon end. One is there afterwards, whatever became of it."""
+    authority.stop(servers.lab)
+    authority.start(servers.lab, SHORT_S)
+    yield
+    authority.start(servers.lab)
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +163,11 @@ def test_nothing_secret_is_for_everybodys_eyes(servers: Servers) -> None:
 
 
 def test_a_challenge_is_answered_by_whichever_host_is_asked_and_not_in_circles(servers: Servers) -> None:
-    folder = f"{certificate.CHALLENGES}/.well-known/acme-challenge"
-    servers.root(TWO, f"mkdir -p {folder} && echo answer > {folder}/of-two && chmod -R a+rX {certificate.CHALLENGES}")
-    path = "/.well-known/acme-challenge/"
-    assert [servers.plain(host, f"{path}of-two") for host in (ONE, TWO)] == [(200, "", "answer\n")] * 2
-    assert servers.plain(ONE, f"{path}of-two", **{"Passed-On": "yes"})[0] == 404
-    assert [servers.plain(host, f"{path}of-nobody")[0] for host in (ONE, TWO)] == [404, 404]
+    servers.challenge(TWO)
+    assert [servers.plain(host, CHALLENGE) for host in (ONE, TWO)] == [(200, "", "answer\n")] * 2
+    assert servers.plain(ONE, CHALLENGE, **{"Passed-On": "yes"})[0] == 404
     servers.root(TWO, f"rm -r {certificate.CHALLENGES}/.well-known")
+    assert [servers.plain(host, CHALLENGE)[0] for host in (ONE, TWO)] == [404, 404]
 
 
 def test_without_tls_there_is_the_way_to_it_and_for_update_clients_an_error(servers: Servers) -> None:
@@ -171,10 +184,9 @@ def test_who_asks_for_another_name_is_shown_no_certificate(servers: Servers) -> 
             servers.served(ONE, name or servers.address(ONE))
 
 
+@pytest.mark.usefixtures("short_lived")
 def test_renewal_that_fails_for_long_is_told_and_the_host_serves_on(servers: Servers) -> None:
-    authority.stop(servers.lab)
-    authority.start(servers.lab, SHORT_S)
-    # its root is a new one: what the earlier authority issued is trusted by nobody
+    # the authority's root is a new one: what that before it issued is trusted by nobody
     servers.deploy()
     before = servers.served(ONE, valid=True)
     authority.stop(servers.lab)
@@ -211,6 +223,9 @@ def test_changed_names_lead_to_another_certificate_and_the_zone_can_answer_for_t
     assert servers.served(TWO, "two.lab.example.org", valid=True) == servers.served(TWO)
     assert "dns-01" in servers.root(TWO, f"cat {certificate.STATE}/acme/log/letsencrypt.log")
     left = [record["name"] for record in api.list(records, "records") if record["type"] == "TXT"]
+    servers.challenge(ONE)
+    assert servers.plain(TWO, CHALLENGE)[0] == 200, "the other host's are still asked for at port 80"
+    servers.root(ONE, f"rm -r {certificate.CHALLENGES}/.well-known")
     assert left == ["_acme-challenge.three"], "what a run that died had noted goes, and nobody else's"
     assert servers.deploy().changed == ()
 

@@ -48,9 +48,9 @@ def locked(site: Path) -> LockedHost:
 
 @pytest.fixture
 def large(host: Host) -> Iterator[str]:
-    """A package that no socket buffers whole."""
+    """A package that no socket buffers whole; of one time, as nginx may still have the file of the test before open."""
     file = f"/srv/release/public{LARGE}"
-    host.check_output(f"truncate -s 1G {file} && chown release: {file}")
+    host.check_output(f"truncate -s 1G {file} && chown release: {file} && touch -d 2026-01-01 {file}")
     yield LARGE
     host.check_output(f"rm {file}")
 

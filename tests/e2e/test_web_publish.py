@@ -209,7 +209,10 @@ def test_a_browser_shows_a_published_page_with_its_style(website: Website, tmp_p
     website.publish()
     style = website.client.get("/assets/css/style.css")
     assert style.headers["Content-Encoding"] == "gzip"
-    with browser(tmp_path) as chromium:
-        chromium.open(f"http://{website.client.address}/styled")
+    client = website.client
+    # Whom it would trust is not asked here: that of the suite of the role is.
+    options = (f"--host-resolver-rules=MAP {client.name} {client.address}", "--ignore-certificate-errors")
+    with browser(tmp_path, *options) as chromium:
+        chromium.open(f"https://{client.name}/styled")
         assert chromium.js("getComputedStyle(document.querySelector('.c9')).color") == "rgb(0, 0, 9)"
         assert chromium.js("document.title") == "Styled"

@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 NAME = "release.lab.example.org"
 PROGRAM = "/usr/local/lib/mainstay/certificate.py"
-OF = {"host": HOST, "role": PLAN, "name": NAME, "program": PROGRAM}
+OF = {"host": HOST, "role": PLAN, "dns": NAME, "program": PROGRAM}
 CUT = "nft 'add table inet cut; add chain inet cut out { type filter hook output priority -10; }; \
 add rule inet cut out tcp dport 14000 counter reject'"
 

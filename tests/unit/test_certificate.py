@@ -1,5 +1,6 @@
 """What is wanted of a web server's certificate, and when the host's program finds that another is due."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,11 +33,17 @@ PLAN = Plan(NAMES, "http-01", certificate.LETS_ENCRYPT, "")
 HELD = Held(frozenset(NAMES), NOW - timedelta(days=30), NOW + timedelta(days=60), PLAN.directory, trusted=True)
 
 
-def site(folder: Path, **dns: list[str]) -> LoadedSite:
-    """Each host with its names."""
-    hosts = {name.replace("_", "-"): HOST | {"dns": names} for name, names in dns.items()}
+def site(folder: Path, challenge: Mapping[str, str] = {}, **dns: list[str]) -> LoadedSite:
+    """Each host with its names, all of them provisioned. challenge: of hosts that have another than the default."""
+    hosts = {}
+    for name, names in dns.items():
+        own = {"certificate": {"challenge": challenge[name]}} if name in challenge else {}
+        hosts[name.replace("_", "-")] = HOST | {"dns": names, "settings": {"release": own}}
     fleet = Fleet.model_validate({"site": {"name": "s", "domain": "example.org"}, "hosts": hosts})
-    return LoadedSite(folder / "s.toml", fleet)
+    loaded = LoadedSite(folder / "s.toml", fleet)
+    locked = {name: LockedHost(instance_id=name, ipv4=f"192.0.2.{number}") for number, name in enumerate(hosts, 1)}
+    save(loaded.lock_path, Lock(hosts=locked))
+    return loaded
 
 
 @pytest.mark.parametrize(
@@ -73,22 +80,21 @@ def test_a_hosts_key_to_dns_is_never_the_sites_own(tmp_path: Path) -> None:
 def test_peers_are_the_provisioned_hosts_that_share_a_name(tmp_path: Path) -> None:
     shared = "release.example.org"
     loaded = site(tmp_path, one=[shared], two=[shared, "two.example.org"], three=[shared], other=["www.example.org"])
-    loaded.files.mkdir()
-    locked = {
-        name: LockedHost(instance_id=name, ipv4=f"192.0.2.{number}")
-        for number, name in enumerate(("one", "two", "other"))
-    }
-    save(loaded.lock_path, Lock(hosts=locked))
-    assert certificate.peers(loaded, "one", Certificate()) == ["192.0.2.1"]
-    assert certificate.peers(loaded, "other", Certificate()) == []
-    assert certificate.peers(loaded, "one", Certificate(challenge="none")) == []
-    assert "server 192.0.2.1:80" in nginx.files(loaded, "one", Settings(), ("GET",), ())["/etc/nginx/cleartext.conf"]
+    save(loaded.lock_path, Lock(hosts={name: host for name, host in loaded.lock.hosts.items() if name != "three"}))
+    assert certificate.peers(loaded, "one") == ["192.0.2.2"]
+    assert certificate.peers(loaded, "other") == []
+    assert "server 192.0.2.2:80" in nginx.files(loaded, "one", Settings(), ("GET",), ())["/etc/nginx/cleartext.conf"]
     assert "peers" not in nginx.files(loaded, "other", Settings(), ("GET",), ())["/etc/nginx/cleartext.conf"]
+
+
+def test_a_host_answers_for_others_by_the_challenge_that_they_have_whatever_its_own_is(tmp_path: Path) -> None:
+    shared = "release.example.org"
+    loaded = site(tmp_path, {"two": "none"}, one=[shared], two=[shared])
+    assert [certificate.peers(loaded, name) for name in ("one", "two")] == [[], ["192.0.2.1"]]
 
 
 def test_what_another_challenge_left_is_taken_away(tmp_path: Path) -> None:
     loaded = site(tmp_path, release_1=["release.example.org"])
-    loaded.files.mkdir()
     (loaded.files / "acme.pem").write_text("PEM")
     assert f"{certificate.PLAN}/acme.pem" in certificate.files(loaded, "release-1", Certificate())
     assert {certificate.DNS, f"{certificate.PLAN}/roots.pem"} <= {*certificate.absent(loaded, Certificate())}

@@ -295,17 +295,19 @@ def test_without_drills_their_secrets_are_the_admins(keys: Keys) -> None:
     assert not {name for name, who in readers(keys).items() if "control" in who} & set(FOR_DRILLS)
 
 
-def test_the_control_host_gets_the_key_of_the_drills_and_what_its_provider_is_trusted_by(keys: Keys) -> None:
+def test_the_control_host_gets_the_key_of_the_drills_and_what_others_are_trusted_by(keys: Keys) -> None:
     keys.declare(SITE + HOSTS + CONTROL + DRILL)
     (keys.files / "lock.json").write_text("{}")
     for name in ("drill_api_key", "vultr_api_key"):
         keys.set(name, "k")
     keys.make()
-    provider = f"{holds.FOLDER}/provider.pem"
-    assert provider not in holds.files(keys.site)
-    (keys.files / "provider.pem").write_text("PEM")
+    trusted = ("provider.pem", "tls-roots.pem")
+    before = holds.files(keys.site)
+    assert not [name for name in trusted if f"{holds.FOLDER}/{name}" in before]
+    for name in trusted:
+        (keys.files / name).write_text(name)
     held = holds.files(keys.site)
-    assert held[provider] == "PEM"
+    assert [held[f"{holds.FOLDER}/{name}"] for name in trusted] == list(trusted)
     entries = parse(keys.inventory, held[f"{holds.FOLDER}/secrets.age"].encode())
     assert set(entries) == {*SHARED, *FOR_DRILLS}
 

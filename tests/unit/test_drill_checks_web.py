@@ -146,7 +146,7 @@ def test_links_are_followed_and_those_that_were_dead_before_are_told_apart(copy:
     assert told[0] == "5 addresses that 5 pages link to"
     assert told[1].startswith(f"1 link to what the snapshot has not either: /dead (from {PUBLIC}/docs/")
     copy.file("public/assets/img/logo.svg").unlink()
-    assert "/assets/img/logo.svg (from public/docs/" in failure(DRILL, "assets", copy)
+    assert f"/assets/img/logo.svg (from {PUBLIC}/docs/" in failure(DRILL, "assets", copy)
 
 
 def test_a_page_for_what_is_missing_that_comes_with_200_is_named(copy: Copy) -> None:

@@ -14,6 +14,7 @@ from roles.common import nginx, tree_source
 from roles.release import deploy as release
 from roles.release.settings import Settings as Release
 from roles.web import deploy as web
+from roles.web.archive import COMPRESSED
 from roles.web.settings import Settings as Web
 
 SITES: dict[str, tuple[ModuleType, nginx.HttpSettings, dict[str, object]]] = {
@@ -22,7 +23,11 @@ SITES: dict[str, tuple[ModuleType, nginx.HttpSettings, dict[str, object]]] = {
         Release(retired=("sunfish",), installer_origins=("https://install.example.org",)),
         {"mount": "/srv/content"},
     ),
-    "web": (web, Web(redirects={"/old": "/new"}), {"redirects": Web(redirects={"/old": "/new"}).places()}),
+    "web": (
+        web,
+        Web(redirects={"/old": "/new"}),
+        {"redirects": Web(redirects={"/old": "/new"}).places(), "compressed": COMPRESSED},
+    ),
 }
 HOST = {
     "role": "release",

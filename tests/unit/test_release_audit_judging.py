@@ -94,6 +94,25 @@ def test_the_end_of_a_zip_is_recognised_whatever_its_comment_says(size: int) -> 
     assert not outside.ends(b"", 0)
 
 
+@pytest.mark.parametrize(("known", "kind"), [(519, Kind.DIFFERING), (520, None), (521, Kind.TRUNCATED)])
+def test_a_package_of_another_size_than_is_on_record_is_told_though_it_is_whole(known: int, kind: Kind | None) -> None:
+    content = WHOLE.packages[FULL]
+    assert len(content) == 520
+    facts = {"content-type": "application/zip", "accept-ranges": "bytes", "etag": '"1"'}
+    facts["cache-control"] = "public, max-age=31536000, immutable"
+    needs = {FULL: TRUTH.needs(TRUTH.offers)[FULL]}
+    head, tail, _ = outside.second_round(needs)
+    answers = {
+        head: Answer(200, facts | {"content-length": "520"}),
+        tail: Answer(206, facts | {"content-range": "bytes 0-519/520"}, content),
+    }
+    told = list(outside.package_findings("one", TRUTH, needs, answers, {FULL: known}))
+    assert [one.kind for one in told] == ([kind] if kind else [])
+    answers[tail] = Answer(200, facts, content)
+    told = list(outside.package_findings("one", TRUTH, needs, answers, {FULL: 520}))
+    assert [(one.kind, one.found) for one in told] == [(Kind.ANSWER, "status 200 to a range")]
+
+
 def disk(**changes: Any) -> Disk:
     said: dict[str, Any] = {
         "owner": 7,

@@ -56,8 +56,9 @@ class HttpSettings(Typed):
     connections_per_address: int = Field(default=4096, ge=1, le=65535)
     """Downloads at once of an IPv4 address. Thousands of phones share one; a phone that is refused an incremental
     takes the whole package instead: high enough for them, low enough for nobody to take all."""
-    connections_per_network: int = Field(default=64, ge=1, le=65535)
-    """Downloads at once of an IPv6 network of 64 bits, which is one household or phone."""
+    connections_per_network: int = Field(default=256, ge=1, le=65535)
+    """Downloads at once of an IPv6 network of 64 bits, which is one household or phone. By HTTP/2 each request counts,
+    and a browser may have 128 under way."""
     log_days: int = Field(default=3, ge=1, le=30)
     """Requests are counted daily, and their log (which holds no addresses) is destroyed then. It is after so many days
     even where it could not be counted."""
@@ -109,7 +110,7 @@ def files(
         "countries": COUNTRIES,
         "never_redirected": never_redirected,
         "names": certificate.names(site, host_name),
-        "peers": certificate.peers(site, host_name, settings.certificate),
+        "peers": certificate.peers(site, host_name),
         "certificate": certificate.CERTIFICATE,
         "challenges": certificate.CHALLENGES,
         "program": certificate.PROGRAM,

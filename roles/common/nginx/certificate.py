@@ -79,13 +79,17 @@ def check(site: LoadedSite, host: str, certificate: Certificate) -> None:
         raise InputError(site.path, f"{where}: certificate.dns_key", problem, hint)
 
 
-def peers(site: LoadedSite, host: str, certificate: Certificate) -> list[str]:
-    """Addresses of the other hosts that have a name of this one's, by which the authority may ask any of them."""
-    if certificate.challenge != "http-01":
-        return []
+def peers(site: LoadedSite, host: str) -> list[str]:
+    """Addresses of the other hosts with a name of this one's whose challenges it may be asked for in their place."""
     own, hosts, locked = {*names(site, host)}, site.fleet.hosts, site.lock.hosts
-    others = (name for name in sorted(hosts) if name != host and own & {*hosts[name].dns})
+    others = (name for name in sorted(hosts) if name != host and own & {*hosts[name].dns} and _is_asked(site, name))
     return [address for name in others if name in locked for address in [locked[name].ipv4] if address]
+
+
+def _is_asked(site: LoadedSite, host: str) -> bool:
+    """Whether the authority asks port 80 for the host's certificate."""
+    declared = getattr(site.settings(host)[site.fleet.hosts[host].role], "certificate", None)
+    return isinstance(declared, Certificate) and declared.challenge == "http-01"
 
 
 def packages(certificate: Certificate) -> dict[str, str | None]:

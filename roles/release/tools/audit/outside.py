@@ -194,7 +194,8 @@ def _package(
     elif tail and (
         tail.error or tail.status != 206 or not re.fullmatch(rf"bytes \d+-\d+/{length}", _range(tail)) or not tail.body
     ):
-        wrong.append((f"{_said(tail)} {_range(tail)} to a range", f"206 with a part of {length} bytes"))
+        answered = " ".join(filter(None, (_said(tail), _range(tail))))
+        wrong.append((f"{answered} to a range", f"206 with a part of {length} bytes"))
         tail = None
     yield from _answers(server, path, wrong, about)
     if length is None:

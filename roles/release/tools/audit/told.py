@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rich.table import Table
 
-from backup.rules import ago
+from backup.rules import span
 from backup.sizes import counted, size
 from roles.release.tools.audit.audit import ServerState, Verdict
 from roles.release.tools.audit.findings import WRONG, Finding, Kind
@@ -72,7 +72,7 @@ def server(one: ServerState, now: datetime) -> str:
         words.append(f"serves commit {one.commit[:10] or 'unknown'}")
         words.append(f"{counted(one.packages, 'package')}, {size(one.free)} free")
     if read := one.coverage:
-        waits = f", the oldest unread since {ago(read.oldest, now)}" if read.oldest and read.share < 1 else ""
+        waits = f", the oldest unread for {span(now - read.oldest)}" if read.oldest and read.share < 1 else ""
         words.append(f"{read.share:.0%} read within 30 days{waits}{' (overdue)' if read.overdue else ''}")
     return f"{one.name}: {'; '.join(words)}"
 
