@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from roles.common.publishing.servers import session
 from roles.release.tools.places import servers
 from roles.release.tools.publish import PROGRAM
 from tests.publishing_site import SERVERS, Publishing, polled, publishing_site
+from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -247,7 +249,8 @@ def test_old_builds_go_when_that_is_meant_and_what_is_offered_stays(
     package = f"ota/panther/16/panther-incremental-{sample.CURRENT.number}-{gone}.zip"
     assert {site.ask(one, package, "HEAD").status_code for one in SERVERS} == {200}
     site.done("prune", "--yes")
-    assert {site.ask(one, package, "HEAD").status_code for one in SERVERS} == {404}
+    asked = partial(site.ask, path=package, method="HEAD")
+    until("nginx has it open no more", lambda: {asked(one).status_code for one in SERVERS} == {404})
     site.must_agree()
     assert {site.offered(one, "panther", "testing") for one in SERVERS} == {kept}
     later = (debian_package("faketime", "faketime"), "+400 days", str(REPOSITORY / "bin/mainstay"))
