@@ -15,7 +15,7 @@ from roles.release.tools.repository import RepositoryError
 
 NOT_PUBLISHABLE = 50
 """Exit code of `check` and `publish`: something is wrong with the release."""
-ORDER = ("check", "publish", "promote", "rollback", "status", "audit", "sync", "abandon")
+ORDER = ("check", "publish", "promote", "rollback", "status", "audit", "sync", "abandon", "prune")
 """The commands as an admin needs them; any others follow."""
 Devices = Annotated[list[str] | None, typer.Option("--device", help="Of this one alone; may be repeated.")]
 Without = Annotated[

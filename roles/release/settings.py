@@ -28,6 +28,10 @@ class Settings(nginx.HttpSettings):
     Without one nothing can be published from here."""
     checksums_push: Repository | Literal[""] = ""
     """The git repository of `checksums`, as admins fetch it and push to it; "" where publishing records none."""
+    keep_builds: int = Field(default=4, ge=1, le=1000)
+    """Builds of each device that `mainstay release prune` leaves, the last offered ones."""
+    keep_days: int = Field(default=120, ge=30, le=36500)
+    """Days that it leaves a build after the last channel ceased to offer it: phones may be in the middle of it."""
     checksums: Name | Literal[""] = "checksums"
     """The mirror of `[settings.control.mirrors]` with the checksum of every release, which drills hold packages
     against; "" where there is none, and then a drill judges packages by the checksum beside each alone."""

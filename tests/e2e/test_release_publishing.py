@@ -1,9 +1,13 @@
 """`mainstay release` on two servers: published, promoted, rolled back, and what stops it before phones see anything."""
 
 import json
+import time
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import pytest
+import tomlkit
 
 from backup.reach import reach
 from cloud.converge import REPOSITORY
@@ -14,6 +18,7 @@ from roles.common.publishing.servers import session
 from roles.release.tools.places import servers
 from roles.release.tools.publish import PROGRAM
 from tests.publishing_site import SERVERS, Publishing, polled, publishing_site
+from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -134,7 +139,6 @@ def test_a_package_that_a_server_lacks_is_promoted_nowhere(site: Publishing) -> 
         assert site.head() == head
     finally:
         site.root("release-2", f"mv /root/away {package}")
-    site.done("abandon")
     must_be_untouched(site, head)
 
 
@@ -204,7 +208,6 @@ def test_a_full_disk_stops_it_before_anything_comes(site: Publishing) -> None:
         assert "release-2: needs " in site.release("publish", folder, "--dry").stdout
     finally:
         site.root("release-2", "rm /srv/release/filler")
-    site.done("abandon")
     must_be_untouched(site, head)
 
 
@@ -225,6 +228,33 @@ def test_by_a_wrong_clock_nothing_is_published(site: Publishing) -> None:
     ran = site.release("publish", folder, program=words)
     assert (ran.returncode, "set the clock that is wrong" in ran.stderr) == (1, True)
     must_be_untouched(site, head)
+
+
+def test_old_builds_go_when_that_is_meant_and_what_is_offered_stays(
+    site: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory = site.inventory.with_suffix(".toml")
+    document: Any = tomlkit.parse(inventory.read_text())
+    document["settings"]["release"].update({"keep_builds": 1, "keep_days": 30})
+    inventory.write_text(tomlkit.dumps(document))
+    (first, gone), (second, kept) = site.built(), site.built()
+    site.done("publish", first)
+    assert gone not in site.done("prune", "--dry")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", f"{time.time() - 60 * 86400:.0f} +0000")
+    site.done("publish", second)
+    for one in json.loads(site.done("prune", "--dry", "--json"))["servers"]:
+        assert f"ota/panther/16/panther-ota_update-{gone}.zip" in one["sizes"]
+        assert not [path for path in one["sizes"] if kept in path or f"{sample.CURRENT.number}.zip" in path]
+    assert site.release("prune").returncode == 2
+    package = f"ota/panther/16/panther-incremental-{sample.CURRENT.number}-{gone}.zip"
+    assert {site.ask(one, package, "HEAD").status_code for one in SERVERS} == {200}
+    site.done("prune", "--yes")
+    asked = partial(site.ask, path=package, method="HEAD")
+    until("nginx has it open no more", lambda: {asked(one).status_code for one in SERVERS} == {404})
+    site.must_agree()
+    assert {site.offered(one, "panther", "testing") for one in SERVERS} == {kept}
+    later = (debian_package("faketime", "faketime"), "+400 days", str(REPOSITORY / "bin/mainstay"))
+    assert "set the clock that is wrong" in site.release("prune", "--yes", program=later).stderr
 
 
 @pytest.mark.parametrize(

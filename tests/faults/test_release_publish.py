@@ -24,7 +24,20 @@ from roles.release.tools.repository import Repository
 from tests.unit.releases import FULL, Release, built
 
 KEPT = ("ota/panther/panther-testing", "1 1 15\n")
-STEPS = ("lock", "begin", "upload", "verify", "place", "status", "lacks", "checksums", "metadata", "switch", "close")
+STEPS = (
+    "lock",
+    "status",
+    "lacks",
+    "plan",
+    "begin",
+    "upload",
+    "verify",
+    "place",
+    "checksums",
+    "metadata",
+    "switch",
+    "close",
+)
 POINTS = [("before", "look"), *((when, step) for step in STEPS for when in ("before", "after"))]
 WORST = (("after", "place"), ("after", "metadata"), ("after", "switch"))
 

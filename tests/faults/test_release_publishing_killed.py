@@ -10,7 +10,7 @@ from tests.publishing_site import SERVERS, Publishing, polled, publishing_site
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
-STEPS = ("begin", "upload", "verify", "place", "lacks", "checksums", "metadata", "switch", "close")
+STEPS = ("plan", "begin", "upload", "verify", "place", "checksums", "metadata", "switch", "close")
 POINTS = [(when, step) for step in STEPS for when in ("before", "after")]
 
 

@@ -178,6 +178,30 @@ class Server:
         """Which of these packages are not there."""
         return {"lacks": [path for path in paths if not below(self.public, path).is_file()]}
 
+    def packages(self) -> Answer:
+        """Every file that is served as a package or beside one: its size by its path."""
+        sizes = {}
+        for parent, folders, names in os.walk(self.public):
+            folders[:] = [one for one in folders if not one.startswith(".")]
+            for path in (Path(parent, name) for name in names if not name.startswith(".")):
+                sizes[str(path.relative_to(self.public))] = path.lstat().st_size
+        return {"sizes": sizes}
+
+    def prune(self, paths: Sequence[str], needed: Sequence[str], commit: str) -> Answer:
+        """Removes packages for good. needed: what metadata of this commit promises, which the server has to serve."""
+        if self.begun():
+            raise Refused("something is begun there: finish or abandon it first")
+        if self.status()["commit"] != commit:
+            raise Refused("does not serve the newest commit: what it promises may be older")
+        if wanted := sorted({*paths} & {*needed}):
+            raise Refused(f"{wanted[0]} is promised")
+        gone = [path for path in paths if below(self.public, path).is_file()]
+        for path in gone:
+            below(self.public, path).unlink()
+        for parent in {below(self.public, path).parent for path in gone}:
+            sync(parent)
+        return {"gone": gone}
+
     def switch(self, commit: str, files: Mapping[str, str], promised: Sequence[str]) -> Answer:
         """Serves another commit's metadata, all of it in one step. promised: packages without which nothing is
         switched; they were verified before they were moved in place."""
@@ -239,6 +263,8 @@ def answer(server: Server, request: Mapping[str, Any], tell: Tell) -> Answer:
         return server.plan(request["manifest"])
     if request["do"] == "lacks":
         return server.lacks(request["paths"])
+    if request["do"] == "packages":
+        return server.packages()
     if request["do"] == "lock":
         return server.lock()
     if server.held is None:
@@ -250,6 +276,8 @@ def answer(server: Server, request: Mapping[str, Any], tell: Tell) -> Answer:
             return server.verify(tell)
         case "place":
             return server.place()
+        case "prune":
+            return server.prune(request["paths"], request["needed"], request["commit"])
         case "switch":
             return server.switch(request["commit"], request["files"], request["promised"])
         case "close":

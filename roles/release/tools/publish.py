@@ -7,7 +7,7 @@ That commit is the publication. Before it, phones are offered nothing new, and a
 left can only be finished. Each step leaves what it found done alone, so a run that was killed is run again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -78,14 +78,15 @@ def publish(run: Run) -> str:
         base = run.site.metadata.fetch()
         before = lines(run.site.metadata.files(base, METADATA))
         judge_lines(run.what, before)
+        changes = {path: text.encode() for path, text in run.what.metadata.items()}
+        commit = run.site.metadata.commit(base, changes, run.what.message(before))
+        files = run.site.metadata.files(commit, METADATA)
+        own = {one.path for one in run.what.packages}
+        run.on_all(lambda one: must_hold(one, run.site, files, own))
         _upload(run, base)
         _verify(run)
         run.hear.step("move in place")
         run.on_all(lambda one: one.ask("place"))
-        changes = {path: text.encode() for path, text in run.what.metadata.items()}
-        commit = run.site.metadata.commit(base, changes, run.what.message(before))
-        files = run.site.metadata.files(commit, METADATA)
-        run.on_all(lambda one: must_hold(one, run.site, files))
         run.hear.step("push checksums")
         if run.site.checksums:
             _push_sums(run.site.checksums, run.what)
@@ -106,7 +107,7 @@ def judge_clock(now: datetime, there: float, name: str) -> None:
     if abs(now.timestamp() - there) > CLOCK_S:
         other = datetime.fromtimestamp(there, UTC)
         told = f"it is {other:%Y-%m-%d %H:%M} there and {now:%Y-%m-%d %H:%M} here (UTC)"
-        raise PublishError(f"{name}: {told}: nothing is published; set the clock that is wrong")
+        raise PublishError(f"{name}: {told}: nothing is done; set the clock that is wrong")
 
 
 def judge_lines(what: Publication, before: Published) -> None:
@@ -121,6 +122,7 @@ def judge_lines(what: Publication, before: Published) -> None:
 
 def _upload(run: Run, base: str) -> None:
     manifest = run.what.manifest(run.who, f"{run.now:%Y-%m-%d %H:%M} UTC", base)
+    run.on_all(lambda one: one.ask("plan", manifest=manifest))  # one that refuses leaves nothing begun on others
     found = run.on_all(lambda one: one.ask("begin", manifest=manifest))
     sizes = {one.path: one.size for one in run.what.packages}
     left = {one.place.name: to_come(told, sizes) for one, told in zip(run.sessions, found, strict=True)}
@@ -148,9 +150,9 @@ def _verify(run: Run) -> None:
             raise PublishError(f"{one.place.name}: {words}: nothing is published; check the release and run it again")
 
 
-def must_hold(one: Session, site: Site, files: Mapping[str, bytes]) -> None:
-    """Raises PublishError when a server would not switch to these files."""
-    if lacks := one.ask("lacks", paths=promised(one, site, files))["lacks"]:
+def must_hold(one: Session, site: Site, files: Mapping[str, bytes], coming: Collection[str] = ()) -> None:
+    """Raises PublishError when a server would not switch to these files, had it the packages that are coming."""
+    if lacks := [path for path in one.ask("lacks", paths=promised(one, site, files))["lacks"] if path not in coming]:
         what = lacks[0] if len(lacks) == 1 else f"{lacks[0]} and {len(lacks) - 1} more"
         raise PublishError(f"{one.place.name}: lacks {what}: nothing is published; bring it up to date first")
 

@@ -68,6 +68,21 @@ class Repository:
         """The commits up to this one that changed a file, the newest first."""
         yield from self._git("log", "--format=%H", commit, "--", path).decode().split()
 
+    def changes(self, commit: str, folder: str) -> list[str]:
+        """What changed below a folder up to a commit, the newest first: `at UNIX_TIME`, then `--- a/PATH` and each
+        line that went with a minus."""
+        words = (
+            "log",
+            "-p",
+            "-U0",
+            "--no-color",
+            "--no-renames",
+            "--no-ext-diff",
+            "--src-prefix=a/",
+            "--format=at %ct",
+        )
+        return self._git(*words, "--format=at %ct", commit, "--", folder).decode(errors="replace").splitlines()
+
     def commit(self, parent: str, changes: Mapping[str, bytes | None], message: str) -> str:
         """Makes a commit on top of another, in which these files have this content, or are gone; returns its id, the
         parent's own when nothing changes."""
