@@ -13,7 +13,8 @@ from inventories.fleet import Typed
 from inventories.inventory import LoadedSite, roles_of
 
 ROLE = "release"
-TELL = "find /var/lib/mainstay/requests -name '*.json' -exec cat {} +"
+TELL = "find /var/lib/mainstay -path '/var/lib/mainstay/requests/*.json' -exec cat {} +"
+"""Nothing on a server that has counted nothing yet."""
 ANSWER_S = 60
 
 
