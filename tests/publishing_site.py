@@ -67,14 +67,14 @@ class Publishing(Saved):
         found: dict[str, Any] = json.loads(self.release("status", "--json").stdout)
         return found
 
-    def built(self, devices: Sequence[str] = DEVICES) -> tuple[Path, str]:
+    def built(self, devices: Sequence[str] = DEVICES, full_bytes: int = 300_000) -> tuple[Path, str]:
         """A release that nobody has seen, later than all others: its folder, and its build."""
         number = next(NUMBERS)
         build = Build(f"2609{number:02}510", sample.CURRENT.timestamp + number * 86400, "16")
         folder = self.folder / f"release-{number}"
         keys = load_site(self.inventory).files
         new = [Device(name, build, sample.CURRENT, incremental=name != "FP5") for name in devices]
-        release_build.release(folder, keys, new, full_bytes=300_000)
+        release_build.release(folder, keys, new, full_bytes=full_bytes)
         return folder, build.number
 
     def power(self, host: str, what: str) -> None:
@@ -139,19 +139,21 @@ def polled(site: Publishing, channels: Sequence[str] = ("testing", "beta")) -> I
 def publishing_site(folder: Path) -> Iterator[Publishing]:
     """A fixture's body."""
     with kept_lab("publishing", _build) as config:
-        site = Publishing(_derive(config, folder), folder, config)
+        site = Publishing(derived(config, folder), folder, config)
         for host in SERVERS:
             until(f"{host} is up", partial(site.up, host))
         yield site
 
 
 def _build(config: LabConfig) -> None:
-    made = Publishing(_derive(config, config.root / "built"), config.root / "built", config)
+    made = Publishing(derived(config, config.root / "built"), config.root / "built", config)
     made.deploy("provision", "release")
     load.content(load_site(made.inventory))
 
 
-def _derive(config: LabConfig, folder: Path) -> Path:
+def derived(config: LabConfig, folder: Path) -> Path:
+    """The inventory of a lab's site that has nothing but the two."""
+
     def change(document: Any) -> None:
         only(document, *SERVERS)
         del document["settings"]["web"]
