@@ -87,6 +87,7 @@ def test_servers_are_audited_from_outside_and_on_their_disks(site: Publishing) -
     place = f"/srv/release/public/{path}"
     site.root("release-2", f"cp -a {place} /srv/kept.zip && truncate -s 1000 {place} && chown root {place}")
     try:
+        until("nginx lets go of it", lambda: site.ask("release-2", path, "HEAD").headers["Content-Length"] == "1000")
         ran = site.release("audit", "--json")
     finally:
         site.root("release-2", f"cp -a /srv/kept.zip {place} && rm /srv/kept.zip")
