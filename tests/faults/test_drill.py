@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Timer
 from typing import Any
 
@@ -13,6 +14,7 @@ from backup.custody import DataSet
 from backup.drills import account, own_site, steps
 from backup.drills.checks import Check, CheckFailed, Evidence, Restored
 from backup.drills.report import CheckRun, Report
+from backup.drills.serving import CERTIFICATE_FILE, SERVER_FILE
 from backup.drills.steps import StepFailed
 from backup.reach import Reach, answer
 from cloud import client, hosts
@@ -285,7 +287,6 @@ def check_run(report: Report, name: str) -> CheckRun:
 
 
 PRISTINE = "/root/pristine"
-SERVER = "/etc/nginx/server.inc"
 
 
 def every_fault(copy: Restored) -> Evidence:
@@ -293,7 +294,7 @@ def every_fault(copy: Restored) -> Evidence:
     drill = own_site.drill_of(PLAN)
     by_name = {check.name: check for check in drill.checks}
     folders = " ".join(custody.recovery(PLAN).paths)
-    copy.sh(f"mkdir {PRISTINE}; cd {copy.root}; cp -a {folders} {SERVER} {PRISTINE}")
+    copy.sh(f"mkdir {PRISTINE}; cd {copy.root}; cp -a {folders} {SERVER_FILE} {CERTIFICATE_FILE} {PRISTINE}")
     told = []
     for fault in drill.faults:
         done = fault.plant(copy)
@@ -304,7 +305,9 @@ def every_fault(copy: Restored) -> Evidence:
         else:
             raise CheckFailed(f"{fault.name} was not found by {fault.caught_by}")
         copy.sh(f"cd {copy.root}; rm -rf {folders}; cd {PRISTINE}; cp -a {folders} {copy.root}")
-        copy.sh(f"cp -a {PRISTINE}/server.inc {SERVER}; systemctl restart nginx")
+        for file in (SERVER_FILE, CERTIFICATE_FILE):
+            copy.sh(f"cp -a {PRISTINE}/{Path(file).name} {file}")
+        copy.sh("systemctl reset-failed nginx; systemctl restart nginx")  # so often in so short a time
         by_name[fault.caught_by].run(copy)
     return Evidence(tuple(told))
 
