@@ -15,9 +15,9 @@ from pathlib import Path
 
 import roles.release
 from inventories.inventory import LoadedSite
-from lab.command import BASE, run
+from lab.command import BASE
 from lab.engine import EngineError
-from lab.image import MIRROR, SUITE
+from lab.tools import extract
 from roles.common import nginx
 from roles.common.nginx.certificate import CERTIFICATE
 from roles.common.tree_source import wanted
@@ -42,9 +42,7 @@ def fetched() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not ROOT.exists():
             fresh = ROOT.with_name("nginx.root")
-            shutil.rmtree(fresh, ignore_errors=True)
-            words = ("mmdebstrap", "--mode=root", "--variant=extract", f"--include={','.join(PACKAGES)}")
-            run(*words, SUITE, fresh, f"deb {MIRROR}/debian {SUITE} main", timeout_s=600)
+            extract(fresh, PACKAGES)
             fresh.rename(ROOT)
     return ROOT
 

@@ -3,6 +3,8 @@
 import fcntl
 import os
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
 from backup.restic import version_of
 from lab.command import BASE, run
@@ -28,15 +30,15 @@ def fetched(name: str) -> str:
     with (TOOLS / "fetching").open("w") as fetching:
         fcntl.flock(fetching, fcntl.LOCK_EX)
         if not program.exists():
-            shutil.rmtree(root, ignore_errors=True)
-            run(
-                *("mmdebstrap", "--mode=root", "--variant=extract", f"--include={name}"),
-                f'--aptopt=Acquire::http::Proxy "{LOCAL_CACHE_URL}"',
-                SUITE,
-                root,
-                f"deb {MIRROR}/debian {SUITE} main",
-                timeout_s=600,
-            )
+            extract(root, [name], f'--aptopt=Acquire::http::Proxy "{LOCAL_CACHE_URL}"')
             (root / "usr/bin" / name).rename(program)
             shutil.rmtree(root)
     return str(program)
+
+
+def extract(root: Path, packages: Sequence[str], *options: str) -> None:
+    """Lays down what is in packages of Debian 13, with all that they depend on, in the place of what is there: not a
+    system to boot. options: of mmdebstrap. Raises EngineError."""
+    shutil.rmtree(root, ignore_errors=True)
+    words = ("mmdebstrap", "--mode=root", "--variant=extract", f"--include={','.join(packages)}", *options)
+    run(*words, SUITE, root, f"deb {MIRROR}/debian {SUITE} main", timeout_s=600)

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import stat
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -257,16 +256,17 @@ class Server:
 
 def answer(server: Server, request: Mapping[str, Any], tell: Tell) -> Answer:
     """Carries out a request, `{"do": NAME, ...}`. Raises Refused and OSError."""
-    if request["do"] == "status":
-        return server.status()
-    if request["do"] == "plan":
-        return server.plan(request["manifest"])
-    if request["do"] == "lacks":
-        return server.lacks(request["paths"])
-    if request["do"] == "packages":
-        return server.packages()
-    if request["do"] == "lock":
-        return server.lock()
+    match request["do"]:
+        case "status":
+            return server.status()
+        case "plan":
+            return server.plan(request["manifest"])
+        case "lacks":
+            return server.lacks(request["paths"])
+        case "packages":
+            return server.packages()
+        case "lock":
+            return server.lock()
     if server.held is None:
         raise Refused("only who has the lock may do that")
     match request["do"]:
@@ -290,7 +290,3 @@ def answer(server: Server, request: Mapping[str, Any], tell: Tell) -> Answer:
 def main(arguments: Sequence[str]) -> int:
     server = Server(Path(arguments[0]))
     return serve(lambda request, tell: answer(server, request, tell))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
