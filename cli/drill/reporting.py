@@ -26,7 +26,7 @@ def report(
 ) -> None:
     """Report all drills that are known: as a page, for programs, by mail; with none of these, in short.
 
-    By mail it goes to the administrators, `[settings.base.mail]`.
+    By mail it goes to the administrators: `admin` of `settings.base.mail`.
     """
     site, now = chosen(inventory), datetime.now(UTC)
     all_ = drills(site, now)
