@@ -54,11 +54,15 @@ def name(process: str) -> str:
 
 @contextlib.contextmanager
 def copying(saved: Saved) -> Iterator["subprocess.Popen[str]"]:
-    """A copy of a backup's 60 MB that is under way: some of it is there, and not all; nothing else waits for it."""
+    """A copy of a backup's 60 MB that is under way, over a line of 20 MB/s: some of it is there, and not all, for a
+    while; nothing else waits for it."""
     saved.must("copy")
     before = packs(saved)
     saved.save_more(f"more-{len(before)}", 60)
-    with saved.begin("copy") as running:
+    slow = saved.folder / "slow-restic"
+    slow.write_text(f'#!/bin/sh\nexec {restic()} --limit-upload 20000 "$@"\n')
+    slow.chmod(0o755)
+    with saved.begin("copy", program=str(slow)) as running:
         until("a first pack", lambda: packs(saved) - before or running.poll() is not None)
         assert running.poll() is None, running.communicate()
         yield running
