@@ -19,7 +19,7 @@ from lab.api.store import MAIN
 from lab.engine import EngineError, LabConfig
 from lab.nspawn import NspawnEngine
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 Name = Annotated[str, typer.Option("--name", envvar="MAINSTAY_LAB", help="Which lab; several can be up at once.")]
 Host = Annotated[str, typer.Argument(help="The host's name, as `mainstay lab status` shows it.")]
 

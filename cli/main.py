@@ -8,29 +8,33 @@ from importlib.util import find_spec
 
 import typer
 
-from cli import backup, drill, release, secrets, web
+from cli import lazy
 from cli.options import BAD_USAGE, FAILED
 from cli.ssh import ssh, ssh_config
 from inventories.errors import InputError
 
+GROUPS = {
+    "backup": "What is saved, where, and whether it can be trusted.",
+    "drill": "Proves backups: restored on hosts of their own, checked, destroyed.",
+    "release": "Releases: checked, published, promoted, rolled back; what is where.",
+    "web": "The website: published on all its servers at once, and taken back.",
+    "secrets": "What the repository holds encrypted: API keys, passwords.",
+}
+if find_spec("lab"):  # the control host has none
+    GROUPS["lab"] = "The local cloud: hosts like the provider's, on this machine. Needs root."
+
 app = typer.Typer(
+    cls=lazy.groups({name: f"cli.{name}" for name in GROUPS}),
     no_args_is_help=True,
     add_completion=False,
     help="Rehearses, tells and proves the infrastructure of a free mobile operating system. pyinfra changes its hosts.",
     epilog="Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable.",
     pretty_exceptions_enable=False,
 )
-app.add_typer(backup.app, name="backup", help="What is saved, where, and whether it can be trusted.")
-app.add_typer(drill.app, name="drill", help="Proves backups: restored on hosts of their own, checked, destroyed.")
-app.add_typer(release.app, name="release", help="Releases: checked, published, promoted, rolled back; what is where.")
-app.add_typer(web.app, name="web", help="The website: published on all its servers at once, and taken back.")
-app.add_typer(secrets.app, name="secrets", help="What the repository holds encrypted: API keys, passwords.")
+for name, words in GROUPS.items():
+    app.add_typer(typer.Typer(), name=name, help=words)
 app.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(ssh)
 app.command("ssh-config")(ssh_config)
-if find_spec("lab"):  # the control host has none
-    from cli import lab
-
-    app.add_typer(lab.app, name="lab", help="The local cloud: hosts like the provider's, on this machine. Needs root.")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from inventories.secrets import CONTROL, Secrets, allowed, owners, stale
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()

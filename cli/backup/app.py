@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from backup import control, record
 from backup.custody import CONTROL, DataSet
@@ -14,40 +13,37 @@ from backup.reach import Unreachable, reach
 from backup.restic_process import NoRepository, ResticError
 from backup.store import Store
 from backup.trouble import said
+from cli import lazy
 from cli.options import BAD_USAGE, FAILED, UNREACHABLE, stop
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 
-ORDER = (
-    "status",
-    "run",
-    "restore",
-    "verify",
-    "copy",
-    "retain",
-    "accept",
-    "forget",
-    "keys",
-    "rotate",
-    "restic",
-    "rebuild",
-)
-"""The commands as an admin needs them; any others follow."""
+COMMANDS = {
+    "status": "looking",
+    "run": "saving",
+    "restore": "restoring",
+    "verify": "checking",
+    "copy": "copying",
+    "retain": "removing",
+    "accept": "keeping",
+    "forget": "keeping",
+    "keys": "saving",
+    "rotate": "keeping",
+    "restic": "repairing",
+    "rebuild": "copying",
+    "collect": "recording",
+    "settle": "recording",
+    "note": "recording",
+    "watch": "watching",
+    "mirror": "watching",
+}
+"""The module of each, as an admin needs them."""
 
 
-class InOrder(TyperGroup):
-    """Lists the commands by ORDER, not as their modules are read."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(self.commands, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
-
-
-app = typer.Typer(
-    cls=InOrder,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable; "
-    "status: 10 to 31, the worst finding.",
+app = lazy.commands(
+    "cli.backup",
+    COMMANDS,
+    "Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable; status: 10 to 31, the worst finding.",
 )
 DataSetName = Annotated[str, typer.Argument(metavar="DATA_SET", help="HOST:PLAN, like release-1:release.")]
 DataSetNames = Annotated[list[str] | None, typer.Argument(metavar="DATA_SET...", help="HOST:PLAN; default: all.")]

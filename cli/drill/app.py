@@ -2,13 +2,25 @@
 
 import typer
 
+from cli import lazy
+
 OVERDUE = 45
 """Exit code of `list`: a data set is not drilled as it should be."""
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done or passed, 1 failed, 2 bad usage or bad input, 3 unreachable; of a drill 40 degraded, "
+COMMANDS = {
+    "run": "running",
+    "site": "running",
+    "sweep": "running",
+    "list": "looking",
+    "show": "looking",
+    "report": "reporting",
+}
+"""The module of each, as an admin needs them."""
+
+app = lazy.commands(
+    "cli.drill",
+    COMMANDS,
+    "Exit codes: 0 done or passed, 1 failed, 2 bad usage or bad input, 3 unreachable; of a drill 40 degraded, "
     "41 failed, 42 over budget, 43 could not start, 44 abandoned; of list 45, one is overdue or its last went wrong.",
 )
 

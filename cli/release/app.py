@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from backup.reach import Unreachable
+from cli import lazy
 from cli.options import FAILED, UNREACHABLE, stop
 from roles.common.publishing.servers import Away, ServerError
 from roles.release.tools.publish import PublishError
@@ -15,8 +15,19 @@ from roles.release.tools.repository import RepositoryError
 
 NOT_PUBLISHABLE = 50
 """Exit code of `check` and `publish`: something is wrong with the release."""
-ORDER = ("check", "publish", "promote", "rollback", "status", "audit", "sync", "abandon", "prune")
-"""The commands as an admin needs them; any others follow."""
+COMMANDS = {
+    "check": "checking",
+    "publish": "publishing",
+    "promote": "changing",
+    "rollback": "changing",
+    "status": "standing",
+    "audit": "auditing",
+    "sync": "standing",
+    "abandon": "standing",
+    "prune": "pruning",
+    "requests": "requests",
+}
+"""The module of each, as an admin needs them."""
 Devices = Annotated[list[str] | None, typer.Option("--device", help="Of this one alone; may be repeated.")]
 Without = Annotated[
     list[str] | None, typer.Option(metavar="SERVER", help="Leave it out: it is down, and catches up later.")
@@ -25,18 +36,10 @@ Dry = Annotated[bool, typer.Option("--dry", help="Say what would be done, and ch
 ForPrograms = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
-class InOrder(TyperGroup):
-    """Lists the commands by ORDER, not as their modules are read."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(self.commands, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
-
-
-app = typer.Typer(
-    cls=InOrder,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done or publishable, 1 failed, 2 bad usage or bad input, 3 unreachable; "
+app = lazy.commands(
+    "cli.release",
+    COMMANDS,
+    "Exit codes: 0 done or publishable, 1 failed, 2 bad usage or bad input, 3 unreachable; "
     "of check and publish 50, not publishable; of audit 51, something is wrong.",
 )
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from backup.reach import reach
+from cli import lazy
 from cli.options import BAD_USAGE, FAILED, UNREACHABLE, stop
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
@@ -24,10 +25,18 @@ NOT_PUBLISHABLE = 50
 DIFFER = 51
 """Exit codes: of `publish`, something is wrong with the folder; of `status`, servers serve different releases."""
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable; of publish 50, not publishable; "
+COMMANDS = {
+    "publish": "publishing",
+    "message": "publishing",
+    "rollback": "returning",
+    "status": "looking",
+}
+"""The module of each, as an admin needs them."""
+
+app = lazy.commands(
+    "cli.web",
+    COMMANDS,
+    "Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable; of publish 50, not publishable; "
     "of status 51, the servers differ or something was begun.",
 )
 Dry = Annotated[bool, typer.Option("--dry", help="Tell what would be done, and do nothing.")]

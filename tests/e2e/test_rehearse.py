@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from cloud.converge import REPOSITORY
+from cloud.converge import REPOSITORY, converge
 from inventories.inventory import load_site
 from inventories.ssh import configured
-from lab import release_build, repositories, sample
+from lab import load, release_build, repositories, sample
 from lab.fetch import lab_of
 from tests.conftest import rehearse
 
@@ -35,7 +35,19 @@ def test_the_rehearsal_publishes_a_release_to_two_servers(site: Path) -> None:
     assert offered["panther", "stable"] == sample.CURRENT.number
 
 
+@pytest.mark.parametrize("deploy", ["provision", "site"])
+def test_a_second_deploy_changes_nothing(site: Path, deploy: str) -> None:
+    done = converge(site, deploy)
+    assert (done.ok, done.changed) == (True, ()), done.output
+
+
+def test_content_that_is_there_is_loaded_only_once(site: Path) -> None:
+    assert load.content(load_site(site)) == "nothing to load"
+
+
+@pytest.mark.full
 def test_a_second_rehearsal_changes_nothing(rehearsal: Any) -> None:
+    """And saves, proves and drills once more: minutes."""
     changing = [step for step in rehearse()["steps"] if step["name"].startswith(("deploys/", "load"))]
     assert len(changing) == 3
     assert {step["outcome"] for step in changing} <= NOTHING
