@@ -90,9 +90,7 @@ class Servers:
 
     def served(self, host: str, name: str = SHARED, *, valid: bool = False) -> str:
         """The certificate in PEM. Raises ssl.SSLError, if it has to be valid and is not, or there is none."""
-        context = trusted.context(self.site.files)
-        if not valid:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context = trusted.context(self.site.files) if valid else trusted.unverified()
         return trusted.certificate(name, self.address(host), context)
 
     def challenge(self, host: str) -> None:
