@@ -1,7 +1,7 @@
 """The host's certificate program, which dies (-9) before a step: `python3 -I - STEP < certificate_killed.py`, there.
 
-A step changes a file or runs a program. STEP is a word of it, or its number; with 0 the program lives, and its last
-lines say what steps there were.
+A step changes a file, or runs a program that may. STEP is a word of it, or its number; with 0 the program lives, and
+its last lines say what steps there were.
 """
 
 import os
@@ -31,6 +31,8 @@ def main() -> None:
 
     def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def step(*words: Any, **options: Any) -> Any:
+            if name == "run" and words[0][0] == "openssl":  # here it prints, and changes nothing
+                return call(*words, **options)
             steps.append(f"{name} {words[0]}")
             if at == str(len(steps)) or (not at.isdigit() and at in steps[-1]):
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -13,6 +13,7 @@ import tomlkit
 from backup import custody
 from backup.custody import DataSet
 from inventories.inventory import load_site
+from lab.sample import CURRENT
 from roles.common.nginx import certificate
 from tests.runbooks.reader import editing, follow
 from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, Saved, lose_the_vault
@@ -43,7 +44,7 @@ def password(saved: Saved) -> str:
 
 def test_restore_one_file(saved: Saved, tmp_path: Path) -> None:
     folder, path = f"{ROOT}/public/ota/a folder", "/public/ota/a folder/a package"
-    package = saved.root(HOST, f"ls {ROOT}/public/ota/panther/*/panther-ota_update-*.zip")
+    package = f"{ROOT}/public/ota/panther/16/panther-ota_update-{CURRENT.number}.zip"
     saved.root(HOST, f"install -d -o {PLAN} -g {PLAN} '{folder}'; cp -a {package} '{ROOT}{path}'")
     saved.must("run", DATA)
     before = saved.root(HOST, ALL)
