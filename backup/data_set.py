@@ -117,6 +117,14 @@ class Finding:
         return key(self.data_set, self.kind, self.subject.place)
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """What a web server shows who asks for one of its names, whether that is believed or not."""
+
+    name: str
+    ends: datetime
+
+
 def key(data_set: str, kind: Kind, place: str = "") -> str:
     """What a finding goes by."""
     return f"{data_set} {kind.word} {place}".rstrip()

@@ -24,6 +24,7 @@ HELP = {
     "mainstay_backup_copies": "In how many places there are complete backups: the vault, the second copy.",
     "mainstay_backup_copy_time_seconds": "When the newest backup in the second copy was made.",
     "mainstay_backup_finding": "1 while a data set has this finding.",
+    "mainstay_certificate_not_after_time_seconds": "When the certificate ends that a web server shows by this name.",
     "mainstay_drill_last_proved_time_seconds": "When the newest drill that proved the backup began (0: there is none).",
     "mainstay_drill_within_seconds": "How old the newest drill that proved the backup may be.",
     "mainstay_drill_last_outcome": "1 for how the last drill ended.",
@@ -77,6 +78,8 @@ def _samples(rows: Sequence[Row], now: datetime) -> Iterator[Sample]:
         found = {one.kind for one in row.findings}
         for kind in Kind:
             yield "mainstay_backup_finding", labels | {"finding": kind.word, "severity": kind.severity}, kind in found
+        for one in row.certificates:
+            yield "mainstay_certificate_not_after_time_seconds", labels | {"name": one.name}, one.ends.timestamp()
         if row.drilled:
             yield from _drilled(row.drilled, labels, now)
 

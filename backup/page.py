@@ -62,6 +62,24 @@ A control host makes it every hour: an older one there is a fault of its own.</p
 </tbody>
 </table>
 {% endif %}
+{% if certificates %}
+<h2 id="certificates">Certificates</h2>
+<table role="table" aria-labelledby="certificates">
+<thead role="rowgroup">
+<tr role="row">{% for label in ("name", "host", "ends") %}\
+<th scope="col" role="columnheader">{{ label }}</th>{% endfor %}</tr>
+</thead>
+<tbody role="rowgroup">
+{% for host, one in certificates %}
+<tr role="row">
+<th scope="row" role="rowheader">{{ one.name }}</th>
+<td role="cell" data-label="host">{{ host }}</td>
+<td role="cell" data-label="ends">{{ one.ends.strftime("%Y-%m-%d %H:%M") }} UTC, {{ ago(one.ends, now) }}</td>
+</tr>
+{% endfor %}
+</tbody>
+</table>
+{% endif %}
 </main>
 </body>
 </html>
@@ -90,7 +108,8 @@ def render(rows: Sequence[Row], now: datetime, site: str) -> str:
     if found:
         verdict = f"{counted(len(found), 'finding')}, {critical or 'none'} critical"
     values = {"rows": rows, "now": now, "site": site, "found": found, "labels": LABELS, "verdict": verdict}
-    return environment.from_string(PAGE).render(**values, cells=cells, style=Markup(STYLE))  # noqa: S704
+    values["certificates"] = [(row.plan.host, one) for row in rows for one in row.certificates]
+    return environment.from_string(PAGE).render(**values, cells=cells, ago=ago, style=Markup(STYLE))  # noqa: S704
 
 
 def write(path: Path, rows: Sequence[Row], now: datetime, site: str) -> None:

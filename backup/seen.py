@@ -2,14 +2,14 @@
 
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
 
-from backup.data_set import Finding, Kind, Subject
+from backup.data_set import Certificate, Finding, Kind, Subject
 from backup.rules import span
 from backup.trouble import said
 from inventories import trusted
@@ -34,6 +34,17 @@ class Server:
     port: int = 443
 
 
+@dataclass(frozen=True)
+class Look:
+    """What was found at a server."""
+
+    server: Server
+    wrong: str = ""
+    """In words; empty if nothing is."""
+    ends: datetime | None = None
+    """When the certificate ends that it shows, believed or not; None: it shows none."""
+
+
 def servers(site: LoadedSite) -> list[Server]:
     """Every name of every host whose certificate anybody is to believe."""
     found = []
@@ -46,42 +57,63 @@ def servers(site: LoadedSite) -> list[Server]:
     return found
 
 
-def findings(site: LoadedSite) -> list[Finding]:
-    """What users of the web servers are met by, if it is not as it should be. Takes seconds where one is silent."""
+def looks(site: LoadedSite) -> list[Look]:
+    """At each of them. Takes seconds where one is silent."""
     asked, trusting = servers(site), trusted.context(site.files)
     with ThreadPoolExecutor(PARALLEL) as pool:
-        return told(zip(asked, pool.map(lambda server: look(server, trusting), asked), strict=True))
+        return list(pool.map(lambda server: look(server, trusting), asked))
 
 
-def told(looks: Iterable[tuple[Server, str]]) -> list[Finding]:
-    """A finding for each host that has something wrong: people are told again when it hits another name of it."""
+def findings(looks: Sequence[Look]) -> list[Finding]:
+    """What users of the web servers are met by, if it is not as it should be.
+
+    One for each host that has something wrong: people are told again when it hits another name of it.
+    """
     wrong: dict[tuple[str, str], dict[str, str]] = {}
-    for server, what in looks:
-        if what:
-            wrong.setdefault((server.host, server.role), {})[server.name] = what
+    for one in looks:
+        if one.wrong:
+            wrong.setdefault((one.server.host, one.server.role), {})[one.server.name] = one.wrong
     return [
         Finding(Kind.CERTIFICATE, *of, "; ".join(f"{name}: {hit[name]}" for name in hit), TO_DO, Subject("", (*hit,)))
         for of, hit in wrong.items()
     ]
 
 
-def look(server: Server, trusting: ssl.SSLContext) -> str:
-    """What is wrong with it, in words; empty if nothing is."""
+def shown(looks: Sequence[Look], data_set: str) -> tuple[Certificate, ...]:
+    """The certificates of one host's role, as HOST:ROLE, which is what its backup is called."""
+    own = (one for one in looks if f"{one.server.host}:{one.server.role}" == data_set)
+    return tuple(Certificate(one.server.name, one.ends) for one in own if one.ends)
+
+
+def look(server: Server, trusting: ssl.SSLContext) -> Look:
+    """What users of it are met by."""
     try:
-        shown = _shown(server, trusting)
+        certificate = _shown(server, trusting)
+    except ssl.SSLCertVerificationError as error:
+        return Look(server, refusal(error), _end(server))
     except OSError as error:
-        return refusal(error)
-    return short_of_life(x509.load_pem_x509_certificate(shown.encode()), datetime.now(UTC))
+        return Look(server, refusal(error))
+    return Look(server, short_of_life(certificate, datetime.now(UTC)), certificate.not_valid_after_utc)
 
 
-def _shown(server: Server, trusting: ssl.SSLContext) -> str:
+def _end(server: Server) -> datetime | None:
+    """Of a certificate that is not believed."""
     try:
-        return trusted.certificate(server.name, server.address, trusting, server.port)
+        return _shown(server, trusted.unverified()).not_valid_after_utc
+    except (OSError, ValueError):
+        return None
+
+
+def _shown(server: Server, trusting: ssl.SSLContext) -> x509.Certificate:
+    asked = (server.name, server.address, trusting, server.port)
+    try:
+        text = trusted.certificate(*asked)
     except ssl.SSLError:
         raise
     except OSError:
         time.sleep(AGAIN_S)
-        return trusted.certificate(server.name, server.address, trusting, server.port)
+        text = trusted.certificate(*asked)
+    return x509.load_pem_x509_certificate(text.encode())
 
 
 def refusal(error: OSError) -> str:

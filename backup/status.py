@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from backup.coverage import Coverage, coverage, first_good, first_held
-from backup.data_set import DataSet, Finding, Kind, Plan, Subject, key
+from backup.data_set import Certificate, DataSet, Finding, Kind, Plan, Subject, key
 from backup.drills.glance import Drilled
 from backup.entry import Entry
 from backup.expected import backups_of, compare, dated, settled_ids
@@ -42,6 +42,8 @@ class Row:
     """When its first backup began."""
     drilled: Drilled | None = None
     """Its drills; None: there are none at this site, or they are not known here."""
+    certificates: tuple[Certificate, ...] = ()
+    """Of its web server, where this is the control host."""
 
 
 def status(data_sets: Iterable[DataSet], now: datetime) -> list[Row]:
@@ -189,6 +191,7 @@ def as_json(rows: Sequence[Row], now: datetime) -> dict[str, Any]:
                 "oldest_unread": _iso(row.coverage.oldest) if row.coverage else None,
                 "newest_copy": _iso(row.newest_copy),
                 "last_proved": _iso(row.drilled.proved.begun) if row.drilled and row.drilled.proved else None,
+                "certificates": [{"name": one.name, "ends": _iso(one.ends)} for one in row.certificates],
                 "findings": [
                     {
                         "kind": one.kind.word,

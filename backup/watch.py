@@ -55,7 +55,9 @@ def survey(site: LoadedSite, data_sets: Sequence[DataSet], say: control.Say) -> 
     if not site.control:
         return rows
     units = by_timer.failed(site) if site.fleet.drill else ()
-    return _with_own(rows, [*_mirrors(site, now), *units, *seen.findings(site)])
+    looks = seen.looks(site)
+    rows = _with_own(rows, [*_mirrors(site, now), *units, *seen.findings(looks)])
+    return [replace(row, certificates=seen.shown(looks, row.plan.data_set)) for row in rows]
 
 
 def _with_rotation(site: LoadedSite, row: Row) -> Row:

@@ -31,6 +31,13 @@ def pinned(certificate: str) -> ssl.SSLContext:
     return made
 
 
+def unverified() -> ssl.SSLContext:
+    """For who looks at a certificate that users are warned of."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    return made
+
+
 def certificate(name: str, address: str, trusting: ssl.SSLContext, port: int = 443) -> str:
     """The one (PEM) that a server shows who asks for that name. Raises OSError, SSLError where it is not believed."""
     with (
@@ -38,7 +45,7 @@ def certificate(name: str, address: str, trusting: ssl.SSLContext, port: int = 4
         trusting.wrap_socket(connection, server_hostname=name) as tls,
     ):
         shown = tls.getpeercert(binary_form=True)
-    assert shown, "who was not shown one believes nothing"
+    assert shown, "no server speaks TLS without one"
     return ssl.DER_cert_to_PEM_cert(shown)
 
 

@@ -59,6 +59,14 @@ def start(config: LabConfig, valid_s: int = VALID_S) -> None:
         replace(file, root, 0o644)
 
 
+def material(config: LabConfig, what: str) -> str:
+    """Of Pebble's own making, in PEM: `roots`, `intermediates`, `intermediate-keys`. Raises RequestException."""
+    url = f"https://127.0.0.1:{_management_port(config)}/{what}/0"
+    answer = requests.get(url, verify=str(storage.tls(config)[0]), timeout=5)
+    answer.raise_for_status()
+    return answer.text
+
+
 def stop(config: LabConfig) -> None:
     """Ends it, if it runs, and with it all that it knows. Raises EngineError."""
     process.end(config.root / "authority/pid", _word(config), "the lab's certificate authority")
@@ -79,12 +87,11 @@ def _management_port(config: LabConfig) -> int:
 
 def _root(config: LabConfig) -> str:
     """The root's certificate in PEM, once the authority answers."""
-    url, deadline = f"https://127.0.0.1:{_management_port(config)}/roots/0", time.monotonic() + WAIT_S
-    trusted, _ = storage.tls(config)
+    deadline, certificate = time.monotonic() + WAIT_S, str(storage.tls(config)[0])
     while True:
         try:
-            answer = requests.get(url, verify=str(trusted), timeout=5)
-            requests.get(directory(config), verify=str(trusted), timeout=5).raise_for_status()
+            root = material(config, "roots")
+            requests.get(directory(config), verify=certificate, timeout=5).raise_for_status()
         except requests.RequestException as error:
             if _pid(config) and time.monotonic() < deadline:
                 time.sleep(0.02)
@@ -94,4 +101,4 @@ def _root(config: LabConfig) -> str:
             what = f"the lab's certificate authority does not answer at {directory(config)}: {error}; {log} ends with:"
             raise EngineError(f"{what}\n{said}") from None
         else:
-            return answer.text
+            return root

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from inventories import trusted
 from inventories.inventory import LoadedSite
 from lab.fetch import lab_of
 from lab.network import netns
@@ -19,9 +20,7 @@ from lab.network import netns
 FILES = 16384
 SYN = 2
 NAME = "release.lab.example.org"
-TLS = ssl.create_default_context()
-TLS.check_hostname = False
-TLS.verify_mode = ssl.CERT_NONE
+TLS = trusted.unverified()
 
 
 @contextmanager

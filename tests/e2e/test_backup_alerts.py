@@ -16,6 +16,7 @@ from tests.unit.test_status import NOW, good, look, snapshots
 
 RULES = Path(__file__).parents[2] / "backup/alerts/mainstay-backup.rules.yml"
 DATA_SET = 'host="release-1",plan="release"'
+NAME = 'name="release.example.org"'
 LABELS = {"host": "release-1", "plan": "release"}
 HOUR, DAY = 60, 24 * 60
 """In minutes, the step of the series below."""
@@ -79,6 +80,7 @@ def healthy(minutes: int) -> dict[str, str]:
         f"mainstay_backup_oldest_unread_time_seconds{{{DATA_SET}}}": f"0+60x{minutes}",
         f'mainstay_backup_finding{{{DATA_SET},finding="snapshot gone",severity="critical"}}': f"0x{minutes}",
         f'mainstay_backup_finding{{{DATA_SET},finding="incomplete",severity="warning"}}': f"0x{minutes}",
+        f"mainstay_certificate_not_after_time_seconds{{{DATA_SET},{NAME}}}": f"{90 * 86400}x{minutes}",
         f"mainstay_drill_last_proved_time_seconds{{{DATA_SET}}}": f"0+60x{minutes}",
         f"mainstay_drill_within_seconds{{{DATA_SET}}}": f"{7 * 86400}x{minutes}",
         f"mainstay_drill_rto_seconds{{{DATA_SET}}}": f"3600x{minutes}",
@@ -148,6 +150,14 @@ def test_a_recovery_over_its_budget_fires(promtool: str, tmp_path: Path, figure:
     judge(promtool, tmp_path, healthy(HOUR) | {name: f"3600x{HOUR}"}, 10, {})
 
 
+def test_a_certificate_that_ends_within_a_day_fires(promtool: str, tmp_path: Path) -> None:
+    name = f"mainstay_certificate_not_after_time_seconds{{{DATA_SET},{NAME}}}"
+    ends = {"MainstayCertificateEnds": [LABELS | {"name": "release.example.org", "severity": "critical"}]}
+    series = healthy(DAY) | {name: f"{36 * 3600}x{DAY}"}
+    judge(promtool, tmp_path, series, 12 * HOUR, {})
+    judge(promtool, tmp_path, series, 12 * HOUR + 11, ends)
+
+
 def test_a_status_that_nobody_writes_any_more_fires(promtool: str, tmp_path: Path) -> None:
     stale = {"MainstayBackupStatusStale": [{"severity": "critical"}]}
     series = healthy(6 * HOUR) | {"mainstay_backup_status_time_seconds": f"0x{6 * HOUR}"}
@@ -169,4 +179,4 @@ def test_the_metrics_are_what_prometheus_reads_and_the_rules_ask_for(promtool: s
     text = render(rows()[1:2], at(NOW))
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
-    assert set(re.findall(r"mainstay_(?:backup|drill)_\w+", RULES.read_text())) <= HELP.keys()
+    assert set(re.findall(r"mainstay_(?:backup|certificate|drill)_\w+", RULES.read_text())) <= HELP.keys()

@@ -84,7 +84,16 @@ def test_a_certificate_that_users_are_warned_of_is_told_and_so_is_its_end(calm: 
     calm.root(DATA, f"rm /var/lib/mainstay/tls/site.pem; {program} placeholder; systemctl reload nginx")
     assert calm.watch()
     assert calm.told() == [([CERTIFICATE], [])]
-    assert "users are warned of its certificate" in calm.root(CONTROL, "cat /srv/control/status/backup.json")
+    told = json.loads(calm.root(CONTROL, "cat /srv/control/status/backup.json"))["data_sets"]
+    [web] = [one for one in told if one["host"] == DATA]
+    assert "users are warned of its certificate" in web["findings"][0]["what"]
+    on_disk = calm.root(DATA, "openssl x509 -in /var/lib/mainstay/tls/site.pem -noout -enddate -dateopt iso_8601")
+    ends = datetime.fromisoformat(on_disk.strip().removeprefix("notAfter="))
+    assert [(one["name"], datetime.fromisoformat(one["ends"])) for one in web["certificates"]] == [
+        (name, ends) for name in calm.site.fleet.hosts[DATA].dns
+    ]
+    metrics = calm.root(CONTROL, "cat /var/lib/prometheus/node-exporter/mainstay-backup.prom")
+    assert metrics.count(f"}} {ends.timestamp():.0f}\n") == len(web["certificates"])
     calm.root(DATA, "systemctl start mainstay-certificate")
     assert calm.watch()
     assert calm.told() == [([], ["certificate"])]

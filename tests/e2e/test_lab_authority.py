@@ -62,12 +62,6 @@ def verified(lab: LabConfig, folder: Path, chain: bytes, name: str) -> bool:
     return not subprocess.run(words, cwd=folder, capture_output=True, check=False).returncode
 
 
-def test_a_host_that_answers_at_its_name_gets_a_certificate_of_it(lab: LabConfig, host: Host, tmp_path: Path) -> None:
-    chain = issued(lab, host, DOMAIN, "--standalone")
-    assert verified(lab, tmp_path, chain, DOMAIN)
-    assert not verified(lab, tmp_path, chain, f"other.{DOMAIN}")
-
-
 def test_who_can_change_dns_alone_gets_a_certificate_of_all_names(lab: LabConfig, host: Host, tmp_path: Path) -> None:
     site = lab.root / "site"
     key = Secrets(site / "secrets.age", [site / "id_ed25519"])["acme_dns_key"].get_secret_value()

@@ -1,6 +1,7 @@
-"""The host's certificate program, which dies (-9) before its Nth step: `python3 -I - N < certificate_killed.py`, there.
+"""The host's certificate program, which dies (-9) before a step: `python3 -I - STEP < certificate_killed.py`, there.
 
-A step changes a file or runs a program. With N = 0 it lives, and its last lines say what steps there were.
+A step changes a file, or runs a program that may. STEP is a word of it, or its number; with 0 the program lives, and
+its last lines say what steps there were.
 """
 
 import os
@@ -25,13 +26,15 @@ STEPS = (
 
 
 def main() -> None:
-    at = int(sys.argv[1])
+    at = sys.argv[1]
     steps: list[str] = []
 
     def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def step(*words: Any, **options: Any) -> Any:
+            if name == "run" and words[0][0] == "openssl":  # here it prints, and changes nothing
+                return call(*words, **options)
             steps.append(f"{name} {words[0]}")
-            if len(steps) == at:
+            if at == str(len(steps)) or (not at.isdigit() and at in steps[-1]):
                 os.kill(os.getpid(), signal.SIGKILL)
             return call(*words, **options)
 

@@ -1,5 +1,6 @@
 """Every runbook, followed to the letter on hosts, does what it promises."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -12,6 +13,8 @@ import tomlkit
 from backup import custody
 from backup.custody import DataSet
 from inventories.inventory import load_site
+from lab.sample import CURRENT
+from roles.common.nginx import certificate
 from tests.runbooks.reader import editing, follow
 from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, Saved, lose_the_vault
 
@@ -27,6 +30,8 @@ ALL = (
     rf"find {PATHS} -type f -exec sha256sum {{}} + | sort"
 )
 OF = {"host": HOST, "role": PLAN}
+CUT = "nft 'add table inet cut; add chain inet cut out { type filter hook output priority -10; }; \
+add rule inet cut out tcp dport 14000 counter reject'"
 
 
 def ledgers(saved: Saved) -> Path:
@@ -38,17 +43,28 @@ def password(saved: Saved) -> str:
 
 
 def test_restore_one_file(saved: Saved, tmp_path: Path) -> None:
-    path = "/metadata/ota/a folder/a file"
-    content = saved.root(HOST, f"cp -a {ROOT}/metadata/ota/panther '{ROOT}/metadata/ota/a folder'; cat {ROOT}{FILE}")
-    saved.root(HOST, f"mv '{ROOT}/metadata/ota/a folder/{Path(FILE).name}' '{ROOT}{path}'")
+    folder, path = f"{ROOT}/public/ota/a folder", "/public/ota/a folder/a package"
+    package = f"{ROOT}/public/ota/panther/16/panther-ota_update-{CURRENT.number}.zip"
+    saved.root(HOST, f"install -d -o {PLAN} -g {PLAN} '{folder}'; cp -a {package} '{ROOT}{path}'")
     saved.must("run", DATA)
     before = saved.root(HOST, ALL)
-    saved.root(HOST, f"rm '{ROOT}{path}'")
+    saved.root(HOST, f"rm -r '{folder}'")
     titles = ("To your machine", "Put it back on the host")
     said = follow(saved, "restore-one-file", *titles, **OF, path=path, to=tmp_path / "to here")
-    assert (tmp_path / f"to here{path}").read_text().strip() == content
+    back = hashlib.sha256((tmp_path / f"to here{path}").read_bytes()).hexdigest()
+    assert saved.root(HOST, f"sha256sum {package}").split()[0] == back
     assert "2 snapshots" in said
     assert saved.root(HOST, ALL) == before
+    saved.root(HOST, f"rm -r '{folder}'")
+
+
+def test_what_phones_are_offered_comes_from_its_repository(saved: Saved, tmp_path: Path) -> None:
+    contents = f"cd {ROOT}/metadata; find . -type f -exec sha256sum {{}} + | sort; stat -c %U:%a . ota"
+    before = saved.root(HOST, contents)
+    saved.root(HOST, f"rm -r {ROOT}{FILE}; echo spoiled > {ROOT}/metadata/ota/shiba/shiba-stable")
+    said = follow(saved, "restore-one-file", "What phones are offered", **OF, path=FILE, to=tmp_path / "none")
+    assert f"{HOST}: brought up to date" in said
+    assert saved.root(HOST, contents) == before
 
 
 def test_restore_a_whole_data_set(saved: Saved) -> None:
@@ -222,3 +238,22 @@ def vault(saved: Saved, to: Path, gone: str = "", control: str = "") -> dict[str
     volume, locked = list(load_site(saved.inventory).lock.hosts[VAULT].volumes.items())[-1]
     disk = f"/dev/disk/by-id/{locked.disk}"
     return {**OF, "vault": VAULT, "control": control, "volume": volume, "disk": disk, "to": to, "gone": gone}
+
+
+def test_certificate_will_not_renew(saved: Saved) -> None:
+    program, name = certificate.PROGRAM, "release.lab.example.org"
+    names = {**OF, "dns": name, "program": program}
+    saved.root(HOST, f"rm {certificate.CERTIFICATE}; python3 -I {program} placeholder; {CUT}")
+    try:
+        assert saved.ssh(HOST, "systemctl start mainstay-certificate.service").returncode
+        said = follow(saved, "certificate-will-not-renew", "What is wrong", **names)
+        assert "it was issued by itself" in said
+        assert "gave no certificate" in said
+        assert f"DNS:{name}" in said
+    finally:
+        saved.root(HOST, "nft delete table inet cut")
+    said = follow(saved, "certificate-will-not-renew", "Mend it", "Get one now", "Another authority", **names)
+    assert "\n404\n" in said
+    assert "is due" not in said
+    assert saved.root(HOST, f"python3 -I {program} due") == ""
+    saved.root(HOST, "systemctl is-active nginx.service")

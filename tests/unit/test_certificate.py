@@ -17,7 +17,15 @@ from roles.common import nginx
 from roles.common.nginx import certificate
 from roles.common.nginx.certificate import Certificate
 from roles.common.nginx.tree.usr.local.lib.mainstay import dns_challenge
-from roles.common.nginx.tree.usr.local.lib.mainstay.certificate import ITSELF, Held, Plan, due, look, self_signed
+from roles.common.nginx.tree.usr.local.lib.mainstay.certificate import (
+    ITSELF,
+    Held,
+    Plan,
+    due,
+    look,
+    reason,
+    self_signed,
+)
 from roles.common.nginx.tree.usr.local.lib.mainstay.dns_challenge import Failure, Zone, label
 from roles.release.settings import Settings
 
@@ -143,6 +151,39 @@ def test_what_the_host_signs_is_read_as_it_was_meant_and_another_key_is_noticed(
     assert look(other) is None
     other.write_text(path.read_text()[:-200])
     assert look(other) is None
+
+
+CERTBOT = """\
+Saving debug log to /var/lib/mainstay/tls/acme/log/letsencrypt.log
+Account registered.
+Requesting a certificate for a.example.org and b.example.org
+{}
+Ask for help or search for solutions at https://community.letsencrypt.org. See the logfile /log.
+"""
+"""What certbot 4.0 says, around why."""
+REFUSED = 'Order included an identifier for which issuance is forbidden by policy: "a.example.org"'
+UNREACHED = "ValueError: Requesting 10.68.0.1/dir: Connection refused"
+UNSEEN = """\
+  Domain: a.example.org
+  Type:   connection
+  Detail: Get "http://a.example.org:80/.well-known/acme-challenge/x": connect: connection refused"""
+
+
+@pytest.mark.parametrize(
+    ("around", "why"),
+    [
+        ("An unexpected error occurred:\n{}", REFUSED),
+        ("An unexpected error occurred:\n{}", UNREACHED),
+        (
+            "\nCertbot failed to authenticate some domains (authenticator: webroot). The Certificate Authority "
+            "reported these problems:\n{}\n\nHint: The Certificate Authority failed to download the challenge files.\n"
+            "\nSome challenges have failed.",
+            UNSEEN,
+        ),
+    ],
+)
+def test_people_are_told_what_went_wrong_and_nothing_around_it(around: str, why: str) -> None:
+    assert reason(CERTBOT.format(around.format(why))) == why
 
 
 def test_a_challenges_record_lies_in_the_sites_zone() -> None:

@@ -1,9 +1,10 @@
 """The file that Prometheus reads says what status found."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
-from backup.data_set import Kind
+from backup.data_set import Certificate, Kind
 from backup.metrics import render, write
 from tests.unit.ledgers import at
 from tests.unit.test_status import DAY, NOW, good, look, snapshots
@@ -38,6 +39,14 @@ def test_findings_are_one_and_what_is_not_known_is_left_out() -> None:
     assert found['mainstay_backup_last_good_time_seconds{host="release-1",plan="release"}'] == 0
     assert found['mainstay_backup_copies{host="release-1",plan="release"}'] == 0
     assert not any("size" in name or "copy" in name for name in found if "finding" not in name)
+
+
+def test_the_end_of_each_certificate_is_told_by_host_and_name() -> None:
+    ends = {"a.example.org": at(NOW + 1), "b.example.org": at(NOW - 1)}
+    row = replace(look(good()), certificates=tuple(Certificate(name, end) for name, end in ends.items()))
+    found = samples(render([row], at(NOW)))
+    name = 'mainstay_certificate_not_after_time_seconds{{host="release-1",plan="release",name="{}"}}'
+    assert {one: found[name.format(one)] for one in ends} == {one: end.timestamp() for one, end in ends.items()}
 
 
 def test_the_file_is_replaced_whole_and_readable_by_the_exporter(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import tomlkit
 from cryptography import x509
 
 from backup import seen
-from backup.data_set import Kind
-from backup.seen import Server
+from backup.data_set import Certificate, Kind
+from backup.seen import Look, Server
 from inventories import trusted
 from inventories.inventory import LoadedSite, load_site
 from inventories.lock import Lock, LockedHost, save
@@ -28,26 +28,35 @@ def server(tmp_path: Path) -> Iterator[tls_server.Server]:
         yield made
 
 
-def found(port: int, trusting: ssl.SSLContext, name: str = NAME) -> str:
+def found(port: int, trusting: ssl.SSLContext, name: str = NAME) -> Look:
     return seen.look(Server("web-1", "web", name, "127.0.0.1", port), trusting)
 
 
 def test_a_server_that_lets_users_in_is_not_told_of(server: tls_server.Server) -> None:
-    assert found(server.port, trusted.pinned(server.certificate)) == ""
+    assert found(server.port, trusted.pinned(server.certificate)).wrong == ""
+
+
+def test_when_a_certificate_ends_is_known_whether_it_is_believed_or_not(server: tls_server.Server) -> None:
+    end = x509.load_pem_x509_certificate(server.certificate.encode()).not_valid_after_utc
+    for trusting in (trusted.pinned(server.certificate), ssl.create_default_context()):
+        looked = found(server.port, trusting)
+        assert seen.shown([looked], "web-1:web") == (Certificate(NAME, end),)
+        assert seen.shown([looked], "web-2:web") == ()
 
 
 def test_who_keeps_users_out_is_told_with_the_reason(
     server: tls_server.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seen, "AGAIN_S", 0)
-    untrusted = found(server.port, ssl.create_default_context())
+    untrusted = found(server.port, ssl.create_default_context()).wrong
     assert untrusted == "users are warned of its certificate: self-signed certificate"
-    another = found(server.port, trusted.pinned(server.certificate), "other.example.org")
+    another = found(server.port, trusted.pinned(server.certificate), "other.example.org").wrong
     assert another.startswith("users are warned of its certificate: Hostname mismatch")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     silent = found(port, ssl.create_default_context())
-    assert silent == "does not answer by TLS: [Errno 111] Connection refused"
+    assert (silent.ends, seen.shown([silent], "web-1:web")) == (None, ())
+    assert silent.wrong == "does not answer by TLS: [Errno 111] Connection refused"
 
 
 def test_a_host_is_told_of_once_with_all_names_that_are_hit() -> None:
@@ -56,8 +65,8 @@ def test_a_host_is_told_of_once_with_all_names_that_are_hit() -> None:
         Server("web-1", "web", "www.example.org", "192.0.2.2"),
         Server("web-1", "web", "example.org", "192.0.2.2"),
     )
-    assert seen.told([(release, ""), (web[0], ""), (web[1], "")]) == []
-    [one] = seen.told([(release, ""), (web[0], "is late"), (web[1], "is silent")])
+    assert seen.findings([Look(release), *map(Look, web)]) == []
+    [one] = seen.findings([Look(release), Look(web[0], "is late"), Look(web[1], "is silent")])
     assert (one.kind, one.data_set, one.key) == (Kind.CERTIFICATE, "web-1:web", "web-1:web certificate")
     assert one.what == "www.example.org: is late; example.org: is silent"
     assert one.subject.each == ("www.example.org", "example.org")
@@ -75,7 +84,7 @@ def test_a_server_that_just_restarts_is_asked_again(server: tls_server.Server, m
 
     monkeypatch.setattr(seen, "AGAIN_S", 0)
     monkeypatch.setattr(trusted, "certificate", answers_later)
-    assert found(server.port, ssl.create_default_context()) == ""
+    assert found(server.port, ssl.create_default_context()).wrong == ""
     assert len(tries) == 2
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from backup.data_set import DataSet, Kind, Plan
+from backup.data_set import Certificate, DataSet, Kind, Plan
 from backup.entry import Entry
 from backup.pared import pare
 from backup.restic_results import Snapshot
@@ -336,6 +336,10 @@ def test_json_says_all_of_it() -> None:
     assert one["findings"][0]["kind"] == "snapshot gone"
     assert (one["host"], one["plan"], one["bytes"], one["snapshots"]) == ("release-1", "release", 1_000_000, 40)
     assert one["last_good"] == "2027-01-04T12:00:00+00:00"
+    assert one["certificates"] == []
+    shown = replace(look(good()), certificates=(Certificate("a.example.org", at(NOW)),))
+    [one] = as_json([shown], at(NOW))["data_sets"]
+    assert one["certificates"] == [{"name": "a.example.org", "ends": at(NOW).isoformat()}]
     empty = as_json([look(good(ledger=[], control=[], vault=None, copy=None))], at(NOW))
     assert empty["data_sets"][0]["last_good"] is None
 

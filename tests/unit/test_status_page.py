@@ -10,13 +10,13 @@ import html5lib
 import pytest
 from typer.testing import CliRunner
 
-from backup.data_set import Finding, Kind
+from backup.data_set import Certificate, Finding, Kind
 from backup.page import render, write
 from backup.page_style import STYLE
 from backup.status import Row
 from cli.backup import app
 from tests.unit.ledgers import at, failed, started
-from tests.unit.test_status import NOW, good, good_ledger, look, snapshots
+from tests.unit.test_status import DAY, NOW, good, good_ledger, look, snapshots
 
 
 class Seen(HTMLParser):
@@ -72,10 +72,18 @@ def test_a_page_of_what_never_ran(tmp_path: Path) -> None:
     )
 
 
+def test_a_page_says_when_certificates_end() -> None:
+    certificates = (Certificate("a.example.org", at(NOW + 60 * DAY)), Certificate("b.example.org", at(NOW - 5 * DAY)))
+    seen = Seen(render([replace(look(good()), certificates=certificates)], at(NOW), "prod"))
+    assert "a.example.org release-1 2027-03-05 14:00 UTC, in 60 days" in seen.words
+    assert "b.example.org release-1 2026-12-30 14:00 UTC, 5 days ago" in seen.words
+    assert "Certificates" not in Seen(render([look(good())], at(NOW), "prod")).words
+
+
 def everything() -> Row:
-    """A data set with a finding of every kind."""
-    row = look(good())
-    return replace(row, findings=tuple(Finding(kind, "web-1", "web", "so & so", "Do `this <now>`.") for kind in Kind))
+    """A data set with a finding of every kind, and a certificate."""
+    told = tuple(Finding(kind, "web-1", "web", "so & so", "Do `this <now>`.") for kind in Kind)
+    return replace(look(good()), findings=told, certificates=(Certificate("www.example.org", at(NOW)),))
 
 
 @pytest.mark.parametrize("rows", [[], [look(good())], [look(good()), everything()]], ids=["none", "well", "all kinds"])
@@ -85,10 +93,11 @@ def test_a_page_is_valid_and_read_in_order(rows: Sequence[Row]) -> None:
     tags = [tag for tag, _ in Seen(text).tags]
     assert tags.count("h1") == 1
     assert ("html", {"lang": "en"}) in Seen(text).tags
-    assert tags.count("tr") == (len(rows) + 1 if rows else 0)
+    certificates = sum(len(row.certificates) for row in rows)
+    assert tags.count("tr") == sum(many + 1 for many in (len(rows), certificates) if many)
     headings = [attributes.get("scope") for tag, attributes in Seen(text).tags if tag == "th"]
-    assert headings.count("row") == len(rows)
-    assert headings.count("col") == (7 if rows else 0)
+    assert headings.count("row") == len(rows) + certificates
+    assert headings.count("col") == (7 if rows else 0) + (3 if certificates else 0)
 
 
 def test_commands_are_shown_as_such_and_severity_is_said_not_only_coloured() -> None:

@@ -12,7 +12,12 @@ from roles.common import operations
 from roles.common.facts import LOOKED, Look
 from roles.common.nginx.certificate import PLAN, PROGRAM
 
+DECIDING = {f"{PLAN}/plan.json", f"{PLAN}/roots.pem"}
+"""Files by which the program decides."""
 UNIT = "mainstay-certificate.service"
+RUNBOOK = "docs/runbooks/certificate-will-not-renew.md"
+DUE = "a certificate is due: "
+"""How the program begins its first line, which has been said here already."""
 SAID = f"journalctl -q --no-pager -o cat -n 15 _SYSTEMD_INVOCATION_ID=$(systemctl show -p InvocationID --value {UNIT})"
 
 
@@ -31,10 +36,11 @@ def obtained() -> Generator[PyinfraCommand, None, None]:
     why = host.get_fact(DueLook)
     if why is None:
         return
-    if not state.is_executing and any(path.startswith(PLAN) for path in operations.files_to_come[host.name]):
-        why = why or ["what is wanted changes"]
     if why:
-        host.log(f"  a certificate is due: {why[0]}")
+        host.log(f"  {DUE}{why[0]}")
+        yield Obtain()
+    elif not state.is_executing and DECIDING & {*operations.files_to_come[host.name]}:
+        host.log("  a certificate may be due: what is wanted changes")
         yield Obtain()
 
 
@@ -45,10 +51,8 @@ class Obtain(PyinfraCommand):
         words = f"systemctl start {UNIT} || {{ {SAID}; exit 1; }}"
         done, output = host.run_shell_command(StringCommand(words), **connector_arguments)
         if not done:
-            host.log_styled(
-                f"no certificate was got, and the host serves on with the one it has:\n{output.stdout}\n"
-                f"  It tries again twice a day; at once: this deploy, or systemctl start {UNIT}.",
-                fg="yellow",
-                log_func=logger.warning,
-            )
+            said = [f"      {line}" for line in output.stdout_lines if not line.startswith(DUE)]
+            first = "  no certificate was got, and the host serves on with the one it has:"
+            last = f"      The host tries again twice a day. What to do: {RUNBOOK}"
+            host.log_styled("\n".join((first, *said, last)), fg="yellow", log_func=logger.warning)
         return True

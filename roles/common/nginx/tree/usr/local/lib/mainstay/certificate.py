@@ -31,6 +31,12 @@ ITSELF = "itself"
 SELF_SIGNED_DAYS = 90
 PATIENCE_S = 900
 ISSUER = re.compile(r"^Issued by: (\S+)$", re.MULTILINE)
+LOG = STATE / "acme/log/letsencrypt.log"
+CHATTER = re.compile(
+    r"\s*$|Saving debug log|Account registered|Requesting a certificate|An unexpected error|Certbot failed to auth"
+    r"|Hint:|Some challenges have failed|Ask for help"
+)
+"""Lines of certbot that say nothing of what went wrong, or know this host badly (4.0)."""
 NO_ACCOUNT = "urn:ietf:params:acme:error:accountDoesNotExist"
 WORK = ("key.pem", "csr.pem", "chain.pem", "leaf.pem", "intermediates.pem")
 """Files of a run, below `acme`."""
@@ -162,7 +168,7 @@ def ask(plan: Plan, acme: Path) -> None:
     Raises Failure.
     """
     said = certbot(plan, acme)
-    if said and NO_ACCOUNT in (acme / "log/letsencrypt.log").read_text():
+    if said and NO_ACCOUNT in LOG.read_text():
         shutil.rmtree(acme / "config/accounts")
         said = certbot(plan, acme)
     if said:
@@ -200,7 +206,12 @@ def certbot(plan: Plan, acme: Path) -> str:
         )
     except subprocess.TimeoutExpired:
         return f"no answer within {PATIENCE_S} s"
-    return done.stdout.strip() or f"certbot ends with {done.returncode}" if done.returncode else ""
+    return reason(done.stdout) or f"certbot ends with {done.returncode}: {LOG}" if done.returncode else ""
+
+
+def reason(said: str) -> str:
+    """What went wrong, of all that certbot says."""
+    return "\n".join(line.rstrip() for line in said.splitlines() if not CHATTER.match(line))
 
 
 def put(text: str, staged: Path, plan: Plan) -> None:
