@@ -254,3 +254,11 @@ def test_on_a_release_day_every_phone_gets_its_metadata_and_in_the_end_its_packa
                 assert status(reader) == 200
             assert list(pool.map(refused, phones)) == [True] * PHONES
         assert list(pool.map(updated, phones)) == [True] * PHONES
+
+
+def test_a_link_within_metadata_is_not_followed_though_its_owner_owns_what_it_leads_to(release: Release) -> None:
+    folder = release.folder / f"volume/metadata/ota/{DEVICES[0]}"
+    (folder / f"{DEVICES[0]}-linked").symlink_to(folder / f"{DEVICES[0]}-stable")
+    phone = Phone(release, DEVICES[0], trusted.context(release.folder))
+    answers = [phone.get(f"ota/{DEVICES[0]}/{DEVICES[0]}-{channel}").status_code for channel in ("stable", "linked")]
+    assert answers == [200, 404]
