@@ -53,7 +53,7 @@ MEMORY = """
 for pid in $(systemctl show -p MainPID --value UNIT) $(pgrep -P $(systemctl show -p MainPID --value UNIT)); do
     grep ^Pss: /proc/$pid/smaps_rollup
 done
-grep ^TCP: /proc/net/sockstat
+ss -Htmn 'sport = :PORT' | grep -oE '[(]r[0-9]+|,w[0-9]+' | tr -dc '0-9\\n' | awk '{ n += $1 } END { print n + 0 }'
 """
 UNITS = {OURS: "nginx.service", MINIMAL: "bench-minimal.service"}
 console = Console(stderr=True)
@@ -97,9 +97,10 @@ class Server:
         return sorted(int(line.split("\t")[2]) / 1e6 for line in log.read_text().splitlines())
 
     def memory(self, who: str) -> tuple[int, int]:
-        """Bytes of nginx's processes, and of the kernel for all TCP connections of the host."""
-        *pss, tcp = self.root(MEMORY.replace("UNIT", UNITS[who])).splitlines()
-        return sum(int(line.split()[1]) for line in pss) * 1024, int(tcp.split()[-1]) * 4096
+        """Bytes of nginx's processes, and of the kernel for their connections by TLS."""
+        script = MEMORY.replace("UNIT", UNITS[who]).replace("PORT", str(PORTS[who][0]))
+        *pss, tcp = self.root(script).splitlines()
+        return sum(int(line.split()[1]) for line in pss) * 1024, int(tcp)
 
     def readers(self, who: str, count: int) -> dict[str, float]:
         """What readers cost, each of whom has begun with a package and takes nothing more. They have a minute to come:

@@ -52,18 +52,18 @@ def _enter(namespace: int) -> None:
     assert ctypes.CDLL(None, use_errno=True).setns(namespace, 0) == 0, os.strerror(ctypes.get_errno())
 
 
-def connected(address: str, source: str, port: int = 443) -> ssl.SSLSocket:
+def connected(address: str, source: str, port: int = 443, name: str = NAME) -> ssl.SSLSocket:
     """A connection of a reader that takes next to nothing. Whose certificate it is, other suites look at."""
     found = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     found.settimeout(30)
     found.bind((source, 0))
     found.connect((address, port))
-    return TLS.wrap_socket(found, server_hostname=NAME)
+    return TLS.wrap_socket(found, server_hostname=name)
 
 
-def ask(connection: ssl.SSLSocket, path: str, method: str = "GET") -> None:
-    connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: {NAME}\r\n\r\n".encode())
+def ask(connection: ssl.SSLSocket, path: str, method: str = "GET", name: str = NAME) -> None:
+    connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
 
 
 def status(connection: ssl.SSLSocket) -> int:
