@@ -18,9 +18,6 @@ NOT_PUBLISHABLE = 50
 ORDER = ("check", "publish", "promote", "rollback", "status", "audit", "sync", "abandon", "prune")
 """The commands as an admin needs them; any others follow."""
 Devices = Annotated[list[str] | None, typer.Option("--device", help="Of this one alone; may be repeated.")]
-Without = Annotated[
-    list[str] | None, typer.Option(metavar="SERVER", help="Leave it out: it is down, and catches up later.")
-]
 Dry = Annotated[bool, typer.Option("--dry", help="Say what would be done, and change nothing.")]
 ForPrograms = Annotated[bool, typer.Option("--json", help="For programs.")]
 
