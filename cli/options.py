@@ -15,6 +15,10 @@ Inventory = Annotated[
     typer.Option("--inventory", envvar="MAINSTAY_INVENTORY", help="The site, like inventories/prod.py. No default."),
 ]
 
+Without = Annotated[
+    list[str] | None, typer.Option(metavar="SERVER", help="Leave it out: it is down, and catches up later.")
+]
+
 
 def chosen(inventory: Path | None) -> LoadedSite:
     """The site that was named. Raises InputError when none was: no command goes to a site by default."""

@@ -20,7 +20,6 @@ REHEARSAL_TIMEOUT_SECONDS = 900
 ON_THE_SITE = (
     "tests/roles/",
     "tests/e2e/test_rehearse.py",
-    "tests/e2e/test_web_publish.py",
     "tests/e2e/test_base_in_service.py",
     "tests/e2e/test_release_in_service.py",
     "tests/e2e/test_control_drills.py",

@@ -23,7 +23,7 @@ from lab.sample import Build, Device
 from lab.sites import derive, only
 from roles.release.archive import Offer
 from roles.release.tools.places import front
-from tests.labs import kept_lab, provider
+from tests.labs import kept_lab
 from tests.saved_site import Saved
 from tests.waiting import until
 
@@ -76,12 +76,6 @@ class Publishing(Saved):
         new = [Device(name, build, sample.CURRENT, incremental=name != "FP5") for name in devices]
         release_build.release(folder, keys, new, full_bytes=full_bytes)
         return folder, build.number
-
-    def power(self, host: str, what: str) -> None:
-        """start or halt, as the provider does."""
-        provider(self.lab, "POST", f"instances/{load_site(self.inventory).lock.hosts[host].instance_id}/{what}")
-        if what == "start":
-            until(f"{host} is up", partial(self.up, host), timeout_s=120)
 
     def head(self) -> str:
         """The newest commit of the metadata repository."""

@@ -18,7 +18,7 @@ from lab import load
 from lab.engine import LabConfig
 from lab.go import debian_package
 from lab.sites import derive, only
-from tests.labs import kept_lab
+from tests.labs import kept_lab, provider
 from tests.restics import restic
 from tests.waiting import until
 
@@ -100,6 +100,12 @@ class Saved:
     def up(self, host: str) -> bool:
         """Whether it has booted."""
         return bool(self.ssh(host, "systemctl is-system-running --wait").stdout)
+
+    def power(self, host: str, what: str) -> None:
+        """start or halt, as the provider does."""
+        provider(self.lab, "POST", f"instances/{load_site(self.inventory).lock.hosts[host].instance_id}/{what}")
+        if what == "start":
+            until(f"{host} is up", partial(self.up, host), timeout_s=120)
 
     def agent(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """The agent on the release server, as root."""

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from backup.reach import reach
-from cli.options import Inventory, chosen
-from cli.release.app import Devices, Dry, ForPrograms, Without, app, failures
+from cli.options import Inventory, Without, chosen
+from cli.release.app import Devices, Dry, ForPrograms, app, failures
 from cli.release.progress import told
 from cli.release.publishing import Asked, carry_out
 from inventories.errors import InputError

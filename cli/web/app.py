@@ -1,9 +1,9 @@
 """What the commands of `mainstay web` share: how it goes, and what came of it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
@@ -17,7 +17,8 @@ from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from roles.common.publishing.servers import Away, ServerError
 from roles.web.tools import site as servers
-from roles.web.tools.publish import Change, PublishError, Run
+from roles.web.tools.change import Change
+from roles.web.tools.publish import PublishError, Run
 
 SHOWN = 20
 """Files of a change that are named for people."""
@@ -61,12 +62,12 @@ class Told:
 
 
 @contextmanager
-def run(site: LoadedSite, *, dry: bool = False) -> Iterator[Run]:
-    """Something to do with all web servers of a site, and how it goes on a terminal."""
+def run(site: LoadedSite, without: Sequence[str] | None = None, *, dry: bool = False) -> Iterator[Run]:
+    """Something to do with all web servers of a site but those, and how it goes on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
     bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
     with reach(site) as way, bar:
-        yield servers.run(way, Told(bar), dry=dry)
+        yield servers.run(way, Told(bar), without or (), dry=dry)
 
 
 @contextmanager
@@ -82,10 +83,24 @@ def failures(command: str) -> Iterator[None]:
         raise stop(f"web {command}", error, BAD_USAGE) from None
 
 
-def tell(change: Change, *, dry: bool, for_programs: bool) -> None:
-    """What was done, or would be."""
-    if for_programs:
-        typer.echo(json.dumps({"dry": dry, "changes": change.anything, **asdict(change)}, indent=2))
+@dataclass(frozen=True)
+class Asked:
+    """How a command is to go about it."""
+
+    without: Sequence[str] | None
+    dry: bool
+    for_programs: bool
+
+
+def tell(change: Change, asked: Asked, again: str = "the same command again") -> None:
+    """What was done, or would be. again: by what a server catches up that was left out."""
+    left_out = list(asked.without or ())
+    if not asked.dry:
+        for one in left_out:
+            console.print(f"{one} was left out: {again}, once it is back", markup=False)
+    if asked.for_programs:
+        about = {"dry": asked.dry, "changes": change.anything, "left_out": left_out}
+        typer.echo(json.dumps(about | asdict(change), indent=2))
         return
     marked = {"+": change.added, "~": change.changed, "-": change.removed}
     lines = [f"  {mark} {path}" for mark, paths in marked.items() for path in paths]
@@ -93,4 +108,4 @@ def tell(change: Change, *, dry: bool, for_programs: bool) -> None:
         typer.echo(line)
     if len(lines) > SHOWN:
         typer.echo(f"  and {len(lines) - SHOWN:,} more")
-    typer.echo(f"would be: {change}" if dry else str(change))
+    typer.echo(f"would be: {change}" if asked.dry else str(change))

@@ -9,24 +9,29 @@ from rich.console import Console
 from rich.table import Table
 
 from backup.sizes import size
-from cli.options import Inventory, chosen
+from cli.options import UNREACHABLE, Inventory, chosen
 from cli.web.app import DIFFER, Json, app, failures, run
 from roles.web.tools import publish as publishing
 
 
 @app.command()
 def status(for_programs: Json = False, inventory: Inventory = None) -> None:
-    """Tell what each server serves and holds. Exit code 51 when they differ, or something was begun and not ended."""
+    """Tell what each server serves and holds.
+
+    Exit code 51 when they differ, or something was begun and not ended, 3 when one does not answer.
+    """
     with failures("status"), run(chosen(inventory)) as started:
-        found = publishing.status(started)
+        whole = publishing.status(started)
+    found = {name: one for name, one in whole.items() if "wrong" not in one}
     code = 0 if len({one["served"] for one in found.values()}) == 1 and not _begun(found) else DIFFER
+    code = UNREACHABLE if found.keys() != whole.keys() else code
     if for_programs:
-        typer.echo(json.dumps({"exit_code": code, "servers": found}, indent=2))
+        typer.echo(json.dumps({"exit_code": code, "servers": whole}, indent=2))
     else:
         Console(highlight=False, soft_wrap=True).print(_table(found))
-        for line in _begun(found):
+        for line in [*_begun(found), *(f"{name}: {one['wrong']}" for name, one in whole.items() if "wrong" in one)]:
             typer.echo(line)
-        if code:
+        if code == DIFFER:
             typer.echo("run again what was begun, or publish something else: after that all serve the same")
     raise typer.Exit(code)
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from backup.sizes import counted
-from cli.options import Inventory, chosen
-from cli.web.app import NOT_PUBLISHABLE, Dry, Json, app, failures, run, tell
+from cli.options import Inventory, Without, chosen
+from cli.web.app import NOT_PUBLISHABLE, Asked, Dry, Json, app, failures, run, tell
 from inventories.inventory import LoadedSite
 from roles.web.tools import publish as publishing
 from roles.web.tools.content import problems, read, read_message
@@ -22,6 +22,7 @@ def publish(
     replace_message: Annotated[
         bool, typer.Option("--replace-message", help="Though a message was published alone since.")
     ] = False,
+    without: Without = None,
     dry: Dry = False,
     for_programs: Json = False,
     inventory: Inventory = None,
@@ -39,10 +40,10 @@ def publish(
                 typer.echo(line)
             typer.secho(f"not publishable: {counted(len(found), 'problem')}", fg="red", err=True)
         raise typer.Exit(NOT_PUBLISHABLE)
-    with failures("publish"), TemporaryDirectory() as scratch, run(site, dry=dry) as started:
+    with failures("publish"), TemporaryDirectory() as scratch, run(site, without, dry=dry) as started:
         content = read(folder, Path(scratch))
         change = publishing.publish(started, content, replace_message=replace_message)
-    tell(change, dry=dry, for_programs=for_programs)
+    tell(change, Asked(without, dry, for_programs))
 
 
 def _problems(site: LoadedSite, folder: Path) -> list[str]:
@@ -57,11 +58,13 @@ def _problems(site: LoadedSite, folder: Path) -> list[str]:
 @app.command()
 def message(
     file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="What phones are told.")],
+    without: Without = None,
     dry: Dry = False,
     for_programs: Json = False,
     inventory: Inventory = None,
 ) -> None:
     """Publish `/.messages/latest.txt` alone: what is served, with this message. `rollback` takes it back."""
-    with failures("message"), TemporaryDirectory() as scratch, run(chosen(inventory), dry=dry) as started:
+    site = chosen(inventory)
+    with failures("message"), TemporaryDirectory() as scratch, run(site, without, dry=dry) as started:
         change = publishing.message(started, read_message(file, Path(scratch)))
-    tell(change, dry=dry, for_programs=for_programs)
+    tell(change, Asked(without, dry, for_programs))

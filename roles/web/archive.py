@@ -22,6 +22,11 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def made_of(path: str) -> str:
+    """The path of what a compressed file was made of; nothing for any other."""
+    return path.removesuffix(".gz") if path.endswith(".gz") else ""
+
+
 class Site:
     """A site by the paths of its files, all of which begin with `top`, which is empty or ends with a slash."""
 

@@ -1,6 +1,7 @@
-"""`mainstay web` that dies (-9) at a named point: `python -m tests.faults.web_killed POINT ARGUMENTS...`.
+"""`mainstay web` that a signal meets at a named point: `python -m tests.faults.web_killed KILL|STOP POINT WORDS...`.
 
-Points are `before` and `after` what a server is asked for, and `upload`: `after switch`.
+Points are `before` and `after` what a server is asked for, and `upload`: `after switch`, or of one server alone:
+`after switch web-2`. One that stopped itself goes on when it is told to, and does not stop again.
 """
 
 import os
@@ -12,20 +13,22 @@ from typing import Any
 from cli.main import main
 from roles.common.publishing.servers import Session
 
-POINT = sys.argv.pop(1)
+WHAT = signal.Signals[f"SIG{sys.argv.pop(1)}"]
+POINTS = [sys.argv.pop(1)]
 
 
-def reach(point: str) -> None:
-    if point == POINT:
-        os.kill(os.getpid(), signal.SIGKILL)
+def reach(point: str, to: Session) -> None:
+    if {point, f"{point} {to.place.name}"} & {*POINTS}:
+        POINTS.clear()
+        os.kill(os.getpid(), WHAT)
 
 
 def watched(real: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
     def passing(*arguments: Any, **more: Any) -> Any:
         step = name(*arguments)
-        reach(f"before {step}")
+        reach(f"before {step}", arguments[0])
         done = real(*arguments, **more)
-        reach(f"after {step}")
+        reach(f"after {step}", arguments[0])
         return done
 
     return passing

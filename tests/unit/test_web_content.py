@@ -2,6 +2,8 @@
 
 import gzip
 import os
+import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +11,9 @@ import pytest
 
 from inventories.errors import InputError
 from lab import sample
-from roles.web.archive import MESSAGE
+from roles.web.archive import MESSAGE, made_of
 from roles.web.links import links, of_styles
-from roles.web.tools.content import ENTRIES, digest_of, problems, read, read_message
+from roles.web.tools.content import ENTRIES, MOST, digest_of, problems, read, read_message
 
 PLACES = {"/get": "/docs/install", "/get/": "/docs/install", "/releases": "https://release.example.org/"}
 NAMES = {"www.example.org"}
@@ -81,6 +83,30 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda at: (at / "feed.xml.gz").write_bytes(b"x"),
         "feed.xml.gz: would be sent in the place of feed.xml: compressed files are made when it is published",
     ),
+    "a device": (
+        lambda at: os.mknod(at / "null", stat.S_IFCHR | 0o600, os.makedev(1, 3)),
+        "null: is neither file nor folder",
+    ),
+    "a socket": (
+        lambda at: socket.socket(socket.AF_UNIX).bind(str(at / "socket")),
+        "socket: is neither file nor folder",
+    ),
+    "an enormous name": (
+        lambda at: (at / f"{'x' * 251}.css").write_text("x"),
+        f"'{'x' * 60}'...: its name has 255 bytes, at most 200 have an address",
+    ),
+    "a path without an end": (
+        lambda at: (at / Path(*["x" * 200] * 6)).mkdir(parents=True),
+        f"'{'x' * 60}'...: its path has 1,004 bytes, at most 1,000 have an address",
+    ),
+    "a name that goes back": (
+        lambda at: (at / "..\n").write_text("x"),
+        r"'..\n': its name has what no address should",
+    ),
+    "a name that is no text": (
+        lambda at: (at / os.fsdecode(b"\xff.html")).write_text("x"),
+        r"'\udcff.html': its name has what no address should",
+    ),
     "a name that is none": (
         lambda at: (at / "a\nb").write_text("x"),
         r"'a\nb': its name has what no address should",
@@ -111,7 +137,7 @@ def test_text_is_compressed_beside_and_nothing_that_phones_read(folder: Path, tm
     (folder / MESSAGE).write_text("long " * 1000)
     (folder / "assets/data.bin").write_bytes(bytes(5000))
     found = read(folder, tmp_path / "scratch")
-    packed = [path for path in found.files if path.endswith(".gz")]
+    packed = [path for path in found.files if made_of(path)]
     assert packed == ["assets/css/style.css.gz"]
     made = (tmp_path / "scratch/assets/css/style.css.gz").read_bytes()
     assert made[4:8] == bytes(4), "the time would make each publication another"
@@ -120,6 +146,15 @@ def test_text_is_compressed_beside_and_nothing_that_phones_read(folder: Path, tm
     again = read(folder, tmp_path / "again")
     assert again.files == found.files
     assert {path for paths in found.folders.values() for path in paths} == found.files.keys()
+
+
+def test_what_would_grow_or_is_very_short_or_very_long_is_not_compressed(folder: Path, tmp_path: Path) -> None:
+    (folder / "random.svg").write_bytes(os.urandom(5000))
+    (folder / "short.svg").write_text("x" * 511)
+    with (folder / "long.json").open("wb") as file:
+        file.truncate(MOST + 1)
+    found = read(folder, tmp_path / "scratch")
+    assert {made_of(path) for path in found.files} == {"", "assets/css/style.css"}
 
 
 def test_the_digest_is_of_paths_and_content() -> None:

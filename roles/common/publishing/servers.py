@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import IO, Any, TypeVar
 
 from backup.reach import Reach
+from inventories.errors import InputError
 from roles.common.publishing import on_server
 
 LOAD = """
@@ -73,6 +74,16 @@ def place(way: Reach, name: str, root: str, owner: str) -> Place:
         ("--rsh", " ".join(way.ssh), "--rsync-path", f"sudo -n -u {owner} rsync"),
         f"{name}:",
     )
+
+
+def left(role: str, known: Collection[str], without: Collection[str]) -> list[str]:
+    """The servers of a role but those. Raises InputError when one of them is none, or none is left."""
+    if unknown := sorted({*without} - {*known}):
+        hint = f"of these there are: {', '.join(known)}"
+        raise InputError("--without", "", f"no {role} server {', '.join(unknown)}", hint)
+    if not (found := [name for name in known if name not in without]):
+        raise InputError("--without", "", f"no {role} server is left", "name fewer")
+    return found
 
 
 @dataclass

@@ -8,7 +8,7 @@ from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from roles.common import nginx
 from roles.common.nginx import certificate
-from roles.common.publishing.servers import Place, place
+from roles.common.publishing.servers import Place, left, place
 from roles.release.settings import Settings
 from roles.release.tools.outside import Front, look
 from roles.release.tools.publish import Site
@@ -33,13 +33,8 @@ def settings(site: LoadedSite) -> Mapping[str, Settings]:
 def servers(way: Reach, without: Sequence[str] = ()) -> tuple[Place, ...]:
     """All release servers but those. Raises InputError when one of them is none, or none is left."""
     known = settings(way.site)
-    if unknown := sorted({*without} - {*known}):
-        hint = f"of these there are: {', '.join(known)}"
-        raise InputError("--without", "", f"no release server {', '.join(unknown)}", hint)
-    left = [name for name in known if name not in without]
-    if not left:
-        raise InputError("--without", "", "no release server is left", "name fewer")
-    return tuple(place(way, name, nginx.content_volume(way.site, name, known[name]).mount, OWNER) for name in left)
+    names = left(ROLE, known, without)
+    return tuple(place(way, name, nginx.content_volume(way.site, name, known[name]).mount, OWNER) for name in names)
 
 
 def repositories(site: LoadedSite) -> tuple[Repository, Repository | None]:

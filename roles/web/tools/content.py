@@ -1,21 +1,26 @@
 """A website as it was built, in a folder on this machine: what of it is published, and what is wrong with it."""
 
 import gzip
+import hashlib
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
 from inventories.errors import InputError
 from roles.web import links
-from roles.web.archive import COMPRESSED, ERROR_PAGE, HIDDEN, MESSAGE, Site, digest
+from roles.web.archive import COMPRESSED, ERROR_PAGE, HIDDEN, MESSAGE, Site, digest, made_of
 
 NEEDED = ("index.html", ERROR_PAGE)
 NEVER_EMPTY = (".html", ".css", ".js", ".mjs", MESSAGE)
-LEAST = 512
-"""Bytes of a file that is compressed."""
+LEAST, MOST = 512, 16 << 20
+"""Bytes of a file that is compressed: its whole content is in memory then."""
+NAME_AT_MOST, PATH_AT_MOST = 200, 1000
+"""Bytes: filesystems and requests have room for more endings, and for each byte encoded as three."""
 ENTRIES = 100_000
 MESSAGE_AT_MOST = 64 << 10
 """Bytes: every phone fetches it."""
@@ -45,17 +50,26 @@ def digest_of(sums: Mapping[str, str]) -> str:
 
 def read(folder: Path, scratch: Path) -> Content:
     """All files of a folder, and what is compressed of them, which is written below scratch. Raises InputError."""
-    files, small = {}, {}
-    for path, _ in _walk(folder, "", []):
-        content = (folder / path).read_bytes()
-        files[path] = _file(path, content)
-        if path.rpartition(".")[2] in COMPRESSED and len(content) >= LEAST:
-            packed = gzip.compress(content, 9, mtime=0)
-            if len(packed) < len(content):
-                small[f"{path}.gz"] = _file(f"{path}.gz", packed)
-                (scratch / path).parent.mkdir(parents=True, exist_ok=True)
-                (scratch / f"{path}.gz").write_bytes(packed)
+    paths = [path for path, _ in _walk(folder, "", [])]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(partial(_read, folder, scratch), paths))
+    files = {file.path: file for file, _ in found}
+    small = {file.path: file for _, packed in found for file in packed}
     return Content({**files, **small}, {folder: files.keys(), scratch: small.keys()})
+
+
+def _read(folder: Path, scratch: Path, path: str) -> tuple[File, list[File]]:
+    """A file, and what is compressed of it: the same bytes for the same content."""
+    with (folder / path).open("rb") as file:
+        size, sha256 = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+    small: list[File] = []
+    if path.rpartition(".")[2] in COMPRESSED and LEAST <= size <= MOST:
+        packed = gzip.compress((folder / path).read_bytes(), 9, mtime=0)
+        if len(packed) < size:
+            (scratch / path).parent.mkdir(parents=True, exist_ok=True)
+            (scratch / f"{path}.gz").write_bytes(packed)
+            small.append(_file(f"{path}.gz", packed))
+    return File(path, size, sha256), small
 
 
 def read_message(file: Path, scratch: Path) -> Content:
@@ -83,9 +97,9 @@ def problems(folder: Path, places: Mapping[str, str], names: Collection[str]) ->
     found += [f"{name}: is not there" for name in NEEDED if name not in sizes]
     found += [f"{path}: is empty" for path, size in sizes.items() if not size and path.endswith(NEVER_EMPTY)]
     found += [
-        f"{path}: would be sent in the place of {path[:-3]}: compressed files are made when it is published"
+        f"{path}: would be sent in the place of {made_of(path)}: compressed files are made when it is published"
         for path in sizes
-        if path.endswith(".gz") and path[:-3] in sizes
+        if made_of(path) in sizes
     ]
     if sizes.get(MESSAGE, 0) > MESSAGE_AT_MOST:
         found.append(f"{MESSAGE}: {sizes[MESSAGE]:,} bytes: every phone fetches it, so at most {MESSAGE_AT_MOST:,}")
@@ -115,6 +129,13 @@ def _dead(folder: Path, site: Site, names: Collection[str]) -> Iterator[str]:
                 yield f"{path}: links to {link}, which is not there"
 
 
+def _too_long(path: str, name: str) -> str:
+    for what, text, most in (("name", name, NAME_AT_MOST), ("path", path, PATH_AT_MOST)):
+        if (size := len(os.fsencode(text))) > most:
+            return f"{path[:60]!r}...: its {what} has {size:,} bytes, at most {most:,} have an address"
+    return ""
+
+
 def _walk(folder: Path, at: str, found: list[str]) -> Iterator[tuple[str, int]]:
     """Path and size of all files, following no link; what does not belong there is told. Raises InputError."""
     todo, count = [at], 0
@@ -129,7 +150,9 @@ def _walk(folder: Path, at: str, found: list[str]) -> Iterator[tuple[str, int]]:
                 raise InputError(
                     folder, "", f"more than {ENTRIES:,} files and folders", "is it the site that was built?"
                 )
-            if not path.isprintable():
+            if told := _too_long(path, entry.name):
+                found.append(told)
+            elif not path.isprintable():
                 found.append(f"{path!r}: its name has what no address should")
             elif HIDDEN.search(f"/{path}/" if is_folder else f"/{path}"):
                 found.append(f"{path}: begins with a dot, and only .well-known/ and .messages/ are published")

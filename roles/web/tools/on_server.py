@@ -1,6 +1,7 @@
 """What publishing does on a web server: the standard library only, sent over ssh and run as the pages' owner.
 
-    public                      a link to what is served, changed in one step: releases/ID/public
+    public                      a link to what is served, changed in one step: releases/ID/public. Its time is that of
+                                the change, by which servers are told apart that were left out of the last one
     releases/ID/manifest.json   who published it, when, and each file with its size and SHA-256
     releases/ID/public/PATH     never changed once it is there; equal files of several releases are one, by hard links
     incoming/ID/                the same, on its way: moved to releases/ when all of it has been read and is right
@@ -61,10 +62,13 @@ class Server:
         return self.status()
 
     def status(self) -> Answer:
-        """What is there: all releases without their files, the one that is served, what was begun, room in bytes."""
-        link = str(self.public.readlink()) if self.public.is_symlink() else ""
+        """What is there: all releases without their files, the one that is served and the time of the switch to it by
+        who switched, what was begun, room in bytes."""
+        is_link = self.public.is_symlink()
+        link = str(self.public.readlink()) if is_link else ""
         return {
             "served": link.split("/")[1] if link.startswith("releases/") else "",
+            "since": int(self.public.lstat().st_mtime) if is_link else 0,
             "releases": [self._told(path) for path in self._manifests(self.releases)],
             "begun": [self._told(path) for path in self._manifests(self.incoming)],
             "back": self.back.read_text() if self.back.exists() else "",
@@ -176,7 +180,7 @@ class Server:
             sync(self.releases)
         return {}
 
-    def switch(self, name: str) -> Answer:
+    def switch(self, name: str, since: int) -> Answer:
         """Serves a release: one rename. A folder that stands where the link goes is kept among the releases."""
         if not below(self.releases, name).exists():
             raise Refused(f"{name} is not there")
@@ -185,6 +189,7 @@ class Server:
             self._keep(new, name)
         new.unlink(missing_ok=True)
         new.symlink_to(f"releases/{name}/{PUBLIC}")
+        os.utime(new, (since, since), follow_symlinks=False)
         if self.public.is_dir() and not self.public.is_symlink():
             exchange(new, self.public)
             self._keep(new, name)
@@ -260,7 +265,7 @@ def answer(server: Server, request: Mapping[str, Any], tell: Tell) -> Answer:
         case "place":
             return server.place(request["id"])
         case "switch":
-            return server.switch(request["id"])
+            return server.switch(request["id"], request["since"])
         case "go back":
             return server.go_back(request["id"])
         case "close":

@@ -10,6 +10,8 @@ from roles.web.archive import ERROR_PAGE, MESSAGE, Site, digest
 AT_MOST = 500
 """Files of a publication that are asked for: what a server serves wrongly, it hardly serves wrongly in one alone."""
 MISSING = "/no/such/page"
+PLAIN = "identity"
+"""How RFC 9110 calls what is not compressed."""
 
 
 def look(client: Client, manifest: Mapping[str, Any], paths: Sequence[str], places: Mapping[str, str]) -> list[str]:
@@ -33,12 +35,14 @@ def _file(client: Client, site: Site, path: str, sums: Mapping[str, str]) -> str
     address = site.address(path) if path.endswith(".html") else f"/{path}"
     if site.redirects(address):
         return ""
-    answer = client.get(url(address))
-    packed = "content-encoding" in answer.headers
-    if answer.status != 200 or digest(body(answer)) != sums[path]:
-        return f"{address}: answers {answer.status}, and not by {path} as it was published"
-    if packed != (f"{path}.gz" in sums):
-        return f"{address}: is {'' if packed else 'not '}compressed"
+    packed = f"{path}.gz"
+    for asked, lies in {"gzip": packed, PLAIN: path}.items() if packed in sums else [("gzip", path)]:
+        answer = client.get(url(address), Accept_Encoding=asked)
+        encoding = answer.headers.get("content-encoding", PLAIN)
+        if answer.status == 200 and encoding != ("gzip" if lies == packed else PLAIN):
+            return f"{address}: asked for as {asked}, comes as {encoding}"
+        if answer.status != 200 or digest(answer.body) != sums[lies]:
+            return f"{address}: answers {answer.status}, and not by {lies} as it was published"
     if path == MESSAGE and media_type(answer) != "text/plain":
         return f"{address}: comes as {media_type(answer)}, and not as plain text"
     return ""

@@ -8,19 +8,20 @@ alone, so a run that was killed is run again, and ends what it began.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from roles.common.publishing.hearing import Hearing
-from roles.common.publishing.servers import Place, Program, Session, on_all, session
+from roles.common.publishing.servers import Away, Place, Program, ServerError, Session, on_all, session
 from roles.web.archive import MESSAGE
 from roles.web.tools import on_server
+from roles.web.tools.change import Change, Manifest, compare
 from roles.web.tools.content import Content, digest_of
 
 PROGRAM = Program(on_server)
-Manifest = dict[str, Any]
 
 
 class PublishError(Exception):
@@ -33,30 +34,6 @@ class Damaged(PublishError):
 
 Look = Callable[[Place, Manifest, Sequence[str]], list[str]]
 """What is not as visitors should find it, from outside: of a release, and of these paths of it above all."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a publication or a way back does. Paths of compressed files are left out."""
-
-    id: str
-    """Empty where a dry run cannot tell it: it begins with the time of the publication."""
-    before: str
-    added: tuple[str, ...]
-    changed: tuple[str, ...]
-    removed: tuple[str, ...]
-    size: int
-    """Bytes of what is new, wherever it was before."""
-
-    @property
-    def anything(self) -> bool:
-        return not self.id or self.id != self.before
-
-    def __str__(self) -> str:
-        if not self.anything:
-            return f"{self.id} is served already"
-        count = f"{len(self.added)} added, {len(self.changed)} changed, {len(self.removed)} removed"
-        return f"{self.before or 'nothing'} -> {self.id or 'a new release'}: {count}"
 
 
 @dataclass
@@ -79,13 +56,24 @@ class Run:
         with ExitStack() as stack:
             self.hear.step("connect")
             self.sessions = [stack.enter_context(session(one, PROGRAM)) for one in self.places]
-            self.statuses = on_all(self.sessions, lambda one: one.ask("lock" if lock else "status"))
+            self.statuses = on_all(self.sessions, lambda one: _reached(one, "lock" if lock else "status"))
             yield
 
     @property
     def served(self) -> str:
-        """The newest release that any server serves: after a run that was killed they differ."""
-        return max((one["served"] for one in self.statuses), default="")
+        """What was switched to last: after a run that was killed, or that left one out, servers differ."""
+        return _last(self.statuses)
+
+    def replaced(self, name: str) -> str:
+        """What servers serve that is not this yet; this, when all of them do."""
+        others = [one for one in self.statuses if one["served"] != name]
+        return _last(others) if others else name
+
+    @property
+    def before(self) -> str:
+        """What is served now, and can be gone back to on every server."""
+        everywhere = set.intersection(*(self.held(status) for status in self.statuses))
+        return _last([one for one in self.statuses if one["served"] in everywhere])
 
     def held(self, status: Mapping[str, Any]) -> set[str]:
         return {one["id"] for one in status["releases"]}
@@ -143,7 +131,7 @@ def _publish(run: Run, content: Content, files: Mapping[str, dict[str, Any]], *,
         "time": int(run.now.timestamp()),
         "who": run.who,
         "digest": digest,
-        "before": _before(run),
+        "before": run.before,
         "message_alone": alone,
         "files": whole,
     }
@@ -151,7 +139,7 @@ def _publish(run: Run, content: Content, files: Mapping[str, dict[str, Any]], *,
     newest = max((one["id"] for status in run.statuses for one in status["releases"]), default="")
     if manifest["id"] < newest and manifest is new:
         raise PublishError(f"{newest} is there, and it is {new['id'][:15]} here: set this machine's clock")
-    change = compare(run.manifest(run.served), manifest)
+    change = compare(run.manifest(run.replaced(manifest["id"])), manifest)
     if run.dry:
         for one, status in zip(run.places, run.statuses, strict=True):
             if manifest["id"] not in run.held(status) and change.size + on_server.RESERVE > status["free"]:
@@ -177,12 +165,6 @@ def _continued(run: Run, digest: str) -> Manifest | None:
         if name in same:
             return run.manifest(name)
     return None
-
-
-def _before(run: Run) -> str:
-    """What is served now, and can be gone back to on every server."""
-    everywhere = set.intersection(*(run.held(status) for status in run.statuses))
-    return max((one["served"] for one in run.statuses if one["served"] in everywhere), default="")
 
 
 def _bring(run: Run, content: Content, manifest: Manifest) -> None:
@@ -222,9 +204,9 @@ def _verify(run: Run, manifest: Manifest) -> None:
 
 
 def _switch(run: Run, manifest: Manifest, paths: Sequence[str]) -> None:
-    name = manifest["id"]
+    name, last = manifest["id"], max(one["since"] for one in run.statuses)
     run.hear.step("switch")
-    on_all(run.sessions, _ask("switch", id=name))
+    on_all(run.sessions, _ask("switch", id=name, since=max(int(run.now.timestamp()), last + 1)))
     run.hear.step("look from outside")
     wrong = [f"{one.name}: {told}" for one in run.places for told in run.look(one, manifest, paths)]
     if wrong:
@@ -238,16 +220,12 @@ def rollback(run: Run, name: str = "") -> Change:
     Whoever runs it again after it was killed goes where it went, and no further back.
     """
     with run.connected(lock=not run.dry):
-        now = run.manifest(run.served)
-        under_way = max(one["back"] for one in run.statuses)
-        target = name or under_way or now["before"]
-        if not target:
-            raise PublishError("there is nothing before what is served")
+        target = name or max(one["back"] for one in run.statuses) or _earlier(run)
         for one, status in zip(run.places, run.statuses, strict=True):
             if target not in run.held(status):
                 raise PublishError(f"{one.name}: does not hold {target}; `mainstay web status` tells what it does")
         then = run.manifest(target)
-        change = compare(now, then)
+        change = compare(run.manifest(run.replaced(target)), then)
         if run.dry:
             return change
         _verify(run, then)
@@ -256,28 +234,42 @@ def rollback(run: Run, name: str = "") -> Change:
         return change
 
 
+def _earlier(run: Run) -> str:
+    """What was served before. Raises PublishError where there is nothing, or it is not clear what that is."""
+    served = run.served
+    for one, status in zip(run.places, run.statuses, strict=True):
+        if status["served"] > served:
+            raise PublishError(f"{one.name} was left out of the way back to {served}: name that, or another")
+    if not (before := run.manifest(served)["before"]):
+        raise PublishError("there is nothing before what is served")
+    return str(before)
+
+
 def status(run: Run) -> dict[str, dict[str, Any]]:
-    """What is where, by server."""
-    with run.connected(lock=False):
-        return {one.name: found for one, found in zip(run.places, run.statuses, strict=True)}
+    """What is where, by server; of one that does not answer only what is `wrong`."""
+
+    def look(place: Place) -> dict[str, Any]:
+        try:
+            with session(place, PROGRAM) as to:
+                return to.ask("status")
+        except ServerError as error:
+            return {"wrong": str(error).removeprefix(f"{place.name}: ")}
+
+    with ThreadPoolExecutor(len(run.places)) as pool:
+        return {one.name: found for one, found in zip(run.places, pool.map(look, run.places), strict=True)}
 
 
-def compare(now: Manifest, then: Manifest) -> Change:
-    """What a visitor would find otherwise."""
-    old, new = ({file["path"]: file["sha256"] for file in one["files"]} for one in (now, then))
-    known = {*old.values()}
-    size = sum({file["sha256"]: file["size"] for file in then["files"] if file["sha256"] not in known}.values())
-    for one in (old, new):
-        for path in [path for path in one if path.endswith(".gz") and path[:-3] in one]:
-            del one[path]
-    return Change(
-        then["id"],
-        now["id"],
-        tuple(sorted(new.keys() - old.keys())),
-        tuple(sorted(path for path in new.keys() & old.keys() if new[path] != old[path])),
-        tuple(sorted(old.keys() - new.keys())),
-        size,
-    )
+def _reached(to: Session, do: str) -> dict[str, Any]:
+    """The first that is asked of a server. Raises ServerError."""
+    try:
+        return to.ask(do)
+    except Away as error:
+        raise Away(f"{error}; nothing is published; --without {to.place.name} leaves it out for now") from None
+
+
+def _last(statuses: Sequence[Mapping[str, Any]]) -> str:
+    """What was switched to last, by any of these."""
+    return str(max(((one["since"], one["served"]) for one in statuses), default=(0, ""))[1])
 
 
 def _ask(do: str, **more: Any) -> Callable[[Session], dict[str, Any]]:

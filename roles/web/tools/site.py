@@ -11,7 +11,7 @@ from inventories.inventory import LoadedSite
 from roles.common import nginx
 from roles.common.nginx import certificate
 from roles.common.publishing.hearing import Hearing
-from roles.common.publishing.servers import Place, place
+from roles.common.publishing.servers import Place, left, place
 from roles.web.settings import Settings
 from roles.web.tools.outside import look
 from roles.web.tools.publish import Run
@@ -27,8 +27,11 @@ def settings(site: LoadedSite) -> Mapping[str, Settings]:
     return {name: one for name, one in found.items() if isinstance(one, Settings)}
 
 
-def run(way: Reach, hear: Hearing, *, dry: bool = False) -> Run:
-    """Something to do with all web servers together, each of which is looked at by its own address."""
+def run(way: Reach, hear: Hearing, without: Sequence[str] = (), *, dry: bool = False) -> Run:
+    """Something to do with all web servers but those, each of which is looked at by its own address.
+
+    Raises InputError.
+    """
     site, known = way.site, settings(way.site)
 
     def seen(server: Place, manifest: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
@@ -36,5 +39,6 @@ def run(way: Reach, hear: Hearing, *, dry: bool = False) -> Run:
         client = Web(site.lock.hosts[server.name].ipv4, name, trusted.context(site.files))
         return look(client, manifest, paths, known[server.name].places())
 
-    places = [place(way, name, nginx.content_volume(site, name, one).mount, ROLE) for name, one in known.items()]
+    names = left(ROLE, known, without)
+    places = [place(way, name, nginx.content_volume(site, name, known[name]).mount, ROLE) for name in names]
     return Run(places, seen, max(one.releases_kept for one in known.values()), hear, site.ssh_user, dry)
