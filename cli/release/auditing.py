@@ -62,7 +62,7 @@ def audit(
         typer.echo(json.dumps(told.as_json(verdict, now, devices or []), indent=2))
     else:
         _print(verdict, now, devices or [])
-    raise typer.Exit(told.exit_code(verdict))
+    raise typer.Exit(told.exit_code(verdict.wrong))
 
 
 def _print(verdict: Verdict, now: datetime, devices: Sequence[str]) -> None:

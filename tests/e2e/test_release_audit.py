@@ -308,7 +308,7 @@ def test_a_clean_archive_of_the_real_shape_is_clean(clean: Audited) -> None:
     verdict = clean.audit(deep=True)
     assert [str(one) for one in verdict.wrong] == []
     assert said(verdict.told) == {(one, Kind.UNLISTED, path) for one in BOTH for path in UNRECORDED}
-    assert told.exit_code(verdict) == 0
+    assert told.exit_code(verdict.wrong) == 0
     assert [(one.answers, one.commit) for one in verdict.servers] == [(True, COMMIT)] * 2
     assert [one.coverage.share for one in verdict.servers if one.coverage] == [1.0, 1.0]
     assert len({device for device, _ in verdict.truth.lines}) == 28
@@ -395,4 +395,4 @@ def test_nothing_else_is_found(worlds: list[Spoilt]) -> None:
         for deep, verdict in ((False, world.quick), (True, world.deep)):
             found = {one for one in said([*verdict.findings]) if one[1] is not Kind.UNLISTED}
             assert found == world.expected(deep=deep) | RETIRED_TOO
-            assert told.exit_code(verdict) == 51
+            assert told.exit_code(verdict.wrong) == 51

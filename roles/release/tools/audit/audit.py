@@ -238,13 +238,13 @@ def _state(run: _Run, record: Record, target: Target, now: datetime) -> ServerSt
 
 
 def _needs(run: _Run, server: str) -> dict[str, Need]:
-    """By what the repository offers, and by what the server itself does."""
+    """By what the repository offers or is about to, and by what the server itself does."""
     truth = run.truth
     own = outside.served(truth, run.answers.get(server, {}))
     disk = run.disks.get(server)
     there = lines_of(disk.served(truth)) if disk else {}
     needs = truth.needs(truth.offers)
-    for offers in (own, there):
+    for offers in (own, there, truth.coming):
         for path, need in truth.needs(offers).items():
             needs.setdefault(path, need)
     return needs

@@ -1,15 +1,20 @@
 """An inventory's release servers and repositories, as an audit takes them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 
 from backup.mirror import declared as mirrors
 from backup.reach import Reach
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
-from roles.release.tools.audit import client
-from roles.release.tools.audit.audit import Target
+from roles.release.tools.audit import client, reading
+from roles.release.tools.audit.audit import Target, audit
+from roles.release.tools.audit.findings import Finding
+from roles.release.tools.audit.hindrances import hindrances
 from roles.release.tools.audit.truth import Truth, recorded
 from roles.release.tools.places import front, repositories, servers, settings
+from roles.release.tools.publication import Publication
 from roles.release.tools.repository import Repository
 
 PORT = 443
@@ -42,3 +47,10 @@ def truth(site: LoadedSite) -> Truth:
         frozenset(device for one in own for device in one.retired),
         max(one.metadata_seconds for one in own),
     )
+
+
+def hindered(way: Reach, names: Sequence[str], what: Publication, now: datetime) -> list[Finding]:
+    """What a quick audit of these servers finds that keeps it from being offered. Raises as `targets` and `truth`."""
+    coming = {(one.device, one.channel): one.offer for one in what.offers}
+    promised, record = replace(truth(way.site), coming=coming), reading.load(reading.place(way.site))
+    return hindrances(audit(promised, targets(way, names), record, now), what)
