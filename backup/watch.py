@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
-from backup import control, custody, metrics, mirror, page, rotation, seen
+from backup import audited, control, custody, metrics, mirror, page, rotation, seen
 from backup.custody import DataSet
 from backup.data_set import Finding, Kind, Subject, key
 from backup.drills import book, by_timer, glance
@@ -55,7 +55,8 @@ def survey(site: LoadedSite, data_sets: Sequence[DataSet], say: control.Say) -> 
     if not site.control:
         return rows
     units = by_timer.failed(site) if site.fleet.drill else ()
-    return _with_own(rows, [*_mirrors(site, now), *units, *seen.findings(site)])
+    audits = audited.findings(site, now) if site.fleet.with_role(audited.ROLE) else ()
+    return _with_own(rows, [*_mirrors(site, now), *units, *seen.findings(site), *audits])
 
 
 def _with_rotation(site: LoadedSite, row: Row) -> Row:

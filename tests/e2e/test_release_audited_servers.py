@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from inventories.inventory import load_site
 from lab import sample
 from tests.publishing_site import SERVERS, Publishing, publishing_site
 
@@ -26,13 +27,17 @@ def full(build: str) -> str:
 def cut(site: Publishing, *builds: str) -> Iterator[None]:
     """Of these builds the full packages on the second server."""
     places = [f"/srv/release/public/{full(build)}" for build in builds]
-    for place in places:
-        site.root("release-2", f"cp -a {place} /srv/$(basename {place}) && truncate -s 1000 {place}")
+    keep, put_back = "cp -a {0} /srv/$(basename {0})", "cp -a /srv/$(basename {0}) {0} && rm /srv/$(basename {0})"
+    _on_each(site, places, f"{keep} && truncate -s 1000 {{0}}")
     try:
         yield
     finally:
-        for place in places:
-            site.root("release-2", f"cp -a /srv/$(basename {place}) {place} && rm /srv/$(basename {place})")
+        _on_each(site, places, put_back)
+
+
+def _on_each(site: Publishing, places: list[str], command: str) -> None:
+    """And nginx lets go of what it has open."""
+    site.root("release-2", "; ".join([*(command.format(place) for place in places), "systemctl restart nginx"]))
 
 
 def test_servers_are_audited_from_outside_and_on_their_disks(site: Publishing) -> None:
@@ -51,13 +56,28 @@ def test_servers_are_audited_from_outside_and_on_their_disks(site: Publishing) -
     try:
         ran = site.release("audit", "--json")
     finally:
-        site.root("release-2", f"cp -a /srv/kept.zip {place} && rm /srv/kept.zip")
+        site.root("release-2", f"cp -a /srv/kept.zip {place} && rm /srv/kept.zip && {letting_go}")
     told = [one for one in json.loads(ran.stdout)["findings"] if one["fails"]]
     assert ran.returncode == 51
     assert {(one["server"], one["kind"], one["path"]) for one in told} == {
         ("release-2", "truncated", path),
         ("release-2", "owner, mode or link", path),
     }
+
+
+def test_a_server_that_does_not_answer_by_ipv6_alone_is_found(site: Publishing) -> None:
+    chain = "nft add chain ip6 silent input '{ type filter hook input priority -10; }'"
+    rule = "nft add rule ip6 silent input tcp dport 443 reject with tcp reset"
+    site.root("release-2", f"nft add table ip6 silent && {chain} && {rule}")
+    try:
+        ran = site.release("audit", "--json")
+    finally:
+        site.root("release-2", "nft delete table ip6 silent")
+    found = json.loads(ran.stdout)
+    told = [(one["server"], one["kind"], one["found"]) for one in found["findings"] if one["fails"]]
+    address = load_site(site.inventory).lock.hosts["release-2"].ipv6
+    assert (ran.returncode, told) == (3, [("release-2", "unreachable", f"{address} port 443: Connection refused")])
+    assert [one["answers"] for one in found["servers"]] == [True, False]
 
 
 def test_servers_read_their_packages_by_themselves_and_fail_until_damage_is_mended(site: Publishing) -> None:

@@ -40,13 +40,15 @@ class Need:
 @dataclass(frozen=True)
 class Truth:
     """commit: of metadata; files: its content by path; recorded: what the list has, by a package's file name; coming:
-    what channels are about to offer, whose packages are looked at too."""
+    what channels are about to offer, whose packages are looked at too; kept_builds: of each device and kind the newest,
+    which nothing needs and which stay."""
 
     commit: str
     files: Mapping[str, bytes]
     recorded: Mapping[str, bytes]
     retired: frozenset[str] = frozenset()
     metadata_seconds: int = 60
+    kept_builds: int = 4
     coming: Mapping[tuple[str, str], Offer] = field(default_factory=dict)
 
     @cached_property
