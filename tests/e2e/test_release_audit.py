@@ -54,7 +54,7 @@ def test_disks_are_looked_at_without_rights_to_read_or_change(clean: Audited) ->
     verdict = audit(clean.truth(), by_key, Record({}, {}), clean.now)
     assert [str(one) for one in verdict.wrong] == []
     assert [one.commit for one in verdict.servers] == [COMMIT] * 2
-    asked = [{"do": "digest", "path": "public/x.zip"}, {"do": "tails", "paths": ["../../etc/hostname"]}, {"do": "x"}]
+    asked = [{"do": "digest", "path": "public/x.zip"}, {"do": "tails", "paths": ["../../site.pem"]}, {"do": "x"}]
     lines = "".join(f"{json.dumps(one)}\n" for one in asked)
     done = subprocess.run([*words, clean.volumes[ONE]], input=lines, capture_output=True, text=True, check=True)
     told = [json.loads(line) for line in done.stdout.splitlines()]
