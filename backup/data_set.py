@@ -25,6 +25,7 @@ class Kind(Enum):
     DRILL_FAILED = ("drill failed", 30, True)
     NOT_DRILLED = ("not drilled", 31, True)
     CERTIFICATE = ("certificate", 32, True)
+    RELEASE = ("release audit", 33, True)
     INCOMPLETE = ("incomplete", 20, False)
     HALVED = ("size halved", 21, False)
     TOO_LONG = ("running too long", 22, False)
@@ -34,6 +35,7 @@ class Kind(Enum):
     SILENT = ("host silent", 26, False)
     UNRETAINED = ("retention overdue", 27, False)
     MIRROR_BEHIND = ("mirror behind", 28, False)
+    UNREAD = ("packages unread", 34, False)
     ROTATING = ("rotation unfinished", 29, False)
 
     def __init__(self, word: str, exit_code: int, critical: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from backup.page_style import STYLE, code
+from backup.page_style import STYLE, Cell, code, table
 from backup.rules import ago
 from backup.sizes import counted, size
 from backup.status import Row, clean, findings
@@ -44,41 +44,11 @@ A control host makes it every hour: an older one there is a fault of its own.</p
 {% endif %}
 {% if rows %}
 <h2 id="sets">Data sets</h2>
-<table role="table" aria-labelledby="sets">
-<thead role="rowgroup">
-<tr role="row">{% for label in labels %}<th scope="col" role="columnheader">{{ label }}</th>{% endfor %}</tr>
-</thead>
-<tbody role="rowgroup">
-{% for row in rows %}
-<tr role="row">
-<th scope="row" role="rowheader">{{ row.plan.data_set|clean }}</th>
-{% for label, shown in cells(row) %}
-<td role="cell" data-label="{{ label }}">{{ shown }}</td>
-{% endfor %}
-<td role="cell" data-label="state"><span class="{{ row.findings[0].kind.severity if row.findings else "ok" }}">
-{{ row.findings|map(attribute="kind.word")|unique|join(", ") if row.findings else "ok" }}</span></td>
-</tr>
-{% endfor %}
-</tbody>
-</table>
+{{ table }}
 {% endif %}
 {% if certificates %}
 <h2 id="certificates">Certificates</h2>
-<table role="table" aria-labelledby="certificates">
-<thead role="rowgroup">
-<tr role="row">{% for label in ("name", "host", "ends") %}\
-<th scope="col" role="columnheader">{{ label }}</th>{% endfor %}</tr>
-</thead>
-<tbody role="rowgroup">
-{% for host, one in certificates %}
-<tr role="row">
-<th scope="row" role="rowheader">{{ one.name }}</th>
-<td role="cell" data-label="host">{{ host }}</td>
-<td role="cell" data-label="ends">{{ one.ends.strftime("%Y-%m-%d %H:%M") }} UTC, {{ ago(one.ends, now) }}</td>
-</tr>
-{% endfor %}
-</tbody>
-</table>
+{{ certificates }}
 {% endif %}
 </main>
 </body>
@@ -92,24 +62,32 @@ def render(rows: Sequence[Row], now: datetime, site: str) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"clean": clean, "code": code}
 
-    def cells(row: Row) -> list[tuple[str, str]]:
-        shown = (
-            ago(row.last_good.start, now) if row.last_good else "never",
-            "running" if row.running_since else ago(row.next_due, now) if row.next_due else "-",
-            size(row.last_good.bytes) if row.last_good else "-",
-            f"{row.coverage.share:.0%}" if row.coverage else "-",
-            ago(row.newest_copy, now) if row.newest_copy else "-",
-        )
-        return list(zip(LABELS[1:], shown, strict=False))
-
     found = findings(rows)
     critical = sum(one.kind.severity == "critical" for one in found)
     verdict = "All backups are well" if rows else "No data set is declared"
     if found:
         verdict = f"{counted(len(found), 'finding')}, {critical or 'none'} critical"
-    values = {"rows": rows, "now": now, "site": site, "found": found, "labels": LABELS, "verdict": verdict}
-    values["certificates"] = [(row.plan.host, one) for row in rows for one in row.certificates]
-    return environment.from_string(PAGE).render(**values, cells=cells, ago=ago, style=Markup(STYLE))  # noqa: S704
+    sets = table("sets", LABELS, ((clean(row.plan.data_set), _cells(row, now)) for row in rows))
+    values = {"rows": rows, "now": now, "site": site, "found": found, "table": sets, "verdict": verdict}
+    ends = [(one.name, row.plan.host, one.ends) for row in rows for one in row.certificates]
+    values["certificates"] = ends and table(
+        "certificates",
+        ("name", "host", "ends"),
+        ((name, ((host, ""), (f"{end:%Y-%m-%d %H:%M} UTC, {ago(end, now)}", ""))) for name, host, end in ends),
+    )
+    return environment.from_string(PAGE).render(**values, style=Markup(STYLE))  # noqa: S704
+
+
+def _cells(row: Row, now: datetime) -> list[Cell]:
+    shown = (
+        ago(row.last_good.start, now) if row.last_good else "never",
+        "running" if row.running_since else ago(row.next_due, now) if row.next_due else "-",
+        size(row.last_good.bytes) if row.last_good else "-",
+        f"{row.coverage.share:.0%}" if row.coverage else "-",
+        ago(row.newest_copy, now) if row.newest_copy else "-",
+    )
+    state = ", ".join(dict.fromkeys(one.kind.word for one in row.findings)) or "ok"
+    return [*((words, "") for words in shown), (state, row.findings[0].kind.severity if row.findings else "ok")]
 
 
 def write(path: Path, rows: Sequence[Row], now: datetime, site: str) -> None:

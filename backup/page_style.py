@@ -1,6 +1,7 @@
 """What pages look like that people are told by: in light and dark, on a phone, in print."""
 
 import re
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
@@ -55,3 +56,27 @@ tr { break-inside: avoid }
 def code(text: str) -> Markup:
     """What stands between backticks, as code."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
+
+
+Cell = tuple[str, str]
+"""Its words, and the class that says how they look; empty: plainly."""
+
+
+def table(heading: str, labels: Sequence[str], rows: Iterable[tuple[str, Sequence[Cell]]]) -> Markup:
+    """A row each, with what it is of and its cells. heading: the id of what the table is called; labels: of columns."""
+    head = Markup().join(Markup('<th scope="col" role="columnheader">{}</th>').format(label) for label in labels)
+    body = Markup().join(_row(labels[1:], *row) for row in rows)
+    return Markup(
+        '<table role="table" aria-labelledby="{}">\n<thead role="rowgroup">\n<tr role="row">{}</tr>\n</thead>\n'
+        '<tbody role="rowgroup">\n{}</tbody>\n</table>'
+    ).format(heading, head, body)
+
+
+def _row(labels: Sequence[str], name: str, cells: Sequence[Cell]) -> Markup:
+    shown = Markup().join(
+        Markup('<td role="cell" data-label="{}">{}</td>\n').format(
+            label, Markup('<span class="{}">{}</span>').format(look, words) if look else words
+        )
+        for label, (words, look) in zip(labels, cells, strict=True)
+    )
+    return Markup('<tr role="row">\n<th scope="row" role="rowheader">{}</th>\n{}</tr>\n').format(name, shown)

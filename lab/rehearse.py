@@ -150,6 +150,8 @@ def publish(rehearsal: Rehearsal, site: LoadedSite) -> None:
     rehearsal.mainstay("release", "promote", release_build.NEXT.number, "--from", "testing", "--to", "beta")
     rehearsal.mainstay("release", "status")
     rehearsal.mainstay("release", "audit")
+    for host in site.fleet.with_role(custody.CONTROL_ROLE):
+        rehearsal.on(host, "sudo", "mainstay", "release", "audit", "--status", "/srv/control/status")
 
 
 def table(steps: list[Step]) -> None:

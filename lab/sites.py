@@ -28,6 +28,7 @@ def derive(config: LabConfig, folder: Path, change: Callable[[Any], None] = lamb
     for role in ("release", "web"):
         document["settings"][role]["certificate"]["directory"] = authority.directory(config)
     document["settings"]["control"]["mirrors"]["checksums"] = repositories.CHECKSUMS.url(config)
+    document["settings"]["control"]["mirrors"]["release-metadata"] = repositories.METADATA.url(config)
     document["settings"]["release"]["checksums_push"] = str(repositories.CHECKSUMS.path(config))
     document["settings"]["release"]["metadata"] = str(repositories.METADATA.path(config))
     change(document)

@@ -22,6 +22,7 @@ ON_THE_SITE = (
     "tests/e2e/test_rehearse.py",
     "tests/e2e/test_base_in_service.py",
     "tests/e2e/test_release_in_service.py",
+    "tests/e2e/test_control_audits.py",
     "tests/e2e/test_control_drills.py",
     "tests/faults/test_control_rooted.py",
 )

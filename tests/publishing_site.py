@@ -6,14 +6,13 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import requests
-
+from backup.drills.web_client import Web
 from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
 from lab import load, release_build, sample
@@ -21,8 +20,8 @@ from lab.engine import LabConfig
 from lab.repositories import METADATA
 from lab.sample import Build, Device
 from lab.sites import derive, only
+from roles.common.publishing.fronts import fronts
 from roles.release.archive import Offer
-from roles.release.tools.places import front
 from tests.labs import kept_lab
 from tests.saved_site import Saved
 from tests.waiting import until
@@ -86,13 +85,19 @@ class Publishing(Saved):
         words = ("git", f"--git-dir={METADATA.path(self.lab)}", *words)
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
-    def ask(self, server: str, path: str, method: str = "GET") -> requests.Response:
-        """A client's request to one server, by its address."""
-        return front(load_site(self.inventory), server).ask(method, path)
+    @cached_property
+    def fronts(self) -> dict[str, Web]:
+        """What clients connect to, by server."""
+        site = load_site(self.inventory)
+        return {server: fronts(site, server)[0] for server in SERVERS}
+
+    def client(self, server: str) -> Web:
+        """Of one server, by its address, with connections of its own."""
+        return replace(self.fronts[server])
 
     def offered(self, server: str, device: str, channel: str) -> str:
         """The build that phones are told of."""
-        return Offer.parse(self.ask(server, f"ota/{device}/{device}-{channel}").text).build
+        return Offer.parse(self.client(server).get(f"/ota/{device}/{device}-{channel}").body.decode()).build
 
     def must_agree(self) -> None:
         """All servers serve the newest commit, and nothing is under way."""
@@ -111,13 +116,13 @@ def polled(site: Publishing, channels: Sequence[str] = ("testing", "beta")) -> I
         while not ended.is_set():
             for server in SERVERS:
                 for device, channel in ((device, channel) for device in DEVICES for channel in channels):
-                    answer = site.ask(server, f"ota/{device}/{device}-{channel}")
-                    offer = Offer.parse(answer.text)
+                    answer = site.client(server).get(f"/ota/{device}/{device}-{channel}")
+                    offer = Offer.parse(answer.body.decode())
                     package = f"ota/{device}/{offer.android}/{device}-ota_update-{offer.build}.zip"
-                    got = site.ask(server, package, "HEAD")
+                    got = site.client(server).head(f"/{package}")
                     seen.append(offer.build)
-                    if got.status_code != 200 or int(got.headers["Content-Length"]) < 1000:
-                        wrong.append(f"{server}: {channel} promises {package}: {got.status_code}")
+                    if got.status != 200 or int(got.headers["content-length"]) < 1000:
+                        wrong.append(f"{server}: {channel} promises {package}: {got.status}")
 
     asking = threading.Thread(target=phones)
     asking.start()

@@ -143,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--include-from", default="", metavar="FILE", help=told)
             told = "go on with a restore of this --snapshot that was broken off, in the same folder"
             one.add_argument("--resume", action="store_true", help=told)
-    commands.add_parser("answer", help="for the control host, by its key: the ledger that it asks for, nothing else")
+    commands.add_parser("answer", help="for the control host, by its key: what it may ask, nothing else")
     one = commands.add_parser("status", help="all plans of this host")
     one.add_argument("--json", action="store_true")
     return parser

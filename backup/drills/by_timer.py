@@ -23,7 +23,7 @@ def failed(site: LoadedSite) -> Iterator[Finding]:
     """What went wrong with them, as findings of the record's own data set. Only the control host can know."""
     for kind, meaning in MEANING.items():
         unit = f"mainstay-control@{kind}.service"
-        said = _ask(unit)
+        said = ask(unit)
         if said.get("ActiveState") != "failed":
             continue
         if said.get("Result") == "exit-code" and said.get("ExecMainStatus") in REPORTED:
@@ -35,7 +35,7 @@ def failed(site: LoadedSite) -> Iterator[Finding]:
         yield Finding(Kind.NOT_DRILLED, name, custody.CONTROL_ROLE, what, to_do, Subject(f"unit {kind}"))
 
 
-def _ask(unit: str) -> dict[str, str]:
+def ask(unit: str) -> dict[str, str]:
     """Properties of a unit by name; none where systemd cannot be asked, whose hosts then have worse findings."""
     try:
         done = subprocess.run([*ASK, unit], capture_output=True, text=True, timeout=ASK_S, check=False)

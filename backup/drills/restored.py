@@ -1,7 +1,5 @@
 """A restored copy on its throwaway host, as checks and faults see it: by SSH as root, and by network as users do."""
 
-import hashlib
-import ssl
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import requests
-
 from backup import custody, mirror, record
 from backup.custody import CONTROL_ROLE, DataSet
-from backup.drills.checks import Answer, CheckFailed, File, NotJudged
+from backup.drills.checks import CheckFailed, File, NotJudged
 from backup.drills.choosing import Chosen
 from backup.drills.serving import own_certificate
+from backup.drills.web_client import Web
 from backup.reach import Reach, Unreachable, reach
 from backup.restic_compare import literally
 from backup.restic_process import ResticError
@@ -26,65 +23,7 @@ from inventories import trusted
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 
-SILENCE_S = 30
-"""How long a service may say nothing."""
 CLONE_S = 300
-CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Web:
-    """A web server, asked by a name of its own."""
-
-    address: str
-    name: str
-    trusting: ssl.SSLContext
-    port: int = 443
-
-    @cached_property
-    def _session(self) -> requests.Session:
-        return trusted.session(self.name, self.trusting)
-
-    def certificate(self) -> str:
-        """See checks.Client."""
-        try:
-            return trusted.certificate(self.name, self.address, self.trusting, self.port)
-        except OSError as error:
-            raise CheckFailed(f"{self.name}: no TLS: {error}") from None
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self._ask("GET", path, headers)
-
-    def head(self, path: str, **headers: str) -> Answer:
-        return self._ask("HEAD", path, headers)
-
-    def sha256(self, path: str, *, first: int = 0) -> tuple[int, str]:
-        """See checks.Client."""
-        asked = {"Range": f"bytes={first}-"} if first else {}
-        with self._send("GET", path, asked) as answer:
-            if answer.status_code not in (200, 206):
-                raise CheckFailed(f"GET {path}: {answer.status_code}")
-            length, digest = 0, hashlib.sha256()
-            for chunk in answer.raw.stream(CHUNK, decode_content=False):
-                length += len(chunk)
-                digest.update(chunk)
-        return length, digest.hexdigest()
-
-    def _ask(self, method: str, path: str, headers: dict[str, str]) -> Answer:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        with self._send(method, path, named) as answer:
-            body = answer.raw.read(decode_content=False)
-            return Answer(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, body)
-
-    def _send(self, method: str, path: str, headers: dict[str, str]) -> requests.Response:
-        sent = {"Accept-Encoding": "gzip", "User-Agent": "mainstay-drill"} | headers
-        url = f"https://{self.address}:{self.port}{path}"
-        try:
-            return self._session.request(
-                method, url, headers=sent, timeout=SILENCE_S, allow_redirects=False, stream=True
-            )
-        except requests.RequestException as error:
-            raise CheckFailed(f"{method} {path}: no answer: {error}") from None
 
 
 @dataclass(frozen=True)

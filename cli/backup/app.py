@@ -43,7 +43,7 @@ COMMANDS = {
 app = lazy.commands(
     "cli.backup",
     COMMANDS,
-    "Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable; status: 10 to 32, the worst finding.",
+    "Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable; status: 10 to 34, the worst finding.",
 )
 DataSetName = Annotated[str, typer.Argument(metavar="DATA_SET", help="HOST:PLAN, like release-1:release.")]
 DataSetNames = Annotated[list[str] | None, typer.Argument(metavar="DATA_SET...", help="HOST:PLAN; default: all.")]

@@ -25,7 +25,7 @@ def status_(
 ) -> None:
     """Show every data set: last good backup, what is wrong, and what to do.
 
-    Exit codes: 0 all is well, 10 to 32 the worst that was found (backup/README.md lists them).
+    Exit codes: 0 all is well, 10 to 34 the worst that was found (backup/README.md lists them).
     """
     for option, given in (("--html", html), ("--prometheus", prometheus)):
         if given and data_sets:

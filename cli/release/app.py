@@ -37,7 +37,7 @@ app = lazy.commands(
     "cli.release",
     COMMANDS,
     "Exit codes: 0 done or publishable, 1 failed, 2 bad usage or bad input, 3 unreachable; "
-    "of check and publish 50, not publishable; of audit 51, something is wrong.",
+    "of check and publish 50, not publishable; of audit, promote and rollback 51, something is wrong.",
 )
 
 

@@ -1,6 +1,7 @@
 """`audit`: is what release servers hold and answer what is promised?"""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,16 +11,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from backup import audited
 from backup.reach import reach
 from cli.options import Inventory, chosen
 from cli.release.app import ForPrograms, app, failures
 from cli.release.progress import bar
 from inventories.errors import InputError
+from inventories.files import replace
 from roles.release.tools.audit import metrics, page, reading, told
 from roles.release.tools.audit.audit import Target, Tell, Verdict, due, of_devices
 from roles.release.tools.audit.audit import audit as audit_
 from roles.release.tools.audit.reading import Record
 from roles.release.tools.audit.site import targets, truth
+
+AGAIN_S = 30
+"""Who tells people looks again after that: a publication that was under way has ended, and what it has moved agrees."""
 
 
 @app.command()
@@ -29,6 +35,10 @@ def audit(
     devices: Annotated[list[str] | None, typer.Option("--device", metavar="NAME", help="Tell only of these.")] = None,
     for_programs: ForPrograms = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as a page.")] = None,
+    status: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="For release.html and release.json: `backup watch` tells."),
+    ] = None,
     metrics_: Annotated[
         Path | None, typer.Option("--metrics", metavar="FILE", help="Also as metrics, for node exporter.")
     ] = None,
@@ -40,6 +50,8 @@ def audit(
     is right.
     """
     site, now = chosen(inventory), datetime.now(UTC)
+    if status and servers:
+        raise InputError("--status", "", "tells of all servers", "name none by --server")
     record = reading.load(reading.place(site))
     with failures(), reach(site) as way:
         servers_ = targets(way, servers or [])
@@ -51,10 +63,15 @@ def audit(
         try:
             with _reading(record, servers_, now) as tell:
                 verdict = audit_(promised, servers_, record, now, tell if deep else None)
+            if status and verdict.wrong:
+                time.sleep(AGAIN_S)
+                verdict = audit_(truth(site), servers_, record, now)
         finally:
             reading.save(reading.place(site), record)
-    if html:
-        page.write(html, verdict, now, site.name)
+    for place in ([html] if html else []) + ([status / "release.html"] if status else []):
+        page.write(place, verdict, now, site.name)
+    if status:
+        replace(status / audited.FILE, json.dumps(told.as_json(verdict, now), indent=1), 0o644)
     if metrics_:
         metrics.write(metrics_, verdict, now)
     verdict = of_devices(verdict, devices) if devices else verdict
@@ -62,7 +79,7 @@ def audit(
         typer.echo(json.dumps(told.as_json(verdict, now, devices or []), indent=2))
     else:
         _print(verdict, now, devices or [])
-    raise typer.Exit(told.exit_code(verdict))
+    raise typer.Exit(told.exit_code(verdict.wrong))
 
 
 def _print(verdict: Verdict, now: datetime, devices: Sequence[str]) -> None:

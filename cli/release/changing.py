@@ -1,17 +1,21 @@
 """`promote` and `rollback`: one commit each, and no package."""
 
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from backup.reach import reach
+from backup.reach import Reach, reach
 from cli.options import Inventory, Without, chosen
 from cli.release.app import Devices, Dry, ForPrograms, app, failures
-from cli.release.progress import told
+from cli.release.progress import Told, told
 from cli.release.publishing import Asked, carry_out
 from inventories.errors import InputError
 from roles.release.archive import Offer
+from roles.release.tools.audit.findings import Finding
+from roles.release.tools.audit.site import hindered
 from roles.release.tools.changes import for_phones, past, promotion
 from roles.release.tools.changes import rollback as rollback_
 from roles.release.tools.offers import lines
@@ -37,7 +41,8 @@ def promote(
 ) -> None:
     """Offer a build on one more channel, to all devices that have it on the first, by one commit.
 
-    Every server must hold the packages. No phone is offered less than before.
+    An audit of these packages and devices must find every server right, else the exit code is 51 and nothing is done.
+    No phone is offered less than before.
     """
     for channel, option in ((source, "--from"), (target, "--to")):
         for_phones(channel, option)
@@ -46,7 +51,8 @@ def promote(
         where = opened(way, without or ())
         files = where.metadata.files(base(where), METADATA)
         what = promotion(files, build, source, target, devices or (), where.retired)
-        carry_out(site, where, what, NO_FOLDER, hear, Asked(tuple(without or ()), only_say, for_programs))
+        asked = Asked(tuple(without or ()), only_say, for_programs)
+        carry_out(site, where, what, NO_FOLDER, hear, asked, partial(_hindered, way, where, what, hear))
 
 
 @app.command()
@@ -61,7 +67,8 @@ def rollback(
 ) -> None:
     """Offer a device's phones what they were offered before, by one commit.
 
-    Phones that have updated stay as they are: they compare timestamps, and never go back.
+    Phones that have updated stay as they are: they compare timestamps, and never go back. An audit must find the build
+    that they go back to right on every server, else the exit code is 51; how the other one is does not matter.
     """
     for_phones(channel, "--channel")
     site = chosen(inventory)
@@ -72,7 +79,13 @@ def rollback(
         hear.note(f"Phones that have taken {now.build} keep it: they compare timestamps and never go back. They are")
         hear.note(f"offered nothing until a build comes that is later than {now.build}. All others are offered")
         hear.note(f"{then.offer.build}; those that have it already are offered nothing.")
-        carry_out(site, where, what, NO_FOLDER, hear, Asked(tuple(without or ()), only_say, for_programs))
+        asked = Asked(tuple(without or ()), only_say, for_programs)
+        carry_out(site, where, what, NO_FOLDER, hear, asked, partial(_hindered, way, where, what, hear))
+
+
+def _hindered(way: Reach, where: Site, what: Publication, hear: Told) -> list[Finding]:
+    hear.step("audit")
+    return hindered(way, [one.name for one in where.places], what, datetime.now(UTC))
 
 
 def _back(where: Site, device: str, channel: str, to: str) -> tuple[Publication, Offer]:

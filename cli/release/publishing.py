@@ -1,6 +1,7 @@
 """`publish`: a release goes to all servers, and one commit offers it to phones."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,9 @@ from cli.release.progress import Told, told
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from roles.release.tools import dry as rehearsal
+from roles.release.tools.audit.findings import Finding
+from roles.release.tools.audit.told import exit_code, finding_json
+from roles.release.tools.audit.told import lines as lines_of
 from roles.release.tools.changes import for_phones
 from roles.release.tools.check import Verdict, check
 from roles.release.tools.layout import lay
@@ -91,18 +95,22 @@ def carry_out(
     folder: Path,
     hear: Told,
     asked: Asked,
+    hindered: Callable[[], list[Finding]] = list,
 ) -> None:
-    """Publishes, or says what that would do. folder: of the packages."""
+    """Publishes, or says what that would do. folder: of the packages; hindered: what keeps it from being offered."""
     who, now = f"{site.ssh_user} on {gethostname()}", datetime.now(UTC)
     about = {"id": what.id, "channel": what.channel, "builds": what.builds, "left_out": asked.without}
     if asked.only_say:
-        would = rehearsal.dry(where, what, who, now, hear)
+        would, found = rehearsal.dry(where, what, who, now, hear), hindered()
+        would_pass = would.would_pass and not found
         if asked.for_programs:
-            typer.echo(json.dumps(about | asdict(would) | {"would_pass": would.would_pass}, indent=2))
+            findings = [finding_json(one) for one in found]
+            told_ = about | asdict(would) | {"findings": findings, "would_pass": would_pass}
+            typer.echo(json.dumps(told_, indent=2))
         else:
-            _tell(would)
-        raise typer.Exit(0 if would.would_pass else FAILED)
-    commit = publish_(Run(where, what, folder, hear, who, now))
+            _tell(would, found)
+        raise typer.Exit(exit_code(found) or (0 if would_pass else FAILED))
+    commit = publish_(Run(where, what, folder, hear, who, now, lambda: _judge(hindered(), hear)))
     servers = [one.name for one in where.places]
     if asked.for_programs:
         typer.echo(json.dumps(about | {"commit": commit, "servers": servers}, indent=2))
@@ -112,7 +120,15 @@ def carry_out(
         hear.note(f"{one} was left out: `mainstay release sync`, or the same command again, once it is back")
 
 
-def _tell(would: rehearsal.Dry) -> None:
+def _judge(found: Sequence[Finding], hear: Told) -> None:
+    if found:
+        for line in lines_of(found):
+            hear.note(f"  {line}")
+        why = f"{counted(len(found), 'finding')} on what is to be offered: nothing is published; mend it, or leave a "
+        raise stop("release", f"{why}server out by --without", exit_code(found))
+
+
+def _tell(would: rehearsal.Dry, found: Sequence[Finding]) -> None:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for one in would.servers:
         what: Any = f"{counted(one.files, 'file')}, {size(one.bytes)}, to upload; {size(one.free)} free"
@@ -123,4 +139,8 @@ def _tell(would: rehearsal.Dry) -> None:
     console.print(would.diff, end="")
     if would.diff:
         console.print(f"\ncommit:\n{would.message}", end="")
-    console.print("\nnothing was changed" + ("" if would.would_pass else "; it would be refused"))
+    if found:
+        console.print("\nan audit of what is to be offered found:")
+        for line in lines_of(found):
+            console.print(f"  {line}")
+    console.print("\nnothing was changed" + ("" if would.would_pass and not found else "; it would be refused"))

@@ -19,7 +19,7 @@ KEYS = "/etc/ssh/control_keys"
 FORWARDING = f'restrict,port-forwarding,permitopen="127.0.0.1:{PORTS[CONTROL]}",command="/usr/sbin/nologin"'
 """On the vault: its listener for the control side, and nothing else."""
 ANSWERS = f'restrict,command="{INSTALLED} answer"'
-"""On a host with data: what its ledgers say, and nothing else."""
+"""On a host with data: what its ledgers say, on a release server what lies in its archive, and nothing else."""
 
 
 def account(shell: str = "/bin/sh") -> Account:

@@ -12,6 +12,7 @@ from roles.base import control as base
 from roles.common import Unit, accounts, packages, services, tree, volumes
 from roles.control import holds, software, zones
 from roles.control.settings import Settings, state_volume
+from roles.release.tools.audit import site as audits
 
 OWNER = base.ACCOUNT
 """The base of every host makes it too, as it is by this account that the control side comes to them."""
@@ -26,7 +27,9 @@ PACKAGES: dict[str, str | None] = {
     "rsync": None,
 }
 FOLDERS = ("drills", "kept-drills", "ledgers", "mirrors", "status", "zones")
-VERIFIED = "mainstay-control@watch.service mainstay-control@drill.service mainstay-mail.socket"
+VERIFIED = " ".join(
+    (*(f"mainstay-control@{one}.service" for one in ("watch", "drill", "audit")), "mainstay-mail.socket")
+)
 SOFTWARE = Unit("mainstay-control-software.service", (f"{software.FOLDER}/*", "/usr/local/lib/mainstay/unpack.py"))
 
 
@@ -83,6 +86,7 @@ def timers(site: LoadedSite, settings: Settings) -> list[Unit]:
         "mirror": bool(settings.mirrors),
         "drill": saved and site.fleet.drill is not None,
         "sweep": site.fleet.drill is not None,
+        "audit": saved and bool(site.fleet.with_role("release")) and bool(audits.mirrored(site)),
     }
     return [
         Unit(

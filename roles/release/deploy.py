@@ -5,6 +5,7 @@ from pathlib import Path
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
+from backup.agent.answering import READER
 from inventories.inventory import LoadedSite
 from roles.common import Account, Unit, accounts, nginx, packages, services, tree, volumes
 from roles.common.nginx.obtained import obtained
@@ -19,7 +20,6 @@ DOT_DIRECTORIES = ("well-known",)
 NEVER_REDIRECTED = ("ota", "factory", "device-flasher")
 """Update clients take the body of a redirect for the metadata they asked for."""
 
-READER = "/usr/local/lib/mainstay/read_packages.py"
 READING = "mainstay-release-read"
 UNITS = (*nginx.UNITS, Unit(f"{READING}.timer", (f"/etc/systemd/system/{READING}.service",)))
 

@@ -26,6 +26,9 @@ class Settings(nginx.HttpSettings):
     metadata: Repository | Literal[""] = ""
     """The git repository of what phones are offered, as admins fetch it and push to it: who publishes adds a commit.
     Without one nothing can be published from here."""
+    metadata_mirror: Name | Literal[""] = "release-metadata"
+    """The mirror of `[settings.control.mirrors]` with the same, by which the control host audits; "" where there is
+    none, and then it does not."""
     checksums_push: Repository | Literal[""] = ""
     """The git repository of `checksums`, as admins fetch it and push to it; "" where publishing records none."""
     keep_builds: int = Field(default=4, ge=1, le=1000)

@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 PYZ = "/usr/local/lib/mainstay/backup.pyz"
 LEDGER = "/var/lib/mainstay/backup/web/ledger.jsonl"
 RIGHT = f"sudo -n {PYZ} ledger web --after 0"
-REFUSED = "this key may ask for a ledger, and for nothing else"
+REFUSED = "this key may ask for a ledger, or what lies on a release server, and for nothing else"
+READER = "/usr/local/lib/mainstay/read_packages.py"
 WRONG = [
     "",
     "id",
@@ -56,6 +57,11 @@ WRONG = [
     f"sudo -n {PYZ} status",
     f"sudo -n {PYZ} answer",
     f"{PYZ} ledger web --after 0",
+    f"/usr/bin/python3 -I {READER} look /srv/release",  # no release server
+    f"/usr/bin/python3 -I {READER} look /etc",
+    f"/usr/bin/python3 -I {READER} /srv/release",
+    f"/usr/bin/python3 -I {READER} nightly /srv/release /tmp/x",
+    f"/usr/bin/python3 -I {READER} look /srv/release;id",
     "cat /etc/passwd",
     "scp -f /etc/passwd",
     "rsync --server --sender . /etc/",

@@ -17,8 +17,8 @@ from backup import collected, custody
 from backup.agent import refs
 from backup.drills.checks import CheckFailed, File, NotJudged
 from backup.drills.on_host import EPOCH, lying
-from backup.drills.restored import Web
 from backup.drills.serving import CERTIFICATE_FILE, SERVER_FILE, own_certificate
+from backup.drills.web_client import Web
 from backup.ledger import append
 from cloud.converge import converge
 from inventories import trusted

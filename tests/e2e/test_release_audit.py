@@ -4,289 +4,30 @@ nginx of Debian 13 runs on this machine with the role's own configuration; disks
 over ssh.
 """
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from lab.release_archive import COMMIT, CURRENT, DEVICES, NEXT, OLD, RETIRED, STAMPS, UNRECORDED
+from lab.release_archive import COMMIT, DEVICES, RETIRED, UNRECORDED
 from lab.release_archive import archive as real_archive
-from roles.release.tools.audit import told
+from roles.release.tools.audit import on_disk, told
 from roles.release.tools.audit.audit import Verdict, audit
 from roles.release.tools.audit.findings import Finding, Kind
 from roles.release.tools.audit.reading import Record
 from tests.audited import Audited, audited
-
-ONE, OTHER = "release-1", "release-2"
-BOTH = (ONE, OTHER)
-WORLD, LIST = "metadata repository", "list of checksums"
-Told = set[tuple[str, Kind, str]]
-"""Server, kind, path."""
-
-
-def full(device: str, build: str = CURRENT) -> str:
-    return f"ota/{device}/16/{device}-ota_update-{build}.zip"
-
-
-def incremental(device: str, base: str = OLD, android: str = "16") -> str:
-    return f"ota/{device}/{android}/{device}-incremental-{base}-{CURRENT}.zip"
-
-
-def factory(device: str) -> str:
-    return f"factory/{device}/16/{device}-factory-{CURRENT}.zip"
-
-
-def line(device: str, channel: str = "stable") -> str:
-    return f"ota/{device}/{device}-{channel}"
+from tests.planted import BOTH, DAMAGES, ONE, OTHER, SPOILT, Damage, Told, World, nothing
 
 
 def said(found: list[Finding]) -> Told:
     return {(one.server, one.kind, one.path) for one in found}
 
 
-class World:
-    """What is spoilt: volumes of both servers, and the two repositories."""
-
-    def __init__(self, volumes: dict[str, Path], metadata: dict[str, bytes], checksums: dict[str, bytes]) -> None:
-        self.volumes, self.metadata, self.checksums = volumes, metadata, checksums
-
-    def public(self, path: str, server: str = ONE) -> Path:
-        return self.volumes[server] / "public" / path
-
-    def served(self, path: str, server: str = ONE) -> Path:
-        return self.volumes[server] / "metadata" / path
-
-    def change(self, path: str, content: bytes, server: str = ONE) -> None:
-        """Other bytes of the same time."""
-        place = self.public(path, server)
-        seen = place.stat()
-        place.write_bytes(content)
-        os.utime(place, ns=(seen.st_atime_ns, seen.st_mtime_ns))
-
-    def commit(self, path: str, content: bytes) -> None:
-        """Metadata that both servers serve as well."""
-        self.metadata[path] = content
-        for server in BOTH:
-            self.served(path, server).write_bytes(content)
-
-    def add(self, path: str, like: str, servers: tuple[str, ...] = BOTH, *, days: int = 0) -> None:
-        """A further package, with its checksum, as much older than another one."""
-        for server in servers:
-            for ending in ("", ".sha256sum"):
-                place = self.public(path + ending, server)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                text = self.public(like + ending, server).read_bytes()
-                place.write_bytes(text.replace(Path(like).name.encode(), Path(path).name.encode()))
-                stamp = STAMPS[OLD] - days * 86400
-                os.utime(place, (stamp, stamp))
-
-
-@dataclass(frozen=True)
-class Damage:
-    """do: plants it on a device of its own; told: what has to be found, and nothing else of that device's. by: whether
-    it can be found from outside alone, on the disk alone; deep: only by reading."""
-
-    name: str
-    do: Callable[[World, str], object]
-    told: Callable[[str], Told]
-    by: str = "outside, inside"
-    deep: bool = False
-
-
-def nothing(_world: World, _device: str) -> None:
-    """The other server's configuration is what is wrong: see SPOILT."""
-
-
-def packages(device: str) -> tuple[str, ...]:
-    """Those that are asked for below ota/."""
-    return full(device), full(device, OLD), incremental(device)
-
-
-def cut(world: World, device: str) -> None:
-    world.change(full(device), world.public(full(device)).read_bytes()[:-100])
-
-
-def cut_everywhere(world: World, device: str) -> None:
-    for server in BOTH:
-        world.change(factory(device), world.public(factory(device), server).read_bytes()[:-100], server)
-
-
-def flip(world: World, device: str) -> None:
-    content = bytearray(world.public(full(device)).read_bytes())
-    content[60] ^= 1
-    world.change(full(device), bytes(content))
-
-
-def renamed_base(world: World, device: str) -> None:
-    world.add(incremental(device, "999999999"), incremental(device))
-
-
-def ahead(world: World, device: str) -> None:
-    world.commit(line(device, "testing"), f"{NEXT} {STAMPS[NEXT]} 16\n".encode())
-
-
-def many_old(world: World, device: str) -> None:
-    """Four builds older than the three that are kept: those two that are older than all."""
-    for number in range(3):
-        world.add(orphan(device, number), full(device, OLD), days=100 * (3 - number))
-
-
-def swapped(world: World, device: str) -> None:
-    world.public(factory(device)).unlink()
-    world.public(factory(device)).symlink_to(world.public(full(device)))
-
-
-def rewritten(path: Callable[[str], str], text: str) -> Callable[[World, str], None]:
-    def do(world: World, device: str) -> None:
-        world.served(path(device)).write_text(text)
-
-    return do
-
-
-def changelog(device: str) -> str:
-    return f"{line(device)}-changelog.html"
-
-
-def beside(device: str) -> str:
-    return f"{full(device)}.sha256sum"
-
-
-def orphan(device: str, number: int) -> str:
-    return full(device, f"25010{number}000")
-
-
-DAMAGES = (
-    Damage("a package is gone", lambda w, d: w.public(full(d)).unlink(), lambda d: {(ONE, Kind.AHEAD, full(d))}),
-    Damage(
-        "a factory image is gone", lambda w, d: w.public(factory(d), OTHER).unlink(),
-        lambda d: {(OTHER, Kind.AHEAD, factory(d))},
-    ),
-    Damage(
-        "a recorded incremental is gone", lambda w, d: w.public(incremental(d)).unlink(),
-        lambda d: {(ONE, Kind.MISSING, incremental(d))},
-    ),
-    Damage("metadata is ahead", ahead, lambda d: {(one, Kind.AHEAD, full(d, NEXT)) for one in BOTH}),
-    Damage("a line is gone", lambda w, d: w.served(line(d)).unlink(), lambda d: {(ONE, Kind.MISSING, line(d))}),
-    Damage(
-        "a changelog is gone", lambda w, d: w.served(changelog(d)).unlink(),
-        lambda d: {(ONE, Kind.MISSING, changelog(d))},
-    ),
-    Damage(
-        "a checksum is gone", lambda w, d: w.public(beside(d)).unlink(), lambda d: {(ONE, Kind.MISSING, beside(d))}
-    ),
-    Damage("a package is cut", cut, lambda d: {(ONE, Kind.TRUNCATED, full(d))}),
-    Damage("one is cut everywhere", cut_everywhere, lambda d: {(one, Kind.TRUNCATED, factory(d)) for one in BOTH}),
-    Damage(
-        "a package is longer", lambda w, d: w.change(full(d), w.public(full(d)).read_bytes() + b"x" * 9),
-        lambda d: {(ONE, Kind.DIFFERING, full(d))},
-        by="inside",
-    ),
-    Damage(
-        "a byte is another", flip, lambda d: {(ONE, Kind.DIFFERING, full(d))}, deep=True,
-        by="",
-    ),
-    Damage(
-        "a line is older", rewritten(line, f"{OLD} {STAMPS[OLD]} 16\n"), lambda d: {(ONE, Kind.DIFFERING, line(d))}
-    ),
-    Damage("a line is none", rewritten(line, "<html>\x1b[31m\n"), lambda d: {(ONE, Kind.MALFORMED, line(d))}),
-    Damage(
-        "a line is none in the repository", lambda w, d: w.commit(line(d), b"260720420 soon 16\n"),
-        lambda d: {(WORLD, Kind.MALFORMED, line(d))},
-    ),
-    Damage(
-        "a changelog is another", rewritten(changelog, "<p>\n"), lambda d: {(ONE, Kind.DIFFERING, changelog(d))}
-    ),
-    Damage(
-        "a checksum is another", lambda w, d: w.change(beside(d), b"0" * 64 + b"\n"),
-        lambda d: {(ONE, Kind.DIFFERING, beside(d))},
-    ),
-    Damage(
-        "a checksum is none", lambda w, d: w.change(beside(d), b"to be done\n"),
-        lambda d: {(ONE, Kind.MALFORMED, beside(d))},
-    ),
-    Damage(
-        "a checksum is none on record", lambda w, d: w.checksums.update({beside(d): b"to be done\n"}),
-        lambda d: {(LIST, Kind.MALFORMED, beside(d))},
-    ),
-    Damage(
-        "an incremental begins nowhere", lambda w, d: w.add(incremental(d, "999999999"), incremental(d)),
-        lambda d: {(one, Kind.UNUSABLE, incremental(d, "999999999")) for one in BOTH},
-        by="inside",
-    ),
-    Damage(
-        "an incremental lies elsewhere", lambda w, d: w.add(incremental(d, OLD, "15"), incremental(d)),
-        lambda d: {(one, Kind.UNUSABLE, incremental(d, OLD, "15")) for one in BOTH},
-        by="inside",
-    ),
-    Damage(
-        "times differ", lambda w, d: os.utime(w.public(full(d), OTHER), (1, 1)),
-        lambda d: {(OTHER, Kind.DISAGREE, full(d))},
-    ),
-    Damage(
-        "one has more", lambda w, d: w.add(full(d, "260601000"), full(d, OLD), (ONE,)),
-        lambda d: {(OTHER, Kind.DISAGREE, f"{full(d, '260601000')}{ending}") for ending in ("", ".sha256sum")},
-        by="inside",
-    ),
-    Damage(
-        "all may write to it", lambda w, d: w.public(full(d)).chmod(0o666), lambda d: {(ONE, Kind.OWNER, full(d))},
-        by="inside",
-    ),
-    Damage(
-        "a package is a link", swapped, lambda d: {(ONE, Kind.OWNER, factory(d))},
-        by="inside",
-    ),
-    Damage(
-        "another owner", lambda w, d: shutil.chown(w.public(full(d)), "nobody"), lambda d: {(ONE, Kind.OWNER, full(d))},
-        by="inside",
-    ),
-    Damage(
-        "nobody needs it", many_old, lambda d: {(o, Kind.ORPHANED, orphan(d, n)) for o in BOTH for n in range(2)},
-        by="inside",
-    ),
-    Damage(
-        "a type is wrong", nothing, lambda d: {(OTHER, Kind.ANSWER, path) for path in packages(d)},
-        by="outside",
-    ),
-    Damage(
-        "a page with 200 where nothing is", nothing, lambda d: {(OTHER, Kind.ANSWER, incremental(d, "0"))},
-        by="outside",
-    ),
-    Damage(
-        "redirected", nothing,
-        lambda d: {(OTHER, Kind.ANSWER, one + end) for one in packages(d) for end in ("", ".sha256sum")}
-        | {(OTHER, Kind.ANSWER, incremental(d, "0"))},
-        by="outside",
-    ),
-    Damage(
-        "a line is cached for an hour", nothing, lambda d: {(OTHER, Kind.ANSWER, line(d))},
-        by="outside",
-    ),
-    Damage(
-        "a line is compressed", nothing, lambda d: {(OTHER, kind, line(d)) for kind in (Kind.ANSWER, Kind.MALFORMED)},
-        by="outside",
-    ),
-)  # fmt: skip
-SPOILT = """
-    location ~ ^/ota/{0}/16/.*zip$ {{ types {{ }} default_type text/html; try_files $uri =404; }}
-    location ~ ^/ota/{1}/16/ {{ try_files $uri /ota/{1}/16/{1}-ota_update-260720420.zip.sha256sum; }}
-    location ~ ^/ota/{2}/16/ {{ return 302 https://example.org$request_uri; }}
-    location = /ota/{3}/{3}-stable {{
-        root {{{{ mount }}}}/metadata;
-        expires 1h;
-        default_type text/plain;
-    }}
-    location = /ota/{4}/{4}-stable {{
-        root {{{{ mount }}}}/metadata;
-        gzip on;
-        gzip_min_length 1;
-        gzip_types text/plain;
-        default_type text/plain;
-    }}
-"""
-"""What the other server's configuration has besides, for the last damages, on these devices."""
 GAPS = DEVICES[3:12]
 BY_CONFIGURATION = tuple(one for one in DAMAGES if one.do is nothing)
 ON_DISK = tuple(one for one in DAMAGES if one.do is not nothing)
@@ -302,13 +43,53 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
         yield both
 
 
+def test_disks_are_looked_at_without_rights_to_read_or_change(clean: Audited) -> None:
+    """As the control host does, by a program there."""
+    words = (sys.executable, "-I", on_disk.__file__, "look")
+    by_key = [
+        replace(one, place=replace(one.place, command=partial(_words, *words, one.place.root)), program=None)
+        for one in clean.targets()
+        if one.place
+    ]
+    verdict = audit(clean.truth(), by_key, Record({}, {}), clean.now)
+    assert [str(one) for one in verdict.wrong] == []
+    assert [one.commit for one in verdict.servers] == [COMMIT] * 2
+    asked = [{"do": "digest", "path": "public/x.zip"}, {"do": "tails", "paths": ["../../site.pem"]}, {"do": "x"}]
+    lines = "".join(f"{json.dumps(one)}\n" for one in asked)
+    done = subprocess.run([*words, clean.volumes[ONE]], input=lines, capture_output=True, text=True, check=True)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert told == [
+        {"ok": False, "why": "unknown request 'digest'"},
+        {"ok": True, "tails": {}},
+        {"ok": False, "why": "unknown request 'x'"},
+    ]
+
+
+def _words(*words: str) -> tuple[str, ...]:
+    return words[:5]
+
+
+def test_each_of_a_servers_addresses_is_asked(clean: Audited) -> None:
+    silent = [replace(one, also=(replace(one.asked, port=1),)) for one in clean.targets()]
+    verdict = audit(clean.truth(), silent, Record({}, {}), clean.now)
+    told = "127.0.0.1 port 1: Connection refused"
+    assert [(one.server, one.kind, one.found) for one in verdict.wrong] == [(n, Kind.UNREACHABLE, told) for n in BOTH]
+    assert [one.answers for one in verdict.servers] == [False, False]
+    unasked = [replace(one, unasked=("2001:db8::1",)) for one in clean.targets()]
+    verdict = audit(clean.truth(), unasked, Record({}, {}), clean.now)
+    assert verdict.wrong == []
+    assert [(one.server, one.found) for one in verdict.told if one.kind is Kind.UNASKED] == [
+        (name, "2001:db8::1 was not asked") for name in BOTH
+    ]
+
+
 def test_a_clean_archive_of_the_real_shape_is_clean(clean: Audited) -> None:
     """28 devices with 6 channels and more, two servers: what is not recorded yet is told, and nothing else."""
     clean.record.last = dict.fromkeys(BOTH, clean.now.timestamp() - 40 * 86400)
     verdict = clean.audit(deep=True)
     assert [str(one) for one in verdict.wrong] == []
     assert said(verdict.told) == {(one, Kind.UNLISTED, path) for one in BOTH for path in UNRECORDED}
-    assert told.exit_code(verdict) == 0
+    assert told.exit_code(verdict.wrong) == 0
     assert [(one.answers, one.commit) for one in verdict.servers] == [(True, COMMIT)] * 2
     assert [one.coverage.share for one in verdict.servers if one.coverage] == [1.0, 1.0]
     assert len({device for device, _ in verdict.truth.lines}) == 28
@@ -395,4 +176,4 @@ def test_nothing_else_is_found(worlds: list[Spoilt]) -> None:
         for deep, verdict in ((False, world.quick), (True, world.deep)):
             found = {one for one in said([*verdict.findings]) if one[1] is not Kind.UNLISTED}
             assert found == world.expected(deep=deep) | RETIRED_TOO
-            assert told.exit_code(verdict) == 51
+            assert told.exit_code(verdict.wrong) == 51

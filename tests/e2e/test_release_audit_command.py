@@ -101,9 +101,13 @@ def test_a_clean_site_ends_with_0_and_a_table(stage: Stage) -> None:
     assert "problems" not in done.stdout
 
 
-def test_damage_ends_with_51_and_is_in_every_form(damaged: Stage, tmp_path: Path) -> None:
-    html, metrics = tmp_path / "audit.html", tmp_path / "audit.prom"
-    code, told = damaged.json("--html", html, "--metrics", metrics)
+def test_damage_ends_with_51_and_is_in_every_form(
+    damaged: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    html, metrics = tmp_path / "release.html", tmp_path / "audit.prom"
+    monkeypatch.setattr(auditing, "AGAIN_S", 0)
+    code, told = damaged.json("--status", tmp_path, "--metrics", metrics)
+    assert json.loads((tmp_path / "release.json").read_text())["findings"] == told["findings"]
     assert (code, told["exit_code"], told["clean"]) == (51, 51, False)
     assert isinstance(told["findings"], list)
     [finding] = [one for one in told["findings"] if one["fails"] and one["kind"] == "metadata ahead"]
@@ -139,6 +143,7 @@ def test_devices_and_servers_can_be_chosen(damaged: Stage) -> None:
     [
         (("--server", "web-1"), "no release server 'web-1'\n  of these there are: release-1, release-2"),
         (("--device", "nobody"), "no device 'nobody' in metadata"),
+        (("--status", ".", "--server", "release-1"), "tells of all servers"),
     ],
 )
 def test_bad_input_is_told(stage: Stage, words: tuple[str, ...], told: str) -> None:

@@ -26,7 +26,7 @@ import pytest
 from backup.certificate import new_key, self_signed
 from backup.drills import serving
 from backup.drills.checks import Check, CheckFailed, Drill, Evidence, File, NotJudged, Restored
-from backup.drills.restored import Web
+from backup.drills.web_client import Web
 from inventories import trusted
 
 NAME = "release.example.org"

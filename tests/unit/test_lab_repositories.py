@@ -18,7 +18,10 @@ def test_the_labs_inventory_says_where_it_is() -> None:
     declared = load_site(REPOSITORY / "inventories/lab.toml").settings("control-1")["control"]
     assert isinstance(declared, Settings)
     config = LabConfig("lab", 0, BASE / "labs/lab")
-    assert declared.mirrors == {"checksums": repositories.CHECKSUMS.url(config)}
+    assert declared.mirrors == {
+        "checksums": repositories.CHECKSUMS.url(config),
+        "release-metadata": repositories.METADATA.url(config),
+    }
     release = load_site(REPOSITORY / "inventories/lab.toml").settings("release-1")["release"]
     assert isinstance(release, ReleaseSettings)
     assert (release.metadata, release.checksums_push) == (

@@ -3,14 +3,15 @@
 import random
 import struct
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from lab.release_archive import COMMIT, CURRENT, DEVICES, OLD, RETIRED, archive
 from roles.release.archive import Offer
-from roles.release.tools.audit import compared, inside, outside
-from roles.release.tools.audit.client import Answer
+from roles.release.tools.audit import compared, inside, outside, resumed
+from roles.release.tools.audit.client import Answer, Ask
 from roles.release.tools.audit.findings import Finding, Kind, settled
 from roles.release.tools.audit.inside import Disk
 from roles.release.tools.audit.truth import METADATA, Truth, channels, lines_of, parsed, recorded
@@ -247,3 +248,52 @@ def test_whatever_servers_say_is_judged() -> None:
         told += truth.problems()
         assert told
         assert all(str(it).isprintable() for it in settled(told))
+
+
+PARTS = {
+    "head": Answer(200, {"content-length": "900"}),
+    "part": Answer(206, {"content-range": "bytes 7-20/900"}, b"x" * 14),
+    "beyond": Answer(416, {"content-range": "bytes */900"}, b"<html>"),
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, ""),
+        ({"head": Answer(404)}, ""),
+        ({"part": Answer(200, {"content-length": "900"}, b"x" * 900)}, "status 200, Content-Range missing, 900 bytes"),
+        (
+            {"part": Answer(206, {"content-range": "bytes 7-20/901"}, b"x" * 14)},
+            "status 206, Content-Range bytes 7-20/901",
+        ),
+        (
+            {"part": Answer(206, {"content-range": "bytes 7-20/900"}, b"x" * 13)},
+            "bytes 7-20/900, 13 bytes to bytes=7-20",
+        ),
+        ({"beyond": Answer(200, {}, b"")}, "status 200, Content-Range missing, 0 bytes to bytes=1125899906842624-"),
+        ({"beyond": Answer(416, {}, b"")}, "status 416, Content-Range missing"),
+        ({"beyond": Answer(error="more than 4,096 bytes")}, "more than 4,096 bytes"),
+    ],
+)
+def test_parts_of_a_package_are_what_phones_that_resume_need(changed: dict[str, Answer], told: str) -> None:
+    answers: dict[Ask, Answer] = dict(zip(resumed.asks(FULL), (PARTS | changed).values(), strict=True))
+    found = [*resumed.findings("release-1", FULL, TRUTH.needs(TRUTH.offers), answers)]
+    assert [one.kind for one in found] == ([Kind.ANSWER] if told else [])
+    assert told in "".join(one.found for one in found)
+
+
+def test_another_package_is_asked_for_each_time() -> None:
+    now = datetime.now(UTC)
+    seen = {resumed.sample(TRUTH, now + timedelta(seconds=number)) for number in range(400)}
+    offered = TRUTH.needs(TRUTH.offers)
+    assert seen == {path for path, need in offered.items() if not need.is_optional}
+
+
+def test_builds_stay_as_the_setting_of_prune_says() -> None:
+    files = {
+        f"public/ota/d/16/d-ota_update-{number}.zip": inside.File("file", 1, 0, 0, number, 0) for number in range(9)
+    }
+    disk = Disk(0, files, {}, {}, 0, 0)
+    packages = disk.packages(frozenset())
+    assert {packages[one].build for one in inside.retained(disk, packages, 2)} == {"7", "8"}

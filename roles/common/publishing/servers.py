@@ -160,17 +160,18 @@ def on_all(sessions: Sequence[Session], do: Callable[[Session], T]) -> list[T]:
 
 
 @contextmanager
-def session(to: Place, program: Program) -> Iterator[Session]:
-    """A connection, for as long as it is needed. Raises ServerError."""
-    words = to.command("python3", "-I", "-c", program.start, to.root)
+def session(to: Place, program: Program | None) -> Iterator[Session]:
+    """A connection, for as long as it is needed. program: None where the place's command is one. Raises ServerError."""
+    words = to.command("python3", "-I", "-c", program.start, to.root) if program else to.command()
     with TemporaryFile() as errors:
         running = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         made = Session(to, running, errors)
         try:
             assert running.stdin
             with suppress(BrokenPipeError):
-                running.stdin.write(program.source)
-                running.stdin.flush()
+                if program:
+                    running.stdin.write(program.source)
+                    running.stdin.flush()
             yield made
         finally:
             assert running.stdin

@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from backup.reach import Reach, state
-from inventories import trusted
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from roles.common import nginx
-from roles.common.nginx import certificate
+from roles.common.publishing import fronts
 from roles.common.publishing.servers import Place, left, place
 from roles.release.settings import Settings
-from roles.release.tools.outside import Front, look
+from roles.release.tools.outside import look
 from roles.release.tools.publish import Site
 from roles.release.tools.repository import Repository
 
@@ -54,11 +53,6 @@ def repositories(site: LoadedSite) -> tuple[Repository, Repository | None]:
     )
 
 
-def front(site: LoadedSite, name: str) -> Front:
-    """What clients of a server connect to."""
-    return Front(certificate.names(site, name)[0], site.lock.hosts[name].ipv4, trusted.context(site.files))
-
-
 def opened(way: Reach, without: Sequence[str] = ()) -> Site:
     """Where this site publishes. Raises InputError."""
     metadata, checksums = repositories(way.site)
@@ -67,6 +61,6 @@ def opened(way: Reach, without: Sequence[str] = ()) -> Site:
         servers(way, without),
         metadata,
         checksums,
-        lambda one, what: look(front(way.site, one.name), what),
+        lambda one, what: fronts.look(way.site, one.name, lambda client: look(client, what)),
         retired,
     )

@@ -59,6 +59,8 @@ class Run:
     hear: Hearing
     who: str
     now: datetime
+    judge: Callable[[], None] = lambda: None
+    """Asked under the lock, before anything is begun; raises why it is not to be."""
     sessions: list[Session] = field(default_factory=list)
 
     def on_all(self, do: Callable[[Session], Any]) -> list[Any]:
@@ -78,6 +80,7 @@ def publish(run: Run) -> str:
         base = run.site.metadata.fetch()
         before = lines(run.site.metadata.files(base, METADATA))
         judge_lines(run.what, before)
+        run.judge()
         changes = {path: text.encode() for path, text in run.what.metadata.items()}
         commit = run.site.metadata.commit(base, changes, run.what.message(before))
         files = run.site.metadata.files(commit, METADATA)

@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backup.drills.restored import Web
 from backup.reach import Reach
-from inventories import trusted
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from roles.common import nginx
-from roles.common.nginx import certificate
+from roles.common.publishing import fronts
 from roles.common.publishing.hearing import Hearing
 from roles.common.publishing.servers import Place, left, place
 from roles.web.settings import Settings
@@ -28,16 +26,15 @@ def settings(site: LoadedSite) -> Mapping[str, Settings]:
 
 
 def run(way: Reach, hear: Hearing, without: Sequence[str] = (), *, dry: bool = False) -> Run:
-    """Something to do with all web servers but those, each of which is looked at by its own address.
+    """Something to do with all web servers but those, each of which is looked at by its own addresses.
 
     Raises InputError.
     """
     site, known = way.site, settings(way.site)
 
     def seen(server: Place, manifest: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
-        name = certificate.names(site, server.name)[0]
-        client = Web(site.lock.hosts[server.name].ipv4, name, trusted.context(site.files))
-        return look(client, manifest, paths, known[server.name].places())
+        places = known[server.name].places()
+        return fronts.look(site, server.name, lambda client: look(client, manifest, paths, places))
 
     names = left(ROLE, known, without)
     places = [place(way, name, nginx.content_volume(site, name, known[name]).mount, ROLE) for name in names]

@@ -1,7 +1,7 @@
 """An audit of all release servers: asked from outside, looked at on their disks, and read byte by byte where wanted."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from time import monotonic
 
 from roles.common.publishing.servers import Place, Program, ServerError, Session, session
 from roles.release.archive import SHA256SUM, checksum
-from roles.release.tools.audit import client, compared, inside, on_disk, outside, reading
+from roles.release.tools.audit import client, compared, inside, on_disk, outside, reading, resumed
 from roles.release.tools.audit.findings import WRONG, Finding, Kind, finding, settled
 from roles.release.tools.audit.inside import PUBLIC, Disk
 from roles.release.tools.audit.reading import Coverage, Record
@@ -25,10 +25,16 @@ Tell = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Target:
-    """A release server. place: its disk, None where only the outside is looked at."""
+    """A release server. asked: by its first address; place: its disk, None where only the outside is looked at; also:
+    by its other addresses, where as much is asked as phones begin with; unasked: those that this machine has no way
+    to."""
 
     asked: client.Server
     place: Place | None
+    also: tuple[client.Server, ...] = ()
+    unasked: tuple[str, ...] = ()
+    program: Program | None = PROGRAM
+    """None: the place's command is one."""
 
     @property
     def name(self) -> str:
@@ -68,15 +74,16 @@ class Verdict:
 
 @dataclass
 class _Run:
-    """An audit under way. All by server."""
+    """An audit under way. All by server; sample: the package of which parts are asked for too."""
 
     truth: Truth
+    sample: str
     found: list[Finding] = field(default_factory=list)
     needs: dict[str, dict[str, Need]] = field(default_factory=dict)
     disks: dict[str, Disk] = field(default_factory=dict)
     readings: dict[str, reading.Readings] = field(default_factory=dict)
     tails: dict[str, dict[str, tuple[int, bytes]]] = field(default_factory=dict)
-    answers: dict[str, dict[client.Ask, client.Answer]] = field(default_factory=dict)
+    answers: dict[client.Server, dict[client.Ask, client.Answer]] = field(default_factory=dict)
 
     def unreachable(self, server: str, why: str) -> None:
         self.found.append(finding(server, "", Kind.UNREACHABLE, why, "an answer", ("", "")))
@@ -101,14 +108,14 @@ class _Run:
 def audit(truth: Truth, targets: Sequence[Target], record: Record, now: datetime, deep: Tell | None = None) -> Verdict:
     """Looks at everything; deep: told of what is read, None: nothing is. Notes in the record what was seen and read."""
     begun = monotonic()
-    run = _Run(truth, [*truth.problems()])
+    run = _Run(truth, resumed.sample(truth, now), [*truth.problems()])
     placed = {one.name: replace(one.place, command=_idle(one.place)) for one in targets if one.place}
     with ExitStack() as stack, ThreadPoolExecutor(len(targets) + 1) as pool:
-        opened = {name: stack.enter_context(session(one, PROGRAM)) for name, one in placed.items()}
+        opened = {one.name: stack.enter_context(session(placed[one.name], one.program)) for one in targets if one.place}
         first = pool.submit(lambda: asyncio.run(_first(run, targets)))
         _on_all(pool, run, opened, lambda name, to: _survey(run, name, to))
         first.result()
-        run.needs = {one.name: _needs(run, one.name) for one in targets}
+        run.needs = {one.name: _needs(run, one) for one in targets}
         second = pool.submit(lambda: asyncio.run(_second(run, targets)))
         _on_all(pool, run, opened, lambda name, to: _tails(run, name, to))
         second.result()
@@ -117,7 +124,7 @@ def audit(truth: Truth, targets: Sequence[Target], record: Record, now: datetime
         if deep:
             tell = deep
             _on_all(pool, run, opened, lambda name, to: _read(run, record, name, to, now, tell))
-    _judge(run, record)
+    _judge(run, targets, record)
     states = tuple(_state(run, record, one, now) for one in targets)
     requests = sum(len(one) for one in run.answers.values())
     return Verdict(truth, states, tuple(settled(run.found)), requests, monotonic() - begun)
@@ -137,26 +144,29 @@ def due(record: Record, targets: Sequence[Target], now: datetime) -> int:
 
 async def _first(run: _Run, targets: Sequence[Target]) -> None:
     asked = outside.first_round(run.truth)
-    await asyncio.gather(*(_ask(run, one, asked) for one in targets))
+    await asyncio.gather(*(_ask(run, server, asked) for one in targets for server in (one.asked, *one.also)))
 
 
 async def _second(run: _Run, targets: Sequence[Target]) -> None:
-    there = [one for one in targets if one.name in run.answers]
-    await asyncio.gather(*(_ask(run, one, outside.second_round(run.needs[one.name])) for one in there))
+    parts = resumed.asks(run.sample)
+    asked = {one.asked: [*outside.second_round(run.needs[one.name]), *parts] for one in targets}
+    asked |= {server: parts for one in targets for server in one.also}
+    await asyncio.gather(*(_ask(run, server, asked[server]) for server in asked.keys() & run.answers.keys()))
 
 
-async def _ask(run: _Run, target: Target, asked: Sequence[client.Ask]) -> None:
+async def _ask(run: _Run, server: client.Server, asked: Sequence[client.Ask]) -> None:
     if not asked:
         return
     try:
-        found = await client.ask(target.asked, asked)
+        found = await client.ask(server, asked)
     except client.NotReached as error:
-        run.unreachable(target.name, str(error))
+        run.unreachable(server.name, str(error))
         return
-    run.answers.setdefault(target.name, {}).update(found)
+    run.answers.setdefault(server, {}).update(found)
     if left := len({*asked} - found.keys()):
         errors = [answer.error for answer in found.values() if answer.error]
-        run.unreachable(target.name, f"{len(errors)} bad answers, so that {left} requests were not made: {errors[-1]}")
+        said = f"{len(errors)} bad answers, so that {left} requests were not made: {errors[-1]}"
+        run.unreachable(server.name, f"{server.address}: {said}")
 
 
 def _idle(place: Place) -> Callable[..., Sequence[str]]:
@@ -199,20 +209,32 @@ def _read(run: _Run, record: Record, name: str, to: Session, now: datetime, tell
             record.note(name, path, (size, mtime, inode), told["sha256"], now)
 
 
-def _judge(run: _Run, record: Record) -> None:
+def _judge(run: _Run, targets: Sequence[Target], record: Record) -> None:
     """All findings but those that were made on the way."""
     truth, found, sizes = run.truth, run.found, run.sizes(record)
-    for name, answers in run.answers.items():
-        found += outside.metadata_findings(name, truth, answers)
-        found += outside.package_findings(name, truth, run.needs[name], answers, sizes)
+    for one in targets:
+        found += _answered(run, one.asked, sizes)
+        for other in one.also:
+            found += (replace(it, found=f"{it.found}, at {other.address}") for it in _answered(run, other, sizes))
+        for address in one.unasked:
+            found.append(finding(one.name, "", Kind.UNASKED, f"{address} was not asked", "an answer", ("", "")))
     hashes = {name: one for name, one in record.hashes().items() if name in run.disks}
     for name, disk in run.disks.items():
         found += inside.findings(name, disk, truth, run.needs[name], run.tails.get(name, {}), sizes)
         found += reading.wrong_content(name, hashes[name], _beside(disk), truth, run.needs[name])
     needs = {path: need for one in run.needs.values() for path, need in one.items()}
-    seen = {name: outside.seen(run.needs[name], answers) for name, answers in run.answers.items()}
+    first = {one.name: run.answers[one.asked] for one in targets if one.asked in run.answers}
+    seen = {name: outside.seen(run.needs[name], answers) for name, answers in first.items()}
     apart = [*compared.outside(seen, needs), *compared.inside(run.disks, truth, needs)]
     found += [*compared.unexplained(apart, found), *compared.hashes(hashes, truth, needs)]
+
+
+def _answered(run: _Run, server: client.Server, sizes: Mapping[str, int]) -> Iterator[Finding]:
+    """Of one address."""
+    name, answers = server.name, run.answers.get(server, {})
+    yield from outside.metadata_findings(name, run.truth, answers)
+    yield from outside.package_findings(name, run.truth, run.needs[name], answers, sizes)
+    yield from resumed.findings(name, run.sample, run.needs[name], answers)
 
 
 def _beside(disk: Disk) -> dict[str, str]:
@@ -229,7 +251,7 @@ def _state(run: _Run, record: Record, target: Target, now: datetime) -> ServerSt
     disk = run.disks.get(target.name)
     return ServerState(
         target.name,
-        target.name in run.answers,
+        {target.asked, *target.also} <= run.answers.keys(),
         disk.commit if disk else "",
         disk.free if disk else None,
         len(disk.packages(run.truth.retired)) if disk else 0,
@@ -237,14 +259,14 @@ def _state(run: _Run, record: Record, target: Target, now: datetime) -> ServerSt
     )
 
 
-def _needs(run: _Run, server: str) -> dict[str, Need]:
-    """By what the repository offers, and by what the server itself does."""
+def _needs(run: _Run, server: Target) -> dict[str, Need]:
+    """By what the repository offers or is about to, and by what the server itself does."""
     truth = run.truth
-    own = outside.served(truth, run.answers.get(server, {}))
-    disk = run.disks.get(server)
+    own = outside.served(truth, run.answers.get(server.asked, {}))
+    disk = run.disks.get(server.name)
     there = lines_of(disk.served(truth)) if disk else {}
     needs = truth.needs(truth.offers)
-    for offers in (own, there):
+    for offers in (own, there, truth.coming):
         for path, need in truth.needs(offers).items():
             needs.setdefault(path, need)
     return needs

@@ -5,6 +5,7 @@ error, and one that does so again and again is given up.
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -116,8 +117,11 @@ class _Connection:
             raise NotReached(f"{server.address} port {server.port}: no answer within {CONNECT_S:g} s") from None
         except ssl.SSLCertVerificationError as error:
             raise NotReached(f"certificate of {server.address}: {error.verify_message}") from None
-        except OSError as error:
+        except ssl.SSLError as error:
             raise NotReached(f"{server.address} port {server.port}: {error.strerror or error}") from None
+        except OSError as error:  # asyncio's own words name the address again
+            said = os.strerror(error.errno) if error.errno else str(error)
+            raise NotReached(f"{server.address} port {server.port}: {said}") from None
         self.state = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEADERS_AT_MOST)
 
     def close(self) -> None:

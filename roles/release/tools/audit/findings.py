@@ -27,6 +27,7 @@ class Kind(Enum):
     OWNER = "owner, mode or link", WRONG, "who made it? Plain files of the archive's owner, written by nobody else"
     ROOM = "little room", TOLD, "prune old builds, or raise `size_gb` of the volume"
     ORPHANED = "orphaned", TOLD, "nothing needs it: it may be removed"
+    UNASKED = "not asked", UNKNOWN, "audit from a machine that has a way to that address too"
     UNLISTED = "unlisted", UNKNOWN, "push its checksum to the list once it is known"
 
     def __init__(self, word: str, severity: str, to_do: str) -> None:

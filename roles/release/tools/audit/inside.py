@@ -16,9 +16,6 @@ PUBLIC, METADATA = "public/", "metadata/"
 COMMIT = "metadata/.commit"
 OTHERS = ("device-flasher/", "ro/")
 """Of the archive what is no device's."""
-KEPT_BUILDS = 3
-"""Of each device and kind the newest builds, which are needed by nobody and yet kept: incrementals outlast their last
-offer, as a phone that resumes one does not fall back."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +186,7 @@ def _checksums(server: str, disk: Disk, truth: Truth, needs: Mapping[str, Need])
 def _rest(server: str, disk: Disk, truth: Truth, needs: Mapping[str, Need]) -> Iterator[Finding]:
     """What lies there and is not needed, or to no use."""
     packages = disk.packages(truth.retired)
-    kept = retained(disk, packages)
+    kept = retained(disk, packages, truth.kept_builds)
     released = _released(truth, packages)
     for path, one in packages.items():
         if one.kind == "incremental" and (why := _unusable(one, truth, released)):
@@ -210,15 +207,15 @@ def _rest(server: str, disk: Disk, truth: Truth, needs: Mapping[str, Need]) -> I
         yield finding(server, asked, Kind.ORPHANED, found, "packages, each with its checksum", (device, ""))
 
 
-def retained(disk: Disk, packages: Mapping[str, Named]) -> frozenset[str]:
-    """Packages of the newest builds of each device and kind, by time, and the incrementals to them."""
+def retained(disk: Disk, packages: Mapping[str, Named], count: int) -> frozenset[str]:
+    """Packages of so many newest builds of each device and kind, by time: a phone that resumes an incremental after its
+    last offer does not fall back."""
     builds: dict[tuple[str, str], dict[str, int]] = {}
     for path, one in packages.items():
         mine = builds.setdefault((one.device, one.kind), {})
         mine[one.build] = max(mine.get(one.build, 0), disk.files[f"{PUBLIC}{path}"].mtime)
     newest = {
-        key: frozenset(sorted(mine, key=lambda build: (mine[build], build))[-KEPT_BUILDS:])
-        for key, mine in builds.items()
+        key: frozenset(sorted(mine, key=lambda build: (mine[build], build))[-count:]) for key, mine in builds.items()
     }
     return frozenset(path for path, one in packages.items() if one.build in newest[one.device, one.kind])
 

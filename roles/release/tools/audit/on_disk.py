@@ -1,8 +1,9 @@
 """What an audit does on a release server, as the archive's owner: the standard library only. Nothing there is changed.
 
-Sent over ssh, it answers a line of JSON to each line of JSON, as on_server.py does. As `nightly ROOT STATE`, by a timer
-there, it reads what is due of all packages, so that every byte is read within 30 days, and fails when one is not what
-was published or what the checksum beside it says; an audit then takes over what it has read.
+Sent over ssh, it answers a line of JSON to each line of JSON, as on_server.py does. As `look ROOT` it does so for the
+control host, with no more rights than anybody there, and reads no package. As `nightly ROOT STATE`, by a timer there,
+it reads what is due of all packages, so that every byte is read within 30 days, and fails when one is not what was
+published or what the checksum beside it says; an audit then takes over what it has read.
 """
 
 import hashlib
@@ -31,6 +32,8 @@ STATE = Path("/var/lib/mainstay-release/read.json")
 PARTS = 20
 """Read is such a part of all bytes for each day since the last time: of 30 days ten may be missed."""
 SAVE_S = 60
+LOOKS = ("survey", "tails")
+REQUESTS = (*LOOKS, "digest")
 TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a FIFO"}
 
 Answer = dict[str, Any]
@@ -42,7 +45,9 @@ class Refused(Exception):
 
 
 def opened(root: Path, path: str) -> int:
-    """A regular file below the root, which is reached by no link. Raises OSError."""
+    """A regular file below the root, which is reached by no link and no way up. Raises OSError."""
+    if ".." in path.split("/"):
+        raise OSError(f"{path} leads elsewhere")
     at = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in path.split("/")[:-1]:
@@ -91,7 +96,7 @@ def survey(root: Path) -> Answer:
                 told += len(texts[path])
     room = os.statvfs(root)
     return {
-        "owner": os.geteuid(),
+        "owner": root.stat().st_uid,
         "files": files,
         "texts": texts,
         "sizes": sizes(root),
@@ -254,9 +259,9 @@ def nightly(root: Path, path: Path) -> list[str]:
     return wrong
 
 
-def answer(root: Path, request: Mapping[str, Any], tell: Tell) -> Answer:
-    """Carries out a request, `{"do": NAME, ...}`. Raises Refused and OSError."""
-    match request["do"]:
+def answer(root: Path, request: Mapping[str, Any], tell: Tell, may: Sequence[str] = REQUESTS) -> Answer:
+    """Carries out a request, `{"do": NAME, ...}`, one of those that who asks may give. Raises Refused and OSError."""
+    match request["do"] if request["do"] in may else "":
         case "survey":
             return survey(root)
         case "tails":
@@ -277,9 +282,10 @@ def main(arguments: Sequence[str]) -> int:
         for one in wrong:
             print(one, file=sys.stderr)
         return 1 if wrong else 0
+    may = LOOKS if arguments[0] == "look" else REQUESTS
     while line := sys.stdin.buffer.readline(LINE_BYTES):
         try:
-            told = answer(Path(arguments[0]), json.loads(line), lambda count: say({"progress": count}))
+            told = answer(Path(arguments[-1]), json.loads(line), lambda count: say({"progress": count}), may)
             say({"ok": True} | told)
         except (Refused, OSError) as error:
             say({"ok": False, "why": str(error)})

@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from backup.page_style import STYLE, code
+from backup.page_style import STYLE, Cell, code, table
 from inventories.files import replace
 from roles.release.tools.audit import told
 from roles.release.tools.audit.audit import Verdict
@@ -52,23 +52,7 @@ against commit <code>{{ commit[:10] }}</code> of the metadata repository.</p>
 {% if more %}<p>And {{ more }} more.</p>{% endif %}
 {% endfor %}
 <h2 id="devices">Devices and channels</h2>
-<table role="table" aria-labelledby="devices">
-<thead role="rowgroup">
-<tr role="row">{% for label in labels %}<th scope="col" role="columnheader">{{ label }}</th>{% endfor %}</tr>
-</thead>
-<tbody role="rowgroup">
-{% for row in rows %}
-<tr role="row">
-<th scope="row" role="rowheader">{{ row.name }}</th>
-{% for name, count in row.channels.items() %}
-<td role="cell" data-label="{{ name }}">{% if count is none %}-{% elif count %}\
-<span class="critical">{{ count }} wrong</span>{% else %}<span class="ok">ok</span>{% endif %}</td>
-{% endfor %}
-<td role="cell" data-label="other">{{ row.other or "" }}</td>
-</tr>
-{% endfor %}
-</tbody>
-</table>
+{{ table }}
 </main>
 </body>
 </html>
@@ -80,6 +64,7 @@ def render(verdict: Verdict, now: datetime, site: str) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["code"] = code
     by_kind = [(kind, [one for one in verdict.findings if one.kind is kind]) for kind in Kind]
+    labels = ("device", *channels(verdict.truth.lines), "other")
     failing = {one.server for one in verdict.wrong}
     return environment.from_string(PAGE).render(
         verdict=told.verdict_line(verdict),
@@ -87,12 +72,17 @@ def render(verdict: Verdict, now: datetime, site: str) -> str:
         commit=verdict.truth.commit,
         servers=[(told.server(one, now), "critical" if one.name in failing else "ok") for one in verdict.servers],
         kinds=[(kind, found[:SHOWN], max(0, len(found) - SHOWN)) for kind, found in by_kind if found],
-        rows=told.rows(verdict),
-        labels=("device", *channels(verdict.truth.lines), "other"),
+        table=table("devices", labels, ((row.name, _cells(row)) for row in told.rows(verdict))),
         now=now,
         site=site,
         style=Markup(STYLE),  # noqa: S704
     )
+
+
+def _cells(row: told.Device) -> list[Cell]:
+    counts = row.channels.values()
+    shown = [("-", "") if one is None else (f"{one} wrong", "critical") if one else ("ok", "ok") for one in counts]
+    return [*shown, (str(row.other or ""), "")]
 
 
 def write(path: Path, verdict: Verdict, now: datetime, site: str) -> None:

@@ -1,7 +1,7 @@
 """What an audit found, for people and for programs. Pure."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,9 +27,9 @@ class Device:
     other: int
 
 
-def exit_code(verdict: Verdict) -> int:
+def exit_code(wrong: Iterable[Finding]) -> int:
     """What is wrong counts more than what could not be reached."""
-    kinds = {one.kind for one in verdict.wrong}
+    kinds = {one.kind for one in wrong}
     return FOUND if kinds - {Kind.UNREACHABLE} else UNREACHABLE if kinds else 0
 
 
@@ -105,7 +105,7 @@ def as_json(verdict: Verdict, now: datetime, devices: Sequence[str] = ()) -> dic
         "time": now.isoformat(),
         "commit": verdict.truth.commit,
         "clean": not verdict.wrong,
-        "exit_code": exit_code(verdict),
+        "exit_code": exit_code(verdict.wrong),
         "seconds": round(verdict.seconds, 3),
         "requests": verdict.requests,
         "servers": [_server_json(one) for one in verdict.servers],
@@ -121,7 +121,7 @@ def as_json(verdict: Verdict, now: datetime, devices: Sequence[str] = ()) -> dic
             }
             for row in rows(verdict, devices)
         ],
-        "findings": [_finding_json(one) for one in verdict.findings],
+        "findings": [finding_json(one) for one in verdict.findings],
     }
 
 
@@ -139,7 +139,8 @@ def _server_json(one: ServerState) -> dict[str, object]:
     }
 
 
-def _finding_json(one: Finding) -> dict[str, object]:
+def finding_json(one: Finding) -> dict[str, object]:
+    """For programs."""
     return {
         "server": one.server,
         "device": one.device,

@@ -7,7 +7,7 @@ packages whose checksum is not recorded yet, which are told apart; bare hashes.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -39,13 +39,17 @@ class Need:
 
 @dataclass(frozen=True)
 class Truth:
-    """commit: of metadata; files: its content by path; recorded: what the list has, by a package's file name."""
+    """commit: of metadata; files: its content by path; recorded: what the list has, by a package's file name; coming:
+    what channels are about to offer, whose packages are looked at too; kept_builds: of each device and kind the newest,
+    which nothing needs and which stay."""
 
     commit: str
     files: Mapping[str, bytes]
     recorded: Mapping[str, bytes]
     retired: frozenset[str] = frozenset()
     metadata_seconds: int = 60
+    kept_builds: int = 4
+    coming: Mapping[tuple[str, str], Offer] = field(default_factory=dict)
 
     @cached_property
     def lines(self) -> dict[tuple[str, str], str]:
@@ -109,7 +113,8 @@ class Truth:
     @cached_property
     def _incrementals(self) -> list[tuple[str, str, str]]:
         """Device, base and build of all on record to builds that are offered."""
-        offered = {(device, offer.build) for (device, _), offer in self.offers.items()}
+        offers = (*self.offers.items(), *self.coming.items())
+        offered = {(device, offer.build) for (device, _), offer in offers}
         matches = (PACKAGES["incremental"].fullmatch(name) for name in self.sums)
         found = [(match[1], match["base"], match[match.re.groups]) for match in matches if match]
         return sorted(one for one in found if (one[0], one[2]) in offered)
