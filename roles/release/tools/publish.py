@@ -17,7 +17,7 @@ from typing import Any
 from roles.common.publishing.hearing import Hearing
 from roles.common.publishing.servers import Place, Program, Session, on_all, session
 from roles.release.archive import BASE
-from roles.release.tools import on_server
+from roles.release.tools import on_server, volume
 from roles.release.tools.offers import Offered, Published, lines
 from roles.release.tools.publication import Publication
 from roles.release.tools.repository import Repository
@@ -26,7 +26,7 @@ METADATA = "ota/"
 """Where it lies in its repository."""
 CLOCK_S = 300
 """How far this machine's clock may be from a server's: commits and manifests bear its time."""
-PROGRAM = Program(on_server)
+PROGRAM = Program(volume, on_server)
 
 
 class PublishError(Exception):
