@@ -21,7 +21,7 @@ from backup.sizes import counted
 from roles.common.publishing.hearing import Hearing
 from roles.common.publishing.on_server import below
 from roles.common.publishing.servers import Session, on_all, session
-from roles.release.archive import PUBLIC, SHA256SUM, checksum, device_of
+from roles.release.archive import PUBLIC, SHA256SUM, checksum
 from roles.release.tools.offers import lines
 from roles.release.tools.on_server import SYNCED
 from roles.release.tools.publication import RESERVE
@@ -101,7 +101,7 @@ def _missing(run: Syncing, one: Holding, others: Sequence[Holding], old: Collect
     for path in sorted({path.removesuffix(SHA256SUM) for path in lacking}):
         sure = path.rpartition("/")[2] in run.sums
         holders = [it for it in others if path in it.sizes and (sure or f"{path}{SHA256SUM}" in it.sizes)]
-        if holders and device_of(f"{PUBLIC}/{path}") not in run.site.retired:
+        if holders:
             found[path] = holders
     return found
 
