@@ -212,6 +212,21 @@ def test_a_file_that_changes_on_its_way_is_not_published(world: World, tmp_path:
     assert not (world.folder / "release-1/public" / FULL).exists()
 
 
+def test_what_a_server_lost_with_its_power_is_sent_once_more(traced: World) -> None:
+    """The right size, and other bytes: rsync takes that for what came before."""
+
+    def spoil(moment: str, at: str) -> None:
+        if (moment, at) == ("after", "upload") and "verify on the servers" not in traced.heard:
+            here = traced.folder / "release-2/incoming" / traced.what.id / "files" / FULL
+            if here.exists():
+                here.write_bytes(bytes(here.stat().st_size))
+
+    traced.at = spoil
+    traced.run()
+    assert any(told.startswith(f"sent once more: release-2: {FULL}: SHA-256") for told in traced.heard)
+    traced.must_be_published()
+
+
 def test_what_is_begun_is_taken_back_whole(traced: World) -> None:
     def die(moment: str, at: str) -> None:
         if (moment, at) == ("before", "checksums"):

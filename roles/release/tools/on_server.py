@@ -83,8 +83,13 @@ class Server(Volume):
         return told | {"missing": [path for path in told["missing"] if path not in texts]}
 
     def verify(self, tell: Tell) -> Answer:
-        """Reads every file of what was begun; tells which are not what the manifest says, in words."""
-        return {"wrong": self._wrong(self._begun(), tell)}
+        """Reads every file of what was begun; tells which are not what the manifest says, in words. What came and is
+        wrong goes."""
+        manifest = self._begun()
+        wrong = self._wrong(manifest, tell)
+        for path in wrong:
+            below(self.files(manifest), path).unlink(missing_ok=True)
+        return {"wrong": wrong}
 
     def place(self) -> Answer:
         """Puts what was verified where it is served."""

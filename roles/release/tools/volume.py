@@ -142,7 +142,7 @@ class Volume:
             path = file["path"]
             here, there = below(self.files(manifest), path), below(self.public, path)
             now = here if here.exists() else there
-            if self.verified.get(path) != known(now):
+            if path not in self.verified or self.verified[path] != known(now):
                 raise Refused(f"{path} is not what was verified")
             if now == there:
                 continue
