@@ -55,8 +55,9 @@ def test_a_disk_that_becomes_full_on_the_way_misleads_nobody(site: Publishing, s
     folder, build = site.built(full_bytes=5_000_000)
     with polled(site):
         with site.paused("before", step, "publish", folder) as publisher:
-            room = "$(df --output=avail -B1 /srv/release | tail -1)"
-            site.root("release-2", f"fallocate -l {room} {FILLER}; dd if=/dev/zero of={FILLER}.rest || true")
+            room = "$(($(df --output=avail -B1 /srv/release | tail -1) - 50000000))"
+            filling = f"fallocate -l {room} {FILLER}; dd if=/dev/zero of={FILLER}.rest bs=4k 2>/dev/null || true"
+            site.root("release-2", filling)
             publisher.go_on()
             code, said = publisher.ended()
         site.root("release-2", f"rm {FILLER} {FILLER}.rest")
