@@ -24,7 +24,6 @@ from bench.contest import BenchError, Times, command, one_round, summed
 from cloud.converge import converge
 from inventories.inventory import load_site
 from lab import lifecycle, load
-from lab.network import links
 from roles.common.publishing.servers import Place
 from roles.release.tools.places import servers
 from tests.publishing_site import SERVERS, Publishing, derived
@@ -35,7 +34,6 @@ RATIO = 0.9
 PUBLISH, RSYNC = "mainstay release publish", "rsync"
 BARE = "bare"
 """Folder of a server that rsync alone brings files to."""
-LINK = "tc qdisc replace dev {} root tbf rate {}mbit burst 256kb latency 50ms"
 console = Console(stderr=True)
 
 
@@ -51,11 +49,9 @@ def built(work: Path, mbit: int) -> Iterator[Publishing]:
             done = converge(site.inventory, deploy)
             if not done.ok:
                 raise BenchError(done.output)
-        loaded = load_site(site.inventory)
-        load.content(loaded)
+        load.content(load_site(site.inventory))
         for host in SERVERS:
-            for device in links(lab, loaded.lock.hosts[host].instance_id):
-                command(LINK.format(device, mbit).split())
+            site.limit_link(host, mbit)
         yield site
     finally:
         lifecycle.down(LAB)

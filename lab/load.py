@@ -17,7 +17,7 @@ from roles.common import nginx
 from roles.common.publishing.hearing import Nobody
 from roles.common.publishing.servers import ServerError
 from roles.release.archive import METADATA, PUBLIC
-from roles.release.tools.on_server import COMMIT
+from roles.release.tools.volume import COMMIT
 from roles.web.tools import publish
 from roles.web.tools import site as servers
 from roles.web.tools.content import read

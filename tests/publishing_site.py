@@ -3,20 +3,24 @@
 import json
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
+from backup.drills.checks import CheckFailed
 from backup.drills.web_client import Web
 from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
 from lab import load, release_build, sample
 from lab.engine import LabConfig
+from lab.network import links
+from lab.nspawn import NspawnEngine
 from lab.repositories import METADATA
 from lab.sample import Build, Device
 from lab.sites import derive, only
@@ -34,6 +38,30 @@ WHO = {
     for what, text in (("NAME", "Alice"), ("EMAIL", "alice@example.org"))
 }
 NUMBERS = count(1)
+
+
+@dataclass(frozen=True)
+class Paused:
+    """A publisher that waits. gate: for as long as that is open."""
+
+    running: "subprocess.Popen[str]"
+    gate: int
+
+    def go_on(self) -> None:
+        os.close(self.gate)
+
+    def ended(self) -> tuple[int, str]:
+        """Its exit code, and what it said."""
+        said, _ = self.running.communicate()
+        return self.running.returncode, said
+
+
+def _opened(fifo: Path, running: "subprocess.Popen[str]") -> int | None:
+    assert running.poll() is None, running.communicate()
+    try:
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:  # nobody reads it yet
+        return None
 
 
 @dataclass(frozen=True)
@@ -76,6 +104,49 @@ class Publishing(Saved):
         release_build.release(folder, keys, new, full_bytes=full_bytes)
         return folder, build.number
 
+    def machine(self, host: str) -> str:
+        """What the provider calls a host."""
+        return load_site(self.inventory).lock.hosts[host].instance_id
+
+    def lose_power(self, host: str) -> None:
+        """At once, and what is not on its disk is lost: its filesystem takes nothing from here on, xfs_io(8), of which
+        no client is told."""
+        self.root(host, "systemctl stop nginx; xfs_io -x -c shutdown /srv/release")
+        NspawnEngine(self.lab).stop(self.machine(host), force=True)
+
+    def limit_link(self, host: str, mbit: int) -> None:
+        """What comes to it comes at so many Mbit/s, as long as it runs."""
+        for device in links(self.lab, self.machine(host)):
+            words = ("tc", "qdisc", "replace", "dev", device, "root", "tbf", "rate", f"{mbit}mbit")
+            subprocess.run([*words, "burst", "256kb", "latency", "50ms"], check=True)
+
+    def cut(self, host: str, *, off: bool) -> None:
+        """Takes its links away, or gives them back."""
+        NspawnEngine(self.lab).cut(self.machine(host), off=off)
+
+    @contextmanager
+    def paused(self, when: str, step: str, *words: str | Path) -> Iterator[Paused]:
+        """`mainstay release WORDS`, which waits at a step until `go_on`."""
+        fifo = self.folder / "paused"
+        os.mkfifo(fifo)
+        program = [sys.executable, "-m", "tests.faults.publisher_paused", when, step, str(fifo)]
+        with subprocess.Popen(
+            [*program, "release", *map(str, words)],
+            cwd=REPOSITORY,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as running:
+            try:
+                gate = until(f"{when} {step}", partial(_opened, fifo, running))
+                assert gate
+                yield Paused(running, gate)
+            finally:
+                running.terminate()
+                fifo.unlink()
+
     def head(self) -> str:
         """The newest commit of the metadata repository."""
         return self.git("rev-parse", "main")
@@ -108,21 +179,33 @@ class Publishing(Saved):
 
 
 @contextmanager
-def polled(site: Publishing, channels: Sequence[str] = ("testing", "beta")) -> Iterator[None]:
-    """Phones ask all servers, over and over; none may be promised what is not there."""
+def polled(
+    site: Publishing, channels: Sequence[str] = ("testing", "beta"), may_be_away: Sequence[str] = ()
+) -> Iterator[None]:
+    """Phones ask all servers, over and over; none may be promised what is not there. may_be_away: servers that need not
+    answer."""
     ended, wrong, seen = threading.Event(), list[str](), list[str]()
+
+    def phone(server: str, device: str, channel: str) -> None:
+        answer = site.client(server).get(f"/ota/{device}/{device}-{channel}")
+        if answer.status != 200:
+            wrong.append(f"{server}: {channel} of {device}: {answer.status}")
+            return
+        offer = Offer.parse(answer.body.decode())
+        package = f"/ota/{device}/{offer.android}/{device}-ota_update-{offer.build}.zip"
+        got = site.client(server).head(package)
+        seen.append(offer.build)
+        if got.status != 200 or int(got.headers["content-length"]) < 1000:
+            wrong.append(f"{server}: {channel} promises {package}: {got.status}")
 
     def phones() -> None:
         while not ended.is_set():
-            for server in SERVERS:
-                for device, channel in ((device, channel) for device in DEVICES for channel in channels):
-                    answer = site.client(server).get(f"/ota/{device}/{device}-{channel}")
-                    offer = Offer.parse(answer.body.decode())
-                    package = f"ota/{device}/{offer.android}/{device}-ota_update-{offer.build}.zip"
-                    got = site.client(server).head(f"/{package}")
-                    seen.append(offer.build)
-                    if got.status != 200 or int(got.headers["content-length"]) < 1000:
-                        wrong.append(f"{server}: {channel} promises {package}: {got.status}")
+            for server, device, channel in product(SERVERS, DEVICES, channels):
+                try:
+                    phone(server, device, channel)
+                except CheckFailed as error:
+                    if server not in may_be_away:
+                        wrong.append(f"{server}: {error}")
 
     asking = threading.Thread(target=phones)
     asking.start()
@@ -132,7 +215,7 @@ def polled(site: Publishing, channels: Sequence[str] = ("testing", "beta")) -> I
         ended.set()
         asking.join()
     assert seen
-    assert wrong == []
+    assert not wrong, wrong
 
 
 def publishing_site(folder: Path) -> Iterator[Publishing]:

@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from backup.agent.plan import Plan
 from backup.agent.state import State
 from backup.restic_results import Unread
 
+REPLACED = "was replaced while it was read"
+"""Of a path of the plan: why it is not whole."""
 SAID_AT_MOST = 500
 """Bytes of a failed step's last words that are told."""
 TERM_S = 20
@@ -36,6 +38,8 @@ class Source:
     exclude: tuple[str, ...]
     lacking: tuple[Unread, ...] = ()
     """What is not whole when it is saved like this."""
+    replaced: Callable[[], Sequence[Unread]] = tuple
+    """Once it was read: what became another one meanwhile, so that half of each may be saved."""
 
 
 @contextmanager
@@ -55,6 +59,10 @@ def source(plan: Plan, state: State) -> Iterator[Source]:
                 manifest = () if "." in paths else (refs.MANIFEST,)
                 lacking = tuple(Unread(str(one), why) for one, why in refs.borrowing(root, paths))
                 yield Source(root, (*paths, *manifest), anchored((*plan.exclude, refs.GC_LOCK), root), lacking)
+            return
+        if plan.consistency == "files":
+            with _held(root, paths) as replaced:
+                yield Source(root, paths, anchored(plan.exclude, root), replaced=replaced)
             return
         yield Source(root, paths, anchored(plan.exclude, root))
 
@@ -85,6 +93,24 @@ def _are_there(root: Path, paths: Sequence[str]) -> None:
     for path in paths:
         if not os.path.lexists(root / path):
             raise StepFailed(f"{root / path}: is not there: is its volume mounted?")
+
+
+@contextmanager
+def _held(root: Path, paths: Sequence[str]) -> Iterator[Callable[[], Sequence[Unread]]]:
+    """Which of these are another file or folder by then, by a rename. They are held, lest another gets its number."""
+    with ExitStack() as stack:
+        held = {}
+        for path in paths:
+            held[path] = os.open(root / path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            stack.callback(os.close, held[path])
+
+        def is_there(path: str) -> bool:
+            try:
+                return os.path.samestat(os.lstat(root / path), os.fstat(held[path]))
+            except FileNotFoundError:
+                return True  # restic tells that
+
+        yield lambda: [Unread(path, REPLACED) for path in paths if not is_there(path)]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from backup.agent import consistency, making
 from backup.agent.attempt import Found, Job, Refused
-from backup.agent.consistency import Source
+from backup.agent.consistency import REPLACED, Source
 from backup.agent.store import StoreError
 from backup.agent.watching import Tell, Watch
 from backup.entry import Entry
@@ -21,11 +21,16 @@ SHORT_WAIT_S = 10
 def save(job: Job, tell: Tell, note: Callable[[str], None], give_up_s: float) -> Entry:
     """Makes a backup and returns the ledger's entry. Raises Busy when another run is at it.
 
+    One in which something was replaced while it was read does not count, and is made once more at once.
     give_up_s: how long nothing may move while the vault does not answer.
     """
     watch = Watch(give_up_s, lambda: job.greet() is not None, tell)
     with job.state.locked():
-        return job.attempt("backup", lambda found: _save(job, found, watch, note))
+        entry = job.attempt("backup", lambda found: _save(job, found, watch, note))
+        if replaced := [path for path, why in entry.unread if why == REPLACED]:
+            note(f"{', '.join(replaced)} {REPLACED}: saving once more")
+            entry = job.attempt("backup", lambda found: _save(job, found, watch, note))
+        return entry
 
 
 def _save(job: Job, found: Found, tell: Tell, note: Callable[[str], None]) -> None:
@@ -39,9 +44,10 @@ def _save(job: Job, found: Found, tell: Tell, note: Callable[[str], None]) -> No
             note("an earlier run did not end well: removing the lock that it may have left")
             job.restic.unlock()
         saved = _patiently(job, source, tell, note)
+        replaced = source.replaced()
         job.state.running_mark.unlink()
         _prove(job, saved.snapshot)
-        named = [replace(one, path=str(source.root / one.path)) for one in saved.unread]
+        named = [replace(one, path=str(source.root / one.path)) for one in (*replaced, *saved.unread)]
         unread = [*(one for one in named if not _vanished(one)), *source.lacking]
         found |= {
             "outcome": "incomplete" if unread else "ok",

@@ -12,10 +12,9 @@ from backup.reach import reach
 from backup.sizes import counted, size
 from cli.options import BAD_USAGE, Inventory, Without, chosen, stop
 from cli.release.app import Dry, ForPrograms, app, failures
-from roles.release.tools.places import opened, settings
+from roles.release.tools.places import kept, opened
 from roles.release.tools.pruning import Plan, plan
 from roles.release.tools.pruning import prune as prune_
-from roles.release.tools.retention import Kept
 
 
 @app.command()
@@ -31,11 +30,9 @@ def prune(
     What was never offered stays, as does what any channel, oldstable too, promises.
     """
     site = chosen(inventory)
-    rules = [*settings(site).values()]
-    kept = Kept(max(one.keep_builds for one in rules), max(one.keep_days for one in rules))
     with failures(), reach(site) as way:
         where = opened(way, without or ())
-        what = plan(where, kept, datetime.now(UTC))
+        what = plan(where, kept(site), datetime.now(UTC))
         if for_programs:
             typer.echo(json.dumps(asdict(what), indent=2))
         else:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 import typer
 from rich.console import Console
@@ -13,10 +14,12 @@ from cli.options import FAILED, UNREACHABLE, Inventory, Without, chosen
 from cli.release.app import Devices, ForPrograms, app, failures
 from cli.release.progress import told
 from roles.release.archive import CHANNELS
-from roles.release.tools.places import opened
+from roles.release.tools.audit.site import truth
+from roles.release.tools.places import kept, opened, staging
 from roles.release.tools.publish import abandon as abandon_
 from roles.release.tools.standing import Standing, Whole, standing
-from roles.release.tools.standing import sync as sync_
+from roles.release.tools.syncing import Syncing
+from roles.release.tools.syncing import sync as sync_
 
 
 @app.command()
@@ -47,9 +50,16 @@ def status(devices: Devices = None, for_programs: ForPrograms = False, inventory
 
 @app.command()
 def sync(without: Without = None, inventory: Inventory = None) -> None:
-    """Have servers that were left out serve the newest commit, once they hold what it promises."""
-    with failures(), reach(chosen(inventory)) as way:
-        moved = sync_(opened(way, without or ()))
+    """Bring servers that were left out, or made anew, up to date: first packages that others have, then the commit.
+
+    Each package is read where it is, goes through this machine, and is read again where it came. Broken off, the same
+    command goes on. What `prune` would remove is not brought.
+    """
+    site = chosen(inventory)
+    with failures(), reach(site) as way, told() as hear:
+        where = opened(way, without or ())
+        sums = truth(site).sums
+        moved = sync_(Syncing(where, staging(site), sums, kept(site), hear, datetime.now(UTC)))
     typer.echo("\n".join(f"{one}: brought up to date" for one in moved) or "all servers are up to date")
 
 

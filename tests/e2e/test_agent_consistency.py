@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from backup.agent import refs
+from cloud.converge import REPOSITORY
 from tests.agents import Agent
+from tests.restics import restic
 from tests.waiting import until
 
 WRITER = "i=0; while :; do i=$((i+1)); echo $i >a.new; mv a.new a; echo $i >b.new; mv b.new b; done"
@@ -45,6 +48,41 @@ def at_work(script: str, cwd: Path) -> Iterator[None]:
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.mark.parametrize("is_link", [False, True], ids=["folder", "link"])
+def test_what_is_replaced_while_it_is_read_is_saved_once_more(agent: Agent, tmp_path: Path, is_link: bool) -> None:
+    """As a release server's metadata is, a folder, and a website, a link."""
+    root, done = tmp_path / "source", tmp_path / "done"
+    for name in ("old", "new"):
+        (root / name).mkdir(parents=True)
+        (root / name / "line").write_text(name)
+    served, coming = root / "served", root / "coming"
+    for path, name in ((served, "old"), (coming, "new")):
+        if is_link:
+            path.symlink_to(name)
+        else:
+            (root / name).rename(path)
+    program = agent.folder / "bin/restic"
+    program.unlink()
+    switch = tmp_path / "switch.py"
+    switch.write_text(
+        f"import sys\nfrom pathlib import Path\nsys.path.insert(0, {str(REPOSITORY)!r})\n"
+        "from roles.common.publishing.on_server import exchange\n"
+        f"exchange(Path({str(served)!r}), Path({str(coming)!r}))\n"
+    )
+    once = f"[ -e {done} ] || {{ touch {done}; {sys.executable} {switch}; }}"
+    program.write_text(f'#!/bin/sh\n[ "$1" != backup ] || {once}\nexec {restic()} "$@"\n')
+    program.chmod(0o755)
+    agent.plan(root, paths=["served", *(["old", "new"] if is_link else [])])
+    assert "served was replaced while it was read: saving once more" in agent("run", "data")
+    first, last = [entry for entry in agent.entries() if entry.outcome != "started"]
+    assert (first.outcome, first.unread) == ("incomplete", ((str(served), "was replaced while it was read"),))
+    assert last.outcome == "ok"
+    agent("restore", "data", "--to", str(tmp_path / "back"))
+    assert (tmp_path / "back/served/line").read_text() == "new"
+    agent("run", "data")
+    assert [entry.outcome for entry in agent.entries()][-2:] == ["started", "ok"]
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ from roles.release.tools import publish
 from roles.release.tools.repository import Repository
 
 
-def run(point: tuple[str, str]) -> None:
+def passing_by(reach: Callable[[str, str], None]) -> None:
+    """Each step of a publisher of this process passes by, before and after it took place."""
+
     def steps(owner: Any, name: str, called: Callable[..., str]) -> None:
         real = getattr(owner, name)
 
@@ -29,18 +31,14 @@ def run(point: tuple[str, str]) -> None:
 
         setattr(owner, name, passing)
 
-    def reach(when: str, step: str) -> None:
-        if (when, step) == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-
     steps(Session, "ask", lambda _, do, *__: do)
     steps(Session, "upload", lambda *_: "upload")
     steps(publish, "_push_sums", lambda *_: "checksums")
     steps(Repository, "push", lambda one, *_: Path(one.url).stem)
-    main()
 
 
 if __name__ == "__main__":
-    when, step = sys.argv[1:3]
+    point = (*sys.argv[1:3],)
     sys.argv[1:3] = []
-    run((when, step))
+    passing_by(lambda *at: os.kill(os.getpid(), signal.SIGKILL) if at == point else None)
+    main()

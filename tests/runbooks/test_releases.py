@@ -80,7 +80,7 @@ def test_add_a_release_server(alone: Saved, tmp_path: Path) -> None:
     first = f"sed -i '/^.hosts.release-1.$/{{h;s|.*|cat {host}|e;G}}' \"$1\""
     editor = editing(alone.folder, f'if grep -q release-2 "$1"; then sed -i \'{named}\' "$1"; else {first}; fi')
     titles = ("The host", "What it serves", "Its name")
-    said = follow(alone, "add-a-release-server", *titles, editor=editor, **{"from": "release-1", "new": "release-2"})
+    said = follow(alone, "add-a-release-server", *titles, editor=editor, new="release-2")
     assert "release-2: brought up to date" in said
     hashes = [
         alone.root(server, "cd /srv/release; find public metadata -type f -exec sha256sum {} + | sort")

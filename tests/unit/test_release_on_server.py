@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from roles.common.publishing.servers import Program
-from roles.release.tools import on_server
+from roles.release.tools import on_server, volume
 
-PROGRAM = Program(on_server)
+PROGRAM = Program(volume, on_server)
 ZIP, SUM = "ota/panther/16/panther-ota_update-2.zip", "ota/panther/16/panther-ota_update-2.zip.sha256sum"
 LINE = "ota/panther/panther-testing"
 CONTENT = {ZIP: b"package" * 1000, SUM: b"a checksum"}

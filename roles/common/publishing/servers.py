@@ -42,13 +42,14 @@ class Away(ServerError):
 
 
 class Program:
-    """What runs on a server: a module with a `main(arguments)` that imports roles.common.publishing.on_server at most.
+    """What runs on a server: a module with a `main(arguments)` that imports roles.common.publishing.on_server, and what
+    is named before it, at most.
 
     It comes over standard input, and what it is asked after it: no process list shows either.
     """
 
-    def __init__(self, module: ModuleType) -> None:
-        sources = [(one.__name__, Path(str(one.__file__)).read_bytes()) for one in (on_server, module)]
+    def __init__(self, *modules: ModuleType) -> None:
+        sources = [(one.__name__, Path(str(one.__file__)).read_bytes()) for one in (on_server, *modules)]
         self.source = b"".join(source for _, source in sources)
         self.start = LOAD.format([(name, len(source)) for name, source in sources])
 
@@ -127,9 +128,18 @@ class Session:
 
         Raises ServerError.
         """
-        target = f"{self.place.prefix}{self.place.root}/{into}/"
-        words = ["rsync", "--times", "--append-verify", "--info=progress2", "--no-inc-recursive", "--timeout=120"]
-        words += [*self.place.shell, "--files-from=-", "--from0", f"{folder}/", target]
+        self._rsync(paths, f"{folder}/", f"{self.place.prefix}{self.place.root}/{into}/", tell)
+
+    def download(self, root: str, paths: Sequence[str], folder: Path, tell: Tell) -> None:
+        """Fetches files below one of the server's root, and goes on with what came already.
+
+        Raises ServerError.
+        """
+        self._rsync(paths, f"{self.place.prefix}{self.place.root}/{root}/", f"{folder}/", tell)
+
+    def _rsync(self, paths: Sequence[str], source: str, target: str, tell: Tell) -> None:
+        words = ["rsync", "--times", "--append-verify", "--info=progress2", "--no-inc-recursive", "--mkpath"]
+        words += [*self.place.shell, "--timeout=120", "--files-from=-", "--from0", source, target]
         with (
             TemporaryFile() as errors,
             subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as running,

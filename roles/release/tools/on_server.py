@@ -5,16 +5,14 @@ it is:
 
     incoming/ID/manifest.json  what is published; nobody else may begin until it is closed or abandoned
     incoming/ID/files/PATH     what was uploaded, not served
+    incoming/synced/files/PATH what came from another server, not served
     public/PATH                packages and their checksums; never changed, never replaced
     metadata/                  a commit of the metadata repository, named in metadata/.commit; exchanged as a whole
     publications/ID.json       the manifests of all that was published
 """
 
 import json
-import os
 import shutil
-import stat
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,54 +23,19 @@ from roles.common.publishing.on_server import (
     Tell,
     below,
     exchange,
-    folder,
-    hold,
-    known,
     room,
     serve,
-    sha256,
     sync,
     write,
 )
+from roles.release.tools.volume import COMMIT, Volume
 
-COMMIT = ".commit"
+SYNCED = "synced"
+"""Below incoming/: what comes from other servers."""
 
 
-class Server:
-    """A release server's volume."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.public, self.metadata = root / "public", root / "metadata"
-        self.incoming, self.publications = root / "incoming", root / "publications"
-        self.held: int | None = None
-        self.verified: dict[str, tuple[int, ...]] = {}
-        """What was read and found right, and how it was known then."""
-
-    def lock(self) -> Answer:
-        """For as long as this process lives. Raises Refused when another has it."""
-        for path in (self.incoming, self.publications):
-            folder(path, self.root)
-        self.held = hold(self.incoming / ".lock")
-        return self.status()
-
-    def begun(self) -> dict[str, Any] | None:
-        """The manifest of what was begun and neither closed nor abandoned."""
-        for one in sorted(self.incoming.glob("*/manifest.json")):
-            found: dict[str, Any] = json.loads(one.read_bytes())
-            return found
-        return None
-
-    def status(self) -> Answer:
-        """What is there: the metadata's commit, what was begun, room in bytes, Unix time."""
-        commit = self.metadata / COMMIT
-        return {
-            "commit": commit.read_text().strip() if commit.exists() else "",
-            "begun": self.begun(),
-            "published": sorted(one.stem for one in self.publications.glob("*.json")),
-            "free": room(self.root),
-            "time": time.time(),
-        }
+class Server(Volume):
+    """What a publisher, who has the lock, does there."""
 
     def plan(self, manifest: Mapping[str, Any]) -> Answer:
         """What is there of what is to be published, and whether there is room for the rest; changes nothing.
@@ -119,87 +82,35 @@ class Server:
             below(self.files(manifest), path).write_text(texts[path])
         return told | {"missing": [path for path in told["missing"] if path not in texts]}
 
-    def mine(self, name: str) -> Path:
-        return below(self.incoming, name)
-
-    def files(self, manifest: Mapping[str, Any]) -> Path:
-        return self.mine(manifest["id"]) / "files"
-
     def verify(self, tell: Tell) -> Answer:
-        """Reads every file of what was begun; tells which are not what the manifest says, in words."""
+        """Reads every file of what was begun; tells which are not what the manifest says, in words. What came and is
+        wrong goes."""
         manifest = self._begun()
-        wrong = {}
-        for file in manifest["files"]:
-            here = below(self.files(manifest), file["path"])
-            path = here if os.path.lexists(here) else below(self.public, file["path"])
-            try:
-                before = known(path)
-                if not stat.S_ISREG(path.lstat().st_mode):
-                    wrong[file["path"]] = "is no file"
-                elif (size := path.stat().st_size) != file["size"]:
-                    wrong[file["path"]] = f"{size:,} bytes, not {file['size']:,}"
-                elif (digest := sha256(path, tell)) != file["sha256"]:
-                    wrong[file["path"]] = f"SHA-256 {digest}, not {file['sha256']}"
-                else:
-                    self.verified[file["path"]] = before
-            except FileNotFoundError:
-                wrong[file["path"]] = "did not come"
+        wrong = self._wrong(manifest, tell)
+        for path in wrong:
+            below(self.files(manifest), path).unlink(missing_ok=True)
         return {"wrong": wrong}
 
     def place(self) -> Answer:
-        """Puts what was verified where it is served: on the disk first, and none over what is there."""
+        """Puts what was verified where it is served."""
         manifest = self._begun()
-        folders: set[Path] = set()
-        for file in manifest["files"]:
-            path = file["path"]
-            here, there = below(self.files(manifest), path), below(self.public, path)
-            now = here if here.exists() else there
-            if self.verified.get(path) != known(now):
-                raise Refused(f"{path} is not what was verified")
-            if now == there:
-                continue
-            handle = os.open(here, os.O_RDONLY | os.O_NOFOLLOW)
-            os.fchmod(handle, 0o644)
-            os.utime(handle, (file["time"], file["time"]))
-            os.fsync(handle)
-            os.close(handle)
-            folder(there.parent, self.public)
-            if not (there.exists() and there.samefile(here)):  # a run was killed between the two
-                os.link(here, there)
-            here.unlink()
-            folders.add(there.parent)
-            self.verified[path] = known(there)
-        for one in folders:
-            sync(one)
+        self._put(manifest)
         return {"placed": len(manifest["files"])}
 
-    def lacks(self, paths: Sequence[str]) -> Answer:
-        """Which of these packages are not there."""
-        return {"lacks": [path for path in paths if not below(self.public, path).is_file()]}
-
-    def packages(self) -> Answer:
-        """Every file that is served as a package or beside one: its size by its path."""
-        sizes = {}
-        for parent, folders, names in os.walk(self.public):
-            folders[:] = [one for one in folders if not one.startswith(".")]
-            for path in (Path(parent, name) for name in names if not name.startswith(".")):
-                sizes[str(path.relative_to(self.public))] = path.lstat().st_size
-        return {"sizes": sizes}
-
-    def prune(self, paths: Sequence[str], needed: Sequence[str], commit: str) -> Answer:
-        """Removes packages for good. needed: what metadata of this commit promises, which the server has to serve."""
-        if self.begun():
-            raise Refused("something is begun there: finish or abandon it first")
-        if self.status()["commit"] != commit:
-            raise Refused("does not serve the newest commit: what it promises may be older")
-        if wanted := sorted({*paths} & {*needed}):
-            raise Refused(f"{wanted[0]} is promised")
-        gone = [path for path in paths if below(self.public, path).is_file()]
-        for path in gone:
-            below(self.public, path).unlink()
-        for parent in {below(self.public, path).parent for path in gone}:
-            sync(parent)
-        return {"gone": gone}
+    def take(self, files: Sequence[Mapping[str, Any]], tell: Tell) -> Answer:
+        """Puts what came from another server where it is served, all of it or, where something is not as it was there,
+        nothing: that goes. Answers as `verify`."""
+        manifest = {"id": SYNCED, "files": files}
+        for file in files:
+            here = below(self.files(manifest), file["path"])
+            here.parent.mkdir(parents=True, exist_ok=True)
+            if "text" in file:
+                here.write_text(file["text"])
+        wrong = self._wrong(manifest, tell)
+        if not wrong:
+            self._put(manifest)
+        shutil.rmtree(self.mine(SYNCED))
+        return {"wrong": wrong}
 
     def switch(self, commit: str, files: Mapping[str, str], promised: Sequence[str]) -> Answer:
         """Serves another commit's metadata, all of it in one step. promised: packages without which nothing is
@@ -222,7 +133,7 @@ class Server:
     def close(self, done: dict[str, Any]) -> Answer:
         """Writes down what was published, and clears up."""
         manifest = self._begun()
-        write(below(self.publications, f"{manifest['id']}.json"), json.dumps(manifest | done, indent=1).encode())
+        self.keep(manifest | done)
         return self._clear(manifest)
 
     def abandon(self, needed: Sequence[str]) -> Answer:
@@ -265,6 +176,10 @@ def answer(server: Server, request: Mapping[str, Any], tell: Tell) -> Answer:
             return server.lacks(request["paths"])
         case "packages":
             return server.packages()
+        case "read":
+            return server.read(request["path"], tell)
+        case "manifest":
+            return server.manifest(request["name"])
         case "lock":
             return server.lock()
     if server.held is None:
@@ -276,6 +191,10 @@ def answer(server: Server, request: Mapping[str, Any], tell: Tell) -> Answer:
             return server.verify(tell)
         case "place":
             return server.place()
+        case "take":
+            return server.take(request["files"], tell)
+        case "keep":
+            return server.keep(request["manifest"])
         case "prune":
             return server.prune(request["paths"], request["needed"], request["commit"])
         case "switch":

@@ -1,6 +1,7 @@
 """Where a site publishes: its release servers, and the repositories of its metadata and checksums."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from backup.reach import Reach, state
 from inventories.errors import InputError
@@ -12,9 +13,10 @@ from roles.release.settings import Settings
 from roles.release.tools.outside import look
 from roles.release.tools.publish import Site
 from roles.release.tools.repository import Repository
+from roles.release.tools.retention import Kept
 
 ROLE = OWNER = "release"
-CACHE = "repositories"
+CACHE, STAGING = "repositories", "packages"
 
 
 def settings(site: LoadedSite) -> Mapping[str, Settings]:
@@ -51,6 +53,17 @@ def repositories(site: LoadedSite) -> tuple[Repository, Repository | None]:
         Repository(metadata, cache / "metadata.git"),
         Repository(checksums, cache / "checksums.git") if checksums else None,
     )
+
+
+def kept(site: LoadedSite) -> Kept:
+    """Which packages stay: by the most that a server's settings say. Raises InputError."""
+    rules = settings(site).values()
+    return Kept(max(one.keep_builds for one in rules), max(one.keep_days for one in rules))
+
+
+def staging(site: LoadedSite) -> Path:
+    """Where packages lie here on their way from one server to another."""
+    return state(site).with_name(f"{site.name}.{STAGING}")
 
 
 def opened(way: Reach, without: Sequence[str] = ()) -> Site:

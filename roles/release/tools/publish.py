@@ -17,7 +17,7 @@ from typing import Any
 from roles.common.publishing.hearing import Hearing
 from roles.common.publishing.servers import Place, Program, Session, on_all, session
 from roles.release.archive import BASE
-from roles.release.tools import on_server
+from roles.release.tools import on_server, volume
 from roles.release.tools.offers import Offered, Published, lines
 from roles.release.tools.publication import Publication
 from roles.release.tools.repository import Repository
@@ -26,7 +26,7 @@ METADATA = "ota/"
 """Where it lies in its repository."""
 CLOCK_S = 300
 """How far this machine's clock may be from a server's: commits and manifests bear its time."""
-PROGRAM = Program(on_server)
+PROGRAM = Program(volume, on_server)
 
 
 class PublishError(Exception):
@@ -87,7 +87,7 @@ def publish(run: Run) -> str:
         own = {one.path for one in run.what.packages}
         run.on_all(lambda one: must_hold(one, run.site, files, own))
         _upload(run, base)
-        _verify(run)
+        _verify(run, base)
         run.hear.step("move in place")
         run.on_all(lambda one: one.ask("place"))
         run.hear.step("push checksums")
@@ -145,12 +145,24 @@ def to_come(told: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, int]
     }
 
 
-def _verify(run: Run) -> None:
+def _verify(run: Run, base: str) -> None:
+    """A server that lost its power may have a file of the right size with other bytes, which rsync would leave alone:
+    what is wrong is gone there once it was read, and is sent once more."""
+    if wrong := _wrong(run):
+        run.hear.note(f"sent once more: {wrong}")
+        _upload(run, base)
+        if wrong := _wrong(run):
+            raise PublishError(f"{wrong}: nothing is published; check the release and run it again")
+
+
+def _wrong(run: Run) -> str:
     run.hear.step("verify on the servers", run.what.size * len(run.sessions))
-    for one, told in zip(run.sessions, run.on_all(lambda one: one.ask("verify", run.hear.progress)), strict=True):
-        if told["wrong"]:
-            words = "; ".join(f"{path}: {why}" for path, why in told["wrong"].items())
-            raise PublishError(f"{one.place.name}: {words}: nothing is published; check the release and run it again")
+    told = run.on_all(lambda one: one.ask("verify", run.hear.progress)["wrong"])
+    return "; ".join(
+        f"{one.place.name}: {path}: {why}"
+        for one, wrong in zip(run.sessions, told, strict=True)
+        for path, why in wrong.items()
+    )
 
 
 def must_hold(one: Session, site: Site, files: Mapping[str, bytes], coming: Collection[str] = ()) -> None:

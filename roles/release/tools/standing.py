@@ -7,7 +7,7 @@ from typing import Any
 
 from roles.common.publishing.servers import Away, Place, ServerError, session
 from roles.release.tools.offers import Published, lines
-from roles.release.tools.publish import METADATA, PROGRAM, Site, must_hold, switch
+from roles.release.tools.publish import METADATA, PROGRAM, Site
 from roles.release.tools.repository import Repository
 
 
@@ -64,20 +64,3 @@ def base(site: Site) -> str:
         if one.wrong:
             raise Away(f"{one.name}: {one.wrong}; nothing is published; --without {one.name} leaves it out for now")
     return next((str(one.begun["base"]) for one in found.servers if one.begun), found.commit)
-
-
-def sync(site: Site) -> list[str]:
-    """Has every server serve the newest commit; returns which did not before.
-
-    Raises ServerError, RepositoryError, and PublishError where a package is not there.
-    """
-    commit = site.metadata.fetch()
-    files = site.metadata.files(commit, METADATA)
-    moved = []
-    for place in site.places:
-        with session(place, PROGRAM) as to:
-            if to.ask("lock")["commit"] != commit:
-                must_hold(to, site, files)
-                switch(to, site, commit, files)
-                moved.append(place.name)
-    return moved

@@ -19,7 +19,7 @@ from roles.release.tools.audit.audit import Target, audit
 from roles.release.tools.audit.findings import Finding
 from roles.release.tools.audit.hindrances import hindrances
 from roles.release.tools.audit.truth import Truth, recorded
-from roles.release.tools.places import repositories, servers, settings
+from roles.release.tools.places import kept, repositories, servers, settings
 from roles.release.tools.publication import Publication
 from roles.release.tools.repository import Repository
 
@@ -72,7 +72,7 @@ def truth(site: LoadedSite) -> Truth:
         recorded(checksums.files(checksums.fetch())) if checksums else {},
         frozenset(device for one in own for device in one.retired),
         max(one.metadata_seconds for one in own),
-        max(one.keep_builds for one in own),
+        kept(site).builds,
     )
 
 
