@@ -78,8 +78,9 @@ def _words(one: Standing) -> str:
     if one.behind is None:
         told = f"serves {one.commit[:10] or 'no commit'}, which the repository does not have"
     else:
-        how = "the newest" if one.current else f"{counted(one.behind, 'commit')} behind"
-        told = f"serves {one.commit[:10]}, {how}"
+        how = f"{counted(one.behind, 'commit')} behind" if one.behind else "the newest"
+        changed = ", changed by somebody there: `release sync` brings it back" if one.altered else ""
+        told = f"serves {one.commit[:10]}, {how}{changed}"
     begun = f"; {one.begun['id']} was begun by {one.begun['who']}, {one.begun['begun']}" if one.begun else ""
     return f"{told}; {size(one.free)} free{begun}"
 

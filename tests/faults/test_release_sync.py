@@ -13,6 +13,7 @@ from roles.release.archive import SHA256SUM, checksum
 from roles.release.tools import syncing
 from roles.release.tools.publish import PROGRAM, PublishError
 from roles.release.tools.retention import Kept
+from roles.release.tools.standing import standing
 from roles.release.tools.syncing import Syncing, sync
 from tests.release_world import World, made_world
 from tests.unit.releases import FULL, Release, built
@@ -87,6 +88,27 @@ def test_a_server_that_was_made_anew_gets_all_but_what_no_checksum_is_known_of(w
     world.must_be_published()
     assert served(world, "release-2") == without(world, OLD)
     assert synced(world) == []
+
+
+@pytest.mark.parametrize("change", ["changed", "removed", "added"])
+def test_metadata_that_somebody_changed_there_is_told_and_put_back(world: World, change: str) -> None:
+    synced(world)
+    lines = world.folder / "release-2/metadata/ota/panther"
+    match change:
+        case "changed":
+            (lines / "panther-testing").write_text("none\n")
+        case "removed":
+            (lines / "panther-testing").unlink()
+        case "added":
+            (lines / "panther-gamma").symlink_to("panther-testing")
+    whole = standing(world.site().places, world.site().metadata)
+    assert [(one.name, one.behind, one.altered) for one in whole.servers] == [
+        ("release-1", 0, False),
+        ("release-2", 0, True),
+    ]
+    assert synced(world) == ["release-2"]
+    world.must_be_published()
+    assert all(one.current for one in standing(world.site().places, world.site().metadata).servers)
 
 
 def test_a_checksum_alone_comes_too(world: World) -> None:

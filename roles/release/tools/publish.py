@@ -21,6 +21,7 @@ from roles.release.tools import on_server, volume
 from roles.release.tools.offers import Offered, Published, lines
 from roles.release.tools.publication import Publication
 from roles.release.tools.repository import Repository
+from roles.release.tools.volume import digest
 
 METADATA = "ota/"
 """Where it lies in its repository."""
@@ -174,15 +175,20 @@ def must_hold(one: Session, site: Site, files: Mapping[str, bytes], coming: Coll
 
 def switch(one: Session, site: Site, commit: str, files: Mapping[str, bytes]) -> None:
     """Has a server serve a commit, unless a package is not there that it promises and the one it serves did not."""
-    if one.ask("status")["commit"] != commit:
+    if not serves(one.ask("status"), commit, files):
         needed = promised(one, site, files)
         one.ask("switch", commit=commit, files={path: text.decode() for path, text in files.items()}, promised=needed)
 
 
+def serves(status: Mapping[str, Any], commit: str, files: Mapping[str, bytes]) -> bool:
+    """Whether a server has this commit's metadata, and nobody has changed it there."""
+    return bool(status["commit"] == commit and status["metadata"] == digest(files))
+
+
 def promised(one: Session, site: Site, files: Mapping[str, bytes]) -> list[str]:
     """Packages that these files promise, and what the server serves now does not."""
-    serves = one.ask("status")["commit"]
-    there = site.metadata.files(serves, METADATA) if serves and site.metadata.knows(serves) else {}
+    now = one.ask("status")["commit"]
+    there = site.metadata.files(now, METADATA) if now and site.metadata.knows(now) else {}
     after, before = lines(files), lines(there)
     return [
         Offered(*key, offer).promises

@@ -7,18 +7,23 @@ from typing import Any
 
 from roles.common.publishing.servers import Away, Place, ServerError, session
 from roles.release.tools.offers import Published, lines
-from roles.release.tools.publish import METADATA, PROGRAM, Site
+from roles.release.tools.publish import METADATA, PROGRAM, Site, serves
 from roles.release.tools.repository import Repository
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A server. behind: commits that it lacks, None when it serves one that is not in the repository; free: bytes;
-    begun: the manifest of what was neither finished nor abandoned; wrong: why nothing else is known of it."""
+    """A server.
+
+    behind: commits that it lacks, None when it serves one that is not in the repository; altered: its metadata is not
+    that commit's; free: bytes; begun: the manifest of what was neither finished nor abandoned; wrong: why nothing else
+    is known of it.
+    """
 
     name: str
     commit: str = ""
     behind: int | None = None
+    altered: bool = False
     begun: Mapping[str, Any] | None = None
     published: Sequence[str] = ()
     free: int = 0
@@ -26,7 +31,7 @@ class Standing:
 
     @property
     def current(self) -> bool:
-        return self.behind == 0
+        return self.behind == 0 and not self.altered
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,10 @@ def _of(place: Place, metadata: Repository, newest: str) -> Standing:
             told = to.ask("status")
     except ServerError as error:
         return Standing(place.name, wrong=str(error).removeprefix(f"{place.name}: "))
-    behind = metadata.distance(told["commit"], newest) if told["commit"] else None
-    return Standing(place.name, told["commit"], behind, told["begun"], told["published"], told["free"])
+    commit = told["commit"]
+    behind = metadata.distance(commit, newest) if commit else None
+    altered = behind is not None and not serves(told, commit, metadata.files(commit, METADATA))
+    return Standing(place.name, commit, behind, altered, told["begun"], told["published"], told["free"])
 
 
 def base(site: Site) -> str:

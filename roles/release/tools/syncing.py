@@ -25,7 +25,7 @@ from roles.release.archive import PUBLIC, SHA256SUM, checksum
 from roles.release.tools.offers import lines
 from roles.release.tools.on_server import SYNCED
 from roles.release.tools.publication import RESERVE
-from roles.release.tools.publish import METADATA, PROGRAM, PublishError, Site, judge_clock, must_hold, switch
+from roles.release.tools.publish import METADATA, PROGRAM, PublishError, Site, judge_clock, must_hold, serves, switch
 from roles.release.tools.retention import Kept, ended, superseded
 
 
@@ -69,7 +69,7 @@ def sync(run: Syncing) -> list[str]:
         for one in holdings:
             others = [other for other in holdings if other is not one]
             missing, unknown = _missing(run, one, others, old), _unknown(one, others)
-            if not (missing or unknown or one.status["commit"] != commit):
+            if serves(one.status, commit, files) and not (missing or unknown):
                 continue
             one.to.ask("lock")
             if missing:

@@ -1,5 +1,6 @@
 """A release server's volume, on the server: the standard library only, sent over ssh before on_server.py."""
 
+import hashlib
 import json
 import os
 import stat
@@ -24,6 +25,12 @@ from roles.common.publishing.on_server import (
 
 COMMIT = ".commit"
 SHA256SUM = ".sha256sum"
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """Of content by path: SHA-256 over all of it, by which a server and a publisher know that they have the same."""
+    told = "".join(f"{hashlib.sha256(content).hexdigest()}  {path}\n" for path, content in sorted(files.items()))
+    return hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()
 
 
 class Volume:
@@ -52,14 +59,26 @@ class Volume:
         return None
 
     def status(self) -> Answer:
-        """What is there: the metadata's commit, what was begun, room in bytes, Unix time."""
+        """What is there: the metadata's commit and the digest of its files as they are, what was begun, room in bytes,
+        Unix time."""
         commit = self.metadata / COMMIT
         return {
             "commit": commit.read_text().strip() if commit.exists() else "",
+            "metadata": digest(self._served()),
             "begun": self.begun(),
             "published": sorted(one.stem for one in self.publications.glob("*.json")),
             "free": room(self.root),
             "time": time.time(),
+        }
+
+    def _served(self) -> dict[str, bytes]:
+        """Of what is no regular file, where it leads to."""
+        return {
+            str(path.relative_to(self.metadata)): str(path.readlink()).encode()
+            if path.is_symlink()
+            else path.read_bytes()
+            for path in self.metadata.rglob("*")
+            if path.is_symlink() or (path.is_file() and path != self.metadata / COMMIT)
         }
 
     def mine(self, name: str) -> Path:

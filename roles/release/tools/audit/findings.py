@@ -8,7 +8,7 @@ from roles.release.tools.problems import shown
 
 WRONG, TOLD, UNKNOWN = "critical", "warning", "faint"
 """Severities, by what pages call them: it fails the audit; a person should know; it could not be judged."""
-AGAIN = "publish the build again, or copy it with its time from a server that has it"
+AGAIN = "`release sync`, which brings it from a server that has it, or publish the build again"
 
 
 class Kind(Enum):
@@ -18,11 +18,11 @@ class Kind(Enum):
     AHEAD = "metadata ahead", WRONG, f"roll the channel back at once, or {AGAIN}"
     MISSING = "missing", WRONG, AGAIN
     TRUNCATED = "truncated", WRONG, f"remove it, then {AGAIN}"
-    DIFFERING = "differing", WRONG, "who wrote it? Metadata: `release sync`; a package: remove it, publish again"
+    DIFFERING = "differing", WRONG, "who wrote it? A package: remove it; then `release sync`"
     MALFORMED = "malformed", WRONG, "mend it where it comes from: its repository, or the server alone"
     ANSWER = "wrong answer", WRONG, "`deploys/release.py`; if it stays, the role's README: when it breaks"
     RETIRED = "retired, still served", WRONG, "put it into `retired`, then `deploys/release.py`"
-    DISAGREE = "servers disagree", WRONG, "find out which is right, and copy it to the other with its time (rsync -t)"
+    DISAGREE = "servers disagree", WRONG, "find out which is right, remove it on the other, then `release sync`"
     UNUSABLE = "unusable incremental", WRONG, "remove it, and build the one that was meant"
     OWNER = "owner, mode or link", WRONG, "who made it? Plain files of the archive's owner, written by nobody else"
     ROOM = "little room", TOLD, "prune old builds, or raise `size_gb` of the volume"
