@@ -16,6 +16,7 @@ from cloud.converge import REPOSITORY, Converged, converge
 from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
 from lab import load
+from lab.sample import CURRENT
 from lab.sites import derive, only
 from tests.labs import own_lab
 from tests.roles.web_client import clients
@@ -94,11 +95,12 @@ def test_of_two_volumes_of_one_size_each_is_its_own(release: Release) -> None:
 
 
 def test_the_archives_owner_can_link_within_it_and_to_nothing_else(release: Release) -> None:
-    links = {"inside-stable": "panther-stable", "outside-stable": "/etc/passwd"}
+    package = f"panther-ota_update-{CURRENT.number}.zip"
+    links = {"panther-ota_update-1.zip": package, "panther-ota_update-2.zip": "/etc/passwd"}
     for name, target in links.items():
-        release.root(f"cd /srv/release/metadata/ota/panther; ln -s {target} {name}; chown -h release {name}")
-    assert [release.status(f"/ota/panther/{name}") for name in links] == [200, 404]
-    release.root(f"cd /srv/release/metadata/ota/panther; rm {' '.join(links)}")
+        release.root(f"cd /srv/release/public/ota/panther/16; ln -s {target} {name}; chown -h release {name}")
+    assert [release.status(f"/ota/panther/16/{name}") for name in links] == [200, 404]
+    release.root(f"cd /srv/release/public/ota/panther/16; rm {' '.join(links)}")
 
 
 def test_an_archive_survives_its_host_and_belongs_to_the_new_ones_user(release: Release) -> None:

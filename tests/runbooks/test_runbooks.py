@@ -26,7 +26,8 @@ FILE = "/metadata/ota/panther/panther-stable"
 PATHS = " ".join(custody.recovery(PLAN).paths)
 SECRET = DataSet(HOST, PLAN).secret
 ALL = (
-    rf'cd /srv/release && find {PATHS} -printf "%p %u %g %m\n" | sort; find {PATHS} -type f -printf "%p %T@\n" | sort;'
+    'cd /srv/release && stat -c ". %U %G %a" . && '
+    rf'find {PATHS} -printf "%p %u %g %m\n" | sort; find {PATHS} -type f -printf "%p %T@\n" | sort;'
     rf"find {PATHS} -type f -exec sha256sum {{}} + | sort"
 )
 OF = {"host": HOST, "role": PLAN}
@@ -68,6 +69,7 @@ def test_what_phones_are_offered_comes_from_its_repository(saved: Saved, tmp_pat
 
 
 def test_restore_a_whole_data_set(saved: Saved) -> None:
+    saved.must("run", DATA)
     before = saved.root(HOST, ALL)
     saved.root(HOST, f"rm -r {ROOT}/public/ota; echo spoiled > {ROOT}/public/{FILE.rpartition('/')[2]}")
     titles = ("Fetch it beside the data", "Put it in the place of the data", "When all is as it should be")
