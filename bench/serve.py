@@ -104,12 +104,12 @@ class Server:
 
     def readers(self, who: str, count: int) -> dict[str, float]:
         """What readers cost, each of whom has begun with a package and takes nothing more. They have a minute to come:
-        who takes nothing for so long is closed."""
+        who takes nothing for so long is closed, so the first ones may be gone, one in a thousand."""
         before = self.memory(who)
         with many_files(), ExitStack() as stack:
             with among(self.site, HOST, READER):
                 found = crowd(stack, self.site.lock.hosts[HOST].ipv4, [READER], PACKAGE, count, PORTS[who][0])
-            if found != {200: count}:
+            if found[200] < count * 0.999:
                 raise BenchError(f"{who}: {count} readers were answered {dict(found)}")
             nginx, kernel = (now - then for now, then in zip(self.memory(who), before, strict=True))
         return {"nginx": nginx, "kernel": kernel, "each": (nginx + kernel) / count}
