@@ -58,12 +58,16 @@ class Volume:
             return found
         return None
 
+    def commit(self) -> str:
+        """Whose metadata is served; empty where that is not known."""
+        commit = self.metadata / COMMIT
+        return commit.read_text().strip() if commit.exists() else ""
+
     def status(self) -> Answer:
         """What is there: the metadata's commit and the digest of its files as they are, what was begun, room in bytes,
         Unix time."""
-        commit = self.metadata / COMMIT
         return {
-            "commit": commit.read_text().strip() if commit.exists() else "",
+            "commit": self.commit(),
             "metadata": digest(self._served()),
             "begun": self.begun(),
             "published": sorted(one.stem for one in self.publications.glob("*.json")),
@@ -122,7 +126,7 @@ class Volume:
         """Removes packages for good. needed: what metadata of this commit promises, which the server has to serve."""
         if self.begun():
             raise Refused("something is begun there: finish or abandon it first")
-        if self.status()["commit"] != commit:
+        if self.commit() != commit:
             raise Refused("does not serve the newest commit: what it promises may be older")
         if wanted := sorted({*paths} & {*needed}):
             raise Refused(f"{wanted[0]} is promised")
