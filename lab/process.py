@@ -24,7 +24,8 @@ def running(pid_file: Path, word: str) -> int:
 
 
 def start(pid_file: Path, words: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-    """Starts a program in the folder of its pid file; what it says goes to the end of log."""
+    """Starts a program in the folder of its pid file, and returns once `running` finds it, unless it ended at once. What
+    it says goes to the end of log."""
     with log.open("ab") as out:
         process = subprocess.Popen(
             words,
@@ -35,6 +36,9 @@ def start(pid_file: Path, words: Sequence[str], environment: Mapping[str, str], 
             stderr=out,
             start_new_session=True,
         )
+    # For a while after exec the kernel tells an empty command line: a program is mapped by then, its arguments are not.
+    while process.poll() is None and not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+        time.sleep(0.001)
     replace(pid_file, str(process.pid))
 
 
