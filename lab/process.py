@@ -24,8 +24,10 @@ def running(pid_file: Path, word: str) -> int:
 
 
 def start(pid_file: Path, words: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-    """Starts a program in the folder of its pid file, and returns once `running` finds it, unless it ended at once. What
-    it says goes to the end of log."""
+    """Starts a program in the folder of its pid file, and returns once `running` finds it, unless it ended at once.
+
+    What it says goes to the end of log.
+    """
     with log.open("ab") as out:
         process = subprocess.Popen(
             words,
