@@ -19,7 +19,6 @@ from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
 from lab import load, release_build, sample
 from lab.engine import LabConfig
-from lab.network import links
 from lab.nspawn import NspawnEngine
 from lab.repositories import METADATA
 from lab.sample import Build, Device
@@ -104,25 +103,11 @@ class Publishing(Saved):
         release_build.release(folder, keys, new, full_bytes=full_bytes)
         return folder, build.number
 
-    def machine(self, host: str) -> str:
-        """What the provider calls a host."""
-        return load_site(self.inventory).lock.hosts[host].instance_id
-
     def lose_power(self, host: str) -> None:
         """At once, and what is not on its disk is lost: its filesystem takes nothing from here on, xfs_io(8), of which
         no client is told."""
         self.root(host, "systemctl stop nginx; xfs_io -x -c shutdown /srv/release")
         NspawnEngine(self.lab).stop(self.machine(host), force=True)
-
-    def limit_link(self, host: str, mbit: int) -> None:
-        """What comes to it comes at so many Mbit/s, as long as it runs."""
-        for device in links(self.lab, self.machine(host)):
-            words = ("tc", "qdisc", "replace", "dev", device, "root", "tbf", "rate", f"{mbit}mbit")
-            subprocess.run([*words, "burst", "256kb", "latency", "50ms"], check=True)
-
-    def cut(self, host: str, *, off: bool) -> None:
-        """Takes its links away, or gives them back."""
-        NspawnEngine(self.lab).cut(self.machine(host), off=off)
 
     @contextmanager
     def paused(self, when: str, step: str, *words: str | Path) -> Iterator[Paused]:

@@ -17,6 +17,8 @@ from inventories.ssh import ssh_config
 from lab import load
 from lab.engine import LabConfig
 from lab.go import debian_package
+from lab.network import links
+from lab.nspawn import NspawnEngine
 from lab.sites import derive, only
 from tests.labs import kept_lab, provider
 from tests.restics import restic
@@ -101,11 +103,30 @@ class Saved:
         """Whether it has booted."""
         return bool(self.ssh(host, "systemctl is-system-running --wait").stdout)
 
+    def machine(self, host: str) -> str:
+        """What the provider calls a host."""
+        return load_site(self.inventory).lock.hosts[host].instance_id
+
     def power(self, host: str, what: str) -> None:
         """start or halt, as the provider does."""
-        provider(self.lab, "POST", f"instances/{load_site(self.inventory).lock.hosts[host].instance_id}/{what}")
+        provider(self.lab, "POST", f"instances/{self.machine(host)}/{what}")
         if what == "start":
             until(f"{host} is up", partial(self.up, host), timeout_s=120)
+
+    def limit_link(self, host: str, mbit: int) -> None:
+        """What comes to it comes at so many Mbit/s, as long as it runs."""
+        for device in links(self.lab, self.machine(host)):
+            words = ("tc", "qdisc", "replace", "dev", device, "root", "tbf", "rate", f"{mbit}mbit")
+            subprocess.run([*words, "burst", "256kb", "latency", "50ms"], check=True)
+
+    def sent(self, host: str) -> int:
+        """Bytes that came to it so far."""
+        devices = links(self.lab, self.machine(host))
+        return sum(int(Path(f"/sys/class/net/{one}/statistics/tx_bytes").read_text()) for one in devices)
+
+    def cut(self, host: str, *, off: bool) -> None:
+        """Takes its links away, or gives them back."""
+        NspawnEngine(self.lab).cut(self.machine(host), off=off)
 
     def agent(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """The agent on the release server, as root."""

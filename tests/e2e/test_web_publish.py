@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from lab import sample
 from roles.web.archive import made_of
 from tests.browser import browser
+from tests.waiting import until
 from tests.website import MARK, SERVERS, Website, goes_on, stopped, visited, website_site
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -18,6 +20,7 @@ STEPS = ("lock", "begin", "upload", "verify", "place", "switch", "close")
 POINTS = [f"{when} {step}" for step in STEPS for when in ("before", "after")]
 WORST = ("after begin", "after switch")
 POWER_LOST_AT_WORST = "after switch"
+LARGE = 10_000_000
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,32 @@ def test_a_server_whose_power_is_lost_anywhere_serves_a_whole_edition_and_the_ne
         assert {*one.seen} <= {old, new}
         assert one.turns <= 1
     website.must_agree()
+
+
+def test_a_link_that_is_cut_in_an_upload_stops_it_and_what_came_is_not_sent_again(website: Website) -> None:
+    old, new = website.edition, website.build()
+    words = ("publish", str(website.built), "--replace-message")
+    (website.built / "assets/img/large.png").write_bytes(os.urandom(LARGE))
+    website.limit_link("web-2", 8)
+    with visited(website, away=["web-2"]):
+        with website.begin_web(*words, point="before upload web-2", what="STOP") as running:
+            stopped(running)
+            running.send_signal(signal.SIGCONT)
+            until("a part has come", lambda: _come(website, "web-2") > LARGE // 4)
+            website.cut("web-2", off=True)
+            _, said = running.communicate()
+            website.cut("web-2", off=False)
+        assert (running.returncode, "web-2" in said) == (3, True), said
+        assert [website.shown(host) for host in SERVERS] == [{old}, {old}]
+        sent = website.sent("web-2")
+        until("the server gives the lost one up", lambda: website.web(*words).returncode == 0, timeout_s=300)
+        assert website.sent("web-2") - sent < LARGE * 7 // 8
+    assert [website.shown(host) for host in SERVERS] == [{new}, {new}]
+    website.must_agree()
+
+
+def _come(website: Website, host: str) -> int:
+    return int(website.root(host, "du -sb --apparent-size /srv/web/incoming | cut -f1"))
 
 
 def test_a_server_that_is_down_stops_it_or_is_left_out_and_catches_up(website: Website) -> None:

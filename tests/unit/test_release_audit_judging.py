@@ -15,6 +15,7 @@ from roles.release.tools.audit.client import Answer, Ask
 from roles.release.tools.audit.findings import Finding, Kind, settled
 from roles.release.tools.audit.inside import Disk
 from roles.release.tools.audit.truth import METADATA, Truth, channels, lines_of, parsed, recorded
+from roles.release.tools.retention import DAY_S, Kept
 
 DEVICE = DEVICES[0]
 FULL = f"ota/{DEVICE}/16/{DEVICE}-ota_update-{CURRENT}.zip"
@@ -290,10 +291,20 @@ def test_another_package_is_asked_for_each_time() -> None:
     assert seen == {path for path, need in offered.items() if not need.is_optional}
 
 
-def test_builds_stay_as_the_setting_of_prune_says() -> None:
+@pytest.mark.parametrize(
+    ("over", "stay"),
+    [
+        ({}, {"7", "8"}),  # Of builds that were never offered the newest.
+        ({("d", str(number)): number * DAY_S for number in range(7)}, {"4", "5", "6", "7", "8"}),
+        ({("d", str(number)): number * DAY_S for number in range(3)}, {"1", "2", "7", "8"}),
+    ],
+)
+def test_builds_stay_as_the_settings_of_prune_say(over: dict[tuple[str, str], int], stay: set[str]) -> None:
     files = {
         f"public/ota/d/16/d-ota_update-{number}.zip": inside.File("file", 1, 0, 0, number, 0) for number in range(9)
     }
     disk = Disk(0, files, {}, {}, 0, 0)
+    truth = Truth("c", {}, {}, kept=Kept(builds=2, days=3), over=over, time=7 * DAY_S)
     packages = disk.packages(frozenset())
-    assert {packages[one].build for one in inside.retained(disk, packages, 2)} == {"7", "8"}
+    gone = {packages[one].build for one in inside.to_no_use(disk, packages, truth)}
+    assert {one.build for one in packages.values()} - gone == stay

@@ -71,17 +71,9 @@ class Repository:
     def changes(self, commit: str, folder: str) -> list[str]:
         """What changed below a folder up to a commit, the newest first: `at UNIX_TIME`, then `--- a/PATH` and each
         line that went with a minus."""
-        words = (
-            "log",
-            "-p",
-            "-U0",
-            "--no-color",
-            "--no-renames",
-            "--no-ext-diff",
-            "--src-prefix=a/",
-            "--format=at %ct",
-        )
-        return self._git(*words, "--format=at %ct", commit, "--", folder).decode(errors="replace").splitlines()
+        plain = ("--no-color", "--no-renames", "--no-ext-diff", "--src-prefix=a/")
+        told = self._git("log", "-p", "-U0", *plain, "--format=at %ct", commit, "--", folder)
+        return told.decode(errors="replace").splitlines()
 
     def commit(self, parent: str, changes: Mapping[str, bytes | None], message: str) -> str:
         """Makes a commit on top of another, in which these files have this content, or are gone; returns its id, the

@@ -11,6 +11,7 @@ from roles.release.tools.audit.truth import Need, Truth, about
 from roles.release.tools.layout import Named, named
 from roles.release.tools.problems import Damaged
 from roles.release.tools.publication import RESERVE
+from roles.release.tools.retention import superseded
 
 PUBLIC, METADATA = "public/", "metadata/"
 COMMIT = "metadata/.commit"
@@ -186,12 +187,12 @@ def _checksums(server: str, disk: Disk, truth: Truth, needs: Mapping[str, Need])
 def _rest(server: str, disk: Disk, truth: Truth, needs: Mapping[str, Need]) -> Iterator[Finding]:
     """What lies there and is not needed, or to no use."""
     packages = disk.packages(truth.retired)
-    kept = retained(disk, packages, truth.kept_builds)
+    useless = to_no_use(disk, packages, truth)
     released = _released(truth, packages)
     for path, one in packages.items():
         if one.kind == "incremental" and (why := _unusable(one, truth, released)):
             yield finding(server, path, Kind.UNUSABLE, why[0], why[1], about(path, needs))
-        elif path not in needs and not _is_of_use(one, truth) and path not in kept:
+        elif path in useless and path not in needs and not _is_of_use(one, truth):
             yield finding(
                 server, path, Kind.ORPHANED, f"build {one.build}", "a build that is offered or kept", (one.device, "")
             )
@@ -207,9 +208,19 @@ def _rest(server: str, disk: Disk, truth: Truth, needs: Mapping[str, Need]) -> I
         yield finding(server, asked, Kind.ORPHANED, found, "packages, each with its checksum", (device, ""))
 
 
-def retained(disk: Disk, packages: Mapping[str, Named], count: int) -> frozenset[str]:
-    """Packages of so many newest builds of each device and kind, by time: a phone that resumes an incremental after its
-    last offer does not fall back."""
+def to_no_use(disk: Disk, packages: Mapping[str, Named], truth: Truth) -> frozenset[str]:
+    """What `prune` removes, and what was never offered, but for the newest, which may be about to be."""
+    goes = {*superseded(packages, truth.offers, truth.over, truth.time, truth.kept)}
+    newest = _newest(disk, packages, truth.kept.builds)
+    return frozenset(
+        path
+        for path, one in packages.items()
+        if path in goes or ((one.device, one.build) not in truth.over and path not in newest)
+    )
+
+
+def _newest(disk: Disk, packages: Mapping[str, Named], count: int) -> frozenset[str]:
+    """Packages of so many builds of each device and kind, by time."""
     builds: dict[tuple[str, str], dict[str, int]] = {}
     for path, one in packages.items():
         mine = builds.setdefault((one.device, one.kind), {})

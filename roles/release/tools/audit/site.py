@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from time import time
 
 from backup.agent.answering import LOOK
 from backup.mirror import declared as mirrors
@@ -22,6 +23,7 @@ from roles.release.tools.audit.truth import Truth, recorded
 from roles.release.tools.places import kept, repositories, servers, settings
 from roles.release.tools.publication import Publication
 from roles.release.tools.repository import Repository
+from roles.release.tools.retention import ended
 
 
 def targets(way: Reach, names: Sequence[str]) -> list[Target]:
@@ -72,7 +74,9 @@ def truth(site: LoadedSite) -> Truth:
         recorded(checksums.files(checksums.fetch())) if checksums else {},
         frozenset(device for one in own for device in one.retired),
         max(one.metadata_seconds for one in own),
-        kept(site).builds,
+        kept(site),
+        ended(metadata, commit),
+        time(),
     )
 
 

@@ -15,6 +15,7 @@ from roles.release.archive import BASE, FACTORY, SHA256SUM, Offer, checksum
 from roles.release.tools.audit.findings import Finding, Kind, finding
 from roles.release.tools.layout import ANDROID, BUILD, CHANGELOG, DEVICE, PACKAGES
 from roles.release.tools.offers import Offered
+from roles.release.tools.retention import Ended, Kept
 
 METADATA, CHECKSUMS = "metadata repository", "list of checksums"
 """By these names findings in them are told."""
@@ -40,15 +41,16 @@ class Need:
 @dataclass(frozen=True)
 class Truth:
     """commit: of metadata; files: its content by path; recorded: what the list has, by a package's file name; coming:
-    what channels are about to offer, whose packages are looked at too; kept_builds: of each device and kind the newest,
-    which nothing needs and which stay."""
+    what channels are about to offer, whose packages are looked at too; kept, over, time: what `prune` goes by, now."""
 
     commit: str
     files: Mapping[str, bytes]
     recorded: Mapping[str, bytes]
     retired: frozenset[str] = frozenset()
     metadata_seconds: int = 60
-    kept_builds: int = 4
+    kept: Kept = field(default_factory=lambda: Kept(builds=4, days=120))
+    over: Ended = field(default_factory=dict)
+    time: float = 0
     coming: Mapping[tuple[str, str], Offer] = field(default_factory=dict)
 
     @cached_property
