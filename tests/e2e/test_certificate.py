@@ -228,6 +228,7 @@ def test_a_leaked_key_is_revoked_and_replaced_as_the_readme_says(servers: Server
     before = servers.served(ONE)
     words = revoke.replace("DIRECTORY", authority.directory(servers.lab))
     servers.root(ONE, f"REQUESTS_CA_BUNDLE={certificate.PLAN}/acme.pem {words} && {replace}")
+    must_be_taken_up(servers)
     assert servers.served(ONE, valid=True) != before
 
 
