@@ -196,6 +196,7 @@ def test_renewal_that_fails_for_long_is_told_and_the_host_serves_on(servers: Ser
         assert servers.served(ONE) == before
     servers.root(ONE, f"sed -i 's|/my-account/[^\"]*|/my-account/none|' $(find {certificate.STATE} -name regr.json)")
     servers.deploy()
+    until("both serve theirs", lambda: all(servers.serves_what_lies_there(host) for host in (ONE, TWO)))
     assert {servers.served(host, valid=True) for host in (ONE, TWO)}.isdisjoint({before})
 
 
