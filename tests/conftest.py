@@ -55,6 +55,16 @@ LONGEST = (
     "tests/faults/test_release_volume.py",
     "tests/faults/test_backup_awkward.py",
     "tests/e2e/test_control_access.py",
+    "tests/faults/test_rotation_killed.py",
+    "tests/runbooks/test_with_control.py",
+    "tests/faults/test_deploy_killed.py",
+    "tests/faults/test_release_publishing_killed.py",
+    "tests/faults/test_release_publishing_hurt.py",
+    "tests/e2e/test_web_publish.py",
+    "tests/runbooks/test_drill_failed.py",
+    "tests/runbooks/test_verification_failed.py",
+    "tests/runbooks/test_releases.py",
+    "tests/faults/test_release_publish.py",
 )
 """Begun first, in this order, so that all workers end together; and not all at once those that use the same site."""
 
