@@ -85,6 +85,7 @@ def test_a_server_whose_power_is_lost_anywhere_serves_a_whole_edition_and_the_ne
     website.must_agree()
 
 
+@pytest.mark.full
 def test_a_link_that_is_cut_in_an_upload_stops_it_and_what_came_is_not_sent_again(website: Website) -> None:
     old, new = website.edition, website.build()
     words = ("publish", str(website.built), "--replace-message")
@@ -98,7 +99,8 @@ def test_a_link_that_is_cut_in_an_upload_stops_it_and_what_came_is_not_sent_agai
             website.cut("web-2", off=True)
             _, said = running.communicate()
             website.cut("web-2", off=False)
-        assert (running.returncode, "web-2" in said) == (3, True), said
+        assert running.returncode in (1, 3), said
+        assert "web-2: " in said
         assert [website.shown(host) for host in SERVERS] == [{old}, {old}]
         sent = website.sent("web-2")
         until("the server gives the lost one up", lambda: website.web(*words).returncode == 0, timeout_s=300)
