@@ -3,6 +3,7 @@
 import random
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -308,3 +309,15 @@ def test_builds_stay_as_the_settings_of_prune_say(over: dict[tuple[str, str], in
     packages = disk.packages(frozenset())
     gone = {packages[one].build for one in inside.to_no_use(disk, packages, truth)}
     assert {one.build for one in packages.values()} - gone == stay
+
+
+def test_of_a_build_that_a_channel_offers_all_packages_stay() -> None:
+    paths = [f"factory/{DEVICE}/{DEVICE}-factory-{build}.zip" for build in ("1", "2", CURRENT, "3", "4")]
+    files = {
+        f"public/{path}": inside.File("file", 1, 0, 0, since, 0)
+        for path, since in zip(paths, (9, 8, 1, 7, 2), strict=True)
+    }
+    disk = Disk(0, files, {}, {}, 0, 0)
+    truth = replace(TRUTH, kept=Kept(builds=2, days=3))
+    packages = disk.packages(frozenset())
+    assert {packages[one].build for one in inside.to_no_use(disk, packages, truth)} == {"3", "4"}

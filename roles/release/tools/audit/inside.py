@@ -212,10 +212,11 @@ def to_no_use(disk: Disk, packages: Mapping[str, Named], truth: Truth) -> frozen
     """What `prune` removes, and what was never offered, but for the newest, which may be about to be."""
     goes = {*superseded(packages, truth.offers, truth.over, truth.time, truth.kept)}
     newest = _newest(disk, packages, truth.kept.builds)
+    known = {*truth.over, *((device, offer.build) for (device, _), offer in truth.offers.items())}
     return frozenset(
         path
         for path, one in packages.items()
-        if path in goes or ((one.device, one.build) not in truth.over and path not in newest)
+        if path in goes or ((one.device, one.build) not in known and path not in newest)
     )
 
 
