@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 GIB = 2**30
+MAX_INDEX = 31
+"""Of labs on one machine, beside the one with index 0."""
 
 
 class EngineError(Exception):
@@ -22,7 +24,7 @@ class EngineError(Exception):
 class LabConfig:
     """One lab on this machine; everything else follows from name and index.
 
-    index is 0 for the lab named `lab`, else the first free one (1..15), recorded in `root/lab.json` by `lab up`.
+    index is 0 for the lab named `lab`, else the first free one (1..MAX_INDEX), recorded in `root/lab.json` by `lab up`.
     """
 
     name: str

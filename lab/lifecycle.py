@@ -21,11 +21,10 @@ from inventories.fleet import NAME
 from lab import authority, repositories, site_files, storage
 from lab.api.store import DRILL, MAIN, Store, account_of
 from lab.command import BASE
-from lab.engine import LabConfig
+from lab.engine import MAX_INDEX, LabConfig
 from lab.nspawn import NspawnEngine
 
 LABS = BASE / "labs"
-MAX_INDEX = 15
 DAEMON_TIMEOUT_S = 60
 REPOSITORY = Path(__file__).parent.parent
 KEYS = {MAIN: "api_key", DRILL: "drill_api_key"}

@@ -17,12 +17,11 @@ from pathlib import Path
 
 from lab import process
 from lab.command import BASE
-from lab.engine import EngineError, LabConfig
+from lab.engine import MAX_INDEX, EngineError, LabConfig
 
 CACHE = BASE / "cache"
 CACHE_PORT = 3143
 """Not apt-cacher-ng's own 3142, where Debian's package starts a service by itself."""
-MAX_LABS = 16
 NONLOCAL_BIND = Path("/proc/sys/net/ipv4/ip_nonlocal_bind")
 
 
@@ -70,7 +69,7 @@ def _start_cache() -> None:
     """Listens on loopback and on the gateway of every lab there may be, existing or not, and on nothing else."""
     conf, data, log = CACHE / "conf", CACHE / "data", CACHE / "log"
     conf.mkdir(exist_ok=True)
-    gateways = [str(LabConfig("", index, BASE).gateway4) for index in range(MAX_LABS)]
+    gateways = [str(LabConfig("", index, BASE).gateway4) for index in range(MAX_INDEX + 1)]
     (conf / "acng.conf").write_text(
         f"CacheDir: {data}\nLogDir: {log}\nSupportDir: /usr/lib/apt-cacher-ng\nPort: {CACHE_PORT}\n"
         f"BindAddress: 127.0.0.1 {' '.join(gateways)}\nForeGround: 1\nExThreshold: 30\nReportPage: report\n"

@@ -92,10 +92,11 @@ def test_faults_of_the_api_do_not_keep_anything(cloud: Cloud, fault: dict[str, A
 
 def test_what_is_still_there_at_the_end_is_named(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud.make(LATER)
-    monkeypatch.setattr(account, "GONE_S", 0.5)
-    monkeypatch.setattr(client, "GIVE_UP_AFTER_S", 0.2)
     cloud.main.fault(kind="locked", method="DELETE", path="/instances", times=10_000)
-    gone, problems = cloud.destroy(LATER)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(account, "GONE_S", 0.5)
+        impatient.setattr(client, "GIVE_UP_AFTER_S", 0.2)
+        gone, problems = cloud.destroy(LATER)
     assert gone == ["zone"]
     left = {problem.split(" (")[0] for problem in problems if "is still there" in problem}
     assert left == {"host release-1", "volume release-1/content", "network inside", "firewall drill"}

@@ -8,8 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from lab import lifecycle
-from lab.engine import LabConfig
+from lab.engine import MAX_INDEX, LabConfig
 from tests.lab_hosts import Host, LabCloud, cloud, keygen
 from tests.waiting import until
 
@@ -55,7 +54,7 @@ def test_user_data_is_applied_by_the_hosts_own_cloud_init(two: tuple[Host, Host]
 
 def test_the_lab_listens_on_loopback_and_the_bridges_of_labs_only(api: LabCloud) -> None:
     config = api.config
-    labs = [replace(config, index=index) for index in range(lifecycle.MAX_INDEX + 1)]
+    labs = [replace(config, index=index) for index in range(MAX_INDEX + 1)]
     bridges = {str(address) for lab in labs for address in (lab.gateway4, lab.gateway6)} | {"169.254.169.254"}
     daemon = (config.root / "daemon.pid").read_text()
     sockets = subprocess.run(["ss", "-Hltunp"], text=True, capture_output=True, check=True).stdout.splitlines()

@@ -14,7 +14,7 @@ from inventories.keys import new_age, public_age
 from inventories.secrets import Secrets, owners, read, write
 from lab import lifecycle, site_files, storage
 from lab.api.store import DRILL
-from lab.engine import LabConfig
+from lab.engine import MAX_INDEX, LabConfig
 from lab.sites import derive
 from tests.unit import lab_api
 
@@ -142,9 +142,7 @@ def test_a_labs_site_gets_a_key_that_may_change_dns_alone_once(
 
 
 def test_the_labs_inventories_say_where_hosts_reach_the_api(tmp_path: Path) -> None:
-    labs = [
-        LabConfig("lab" if not index else f"lab{index}", index, tmp_path) for index in range(lifecycle.MAX_INDEX + 1)
-    ]
+    labs = [LabConfig("lab" if not index else f"lab{index}", index, tmp_path) for index in range(MAX_INDEX + 1)]
     declared = load_site(REPOSITORY / "inventories/lab.toml").fleet.drill
     assert declared
     assert declared.api_url == labs[0].drill_api_url == "https://10.64.0.1:7980/v2"
