@@ -90,7 +90,7 @@ class Machine:
 
     id: str
     image: str
-    """`debian-13`, or `snapshot/ID`."""
+    """`debian-13`, `prepared/ROLE`, or `snapshot/ID`."""
     vcpus: int
     memory_mb: int
     disk_gb: int

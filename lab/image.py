@@ -252,7 +252,7 @@ def _prune(newest: str) -> None:
     """Removes images of older recipes on which no host and no snapshot of any lab lies."""
     used = {path.read_text().strip() for path in (BASE / "labs").glob("*/*/*/image")} | {newest}
     for image in IMAGES.iterdir():
-        if image.is_dir() and image.name not in used:
+        if image.is_dir() and image.name not in used and not image.name.startswith(f"{newest}-"):
             shutil.rmtree(image)
 
 

@@ -23,6 +23,7 @@ from lab.api.store import DRILL, MAIN, Store, account_of
 from lab.command import BASE
 from lab.engine import MAX_INDEX, LabConfig
 from lab.nspawn import NspawnEngine
+from lab.prepared import prepare
 
 LABS = BASE / "labs"
 DAEMON_TIMEOUT_S = 60
@@ -39,8 +40,11 @@ class NameRefused(LabError):
     """No lab can have this name."""
 
 
-def up(name: str = "lab") -> LabConfig:
-    """Brings a lab up, or finds it up, and returns when its API answers. Needs root. Raises LabError, EngineError."""
+def up(name: str = "lab", *, prepared: bool = False) -> LabConfig:
+    """Brings a lab up, or finds it up, and returns when its API answers. Needs root. Raises LabError, EngineError.
+
+    prepared: its new hosts have their role's packages (lab/prepared.py).
+    """
     _check(name)
     if os.geteuid() != 0:
         raise LabError("the local cloud needs root: it makes networks and boots hosts")
@@ -53,6 +57,8 @@ def up(name: str = "lab") -> LabConfig:
         if not answers(config):
             NspawnEngine(config).prepare()
             _start_daemon(config)
+        if prepared:
+            prepare(config)
         site_files.add_dns_key(config, api_key(config))
         storage.start(config)
         authority.start(config)

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from inventories.files import replace
-from lab import image, network, services
+from lab import image, network, prepared, services
 from lab import nspawn_disks as disks
 from lab import nspawn_firewall as firewall
 from lab import nspawn_groups as groups
@@ -171,6 +171,8 @@ class NspawnEngine:
     def _make_root(self, folder: Folder, machine: Machine) -> None:
         if machine.image.startswith("snapshot/"):
             disks.copy_root(folder, self._snapshot(machine.image.removeprefix("snapshot/")))
+        elif machine.image.startswith(prepared.PREFIX):
+            disks.create_root(folder, machine.disk_gb, prepared.image_id(machine.image))
         else:
             disks.create_root(folder, machine.disk_gb, image.image_id())
 

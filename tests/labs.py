@@ -30,12 +30,12 @@ def lab_name(part: str = "") -> str:
 
 
 @contextmanager
-def own_lab(part: str = "") -> Iterator[LabConfig]:
-    """An empty lab for as long as it lasts; what an earlier run left of it goes first."""
+def own_lab(part: str = "", *, prepared: bool = False) -> Iterator[LabConfig]:
+    """An empty lab for as long as it lasts; what an earlier run left of it goes first. prepared: see `lifecycle.up`."""
     name = lab_name(part)
     lifecycle.down(name)
     try:
-        yield lifecycle.up(name)
+        yield lifecycle.up(name, prepared=prepared)
     finally:
         lifecycle.down(name)
 
@@ -81,7 +81,7 @@ def _is_built(name: str) -> bool:
 
 def _build(name: str, build: Callable[[LabConfig], None]) -> None:
     lifecycle.down(name)
-    config = lifecycle.up(name)
+    config = lifecycle.up(name, prepared=True)
     try:
         build(config)
     except BaseException:

@@ -10,6 +10,7 @@ from lab.api import actions, addresses, catalogue, faults
 from lab.api.cloud import Cloud, now
 from lab.api.store import Item
 from lab.api.wire import NO_CONTENT, ApiError, Call, Reply, Routes, base64_text, page
+from lab.prepared import image_for
 
 HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 NOTHING = ApiError(400, "Nothing to change")
@@ -70,14 +71,14 @@ def _get(call: Call) -> Reply:
     return Reply(200, {"instance": _shown(call.cloud, call.cloud.instance(call.path["id"]))})
 
 
-def _source(call: Call) -> Item:
+def _source(call: Call, tags: list[str]) -> Item:
     """What it boots from: exactly one of an OS and a snapshot."""
     chosen = [name for name in ("os_id", "snapshot_id", "iso_id", "app_id", "image_id") if call.body.get(name)]
     if len(chosen) != 1:
         raise ApiError(400, "You must specify one of os_id, iso_id, snapshot_id, app_id or image_id.")
     if chosen == ["os_id"]:
         system = catalogue.system(call.integer("os_id"))
-        return {"os": system["name"], "os_id": system["id"], "_image": "debian-13"}
+        return {"os": system["name"], "os_id": system["id"], "_image": image_for(call.cloud.engine.config, tags)}
     if chosen != ["snapshot_id"]:
         raise ApiError(400, f"Invalid {chosen[0]}")
     snapshot = call.cloud.store.get("snapshot", call.text("snapshot_id"))
@@ -167,7 +168,7 @@ def _create(call: Call) -> Reply:
         address, reserved = _main_address(call, region)
         item = {
             "id": str(uuid4()),
-            **_source(call),
+            **_source(call, _tags(call, [])),
             "ram": plan["ram"],
             "disk": plan["disk"],
             "main_ip": address,
@@ -255,7 +256,7 @@ def _patch(call: Call) -> Reply:
         item = cloud.unlocked(call.path["id"])
         changes = _changes(call, item)
         if call.integer("os_id", 0):
-            changes |= _source(call) | actions.fresh(cloud, item)
+            changes |= _source(call, item["tags"]) | actions.fresh(cloud, item)
         elif "plan" in changes:
             changes["status"] = "resizing"
         if not changes:

@@ -127,7 +127,7 @@ class Deployed:
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Deployed]]:
     folder = tmp_path_factory.mktemp("checks")
     hosts = [f"{role}-1" for role in ROLES]
-    with own_lab("drillchecks") as lab:
+    with own_lab("drillchecks", prepared=True) as lab:
         inventory = derive(lab, folder, lambda document: only(document, "vault-1", *hosts))
         done = converge(inventory, "provision")
         assert done.ok, done.output

@@ -21,7 +21,7 @@ ROLLBACK = "/usr/local/lib/mainstay/rollback.py"
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with own_lab("lockout") as config:
+    with own_lab("lockout", prepared=True) as config:
         yield access_site(config)
 
 

@@ -75,7 +75,7 @@ def only_release(document: Any) -> None:
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
-    with own_lab("volume") as config:
+    with own_lab("volume", prepared=True) as config:
         made = Release(derive(config, tmp_path_factory.mktemp("volume"), only_release))
         for deploy in ("provision", "release"):
             done = made.deploy(deploy)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import image, network
+from lab import image, network, prepared
 from lab import nspawn_firewall as firewall
 from lab.engine import LabConfig, Machine, Nic, Rule
 from lab.nspawn_folder import Attached, Folder, machine_from, machine_to
@@ -33,6 +33,23 @@ def test_names_fit_the_kernel_and_no_lab_claims_another_labs() -> None:
         for name in names:
             assert len(name) <= 15
             assert [other.index for other in labs if network.is_ours(other, name)] == [lab.index]
+
+
+def test_only_new_hosts_of_a_prepared_lab_and_a_known_role_have_their_packages(tmp_path: Path) -> None:
+    lab = LabConfig("unit", 1, tmp_path)
+    tags = ["mainstay:unit:release-1", "role:release", "role:other"]
+    assert prepared.image_for(lab, tags) == "debian-13"
+    (tmp_path / prepared.MARK).touch()
+    assert prepared.image_for(lab, tags) == "prepared/release"
+    for others in ([], ["role:other"], ["release"]):
+        assert prepared.image_for(lab, others) == "debian-13"
+
+
+def test_an_image_of_another_recipe_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {role: prepared.image_id(f"{prepared.PREFIX}{role}") for role in prepared.PACKAGES}
+    assert len({*before.values()}) == len(before)
+    monkeypatch.setitem(prepared.PACKAGES, "web", ("nginx",))
+    assert [role for role, name in before.items() if prepared.image_id(role) != name] == ["web"]
 
 
 def test_a_machine_survives_being_written_down(tmp_path: Path) -> None:
