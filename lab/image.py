@@ -145,6 +145,8 @@ ENABLED = (
 )
 # The links are up before init runs; waiting for networkd to say so costs seconds.
 DISABLED = ("systemd-networkd-wait-online.service",)
+# Of no use in a container, and begun at each of the dozens of daemon-reloads of a deploy.
+GENERATORS = ("debug", "gpt-auto", "hibernate-resume", "rc-local", "ssh", "system-update", "tpm2")
 # Work that every host's first boot and first apt call would do again.
 FINISH = "apt-cache gencaches && journalctl --update-catalog && touch /etc/.updated /var/.updated"
 REMOVED = (
@@ -157,7 +159,7 @@ REMOVED = (
 
 def recipe() -> str:
     """Everything that decides what is in the image."""
-    return json.dumps([MIRROR, SUITE, PACKAGES, STRIPPED, FILES, ENABLED, DISABLED, REMOVED, FINISH])
+    return json.dumps([MIRROR, SUITE, PACKAGES, STRIPPED, FILES, ENABLED, DISABLED, GENERATORS, REMOVED, FINISH])
 
 
 def image_id() -> str:
@@ -240,6 +242,10 @@ def _finish(root: Path) -> None:
         path = root / name.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    masked = root / "etc/systemd/system-generators"
+    masked.mkdir()
+    for name in GENERATORS:
+        (masked / f"systemd-{name}-generator").symlink_to("/dev/null")
     resolv = root / "etc/resolv.conf"
     resolv.unlink(missing_ok=True)
     resolv.symlink_to("../run/systemd/resolve/stub-resolv.conf")
