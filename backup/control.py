@@ -18,7 +18,7 @@ from backup.data_set import DataSet as Looked
 from backup.data_set import Plan
 from backup.entry import Entry
 from backup.pared import in_doubt
-from backup.reach import Reach, Unreachable, ledger_lines
+from backup.reach import Reach, Unreachable, ledger_lines, of_begun
 from backup.remembered import recall
 from backup.restic_process import Interrupted, NoRepository, ResticError
 from backup.restic_results import Snapshot
@@ -216,14 +216,14 @@ def forget(way: Reach, data_set: DataSet, names: Sequence[str], why: str, say: S
     Raises InputError, Unreachable and ResticError; run again, it goes on.
     """
     with way.repositories(data_set) as found:
-        there = {words: restic.readable()[0] for words, restic in found.items()}
+        there = of_begun(found, lambda restic: restic.readable()[0])
         meant = removable(str(data_set), names, there)
         accept(way.site, data_set, sorted(meant.recorded), why)
         record.hand_over(way.site, say)
-        for words, restic in found.items():
+        for words, listed in there.items():
             if ids := meant.listed[words]:
-                restic.forget(ids)
-            say(f"{data_set}: {words}: {len(ids)} removed, {len(there[words]) - len(ids)} left")
+                found[words].forget(ids)
+            say(f"{data_set}: {words}: {len(ids)} removed, {len(listed) - len(ids)} left")
 
 
 def plan_retention(store: Store, data_set: DataSet, max_share: float) -> Retention:

@@ -12,25 +12,27 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from backup import custody
 from backup.custody import ADMIN, CONTROL, PORTS, DataSet
 from backup.ledger import LEDGER_AT_MOST
 from backup.restic import Restic
-from backup.restic_process import NoRepository, WrongPassword
+from backup.restic_process import NoRepository
 from backup.store import COPY, VAULT, WORDS, Store, second_copy
 from backup.zipapp import INSTALLED
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from inventories.ssh import ENDS_WITH_US, configured
 
+T = TypeVar("T")
 LEDGERS = Path("/srv/control/ledgers")
 """On the control host: the record."""
 SSH_FAILED = 255
@@ -117,16 +119,11 @@ class Reach:
     def repositories(self, data_set: DataSet) -> Iterator[dict[str, Restic]]:
         """A data set's, in all stores, by what people call them, each by a credential that may delete.
 
-        One that was not begun yet is left out, but the vault's. Raises Unreachable and InputError: what is done to them
-        is not done in one place alone.
+        Raises Unreachable and InputError: what is done to them is not done in one place alone.
         """
         with ExitStack() as stack:
-            found = {}
-            for name in self.declared():
-                restic = stack.enter_context(self.store(name, ADMIN)).restic(data_set)
-                if name == VAULT or _is_there(restic):
-                    found[WORDS[name]] = restic
-            yield found
+            stores = [stack.enter_context(self.store(name, ADMIN)) for name in self.declared()]
+            yield {store.words: store.restic(data_set) for store in stores}
 
     @contextmanager
     def vault(self, listener: str = CONTROL) -> Iterator[Store]:
@@ -140,6 +137,18 @@ class Reach:
             greet()
             login = self.site.secrets[custody.LOGINS[listener]].get_secret_value()
             yield Store(self.site, VAULT, f"rest:https://{listener}:{login}@127.0.0.1:{port}", certificate, greet)
+
+
+def of_begun(repositories: Mapping[str, Restic], ask: Callable[[Restic], T]) -> dict[str, T]:
+    """What is asked of each of `Reach.repositories`, but of a second copy that was not begun yet."""
+    said = {}
+    for name, restic in repositories.items():
+        try:
+            said[name] = ask(restic)
+        except NoRepository:
+            if name == WORDS[VAULT]:
+                raise
+    return said
 
 
 @contextmanager
@@ -263,16 +272,6 @@ def _left(running: "subprocess.Popen[bytes]", deadline: float) -> float:
     if left <= 0:
         raise subprocess.TimeoutExpired(running.args, 0)
     return left
-
-
-def _is_there(restic: Restic) -> bool:
-    try:
-        restic.keys()
-    except NoRepository:
-        return False
-    except WrongPassword:
-        return True
-    return True
 
 
 def _greet(where: tuple[str, int], ca: Path | None, what: str, *, tls: bool = True) -> None:

@@ -14,12 +14,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from backup import custody
 from backup.custody import DataSet
-from backup.reach import SSH_FAILED, Reach, Unreachable
+from backup.reach import SSH_FAILED, Reach, Unreachable, of_begun
 from backup.restic import Restic
 from backup.restic_process import WrongPassword
 from backup.sizes import counted
@@ -47,25 +47,27 @@ def rotate(way: Reach, data_set: DataSet, say: Say) -> None:
     if before in _held(site):
         say(f"{data_set}: goes on where it stopped: the new password is in {data_set.secret}")
     else:
+        let_in = _let_in
         if following not in _held(site):
             _write(site, {following: Plain(custody.new_password())})
             say(f"{data_set}: a new password is in {following}")
+            let_in = _add  # made just now, it opens nothing
+        old, new = _password(site, data_set.secret), _password(site, following)
         with way.repositories(data_set) as found:
-            for name, restic in found.items():
-                _let_in(restic, _password(site, data_set.secret), _password(site, following))
+            for name in of_begun(found, partial(let_in, old=old, new=new)):
                 say(f"{data_set}: the new password opens {name}, and a snapshot was read with it")
         _promote(site, data_set.secret, following, before)
         say(f"{data_set}: the new password is in {data_set.secret}, the old one in {before}")
     for words in deploys(site, data_set):
         say(f"$ {' '.join(words)}")
         _deploy(words)
+    old, new = _password(site, before), _password(site, data_set.secret)
     with way.repositories(data_set) as found:
-        new = _password(site, data_set.secret)
-        _prove_host(way, data_set, _key(_with(found[WORDS[VAULT]], new)))
+        keys = of_begun(found, partial(_keys, old=old, new=new))
+        _prove_host(way, data_set, next(key for key, current in keys[WORDS[VAULT]].items() if current))
         say(f"{data_set}: {data_set.host} opens the vault with the new password")
-        for name, restic in found.items():
-            _let_in(restic, _password(site, before), new)  # a second copy may have been begun meanwhile
-            gone = _remove_others(_with(restic, new))
+        for name, listed in keys.items():
+            gone = _remove_others(_with(found[name], new), listed)
             say(f"{data_set}: {name}: {counted(gone, 'other key was', 'other keys were')} removed")
     _write(site, {before: None})
     say(f"{data_set}: done; commit {site.secrets.path.name}")
@@ -115,16 +117,32 @@ def _with(restic: Restic, password: str) -> Restic:
 
 
 def _let_in(restic: Restic, old: str, new: str) -> None:
-    """Adds a key for the new password, unless it is there, and proves it without any cache."""
+    """Adds a key for the new password, unless it is there, and proves it."""
+    try:
+        _prove(_with(restic, new))
+    except WrongPassword:
+        _add(restic, old, new)
+
+
+def _add(restic: Restic, old: str, new: str) -> None:
+    """The same, where it is known not to be there."""
+    _with(restic, old).add_key(new)
+    _prove(_with(restic, new))
+
+
+def _prove(restic: Restic) -> None:
+    if not restic.snapshots():
+        raise RotationError("the repository holds no snapshot that could prove the new password: save first")
+
+
+def _keys(restic: Restic, old: str, new: str) -> dict[str, bool]:
+    """The keys of a repository, by the new password, which was proved before it was promoted."""
     fresh = _with(restic, new)
     try:
-        fresh.keys()
-    except WrongPassword:
-        _with(restic, old).add_key(new)
-    with TemporaryDirectory(prefix="mainstay-") as folder:
-        proving = replace(fresh, repository=replace(fresh.repository, cache=Path(folder)))
-        if not proving.snapshots():
-            raise RotationError("the repository holds no snapshot that could prove the new password: save first")
+        return fresh.keys()
+    except WrongPassword:  # a second copy that was begun meanwhile
+        _add(restic, old, new)
+        return fresh.keys()
 
 
 def _deploy(words: Sequence[str]) -> None:
@@ -154,16 +172,11 @@ def _prove_host(way: Reach, data_set: DataSet, key: str) -> None:
         raise RotationError(f"{data_set.host} opens the repository with another password than the one deployed")
 
 
-def _key(restic: Restic) -> str:
-    """The id of the key in use."""
-    return next(key for key, current in restic.keys().items() if current)
-
-
-def _remove_others(restic: Restic) -> int:
+def _remove_others(restic: Restic, keys: Mapping[str, bool]) -> int:
     """Removes every key but the one in use; how many there were."""
-    others = [key for key, current in restic.keys().items() if not current]
+    others = [key for key, current in keys.items() if not current]
     for key in others:
         restic.remove_key(key)
-    if left := [key for key, current in restic.keys().items() if not current]:
-        raise RotationError(f"not removed, though said to be: {', '.join(left)}")
+    if others and (left := [key for key, current in restic.keys().items() if not current]):
+        raise RotationError(f"not removed, though said to be, or added meanwhile: {', '.join(left)}")
     return len(others)

@@ -9,8 +9,10 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from backup.reach import of_begun
 from backup.restic import Restic
-from backup.restic_process import Locked, Repository, ResticError
+from backup.restic_process import Locked, NoRepository, Repository, ResticError
+from backup.store import COPY, VAULT, WORDS
 from tests.e2e.repositories import (
     PASSWORD,
     SINCE_017,
@@ -103,3 +105,14 @@ def test_what_cannot_be_copied_is_told_and_no_half_of_it_is_there(made: Restic, 
     with pytest.raises(ResticError):
         second.copy(made.repository, [halved])
     assert second.snapshots() == []
+
+
+@every(*VERSIONS)
+def test_a_copy_that_was_not_begun_is_left_out_of_what_is_done_to_all_and_a_lost_vault_is_told(
+    made: Restic, tmp_path: Path
+) -> None:
+    absent = replace(made, repository=replace(made.repository, url=str(tmp_path / "second")))
+    listed = of_begun({WORDS[VAULT]: made, WORDS[COPY]: absent}, Restic.snapshots)
+    assert listed == {WORDS[VAULT]: []}
+    with pytest.raises(NoRepository):
+        of_begun({WORDS[VAULT]: absent, WORDS[COPY]: made}, Restic.snapshots)

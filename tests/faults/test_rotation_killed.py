@@ -7,7 +7,7 @@ import pytest
 
 from backup.data_set import Kind
 from cloud.converge import REPOSITORY
-from tests.faults.test_rotation import SET, held, keys, must_be_rotated, saved
+from tests.faults.test_rotation import SET, held, must_be_rotated, saved
 from tests.saved_site import DATA, Saved
 
 __all__ = ["saved"]
@@ -17,11 +17,9 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 TELLING = "pyinfra 1"
 """The secrets file has the new password, and the host still the old one."""
 POINTS = (
-    *("write 1", "ssh 1", "restic key list 1", "restic key list 2", "restic key add 1", "restic snapshots 1"),
-    *("restic key list 3", "restic key add 2", "restic snapshots 2", "write 2", TELLING, "ssh 2", "restic key list 4"),
-    *("restic key list 5", "ssh 3", "restic key list 6", "restic snapshots 3", "restic key list 7"),
-    *("restic key remove 1", "restic key list 8", "restic key list 9", "restic snapshots 4", "restic key list 10"),
-    *("restic key remove 2", "restic key list 11", "write 3"),
+    *("write 1", "ssh 1", "restic key add 1", "restic snapshots 1", "restic key add 2", "restic snapshots 2"),
+    *("write 2", TELLING, "ssh 2", "restic key list 1", "restic key list 2", "ssh 3"),
+    *("restic key remove 1", "restic key list 3", "restic key remove 2", "restic key list 4", "write 3"),
 )
 
 
@@ -31,9 +29,10 @@ def test_a_rotation_that_was_killed_goes_on_and_in_between_host_and_secrets_file
 ) -> None:
     old = held(saved)[SET.secret]
     assert rotate_until(saved, point).returncode == -9
-    between = held(saved)
-    assert keys(saved, between[SET.secret])
-    assert saved.status()[0] == (Kind.ROTATING.exit_code if len(between) > 1 else 0)
+    # By the password of the secrets file, snapshots are listed in both stores: otherwise there were more findings.
+    code, findings = saved.status()
+    unfinished = len(held(saved)) > 1
+    assert (code, len(findings)) == ((Kind.ROTATING.exit_code, 1) if unfinished else (0, 0)), findings
     saved.must("run", DATA)
     saved.must("rotate", DATA)
     must_be_rotated(saved, old)
