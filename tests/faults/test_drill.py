@@ -382,7 +382,7 @@ def test_a_newest_backup_that_is_not_there_fails_and_an_older_one_is_a_fallback(
     assert report.reservations == ("an older backup was restored: 1 newer one cannot be had",)
     # What a drill's host does then, on another that restores as it does.
     back = drills.saved.agent("restore", PLAN, "--to", "/root/back", "--snapshot", report.source.snapshot, "--json")
-    drills.saved.root(HOST, "rm -r /root/back")
+    drills.saved.root(HOST, "rm -rf /root/back")
     assert back.returncode == 0, back.stdout + back.stderr
 
 
