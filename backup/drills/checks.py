@@ -137,9 +137,9 @@ class Restored(Protocol):
         another code than 0."""
         ...
 
-    def read(self, path: str) -> bytes:
-        """One file of the snapshot, as the repository holds it: what came back can be compared with. Takes a second
-        or so, and is for small files. Raises NotJudged when it cannot be had."""
+    def read(self, *paths: str) -> list[bytes]:
+        """Files of the snapshot, as the repository holds them: what came back can be compared with. Takes a second
+        or so, however many, and is for small files. Raises NotJudged when one cannot be had."""
         ...
 
     def mirror(self, name: str) -> Path:

@@ -90,17 +90,20 @@ class OnHost:
             raise CheckFailed(f"on {self.host}: {told[-1000:] or f'ended with {done.returncode}'}")
         return out
 
-    def read(self, path: str) -> bytes:
+    def read(self, *paths: str) -> list[bytes]:
         """See checks.Restored."""
+        if not paths:
+            return []  # restic would take no path for all
         production = self.production
         with TemporaryDirectory(dir=self.scratch) as made:
             try:
                 with reach(production) as way, way.store(self.chosen.store) as store:
-                    include = [f"/{literally(path)}"]
+                    include = [f"/{literally(path)}" for path in paths]
                     store.restic(self.data_set).restore(self.chosen.snapshot.id, Path(made), include=include)
-                return Path(made, path).read_bytes()
+                return [Path(made, path).read_bytes() for path in paths]
             except (Unreachable, ResticError, InputError, OSError) as error:
-                raise NotJudged(f"{path} cannot be read from {WORDS[self.chosen.store]}: {error}") from None
+                told = ", ".join(paths)
+                raise NotJudged(f"{told} cannot be read from {WORDS[self.chosen.store]}: {error}") from None
 
     def mirror(self, name: str) -> Path:
         """See checks.Restored. The control host has its own; elsewhere it is cloned from where that gets it."""

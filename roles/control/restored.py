@@ -141,7 +141,7 @@ def mirrors(copy: Restored) -> Evidence:
     if MANIFEST not in listed:
         raise NotJudged(f"the snapshot has no {MANIFEST}, which says what refs there were")
     try:
-        known = json.loads(copy.read(MANIFEST))["repositories"]
+        known = json.loads(copy.read(MANIFEST)[0])["repositories"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckFailed(f"{MANIFEST}: is no list of refs: {error!r}") from None
     found = python(copy, FSCK, f"{copy.root}/{MIRRORS}", timeout_s=3600)

@@ -216,9 +216,9 @@ def stale(copy: Restored) -> Evidence:
     if every:
         chosen.add(max(every, key=lambda path: (times[path].timestamp() if path in times else 0, path)))
     wrong = []
-    for path in sorted(chosen):
+    for path, content in zip(sorted(chosen), copy.read(*sorted(chosen)), strict=True):
         try:
-            saved = Offer.parse(copy.read(path).decode(errors="replace"))
+            saved = Offer.parse(content.decode(errors="replace"))
         except ValueError as error:
             wrong.append(f"{path}: in the snapshot it {error}")
             continue

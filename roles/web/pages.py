@@ -57,7 +57,8 @@ def published(copy: Restored) -> Evidence:
     manifest = f"{site.top.removesuffix(f'{PUBLIC}/')}{MANIFEST}"
     if not any(file.path == manifest for file in copy.wanted):
         raise NotJudged("what was served is no release with a manifest")
-    sent = {site.path(file["path"]): file["sha256"] for file in json.loads(copy.read(manifest))["files"]}
+    [found] = copy.read(manifest)
+    sent = {site.path(file["path"]): file["sha256"] for file in json.loads(found)["files"]}
     lies = sums(copy, sorted(sent))
     wrong = [f"{path}: is not what was published" for path in sorted(sent) if lies.get(path) != sent[path]]
     wrong += [f"{path}: was not published" for path in sorted(site.files - sent.keys())]
@@ -93,7 +94,7 @@ def message(copy: Restored) -> Evidence:
         raise CheckFailed(f"{lies}: answers {answer.status} as {media_type(answer) or 'nothing'}, not as plain text")
     if digest(answer.body) != sums(copy, [lies]).get(lies):
         raise CheckFailed(f"{lies}: is served with another content than lies on the host")
-    if answer.body != copy.read(lies):
+    if copy.read(lies) != [answer.body]:
         raise CheckFailed(f"{lies}: is not what the snapshot has")
     return Evidence((f"{len(answer.body)} bytes, as the snapshot has them",))
 

@@ -251,7 +251,7 @@ def test_the_unit_as_it_is_drills_each_twice_and_leaves_nothing(place: Place) ->
     known = {one.id for one in place.reports()}
     place.root(CONTROL, f"systemctl start {DRILLS} || {{ journalctl -u {DRILLS} -n 60 >&2; exit 1; }}")
     fresh = [one for one in place.reports() if one.id not in known]
-    assert {(one.data_set, bool(one.fault), one.outcome) for one in fresh} == {
-        (name, planted, "passed") for name in ALL for planted in (False, True)
+    assert {(one.data_set, bool(one.fault), one.caught, one.outcome) for one in fresh} == {
+        (name, planted, planted or None, "passed") for name in ALL for planted in (False, True)
     }
     assert place.left() == {}

@@ -87,8 +87,8 @@ class Deployed:
             raise CheckFailed(done.stderr.strip() or f"exit code {done.returncode}")
         return done.stdout
 
-    def read(self, path: str) -> bytes:
-        return base64.b64decode(self.sh('base64 "$1"', f"{PRISTINE}/{path}"))
+    def read(self, *paths: str) -> list[bytes]:
+        return [base64.b64decode(self.sh('base64 "$1"', f"{PRISTINE}/{path}")) for path in paths]
 
     def mirror(self, name: str) -> Path:
         if name != "checksums":

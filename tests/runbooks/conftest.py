@@ -13,12 +13,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
         made.must("run", DATA)
         made.must("copy", DATA)
         made.must("verify", "--all")
+        made.must("status")
         yield made
 
 
 @pytest.fixture
 def saved(site: Saved) -> Iterator[Saved]:
-    """All is well before, and after."""
-    site.must("status")
+    """All is well before, as it was after the one before, and after."""
     yield site
     site.must("status")

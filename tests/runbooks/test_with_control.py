@@ -31,6 +31,7 @@ def watched(site: Saved) -> Saved:
     site.must("run", f"{CONTROL}:control")
     site.must("copy")
     site.must("verify", "--all")
+    site.must("status")
     return site
 
 

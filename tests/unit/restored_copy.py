@@ -182,8 +182,8 @@ class Copy:
             raise CheckFailed(done.stderr.strip() or f"exit code {done.returncode}")
         return done.stdout
 
-    def read(self, path: str) -> bytes:
-        return (self.pristine / path).read_bytes()
+    def read(self, *paths: str) -> list[bytes]:
+        return [(self.pristine / path).read_bytes() for path in paths]
 
     def mirror(self, name: str) -> Path:
         if name not in self.mirrors:

@@ -214,7 +214,7 @@ def test_where_a_part_is_restored_at_a_time_all_of_it_is_fetched_in_the_end(
     copy: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every = list(copy.saved)
-    kept = needed(every, copy.read)
+    kept = needed(every, lambda path: copy.read(path)[0])
     rest = sorted({file.path for file in artifacts(every)} - kept)
     assert rest
     monkeypatch.setattr(packages, "HASHED_AT_MOST", 500_000)
@@ -307,7 +307,7 @@ def test_another_site_is_told_by_each_file_that_is_compared(copy: Copy) -> None:
 
 
 def test_every_drill_restores_metadata_checksums_and_what_channels_point_to(copy: Copy) -> None:
-    got = needed(copy.saved, copy.read)
+    got = needed(copy.saved, lambda path: copy.read(path)[0])
     assert {OTA, INCREMENTAL, FACTORY, f"{OTA}.sha256sum"} <= got
     assert {STABLE, f"{STABLE}-changelog.html", "metadata/.commit"} <= got
     assert "public/factory/bangkk/16/bangkk-factory-260720420.zip" in got
