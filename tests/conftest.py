@@ -27,7 +27,6 @@ ON_THE_SITE = (
     "tests/faults/test_control_rooted.py",
 )
 SHARES = {
-    "tests/faults/test_rotation_killed.py": 3,
     "tests/e2e/test_restic_failures.py": 2,
 }
 """Files whose points take so long that several workers share them, each with fixtures of its own."""
