@@ -81,10 +81,10 @@ class Site:
         assert left.strip() == "inactive"
 
     def must_be_settled(self, *hosts: str) -> None:
-        """A deploy of what is declared now is fine, and the one after it finds nothing to do."""
+        """A deploy of what is declared now is fine, and it, or else the one after it, finds nothing to do."""
         again = self.deploy(*hosts)
         assert again.ok, again.output
-        assert self.deploy(*hosts).changed == ()
+        assert again.changed == () or self.deploy(*hosts).changed == ()
         for host in hosts:
             self.must_be_disarmed(host)
 

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -22,6 +23,14 @@ RUN = str(os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid())
 """Tells this run, with all its workers, which are children of one process, from others of the same name."""
 AS_BUILT, OF_RUN = "as-built", "of-run"
 """In a kept lab's folder: a copy of it, from when it was built; and which run did that."""
+SHARED = """Host *
+  ControlMaster auto
+  ControlPath {path}.%n
+  ControlPersist 30
+  ServerAliveInterval 5
+  ServerAliveCountMax 3
+
+"""
 
 
 def lab_name(part: str = "") -> str:
@@ -100,9 +109,21 @@ def provider(config: LabConfig, method: str, path: str) -> None:
 
 
 def one_connection(config: Path, text: str) -> Path:
-    """Writes ssh's configuration, by which one connection to a host serves all commands, each a session of its own."""
-    config.write_text(f"Host *\n  ControlMaster auto\n  ControlPath {config}.%n\n  ControlPersist 30\n\n{text}")
+    """Writes ssh's configuration, by which one connection to a host serves all commands, each a session of its own.
+
+    Another text is of other hosts, with connections of their own. Who takes a host's power or link away disconnects it:
+    nothing tells ssh, which gives it up only in a quarter of a minute.
+    """
+    wanted = SHARED.format(path=f"{config}.{zlib.crc32(text.encode()):x}") + text
+    if not config.exists() or config.read_text() != wanted:
+        config.write_text(wanted)
     return config
+
+
+def disconnect(config: Path, host: str = "*") -> None:
+    """Ends the connections of such a configuration, which the next command makes anew."""
+    for control in config.parent.glob(f"{config.name}.*.{host}"):
+        subprocess.run(["ssh", "-F", "none", "-S", control, "-O", "exit", "it"], capture_output=True, check=False)
 
 
 def end_kept_labs() -> None:

@@ -25,7 +25,7 @@ from lab.sample import Build, Device
 from lab.sites import derive, only
 from roles.common.publishing.fronts import fronts
 from roles.release.archive import Offer
-from tests.labs import kept_lab
+from tests.labs import disconnect, kept_lab
 from tests.saved_site import Saved
 from tests.waiting import until
 
@@ -37,6 +37,7 @@ WHO = {
     for what, text in (("NAME", "Alice"), ("EMAIL", "alice@example.org"))
 }
 NUMBERS = count(1)
+REST_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Publishing(Saved):
         """At once, and what is not on its disk is lost: its filesystem takes nothing from here on, xfs_io(8), of which
         no client is told."""
         self.root(host, "systemctl stop nginx; xfs_io -x -c shutdown /srv/release")
+        disconnect(self.ssh_config, host)
         NspawnEngine(self.lab).stop(self.machine(host), force=True)
 
     @contextmanager
@@ -167,24 +169,30 @@ class Publishing(Saved):
 def polled(
     site: Publishing, channels: Sequence[str] = ("testing", "beta"), may_be_away: Sequence[str] = ()
 ) -> Iterator[None]:
-    """Phones ask all servers, over and over; none may be promised what is not there. may_be_away: servers that need not
-    answer."""
+    """Phones ask all servers, over and over, each time by connections of their own; none may be promised what is not
+    there. may_be_away: servers that need not answer.
+
+    What is between two steps of a publisher that dies or waits there lasts longer than they rest.
+    """
     ended, wrong, seen = threading.Event(), list[str](), list[str]()
 
     def phone(server: str, device: str, channel: str) -> None:
-        answer = site.client(server).get(f"/ota/{device}/{device}-{channel}")
+        client = site.client(server)
+        answer = client.get(f"/ota/{device}/{device}-{channel}")
         if answer.status != 200:
             wrong.append(f"{server}: {channel} of {device}: {answer.status}")
             return
         offer = Offer.parse(answer.body.decode())
         package = f"/ota/{device}/{offer.android}/{device}-ota_update-{offer.build}.zip"
-        got = site.client(server).head(package)
+        got = client.head(package)
         seen.append(offer.build)
         if got.status != 200 or int(got.headers["content-length"]) < 1000:
             wrong.append(f"{server}: {channel} promises {package}: {got.status}")
 
     def phones() -> None:
-        while not ended.is_set():
+        last = False
+        while not last:
+            last = ended.wait(REST_S)
             for server, device, channel in product(SERVERS, DEVICES, channels):
                 try:
                     phone(server, device, channel)
@@ -210,6 +218,7 @@ def publishing_site(folder: Path) -> Iterator[Publishing]:
         for host in SERVERS:
             until(f"{host} is up", partial(site.up, host))
         yield site
+        disconnect(site.ssh_config)
 
 
 def _build(config: LabConfig) -> None:

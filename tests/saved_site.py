@@ -20,7 +20,7 @@ from lab.go import debian_package
 from lab.network import links
 from lab.nspawn import NspawnEngine
 from lab.sites import derive, only
-from tests.labs import kept_lab, provider
+from tests.labs import disconnect, kept_lab, one_connection, provider
 from tests.restics import restic
 from tests.waiting import until
 
@@ -84,9 +84,7 @@ class Saved:
     @property
     def ssh_config(self) -> Path:
         """For `ssh -F`."""
-        config = self.folder / "ssh_config"
-        config.write_text(ssh_config(load_site(self.inventory)))
-        return config
+        return one_connection(self.folder / "ssh_config", ssh_config(load_site(self.inventory)))
 
     def ssh(self, host: str, command: str) -> "subprocess.CompletedProcess[str]":
         """A command as root on a host."""
@@ -109,6 +107,7 @@ class Saved:
 
     def power(self, host: str, what: str) -> None:
         """start or halt, as the provider does."""
+        disconnect(self.ssh_config, host)
         provider(self.lab, "POST", f"instances/{self.machine(host)}/{what}")
         if what == "start":
             until(f"{host} is up", partial(self.up, host), timeout_s=120)
@@ -126,6 +125,7 @@ class Saved:
 
     def cut(self, host: str, *, off: bool) -> None:
         """Takes its links away, or gives them back."""
+        disconnect(self.ssh_config, host)
         NspawnEngine(self.lab).cut(self.machine(host), off=off)
 
     def agent(self, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -175,6 +175,7 @@ def saved_site(folder: Path) -> Iterator[Saved]:
         for host in HOSTS:
             until(f"{host} is up", partial(saved.up, host))
         yield saved
+        disconnect(saved.ssh_config)
 
 
 def _build(config: LabConfig) -> None:

@@ -20,7 +20,7 @@ from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
 from lab.engine import LabConfig
 from lab.sites import derive, only
-from tests.labs import kept_lab
+from tests.labs import disconnect, kept_lab, one_connection
 from tests.restics import restic
 from tests.vault_client import Answer, Listener, through_ssh
 from tests.waiting import until
@@ -48,7 +48,14 @@ class Vault:
 
     @property
     def ssh_config(self) -> Path:
-        return self.folder / "ssh_config"
+        return one_connection(self.folder / "ssh_config", ssh_config(self.site))
+
+    @property
+    def tunnels(self) -> Path:
+        """For what is forwarded: a connection of its own."""
+        config = self.folder / "tunnels"
+        config.write_text(ssh_config(self.site))
+        return config
 
     @property
     def certificate(self) -> Path:
@@ -108,8 +115,9 @@ def vault_site() -> Iterator[Vault]:
         made = _vault(lab)
         for host in (VAULT, ROOTED):
             until(f"{host} is up", partial(made.up, host))
-        made.inside |= stack.enter_context(through_ssh(made.ssh_config, VAULT, made.certificate))
+        made.inside |= stack.enter_context(through_ssh(made.tunnels, VAULT, made.certificate))
         yield made
+        disconnect(made.ssh_config)
 
 
 def _vault(lab: LabConfig) -> Vault:
@@ -125,8 +133,7 @@ def _build(lab: LabConfig) -> None:
     derive(lab, made.folder, _only(VAULT, ROOTED, VICTIM))
     custody.make(made.site)
     _must(made.deploy())
-    made.ssh_config.write_text(ssh_config(made.site))
-    with through_ssh(made.ssh_config, VAULT, made.certificate) as inside:
+    with through_ssh(made.tunnels, VAULT, made.certificate) as inside:
         made.inside |= inside
         for data in (OWN, OTHER):
             made.repository(data).init()
@@ -134,6 +141,7 @@ def _build(lab: LabConfig) -> None:
             source.mkdir(parents=True)
             (source / "file").write_bytes(os.urandom(1_000_000))
             made.repository(data).backup(source, host=data.split("/")[1], tags=["data"])
+    disconnect(made.ssh_config)
 
 
 def _only(*wanted: str) -> Callable[[Any], None]:

@@ -18,7 +18,7 @@ from inventories.inventory import LoadedSite, load_site
 from inventories.ssh import ssh_config
 from lab.engine import LabConfig
 from lab.sites import derive, only
-from tests.labs import kept_lab, provider
+from tests.labs import disconnect, kept_lab, one_connection, provider
 from tests.post_office import Server, serving
 from tests.restics import restic
 from tests.waiting import until
@@ -48,10 +48,12 @@ class Watched:
         assert done.ok, done.output
         return done
 
+    @property
+    def ssh_config(self) -> Path:
+        return one_connection(self.inventory.parent / "ssh_config", ssh_config(self.site))
+
     def ssh(self, host: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        config = self.inventory.parent / "ssh_config"
-        config.write_text(ssh_config(self.site))
-        command = ["ssh", "-F", str(config), "-o", "BatchMode=yes", host, *words]
+        command = ["ssh", "-F", str(self.ssh_config), "-o", "BatchMode=yes", host, *words]
         return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
 
     def root(self, host: str, command: str) -> str:
@@ -94,12 +96,14 @@ class Watched:
 
     def power(self, host: str, what: str) -> None:
         """start or halt, as the provider does."""
+        disconnect(self.ssh_config, host)
         provider(self.lab, "POST", f"instances/{self.site.lock.hosts[host].instance_id}/{what}")
         if what == "start":
             until(f"{host} is up", partial(self.up, host), timeout_s=120)
 
     def lose(self, host: str) -> None:
         """A host and its volumes, at the provider: nobody here is told."""
+        disconnect(self.ssh_config, host)
         locked = self.site.lock.hosts[host]
         provider(self.lab, "DELETE", f"instances/{locked.instance_id}")
         for volume in locked.volumes.values():
@@ -113,6 +117,7 @@ def watched_site(folder: Path) -> Iterator[Watched]:
         for host in (VAULT, DATA, CONTROL):
             until(f"{host} is up", partial(made.up, host))
         yield made
+        disconnect(made.ssh_config)
 
 
 def _build(lab: LabConfig) -> None:

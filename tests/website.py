@@ -24,7 +24,7 @@ from inventories.inventory import load_site
 from lab import sample
 from lab.engine import LabConfig
 from lab.sites import derive, only
-from tests.labs import kept_lab
+from tests.labs import disconnect, kept_lab
 from tests.roles.web_client import Client, clients
 from tests.saved_site import Saved
 from tests.waiting import until
@@ -37,6 +37,7 @@ ASKED = (
 MISSING = "/no/such/page"
 MARK = re.compile(rb"edition (\d+)\.")
 EDITIONS = count(1)
+REST_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,8 @@ def _serves(client: Client) -> bool:
 
 @dataclass
 class Visitor:
-    """Asks a server for one address after the other, as fast as it can. may_be_away: no answer at all is none that is
-    wrong."""
+    """Asks a server for one address after the other, and rests for a moment before it begins anew, but not for good
+    before it has seen how all ended. may_be_away: no answer at all is none that is wrong."""
 
     client: Client
     may_be_away: bool
@@ -160,7 +161,9 @@ class Visitor:
     done: threading.Event = field(default_factory=threading.Event)
 
     def look(self) -> None:
-        while not self.done.is_set():
+        last = False
+        while not last:
+            last = self.done.wait(REST_S)
             for path in (*ASKED, MISSING):
                 try:
                     self._ask(path)
@@ -223,6 +226,7 @@ def website_site(folder: Path) -> Iterator[Website]:
         made.build()
         made.publish()
         yield made
+        disconnect(made.ssh_config)
 
 
 def _build(config: LabConfig) -> None:

@@ -72,9 +72,7 @@ class Servers:
 
     def run(self, host: str, command: str, given: str = "") -> "subprocess.CompletedProcess[str]":
         """As root."""
-        config = self.inventory.parent / "ssh_config"
-        if not config.exists():
-            one_connection(config, ssh_config(self.site))
+        config = one_connection(self.inventory.parent / "ssh_config", ssh_config(self.site))
         words = ["ssh", "-F", str(config), host, "sudo", "sh", "-c", shlex.quote(command)]
         return subprocess.run(words, input=given, capture_output=True, text=True, check=False)
 

@@ -12,6 +12,7 @@ import pytest
 
 from backup.data_set import Kind
 from inventories.inventory import load_site
+from tests.labs import disconnect
 from tests.saved_site import DATA, REPOSITORY_OF_IT, Saved, saved_site
 from tests.waiting import until
 
@@ -268,6 +269,7 @@ def test_a_host_that_was_off_for_two_days_is_told_and_makes_good_at_boot(saved: 
     boot = "cat /proc/sys/kernel/random/boot_id; systemctl show -P UserspaceTimestampMonotonic"
     was = saved.root("release-1", boot)
     saved.ssh("release-1", "systemctl reboot")
+    disconnect(saved.ssh_config, "release-1")
     until("it booted anew", lambda: saved.ssh("release-1", boot).stdout.strip() not in ("", was))
     until("the missed run", lambda: [entry["outcome"] for entry in saved.entries()[before:]][:2] == ["started", "ok"])
     saved.root("release-1", f"rm -r {dropin}; systemctl daemon-reload; systemctl disable --now {timer}")

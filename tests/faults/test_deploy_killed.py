@@ -28,7 +28,7 @@ cd / && sudo find etc usr/local var/lib/mainstay -xdev \( -type f -o -type l \) 
     ! -path '*/reports/*' ! -path 'var/lib/mainstay/units/*' ! -path var/lib/mainstay/tls/site.pem \
     ! -path etc/fstab ! -path etc/shadow ! -path etc/apt/apt.conf.d/52mainstay ! -name machine-id ! -name hostname \
     ! -name hosts ! -name resolv.conf ! -name mailname ! -name '*.network' ! -name .pwd.lock ! -name '*-' \
-    -printf '%p %m %u %g %l ' \( -type f -exec sh -c 'sha256sum < "$1"' _ {} \; -o -printf '\n' \) | sort
+    -printf '%p %m %u %g %l\n' -type f -exec sha256sum {} + | sort
 echo == packages; dpkg-query -Wf '${Package} ${Status}\n' | sort
 echo == accounts; getent passwd | sort
 echo == units; systemctl list-unit-files --state=enabled --no-legend | sort; systemctl --failed --no-legend

@@ -223,7 +223,7 @@ def test_its_snapshots_are_added_and_only_an_admin_takes_one_away(vault: Vault) 
 def test_a_restart_in_the_middle_of_a_backup_does_not_break_it(vault: Vault) -> None:
     source = vault.folder / "large"
     source.mkdir()
-    (source / "file").write_bytes(os.urandom(30_000_000))
+    (source / "file").write_bytes(os.urandom(120_000_000))
     told: list[float] = []
 
     def restart(progress: Any) -> None:

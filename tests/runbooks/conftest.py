@@ -19,6 +19,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
 
 @pytest.fixture
 def saved(site: Saved) -> Iterator[Saved]:
-    """All is well before, as it was after the one before, and after."""
+    """All is well afterwards, and so it is before the next."""
     yield site
     site.must("status")
