@@ -19,6 +19,7 @@ from cloud.converge import REPOSITORY
 from inventories.inventory import LoadedSite, load_site
 from lab import lifecycle
 from lab.api.store import DRILL, Store
+from tests.labs import disconnect
 from tests.saved_site import HOST, PLAN, Saved
 
 SET = DataSet(HOST, PLAN)
@@ -118,6 +119,8 @@ class Drills:
 
     def fault(self, kind: str, **values: Any) -> None:
         """Of the lab's API; see lab/api/faults.py."""
+        if kind == "cut":
+            disconnect(self.saved.ssh_config, values["instance"])
         self._faults("POST", {"kind": kind, **values})
 
     def mend(self) -> None:
