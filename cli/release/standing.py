@@ -14,7 +14,7 @@ from cli.options import FAILED, UNREACHABLE, Inventory, Without, chosen
 from cli.release.app import Devices, ForPrograms, app, failures
 from cli.release.progress import told
 from roles.release.archive import CHANNELS
-from roles.release.tools.audit.site import truth
+from roles.release.tools.audit.site import sums
 from roles.release.tools.places import kept, opened, staging
 from roles.release.tools.publish import abandon as abandon_
 from roles.release.tools.standing import Standing, Whole, standing
@@ -58,8 +58,7 @@ def sync(without: Without = None, inventory: Inventory = None) -> None:
     site = chosen(inventory)
     with failures(), reach(site) as way, told() as hear:
         where = opened(way, without or ())
-        sums = truth(site).sums
-        moved = sync_(Syncing(where, staging(site), sums, kept(site), hear, datetime.now(UTC)))
+        moved = sync_(Syncing(where, staging(site), sums(site), kept(site), hear, datetime.now(UTC)))
     typer.echo("\n".join(f"{one}: brought up to date" for one in moved) or "all servers are up to date")
 
 

@@ -50,7 +50,7 @@ def dry(site: Site, what: Publication, who: str, now: datetime, hear: Hearing) -
         with session(place, PROGRAM) as to:
             told = to.ask("status")
             judge_clock(now, told["time"], place.name)
-            lacks = to.ask("lacks", paths=promised(to, site, after))["lacks"]
+            lacks = to.ask("lacks", paths=promised(told["commit"], site, after))["lacks"]
             plan = to.ask_whether("plan", manifest=what.manifest(who, "", base))
         if isinstance(plan, str):
             servers.append(Would(place.name, free=told["free"], refuses=plan))

@@ -168,15 +168,17 @@ def _wrong(run: Run) -> str:
 
 def must_hold(one: Session, site: Site, files: Mapping[str, bytes], coming: Collection[str] = ()) -> None:
     """Raises PublishError when a server would not switch to these files, had it the packages that are coming."""
-    if lacks := [path for path in one.ask("lacks", paths=promised(one, site, files))["lacks"] if path not in coming]:
+    now = one.ask("status")["commit"]
+    if lacks := [path for path in one.ask("lacks", paths=promised(now, site, files))["lacks"] if path not in coming]:
         what = lacks[0] if len(lacks) == 1 else f"{lacks[0]} and {len(lacks) - 1} more"
         raise PublishError(f"{one.place.name}: lacks {what}: nothing is published; bring it up to date first")
 
 
 def switch(one: Session, site: Site, commit: str, files: Mapping[str, bytes]) -> None:
     """Has a server serve a commit, unless a package is not there that it promises and the one it serves did not."""
-    if not serves(one.ask("status"), commit, files):
-        needed = promised(one, site, files)
+    status = one.ask("status")
+    if not serves(status, commit, files):
+        needed = promised(status["commit"], site, files)
         one.ask("switch", commit=commit, files={path: text.decode() for path, text in files.items()}, promised=needed)
 
 
@@ -185,9 +187,8 @@ def serves(status: Mapping[str, Any], commit: str, files: Mapping[str, bytes]) -
     return bool(status["commit"] == commit and status["metadata"] == digest(files))
 
 
-def promised(one: Session, site: Site, files: Mapping[str, bytes]) -> list[str]:
-    """Packages that these files promise, and what the server serves now does not."""
-    now = one.ask("status")["commit"]
+def promised(now: str, site: Site, files: Mapping[str, bytes]) -> list[str]:
+    """Packages that these files promise, and the commit that a server serves now does not."""
     there = site.metadata.files(now, METADATA) if now and site.metadata.knows(now) else {}
     after, before = lines(files), lines(there)
     return [

@@ -1,7 +1,7 @@
 """An inventory's release servers and repositories, as an audit takes them."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from time import time
@@ -62,22 +62,34 @@ def _servers(site: LoadedSite, host: str) -> list[client.Server]:
 def truth(site: LoadedSite) -> Truth:
     """What the repositories say now; there may be no list of checksums. Raises InputError, RepositoryError."""
     own = settings(site).values()
-    metadata, checksums = repositories(site)
-    if site.control:  # which has no keys to push by
-        metadata, checksums = replace(metadata, url=mirrored(site)), None
-    if not checksums and (mirror := mirrors(site).get(next(iter(own)).checksums)):
-        checksums = Repository(mirror, metadata.folder.with_name("checksums.git"))
+    metadata, _ = repositories(site)
+    if site.control:
+        metadata = replace(metadata, url=mirrored(site))
     commit = metadata.fetch()
     return Truth(
         commit,
         metadata.files(commit),
-        recorded(checksums.files(checksums.fetch())) if checksums else {},
+        _recorded(site),
         frozenset(device for one in own for device in one.retired),
         max(one.metadata_seconds for one in own),
         kept(site),
         ended(metadata, commit),
         time(),
     )
+
+
+def sums(site: LoadedSite) -> Mapping[str, str]:
+    """What the list of checksums says: hash by a package's file name. Raises as `truth`."""
+    return Truth("", {}, _recorded(site)).sums
+
+
+def _recorded(site: LoadedSite) -> dict[str, bytes]:
+    metadata, checksums = repositories(site)
+    if site.control:  # which has no keys to push by
+        checksums = None
+    if not checksums and (mirror := mirrors(site).get(next(iter(settings(site).values())).checksums)):
+        checksums = Repository(mirror, metadata.folder.with_name("checksums.git"))
+    return recorded(checksums.files(checksums.fetch())) if checksums else {}
 
 
 def hindered(way: Reach, names: Sequence[str], what: Publication, now: datetime) -> list[Finding]:
