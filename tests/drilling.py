@@ -138,5 +138,5 @@ def drills_of(saved: Saved, monkeypatch: pytest.MonkeyPatch) -> Drills:
     """With a first backup."""
     monkeypatch.setenv("MAINSTAY_RESTIC", saved.environment["MAINSTAY_RESTIC"])
     monkeypatch.setenv("MAINSTAY_INVENTORY", str(saved.inventory))
-    saved.must("run", f"{HOST}:{PLAN}")
+    saved.save_first()
     return Drills(saved)

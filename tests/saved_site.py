@@ -5,11 +5,15 @@ import os
 import shlex
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from backup.custody import ADMIN, DataSet
+from backup.reach import reach
+from backup.restic import Restic
+from backup.store import VAULT
 from cloud import provision
 from cloud.converge import REPOSITORY, converge
 from inventories.inventory import load_site
@@ -75,6 +79,19 @@ class Saved:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def save_first(self) -> None:
+        """The first backup; and the repository, whose key the host has made, gets one that is quick to open
+        (tests/restics.py)."""
+        self.must("run", DATA)
+        with reach(load_site(self.inventory)) as way, way.store(VAULT, ADMIN) as vault:
+            lasting = vault.repository(DataSet(HOST, PLAN))
+            passing = replace(lasting, password="of the way to another key")
+            for old, new in ((lasting, passing), (passing, lasting)):
+                Restic(old, restic()).add_key(new.password)
+                made = Restic(new, restic())
+                for key in [key for key, current in made.keys().items() if not current]:
+                    made.remove_key(key)
+
     def status(self, after: str = "") -> tuple[int, list[dict[str, Any]]]:
         """Exit code, and the findings of the one data set."""
         done = self.mainstay("status", "--json", after=after)
@@ -124,9 +141,11 @@ class Saved:
         return sum(int(Path(f"/sys/class/net/{one}/statistics/tx_bytes").read_text()) for one in devices)
 
     def cut(self, host: str, *, off: bool) -> None:
-        """Takes its links away, or gives them back."""
+        """Takes its links away, or gives them back, and it is reached again."""
         disconnect(self.ssh_config, host)
         NspawnEngine(self.lab).cut(self.machine(host), off=off)
+        if not off:
+            until(f"{host} is reached", partial(self.up, host))
 
     def agent(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """The agent on the release server, as root."""

@@ -22,7 +22,7 @@ COMMITTED = ("admins.toml", "secrets.age", "vault.pem", "copy.pem", "control.age
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     for site in saved_site(tmp_path_factory.mktemp("alone")):
-        site.must("run", DATA)
+        site.save_first()
         yield site
 
 

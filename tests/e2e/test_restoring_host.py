@@ -55,7 +55,7 @@ class Drill:
 def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
     folder = tmp_path_factory.mktemp("drill")
     for saved in saved_site(tmp_path_factory.mktemp("saved")):
-        saved.must("run", DATA)
+        saved.save_first()
         saved.must("copy")
         host = Saved(_throwaway(saved, folder), folder, saved.lab)
         host.deploy("provision", "base")

@@ -19,7 +19,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
 
 @pytest.fixture(scope="module")
 def saved(fresh: Saved) -> Saved:
-    fresh.must("run", DATA)
+    fresh.save_first()
     fresh.must("verify")
     return fresh
 

@@ -27,7 +27,7 @@ AT_VAULT = "/etc/vault"
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     """With one backup."""
     for made in saved_site(tmp_path_factory.mktemp("faults")):
-        made.root("release-1", f"systemctl start {UNIT}")
+        made.save_first()
         yield made
 
 

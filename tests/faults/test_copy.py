@@ -31,7 +31,7 @@ DATA_SET = custody.DataSet(*DATA.split(":"))
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     made = saved_site(tmp_path_factory.mktemp("copy"))
     for site in made:
-        site.must("run", DATA)
+        site.save_first()
         yield site
 
 

@@ -33,7 +33,7 @@ SET = DataSet(HOST, PLAN)
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     for made in saved_site(tmp_path_factory.mktemp("rotation")):
-        made.must("run", DATA)
+        made.save_first()
         made.must("copy", DATA)
         made.must("verify", DATA)
         yield made

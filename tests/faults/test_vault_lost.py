@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     for site in saved_site(tmp_path_factory.mktemp("lost")):
-        site.must("run", DATA)
+        site.save_first()
         site.save_more("second", 1)
         site.must("copy")
         site.must("verify")

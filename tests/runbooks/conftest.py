@@ -10,7 +10,7 @@ from tests.saved_site import DATA, Saved, saved_site
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     for made in saved_site(tmp_path_factory.mktemp("runbooks")):
-        made.must("run", DATA)
+        made.save_first()
         made.must("copy", DATA)
         made.must("verify", "--all")
         made.must("status")
