@@ -14,7 +14,8 @@ from lab.nspawn_folder import Attached, Folder
 from lab.nspawn_process import init_of, loop_files, wait
 
 LETTERS = "bcdefghijklmnop"
-RELEASE_TIMEOUT_S = 10
+RELEASE_TIMEOUT_S = 60
+"""What a host had not written yet is written then, on a disk that others may keep busy."""
 COPY_TIMEOUT_S = 1800
 
 # Fills what is left, to the last block; the file lies beside the overlay's layers, where the host cannot see it.
