@@ -7,12 +7,12 @@ A package that is missing here is installed by the deploy, as on any other host.
 
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from lab import image, services
+from lab.command import run
 from lab.engine import EngineError, LabConfig
 
 BASE = ("chrony", "nullmailer", "unattended-upgrades")
@@ -71,13 +71,13 @@ def _build(role: str) -> None:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         image.say(f"installing what hosts with the role {role} need into an image (once)")
-        copied = ("cp", "-a", "--reflink=auto", image.root_of(image.image_id()), work / "root")
-        subprocess.run(copied, check=True)
+        run("cp", "-a", "--reflink=auto", image.root_of(image.image_id()), work / "root", timeout_s=600)
         _install(work / "root", PACKAGES[role], lock.fileno())
         work.rename(image.IMAGES / name)
 
 
 def _install(root: Path, packages: tuple[str, ...], lock: int) -> None:
+    """Inherits the lock, as the build of the provider's image does."""
     inside = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--settings=no", "--pipe")
     host = ("--resolv-conf=off", "--timezone=off", "--link-journal=no", f"--directory={root}")
     done = subprocess.run(
@@ -88,7 +88,6 @@ def _install(root: Path, packages: tuple[str, ...], lock: int) -> None:
         text=True,
         check=False,
         pass_fds=(lock,),
-        env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
     )
     if done.returncode:
         raise EngineError(f"{root}: exit {done.returncode}: {done.stdout[-2000:].strip()}")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import requests
 
-from backup.custody import DataSet
 from backup.drills import account, book, own_site, run
 from backup.drills.account import Thing
 from backup.drills.course import Order
@@ -20,9 +19,8 @@ from inventories.inventory import LoadedSite, load_site
 from lab import lifecycle
 from lab.api.store import DRILL, Store
 from tests.labs import disconnect
-from tests.saved_site import HOST, PLAN, Saved
+from tests.saved_site import SET, Saved
 
-SET = DataSet(HOST, PLAN)
 MADE = ("instance", "block", "vpc", "firewall_group", "firewall_rule", "domain", "record")
 """In the lab's store."""
 

@@ -27,7 +27,7 @@ from roles.common.publishing.fronts import fronts
 from roles.release.archive import Offer
 from tests.labs import disconnect, kept_lab
 from tests.saved_site import Saved
-from tests.waiting import until
+from tests.waiting import rounds, until
 
 SERVERS = ("release-1", "release-2")
 DEVICES = ("panther", "FP5")
@@ -37,7 +37,6 @@ WHO = {
     for what, text in (("NAME", "Alice"), ("EMAIL", "alice@example.org"))
 }
 NUMBERS = count(1)
-REST_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -190,9 +189,7 @@ def polled(
             wrong.append(f"{server}: {channel} promises {package}: {got.status}")
 
     def phones() -> None:
-        last = False
-        while not last:
-            last = ended.wait(REST_S)
+        for _ in rounds(ended):
             for server, device, channel in product(SERVERS, DEVICES, channels):
                 try:
                     phone(server, device, channel)

@@ -31,6 +31,7 @@ from tests.waiting import until
 HOST, PLAN = "release-1", "release"
 HOSTS = (HOST, "vault-1")
 DATA = f"{HOST}:{PLAN}"
+SET = DataSet(HOST, PLAN)
 REPOSITORY_OF_IT = f"/srv/vault/repositories/{HOST}/{PLAN}"
 HASHES = "find public -type f -exec sha256sum {} + | sort"
 
@@ -84,7 +85,7 @@ class Saved:
         (tests/restics.py)."""
         self.must("run", DATA)
         with reach(load_site(self.inventory)) as way, way.store(VAULT, ADMIN) as vault:
-            lasting = vault.repository(DataSet(HOST, PLAN))
+            lasting = vault.repository(SET)
             passing = replace(lasting, password="of the way to another key")
             for old, new in ((lasting, passing), (passing, lasting)):
                 Restic(old, restic()).add_key(new.password)

@@ -1,11 +1,13 @@
 """Waiting for what is to come to pass, and for nothing else."""
 
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+REST_S = 0.1
 
 
 def until(what: str, look: Callable[[], T], *, timeout_s: float = 60, every_s: float = 0) -> T:
@@ -20,6 +22,14 @@ def until(what: str, look: Callable[[], T], *, timeout_s: float = 60, every_s: f
         assert waited < timeout_s, f"not within {timeout_s:g} s: {what}"
         time.sleep(every_s or max(0.1, waited / 20))
     return found
+
+
+def rounds(ended: threading.Event) -> Iterator[None]:
+    """Begins anew after a moment's rest, and a last time when it has ended: how that came out is seen, too."""
+    last = False
+    while not last:
+        last = ended.wait(REST_S)
+        yield
 
 
 def listens(port: int) -> bool:

@@ -27,7 +27,7 @@ from lab.sites import derive, only
 from tests.labs import disconnect, kept_lab
 from tests.roles.web_client import Client, clients
 from tests.saved_site import Saved
-from tests.waiting import until
+from tests.waiting import rounds, until
 
 SERVERS = ("web-1", "web-2")
 ASKED = (
@@ -37,7 +37,6 @@ ASKED = (
 MISSING = "/no/such/page"
 MARK = re.compile(rb"edition (\d+)\.")
 EDITIONS = count(1)
-REST_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -161,9 +160,7 @@ class Visitor:
     done: threading.Event = field(default_factory=threading.Event)
 
     def look(self) -> None:
-        last = False
-        while not last:
-            last = self.done.wait(REST_S)
+        for _ in rounds(self.done):
             for path in (*ASKED, MISSING):
                 try:
                     self._ask(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backup import control, custody
+from backup import control
 from backup.custody import ADMIN
 from backup.data_set import Kind
 from backup.reach import reach, state
@@ -20,11 +20,10 @@ from inventories.inventory import load_site
 from lab import storage
 from lab.s3 import S3
 from tests.restics import restic
-from tests.saved_site import DATA, REPOSITORY_OF_IT, Saved, saved_site
+from tests.saved_site import DATA, REPOSITORY_OF_IT, SET, Saved, saved_site
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
-DATA_SET = custody.DataSet(*DATA.split(":"))
 
 
 @pytest.fixture(scope="module")
@@ -164,14 +163,14 @@ def test_only_an_admin_thins_it_out_and_what_went_is_not_copied_again(
         (store, outcome) for store in ("vault", "copy") for outcome in ("started", "ok")
     ]
     with reach(load_site(saved.inventory)) as way, way.store(COPY) as adds, way.store(COPY, ADMIN) as removes:
-        there = adds.restic(DATA_SET).snapshots()
+        there = adds.restic(SET).snapshots()
         with pytest.raises(ResticError):
-            adds.restic(DATA_SET).forget([there[0].id])
-        assert adds.restic(DATA_SET).snapshots() == there
-        planned = control.plan_retention(removes, DATA_SET, 1.0)
+            adds.restic(SET).forget([there[0].id])
+        assert adds.restic(SET).snapshots() == there
+        planned = control.plan_retention(removes, SET, 1.0)
         oldest = replace(planned.verdicts[0], keep=False)
-        control.retain(removes, DATA_SET, replace(planned, verdicts=(oldest, *planned.verdicts[1:])), print)
-        assert adds.restic(DATA_SET).snapshots() == there[1:]
+        control.retain(removes, SET, replace(planned, verdicts=(oldest, *planned.verdicts[1:])), print)
+        assert adds.restic(SET).snapshots() == there[1:]
     assert saved.must("copy").strip() == f"{DATA}: nothing to copy"
     assert saved.status() == (0, [])
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from backup import custody
-from backup.custody import ADMIN, DataSet
+from backup.custody import ADMIN
 from backup.data_set import Kind
 from backup.reach import reach
 from backup.restic import Restic
@@ -22,12 +22,10 @@ from cloud.converge import converge
 from inventories.editing import Plain
 from inventories.inventory import load_site
 from tests.restics import restic
-from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, Saved, saved_site
+from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, SET, Saved, saved_site
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
-
-SET = DataSet(HOST, PLAN)
 
 
 @pytest.fixture(scope="module")

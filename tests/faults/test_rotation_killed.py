@@ -7,8 +7,8 @@ import pytest
 
 from backup.data_set import Kind
 from cloud.converge import REPOSITORY
-from tests.faults.test_rotation import SET, held, must_be_rotated, saved
-from tests.saved_site import DATA, Saved
+from tests.faults.test_rotation import held, must_be_rotated, saved
+from tests.saved_site import DATA, SET, Saved
 
 __all__ = ["saved"]
 

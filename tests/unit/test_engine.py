@@ -7,7 +7,7 @@ import pytest
 
 from lab import image, network, prepared
 from lab import nspawn_firewall as firewall
-from lab.engine import LabConfig, Machine, Nic, Rule
+from lab.engine import MAX_INDEX, LabConfig, Machine, Nic, Rule
 from lab.nspawn_folder import Attached, Folder, machine_from, machine_to
 
 CONFIG = LabConfig("unit", 1, Path("/nowhere"))
@@ -23,7 +23,7 @@ ANY4, ANY6 = ip_network("0.0.0.0/0"), ip_network("::/0")
 
 
 def test_names_fit_the_kernel_and_no_lab_claims_another_labs() -> None:
-    labs = [LabConfig("x", index, Path("/nowhere")) for index in range(16)]
+    labs = [LabConfig("x", index, Path("/nowhere")) for index in range(MAX_INDEX + 1)]
     for lab in labs:
         names = [
             network.bridge(lab),
