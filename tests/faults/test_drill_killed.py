@@ -117,7 +117,7 @@ def test_one_that_is_asked_to_end_destroys_what_it_made_first(drills: Drills, ph
         return bool(fresh) and fresh[0].phase == phase
 
     with drills.begin("run", PLAN) as running:
-        until(f"it is in its phase {phase}", is_there, timeout_s=400)
+        until(f"it is in its phase {phase}", is_there, timeout_s=400, every_s=0.1)  # a phase may last a second
         running.terminate()
         out, err = running.communicate(timeout=300)
     assert running.returncode == 44, out + err
