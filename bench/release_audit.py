@@ -117,8 +117,8 @@ def run(folder: Path, megabytes: int, rounds: int) -> dict[str, object]:
 def main() -> None:
     """Prints the results for people, or for programs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=600, metavar="MB")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--size", type=int, default=3000, metavar="MB")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mainstay-bench-") as folder:
