@@ -70,6 +70,9 @@ svg .limit { fill: var(--text) }
   .took { white-space: nowrap }
   .proves { width: 32% }
 }
+@media (min-width: 56rem) {
+  [aria-labelledby="sets"] tbody th { min-width: 11.5rem }
+}
 @media (max-width: 44rem) {
   td { grid-template-columns: 8rem minmax(0, 1fr) }
   dl { gap: 0; grid-template-columns: 1fr }

@@ -50,7 +50,7 @@ def unfold(chromium: Browser) -> None:
     chromium.js("for (const one of document.querySelectorAll('details')) one.open = true")
 
 
-@pytest.mark.parametrize("width", [320, 390, 700, 710, 1200])
+@pytest.mark.parametrize("width", [320, 390, 700, 710, 900, 1200])
 def test_nothing_is_wider_than_the_window(chromium: Browser, page: Path, width: int) -> None:
     chromium.open(page, width=width)
     unfold(chromium)
@@ -60,6 +60,12 @@ def test_nothing_is_wider_than_the_window(chromium: Browser, page: Path, width: 
     )
     hidden = ".filter(it => !it.closest('thead'))"
     assert chromium.js(f"{beyond}{hidden}.map(it => it.outerHTML.slice(0, 80))") == []
+
+
+def test_names_of_data_sets_are_in_one_piece(chromium: Browser, page: Path) -> None:
+    chromium.open(page, width=900)
+    lines = "[...document.querySelectorAll('th a')].map(it => [it.textContent, it.getClientRects().length])"
+    assert dict(chromium.js(lines)) == {DATA_SET: 1}
 
 
 def test_it_asks_nobody_for_anything(chromium: Browser, page: Path) -> None:
