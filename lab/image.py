@@ -147,8 +147,12 @@ ENABLED = (
 DISABLED = ("systemd-networkd-wait-online.service",)
 # Of no use in a container, and begun at each of the dozens of daemon-reloads of a deploy.
 GENERATORS = ("debug", "gpt-auto", "hibernate-resume", "rc-local", "ssh", "system-update", "tpm2")
-# Work that every host's first boot and first apt call would do again.
-FINISH = "apt-cache gencaches && journalctl --update-catalog && touch /etc/.updated /var/.updated"
+# Alternatives of Java link their manual's pages, and fail without the folder. The rest is work that every host's first
+# boot and first apt call would do again.
+FINISH = (
+    "mkdir -p /usr/share/man/man1 && apt-cache gencaches && journalctl --update-catalog"
+    " && touch /etc/.updated /var/.updated"
+)
 REMOVED = (
     "etc/apt/apt.conf.d/99mmdebstrap",
     "etc/apt/sources.list",

@@ -20,6 +20,7 @@ HTTP = ("restic", "rsync", "nginx", "libnginx-mod-http-headers-more-filter", "to
 PACKAGES = {
     "base": BASE,
     "control": (*BASE, "restic", "rsync", "git"),
+    "gerrit": (*BASE, *HTTP, "openjdk-21-jre-headless", "git", "btrfs-progs"),
     "release": (*BASE, *HTTP),
     "vault": (*BASE, "restic-rest-server"),
     "web": (*BASE, *HTTP),

@@ -1,0 +1,86 @@
+"""Gerrit: the code review and its repositories, behind nginx."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from inventories.errors import InputError
+from inventories.inventory import LoadedSite
+from roles.common import Account, Unit, accounts, nginx, packages, services, tree, volumes
+from roles.common.nginx.obtained import obtained
+from roles.common.volume_plan import unit_name
+from roles.gerrit.artifact import artifact, sha256
+from roles.gerrit.settings import SSH_PORT, Settings, War
+
+PACKAGES: dict[str, str | None] = {"openjdk-21-jre-headless": None, "git": None, "curl": None}
+OWNER = "gerrit"
+UNIT, PROGRAM = "gerrit.service", "/usr/local/lib/mainstay/gerrit_site.py"
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
+
+
+def war_path(war: War) -> str:
+    """Where the war of a version lies on the host."""
+    return f"/opt/gerrit/gerrit-{war.version}.war"
+
+
+def config(context: dict[str, object]) -> str:
+    """The whole gerrit.config."""
+    here = FileSystemLoader(Path(__file__).parent)
+    loader = Environment(loader=here, undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701  # not HTML
+    return loader.get_template("gerrit.config.j2").render(context)
+
+
+def check(site: LoadedSite, war: War) -> None:
+    """Raises InputError when a war of this machine is not there, or another one."""
+    if war.source.startswith("https://"):
+        return
+    hint = "name a file of this machine, or an https address"
+    try:
+        found = sha256(Path(war.source))
+    except OSError as error:
+        raise InputError(site.path, "settings.gerrit.war.source", f"{war.source}: {error.strerror}", hint) from None
+    if found != war.sha256:
+        told = f"{war.source} has the SHA-256 {found}, and {war.sha256} is declared"
+        raise InputError(site.path, "settings.gerrit.war.sha256", told, "compare both with what the project publishes")
+
+
+@deploy("gerrit")
+def gerrit() -> None:
+    """Puts the host into service, or finds that it is."""
+    site: LoadedSite = host.data.site
+    name: str = host.data.host_name
+    settings: Settings = host.data.settings["gerrit"]
+    volume = nginx.content_volume(site, name, settings)
+    declared = host.data.declared.volumes
+    folder = f"{volume.mount}/site"
+    check(site, settings.war)
+    context = settings.model_dump() | {
+        "mount": volume.mount,
+        "mount_unit": unit_name(volume.mount),
+        "site": folder,
+        "war": war_path(settings.war),
+        "name": nginx.certificate.names(site, name)[0],
+        "names": nginx.certificate.names(site, name),
+        "ssh_port": SSH_PORT,
+    }
+
+    packages("packages", nginx.packages(settings) | PACKAGES | volumes.packages(declared))
+    accounts("owner of the site", [Account(OWNER, system=True)])
+    volumes.volumes("volumes", declared, host.data.locked.volumes, owners={settings.volume: OWNER})
+    artifact("war", war_path(settings.war), settings.war.sha256, settings.war.source)
+    tree(
+        "files",
+        Path(__file__).parent / "tree",
+        context,
+        generated=nginx.files(site, name, settings, METHODS, ()) | {f"{folder}/etc/gerrit.config": config(context)},
+        directories=(folder, f"{folder}/etc", *nginx.certificate.DIRECTORIES),
+        absent=nginx.absent(site, settings),
+        modes=nginx.MODES | {volume.mount: "0755", f"{folder}*": "0750", f"{folder}/etc/*": "0640"},
+        owners=nginx.OWNERS | {f"{folder}*": f"{OWNER}:{OWNER}"},
+        secret=nginx.SECRET,
+        validate=nginx.VALIDATE | {f"/etc/systemd/system/{UNIT}": f"systemd-analyze verify {UNIT}"},
+    )
+    services("services", (*nginx.UNITS, Unit(UNIT, (f"{folder}/etc/gerrit.config", PROGRAM))))
+    obtained(name="certificate")

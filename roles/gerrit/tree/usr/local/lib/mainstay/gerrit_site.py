@@ -1,0 +1,73 @@
+"""What a Gerrit site needs before its server starts, and at its end: `prepare SITE WAR`, `answers URL`, `ended SITE`.
+
+prepare  a site that is not there yet is made; caches are removed where the server did not end in order, since H2's may
+         be broken then; an index that is not there is built anew. Refuses another version than the site's own.
+answers  waits until the server does.
+ended    notes that it ended in order, if it did.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+VERSION, RUNS = "etc/mainstay.version", "etc/mainstay.runs"
+"""The version that the site is of; there while a server runs."""
+
+
+def java(war: str, *words: str) -> None:
+    subprocess.run(["/usr/bin/java", "-Duser.home=/var/lib/gerrit", "-jar", war, *words], check=True)
+
+
+def prepare(site: Path, war: str) -> None:
+    found = re.search(r"gerrit-([\d.]+)\.war$", war)
+    assert found
+    version, own = found[1], site / VERSION
+    if not own.exists():
+        if (site / "git").exists() and any((site / "git").iterdir()) and not (site / "git/All-Projects.git").exists():
+            sys.exit(f"{site}/git holds repositories, but not All-Projects: restore that, or move them away")
+        java(war, "init", "--batch", "--no-auto-start", "--skip-plugins", "-d", str(site))
+        own.write_text(version + "\n")
+    elif (has := own.read_text().strip()) != version:
+        sys.exit(f"the site is of Gerrit {has}, and {version} is declared: a deploy does not change it")
+    if (site / RUNS).exists():
+        print("the server did not end in order: its caches are made anew")
+        shutil.rmtree(site / "cache", ignore_errors=True)
+    if not (site / "index").is_dir() or not any((site / "index").iterdir()):
+        java(war, "reindex", "-d", str(site))
+    (site / RUNS).touch()
+
+
+def answers(url: str) -> None:
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310  # it is the unit's own
+                return
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                return
+        except OSError:
+            pass
+        time.sleep(0.2)
+
+
+def ended(site: Path) -> None:
+    if os.environ.get("SERVICE_RESULT") == "success":
+        (site / RUNS).unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["prepare", site, war]:
+            prepare(Path(site), war)
+        case ["answers", url]:
+            answers(url)
+        case ["ended", site]:
+            ended(Path(site))
+        case _:
+            sys.exit(__doc__)

@@ -1,0 +1,86 @@
+"""Gerrit, as a deploy puts it into service: as its users and strangers meet it, and when it is killed."""
+
+import re
+import socket
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from cloud.converge import converge
+from inventories.inventory import load_site
+from tests.gerrit_site import HOST, SERVER_ID, VERSION, gerrit_site
+from tests.roles.web_client import clients
+from tests.saved_site import Saved
+from tests.waiting import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+SITE = "/srv/gerrit/site"
+VERSION_URL = "/config/server/version"
+SHOW = "systemctl show gerrit -p NRestarts -p ActiveState --value | xargs"
+
+
+@pytest.fixture(scope="module")
+def gerrit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    yield from gerrit_site(tmp_path_factory.mktemp("gerrit"))
+
+
+def version(gerrit: Saved) -> str:
+    """As it is told over TLS; empty when it is not."""
+    try:
+        answer = clients(load_site(gerrit.inventory), HOST)["IPv4"].get(VERSION_URL)
+    except requests.RequestException:
+        return ""
+    return answer.text.removeprefix(")]}'\n").strip('"\n') if answer.status_code == 200 else ""
+
+
+def test_it_answers_by_tls_and_by_ssh_on_both_protocols(gerrit: Saved) -> None:
+    until("it answers", lambda: version(gerrit) == VERSION, timeout_s=120)
+    site = load_site(gerrit.inventory)
+    for client in clients(site, HOST).values():
+        answer = client.get(VERSION_URL)
+        assert answer.status_code == 200
+        assert "max-age=31536000" in answer.headers["Strict-Transport-Security"]
+    for address in (site.lock.hosts[HOST].ipv4, site.lock.hosts[HOST].ipv6):
+        with socket.create_connection((address, 29418), 10) as connection:
+            assert connection.recv(4) == b"SSH-"
+
+
+def test_a_second_deploy_finds_nothing_to_do_so_init_added_nothing_to_its_configuration(gerrit: Saved) -> None:
+    again = converge(gerrit.inventory, "gerrit")
+    assert (again.code, again.changed) == (0, ()), again.output
+    assert SERVER_ID in gerrit.root(HOST, f"git config -f {SITE}/etc/gerrit.config gerrit.serverId")
+
+
+def test_nobody_outside_can_say_who_they_are_and_a_proxy_on_the_host_can(gerrit: Saved) -> None:
+    until("it answers", lambda: version(gerrit) == VERSION, timeout_s=120)
+    claim = {"X-Gerrit-User": "mallory", "X-Gerrit-Name": "Mallory", "X-Gerrit-Email": "mallory@example.org"}
+    for client in clients(load_site(gerrit.inventory), HOST).values():
+        answer = client.get("/login/", **claim)
+        assert "GerritAccount" not in answer.headers.get("Set-Cookie", ""), answer.headers
+    headers = " ".join(f"-H '{name}: {value}'" for name, value in claim.items())
+    direct = gerrit.root(HOST, f"curl -s -o /dev/null -D - {headers} http://127.0.0.1:8081/login/")
+    assert re.search("Set-Cookie: GerritAccount=", direct), direct
+
+
+def test_killed_it_comes_back_by_itself_without_its_caches(gerrit: Saved) -> None:
+    until("it answers", lambda: version(gerrit) == VERSION, timeout_s=120)
+    gerrit.root(HOST, f"touch {SITE}/cache/broken.h2.db && pkill -9 -u gerrit java")
+    until("it is up again", lambda: gerrit.root(HOST, SHOW).endswith("active") and version(gerrit), timeout_s=120)
+    assert gerrit.root(HOST, f"ls {SITE}/cache").split().count("broken.h2.db") == 0
+    gerrit.root(HOST, f"touch {SITE}/cache/kept && systemctl restart gerrit")
+    assert "kept" in gerrit.root(HOST, f"ls {SITE}/cache").split()
+
+
+def test_another_version_is_refused_before_it_touches_the_site(gerrit: Saved) -> None:
+    words = f"prepare {SITE} /opt/gerrit/gerrit-3.99.0.war"
+    done = gerrit.ssh(HOST, f"runuser -u gerrit -- python3 -I /usr/local/lib/mainstay/gerrit_site.py {words}")
+    assert done.returncode == 1
+    assert f"the site is of Gerrit {VERSION}, and 3.99.0 is declared" in done.stderr
+
+
+def test_its_unit_has_little_power(gerrit: Saved) -> None:
+    told = gerrit.root(HOST, "systemd-analyze security gerrit.service --no-pager | tail -1")
+    found = re.search(r"exposure level for gerrit.service: ([\d.]+)", told)
+    assert found
+    assert float(found[1]) <= 2.5

@@ -1,0 +1,58 @@
+"""A Gerrit, deployed on a host of a lab of its own."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from lab import authority, gerrit_war
+from lab.engine import LabConfig
+from lab.sites import derive, only
+from roles.gerrit.artifact import sha256
+from tests.labs import disconnect, kept_lab
+from tests.saved_site import Saved
+from tests.waiting import until
+
+HOST, NAME = "gerrit-1", "review.lab.example.org"
+VERSION = "3.13.5"
+SERVER_ID = "3b5e7f5c-5a0c-4a86-9d1c-0a4f3f6a2f11"
+
+
+def derived(config: LabConfig, folder: Path, version: str = VERSION) -> Path:
+    """The inventory of a lab's site that has nothing but Gerrit."""
+    war = gerrit_war.war(version)
+
+    def change(document: Any) -> None:
+        only(document, "web-1")
+        document["hosts"][HOST] = tomlkit.item(document["hosts"].pop("web-1").unwrap())
+        document["hosts"][HOST] |= {"role": "gerrit", "plan": "vc2-2c-4gb", "dns": [NAME]}
+        document["hosts"][HOST]["volumes"] = {
+            "site": {"size_gb": 10, "mount": "/srv/gerrit", "filesystem": "btrfs"},
+        }
+        document["firewalls"]["public-web"]["rules"].append({"protocol": "tcp", "port": "29418"})
+        for role in ("release", "control", "web"):
+            del document["settings"][role]
+        document["settings"]["gerrit"] = {
+            "war": {"version": version, "sha256": sha256(war), "source": str(war)},
+            "server_id": SERVER_ID,
+            "email": "gerrit@lab.example.org",
+            "certificate": {"directory": authority.directory(config)},
+        }
+
+    return derive(config, folder, change)
+
+
+def gerrit_site(folder: Path) -> Iterator[Saved]:
+    """A fixture's body."""
+    with kept_lab("gerrit", _build) as config:
+        made = Saved(derived(config, folder), folder, config)
+        until(f"{HOST} is up", partial(made.up, HOST), timeout_s=120)
+        yield made
+        disconnect(made.ssh_config)
+
+
+def _build(config: LabConfig) -> None:
+    made = Saved(derived(config, config.root / "built"), config.root / "built", config)
+    made.deploy("provision", "gerrit")
