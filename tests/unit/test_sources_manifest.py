@@ -257,7 +257,19 @@ def test_a_folder_and_a_commit_say_the_same(tmp_path: Path) -> None:
         read(folder, URL)
 
 
-PIECES = (b"<", b">", b'"', b"&", b"..", b"-", b"\x00", b"\xff", b"<include name='default.xml'/>", b"<project ", b"]]>")
+PIECES: tuple[bytes, ...] = (
+    b"<",
+    b">",
+    b'"',
+    b"&",
+    b"..",
+    b"-",
+    b"\x00",
+    b"\xff",
+    b"<include name='default.xml'/>",
+    b"<project ",
+    b"]]>",
+)
 PIECES += (b"revision=", b"https://[", b"<!DOCTYPE a>", b"</manifest>", b"remote='x'", b"\xc2\x9b", b"git@h:x", b"~")
 
 
