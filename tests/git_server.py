@@ -38,13 +38,16 @@ def git(folder: Path, *words: str) -> str:
 @dataclass
 class Forge:
     """root: bare repositories, NAME.git each, and `lfs`; private: names that nobody without a login reads; asked: the
-    lines of all requests; busy: answers nothing but 503."""
+    lines of all requests; logins: what came with one to prove who asks; busy: answers nothing but 503; is_old: knows
+    protocol 0 alone, and hands out tips alone."""
 
     root: Path
     port: int = 0
     private: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
     busy: bool = False
+    is_old: bool = False
     echoes: bool = False
     """The LFS server does not compare sizes: it says what it was asked."""
 
@@ -61,8 +64,7 @@ class Forge:
         if not bare.exists():
             bare.mkdir(parents=True)
             git(bare, "init", "-q", "--bare", "-b", branch)
-            for setting in ("uploadpack.allowFilter", "uploadpack.allowReachableSHA1InWant"):
-                git(bare, "config", setting, "true")
+            git(bare, "config", "uploadpack.allowFilter", "true")
         lines = [f"commit refs/heads/{branch}", "committer S <s@example.org> 1800000000 +0000"]
         lines += [f"data {len(message.encode())}", message]
         if subprocess.run(
@@ -94,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         self.forge.asked.append(self.requestline)
+        self.forge.logins += self.headers.get_all("Authorization") or []
 
     def do_GET(self) -> None:
         self._serve(b"")
@@ -158,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
             "CONTENT_LENGTH": str(len(body)),
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "GIT_PROTOCOL": "" if self.forge.is_old else self.headers.get("Git-Protocol", ""),
             "REMOTE_ADDR": "127.0.0.1",
         }
         out = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=False).stdout

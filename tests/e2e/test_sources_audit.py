@@ -115,6 +115,32 @@ def test_a_revision_that_is_not_there_is_found(world: World) -> None:
         assert c.found == "a tag of that name: `repo` wants refs/tags/v1"
 
 
+def test_an_older_commit_of_a_server_that_hands_out_tips_alone_is_found_by_its_branches(world: World) -> None:
+    pointer = world.server.store(b"gone")
+    world.server.object(pointer.split("sha256:")[1][:64]).unlink()
+    world.add("older", LFS | {"a.bin": pointer}, attributes='revision="SHA"')
+    world.server.make("older", {"a.bin": "new\n"})
+    world.replicate("older")
+    world.add("missing", attributes=f'revision="{"0123456789" * 4}"')
+    world.server.is_old = world.mirror.is_old = True
+    assert kinds(world.audit(files=False)) == [("missing", "missing revision")]
+    assert kinds(world.audit()) == [("missing", "missing revision"), ("older", "missing lfs object")]
+
+
+def test_nobody_is_told_a_password_of_this_machine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = world.folder / "home"
+    home.mkdir()
+    (home / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    (home / ".netrc").chmod(0o600)
+    (home / ".gitconfig").write_text('[http]\n\textraHeader = "Authorization: Basic c2VjcmV0"\n')
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("NETRC", raising=False)
+    world.add("large/files", LFS | {"a.bin": world.server.store(b"a")})
+    world.server.private.add("platform/build")
+    assert [one.kind for one in world.audit(contents=True, record=deep.Record()).findings] == [Kind.PRIVATE]
+    assert world.server.logins == world.mirror.logins == []
+
+
 def test_a_project_that_wants_a_login_is_found(world: World) -> None:
     world.server.private.add("platform/build")
     found = world.one()

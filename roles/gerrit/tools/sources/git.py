@@ -15,6 +15,7 @@ TIMEOUT_S = 600
 LOCAL_S = 120
 COMMIT_ONLY, POINTERS = "tree:0", "blob:limit=1024"
 """Filters of a fetch: no tree and no file; no file that is longer than a pointer of LFS may be (below 1,024 bytes)."""
+ALL = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 SETTINGS = {
     "credential.helper": "",
     "protocol.version": "2",
@@ -61,11 +62,28 @@ class Git:
     def fetch(self, url: str, want: str, only: str) -> None:
         """Brings one commit, without its history. only: a filter. Raises GitError.
 
-        A commit that is no tip is fetched only where the server lets clients (JGit: reachable ones; git: all it has).
+        A commit that is no tip is asked for by its id, as `repo` does: git's own server hands out all it has, JGit what
+        refs lead to. Where a server hands out tips alone, all branches and tags are fetched: they have to lead to it.
         """
+        try:
+            self._fetch(url, only, "--depth=1", want)
+        except GitError as error:
+            if error.kind is not Kind.REVISION:
+                raise
+            self._fetch(url, COMMIT_ONLY, *ALL)
+            try:
+                self.run("cat-file", "-e", f"{want}^{{commit}}", timeout_s=LOCAL_S)
+            except GitError:
+                raise error from None
+            if only != COMMIT_ONLY:
+                self._fetch(url, only, "--refetch", *ALL)
+
+    def _fetch(self, url: str, only: str, *words: str) -> None:
         remote = {"url": url, "promisor": "true", "partialclonefilter": only}
         settings = [word for name, value in remote.items() for word in ("-c", f"remote.asked.{name}={value}")]
-        self.run(*settings, "fetch", "-q", "--depth=1", "--no-tags", "--no-write-fetch-head", "asked", want)
+        options = [word for word in words if word.startswith("--")]
+        refs = [word for word in words if not word.startswith("--")]
+        self.run(*settings, "fetch", "-q", "--no-tags", "--no-write-fetch-head", *options, "asked", *refs)
 
     def run(self, *words: str, stdin: bytes = b"", timeout_s: float = TIMEOUT_S) -> bytes:
         """Standard output. Raises GitError."""

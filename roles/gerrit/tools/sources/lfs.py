@@ -106,13 +106,13 @@ def faults(session: requests.Session, at: str, wanted: Sequence[Pointer], *, dee
             told = _batch(session, at, asked)
         except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
             expected = f"where to get {len(asked)} objects, told to anybody"
-            yield Fault(None, Kind.LFS_SERVER, f"{shown(error) or type(error).__name__}, from {at}", expected)
+            yield Fault(None, Kind.LFS_SERVER, f"{_said(error)}, from {at}", expected)
             return
         for one in asked:
             try:
                 yield from _fault(session, at, one, told.get(one.oid), deep)
             except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
-                yield Fault(one, Kind.LFS_SERVER, shown(error), f"{one.size} bytes of {one.oid}")
+                yield Fault(one, Kind.LFS_SERVER, _said(error), f"{one.size} bytes of {one.oid}")
 
 
 def _batch(session: requests.Session, at: str, asked: Sequence[Pointer]) -> dict[str, dict[str, object]]:
@@ -162,8 +162,7 @@ def _fault(
     action = actions["download"]
     href = urljoin(f"{at}/", str(action["href"]))
     mine = {str(name): str(value) for name, value in (action.get("header") or {}).items()}
-    headers = {"Accept-Encoding": "identity"} | (mine if _host(href) == _host(at) else {})
-    yield from _looked_at(session, href, headers, one, deep)
+    yield from _looked_at(session, href, mine if _host(href) == _host(at) else {}, one, deep)
 
 
 def _looked_at(
@@ -171,7 +170,8 @@ def _looked_at(
 ) -> Iterator[Fault]:
     """Not deep: what the server says of its length, and no byte of it."""
     expected = f"{one.size} bytes of {one.oid}"
-    with session.get(href, headers=headers, timeout=TIMES, stream=True, allow_redirects=False) as answer:
+    plain = {"Accept-Encoding": "identity"}
+    with session.get(href, headers=plain | headers, timeout=TIMES, stream=True, allow_redirects=not headers) as answer:
         length = answer.headers.get("Content-Length")
         if answer.status_code in (404, 410):
             yield Fault(one, Kind.LFS_MISSING, f"status {answer.status_code}", expected)
@@ -214,6 +214,11 @@ def _filtered(into: Git, commit: str, paths: list[bytes]) -> set[bytes]:
     asked = b"".join(path + b"\0" for path in paths)
     told = into.run("check-attr", "--cached", "-z", "--stdin", "filter", stdin=asked, timeout_s=LOCAL_S).split(b"\0")
     return {path for path, value in zip(told[::3], told[2::3], strict=False) if value == b"lfs"}
+
+
+def _said(error: Exception) -> str:
+    """Without the address of a download, which may hold a token."""
+    return type(error).__name__ if isinstance(error, requests.RequestException) else shown(repr(error))
 
 
 def _host(url: str) -> tuple[str, str | None, int | None]:
