@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from roles.gerrit.tools.sources import deep
+from roles.gerrit.tools.sources import ask, deep
 from roles.gerrit.tools.sources.audit import Scope, Verdict, audit
 from roles.gerrit.tools.sources.findings import Finding, Kind
 from roles.gerrit.tools.sources.manifest import read
@@ -138,6 +138,9 @@ def test_nobody_is_told_a_password_of_this_machine(world: World, monkeypatch: py
     world.add("large/files", LFS | {"a.bin": world.server.store(b"a")})
     world.server.private.add("platform/build")
     assert [one.kind for one in world.audit(contents=True, record=deep.Record()).findings] == [Kind.PRIVATE]
+    refused = ask.hindrance(f"{world.server.url}/platform/build", "0123456789" * 4, world.folder)
+    assert refused
+    assert refused.kind is Kind.PRIVATE
     assert world.server.logins == world.mirror.logins == []
 
 

@@ -4,11 +4,12 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from roles.gerrit.tools.sources import ask, hits, lfs, refs
+from roles.gerrit.tools.sources import ask, deep, hits, lfs, refs
 from roles.gerrit.tools.sources.findings import Finding, Kind, settled
 from roles.gerrit.tools.sources.git import meaning
 from roles.gerrit.tools.sources.lfs import Pointer
@@ -142,6 +143,18 @@ def test_a_pointer_is_what_its_format_says(text: str, expected: Pointer | None) 
 )
 def test_gits_words_are_understood(said: str, kind: Kind) -> None:
     assert meaning(said) is kind
+
+
+def test_reading_catches_up_after_days_without_it_and_forgets_what_is_gone() -> None:
+    now, record = datetime(2026, 11, 1, tzinfo=UTC), deep.Record()
+    urls = [f"https://h/{number}" for number in range(60)]
+    first = record.due(urls, now)
+    for url in first:
+        record.note(url, 1, now)
+    later = record.due(urls, now + timedelta(days=10))
+    assert (len(first), len(later), {*first} & {*later}) == (3, 30, set())
+    record.due(urls[:5], now)
+    assert [*record.repositories] == urls[:5]
 
 
 def project(path: str, *groups: str) -> Project:
