@@ -1,0 +1,1 @@
+"""The review server: Gerrit, and what serves its repositories."""

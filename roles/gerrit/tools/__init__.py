@@ -1,0 +1,1 @@
+"""What admins do with the running review server: `mainstay gerrit`."""
