@@ -1,1 +1,0 @@
-"""The review server: Gerrit, and what serves its repositories."""
