@@ -197,13 +197,18 @@ def forwarded(config: Path, host: str, port: int) -> Iterator[int]:
             forwarding.terminate()
 
 
+def state_folder() -> Path:
+    """Where this machine keeps what it has seen, of all sites."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "mainstay"
+
+
 def state(site: LoadedSite) -> Path:
     """What this machine has collected of a site's ledgers; of a lab's it goes with the lab."""
     if site.control:
         return LEDGERS
     if Path(site.fleet.site.files).is_absolute():
         return site.files / "ledgers"
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "mainstay" / site.name
+    return state_folder() / site.name
 
 
 def ledger_lines(way: Reach, data_set: DataSet, after: int) -> list[bytes]:

@@ -57,6 +57,10 @@ class Manifest:
     superproject: Project | None
     contact: str
 
+    def of(self, selection: str) -> "Manifest":
+        """What `repo init -g SELECTION` gets of it; `all`: everything."""
+        return replace(self, projects=tuple(one for one in self.projects if one.is_in(selection)))
+
 
 def read(reader: Reader, url: str, name: str = "default.xml") -> Manifest:
     """url: where clients get the manifest from. Raises InputError, which names file, element and line."""

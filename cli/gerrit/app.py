@@ -1,0 +1,11 @@
+"""What the commands of `mainstay gerrit` share."""
+
+from cli import lazy
+
+COMMANDS = {"audit": "auditing"}
+"""The module of each, as an admin needs them."""
+app = lazy.commands(
+    "cli.gerrit",
+    COMMANDS,
+    "Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable; of audit 51, something is wrong.",
+)
