@@ -10,7 +10,18 @@ from pyinfra.context import host
 
 from roles.common.facts import LOOKED, Look
 
-CHECK = 'printf "%s  %s\\n" "$0" "$1" | sha256sum --check --status && chmod 0644 "$1" && sync "$1" && mv -T "$1" "$2"'
+CHECK = """
+set -eu
+found=$(sha256sum "$1" | cut -c-64)
+if [ "$found" != "$0" ]; then
+    rm "$1"
+    echo "what came for $2 has the SHA-256 $found, and $0 is declared: nothing was changed" >&2
+    exit 1
+fi
+chmod 0644 "$1"
+sync "$1"
+mv -T "$1" "$2"
+"""
 FETCH = 'install -d -m 0755 "$0" && curl --fail --silent --show-error --location --proto =https --output "$1" "$2"'
 
 

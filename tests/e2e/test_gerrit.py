@@ -2,13 +2,21 @@
 
 import re
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import requests
 
 from cloud.converge import converge
 from inventories.inventory import load_site
+from lab import gerrit_war, storage
+from roles.gerrit.artifact import sha256
 from tests.gerrit_site import HOST, SERVER_ID, VERSION, gerrit_site
 from tests.roles.web_client import clients
 from tests.saved_site import Saved
@@ -84,3 +92,59 @@ def test_its_unit_has_little_power(gerrit: Saved) -> None:
     found = re.search(r"exposure level for gerrit.service: ([\d.]+)", told)
     assert found
     assert float(found[1]) <= 2.5
+
+
+@contextmanager
+def served(gerrit: Saved, folder: Path) -> Iterator[str]:
+    """A folder by https, at an address of the lab's gateway whose certificate the host trusts."""
+    pem, key = storage.tls(gerrit.lab)
+    trusted = "/usr/local/share/ca-certificates/served.crt"
+    gerrit.root(HOST, f"cat >{trusted} <<'E'\n{pem.read_text()}E\nupdate-ca-certificates -f >/dev/null 2>&1")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer((str(gerrit.lab.gateway4), 0), handler) as server:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pem, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"https://{gerrit.lab.gateway4}:{server.server_port}"
+        finally:
+            server.shutdown()
+            gerrit.root(HOST, f"rm {trusted} && update-ca-certificates -f >/dev/null 2>&1")
+
+
+def test_a_war_is_fetched_by_the_host_and_one_that_is_not_the_declared_is_none(gerrit: Saved, tmp_path: Path) -> None:
+    declared = gerrit.inventory.with_suffix(".toml")
+    before, war = declared.read_text(), gerrit_war.war(VERSION)
+    (tmp_path / "right.war").symlink_to(war)
+    (tmp_path / "other.war").write_bytes(b"none of it")
+    path = f"/opt/gerrit/gerrit-{VERSION}.war"
+    try:
+        with served(gerrit, tmp_path) as address:
+            gerrit.root(HOST, f"rm {path}")
+            declared.write_text(before.replace(str(war), f"{address}/other.war"))
+            refused = converge(gerrit.inventory, "gerrit")
+            assert not refused.ok
+            assert "has the SHA-256" in refused.output
+            assert gerrit.root(HOST, "ls /opt/gerrit") == ""
+            declared.write_text(before.replace(str(war), f"{address}/right.war"))
+            fetched = converge(gerrit.inventory, "gerrit")
+        assert fetched.changed == (f"{HOST}: gerrit | war",), fetched.output
+        assert gerrit.root(HOST, f"sha256sum {path}").split()[0] == sha256(war)
+    finally:
+        declared.write_text(before)
+
+
+def test_a_war_here_that_is_not_the_declared_stops_before_any_host_is_touched(gerrit: Saved, tmp_path: Path) -> None:
+    declared = gerrit.inventory.with_suffix(".toml")
+    before, other = declared.read_text(), tmp_path / "other.war"
+    other.write_bytes(b"none of it")
+    try:
+        for name, told in ((other, "settings.gerrit.war.sha256"), (tmp_path / "none", "settings.gerrit.war.source")):
+            declared.write_text(before.replace(str(gerrit_war.war(VERSION)), str(name)))
+            refused = converge(gerrit.inventory, "gerrit")
+            assert (refused.ok, refused.changed) == (False, ())
+            assert told in refused.output
+            assert "Traceback" not in refused.output
+    finally:
+        declared.write_text(before)
