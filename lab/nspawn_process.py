@@ -19,11 +19,14 @@ from lab.network import NETNS, netns
 from lab.nspawn_folder import Folder
 
 # Of the kernel as a whole, or of one user on it, whom all hosts are: 128 inotify instances are enough for five hosts.
+# Numbers of processes as systemd sets them on a machine that it boots: of 32,768 each comes again within minutes, and
+# who asks whether a lock's owner is still there takes another process for it.
 LIMITS = {
     "fs/inotify/max_user_instances": 8192,
     "fs/inotify/max_user_watches": 1_048_576,
     "kernel/keys/maxkeys": 5000,
     "kernel/keys/maxbytes": 500_000,
+    "kernel/pid_max": 4_194_304,
 }
 PROPAGATE = Path("/run/systemd/nspawn/propagate")
 START_TIMEOUT_S = 30
