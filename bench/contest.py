@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 Runs = Mapping[str, Callable[[], object]]
 Times = dict[str, list[tuple[float, float]]]
 """Of each contestant, the seconds of each run and those of them that a core was busy with it."""
@@ -61,6 +63,16 @@ def summed(times: Times) -> dict[str, dict[str, float]]:
             "cpu_s": statistics.median(cpu for _, cpu in runs),
         }
     return found
+
+
+def table(*found: Mapping[str, Mapping[str, float]]) -> Table:
+    """What `summed` gives, for people."""
+    made = Table("", "seconds, median (best - worst)", "of a core, seconds")
+    for times in found:
+        for name, one in times.items():
+            seconds = f"{one['median_s']:.2f} ({one['best_s']:.2f} - {one['worst_s']:.2f})"
+            made.add_row(name, seconds, f"{one['cpu_s']:.2f}")
+    return made
 
 
 def peaks(words: Sequence[str], env: Mapping[str, str]) -> dict[str, int]:

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from bench.contest import Runs, Times, command, one_round, summed
+from bench.contest import Runs, Times, command, one_round, summed, table
 from roles.gerrit.tools.sources import ask
 from tests.git_server import Forge
 
@@ -72,7 +72,7 @@ def in_turn(urls: list[str], commit: str) -> None:
         ls_remote(url, commit)
 
 
-def run(folder: Path, number: int, rounds: int) -> dict[str, object]:
+def run(folder: Path, number: int, rounds: int) -> dict[str, Any]:
     """All results."""
     times: Times = {}
     with served(folder, number) as (urls, commit):
@@ -98,24 +98,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mainstay-bench-") as folder:
         found = run(Path(folder), given.repositories, given.rounds)
     aims = found["aims"]
-    assert isinstance(aims, dict)
     if given.json:
         print(json.dumps(found, indent=2))
     else:
         met = "met" if all(aims.values()) else "missed"
         said = f"{found['repositories']} repositories, {CORES} cores: {found['faster']:.1f} times as fast; aim {met}"
-        Console().print(_table(found), said)
+        Console().print(table(found["times"]), said)
     sys.exit(0 if all(aims.values()) else 1)
-
-
-def _table(found: dict[str, object]) -> Table:
-    table = Table("", "seconds, median (best - worst)", "of a core, seconds")
-    times = found["times"]
-    assert isinstance(times, dict)
-    for name, one in times.items():
-        seconds = f"{one['median_s']:.2f} ({one['best_s']:.2f} - {one['worst_s']:.2f})"
-        table.add_row(name, seconds, f"{one['cpu_s']:.2f}")
-    return table
 
 
 if __name__ == "__main__":

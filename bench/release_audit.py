@@ -13,11 +13,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from bench.contest import Runs, Times, command, one_round, summed
+from bench.contest import Runs, Times, command, one_round, summed, table
 from inventories.trusted import ROOTS
 from lab.release_archive import archive
 from roles.common.publishing.servers import session
@@ -78,7 +78,7 @@ def dropped() -> None:
     CACHES.write_text("3\n")
 
 
-def run(folder: Path, megabytes: int, rounds: int) -> dict[str, object]:
+def run(folder: Path, megabytes: int, rounds: int) -> dict[str, Any]:
     """All results."""
     whole = archive()
     times: Times = {}
@@ -124,24 +124,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mainstay-bench-") as folder:
         found = run(Path(folder), given.size, given.rounds)
     aims = found["aims"]
-    assert isinstance(aims, dict)
     if given.json:
         print(json.dumps(found, indent=2))
     else:
         met = ", ".join(f"{name} {'met' if good else 'missed'}" for name, good in aims.items())
-        Console().print(_table(found), f"{found['requests']} requests, {found['bytes']:,} bytes; aims: {met}")
+        Console().print(
+            table(found["quick"], found["deep"]), f"{found['requests']} requests, {found['bytes']:,} bytes; aims: {met}"
+        )
     sys.exit(0 if all(aims.values()) else 1)
-
-
-def _table(found: dict[str, object]) -> Table:
-    table = Table("", "seconds, median (best - worst)", "of a core, seconds")
-    for part in ("quick", "deep"):
-        times = found[part]
-        assert isinstance(times, dict)
-        for name, one in times.items():
-            seconds = f"{one['median_s']:.2f} ({one['best_s']:.2f} - {one['worst_s']:.2f})"
-            table.add_row(name, seconds, f"{one['cpu_s']:.2f}")
-    return table
 
 
 if __name__ == "__main__":

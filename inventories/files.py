@@ -1,5 +1,6 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, and what a file's content is known by."""
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -24,3 +25,9 @@ def replace(path: Path, content: str | bytes, mode: int | None = None) -> None:
     except BaseException:
         Path(fresh).unlink(missing_ok=True)
         raise
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

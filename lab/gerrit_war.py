@@ -1,4 +1,4 @@
-"""Gerrit's war for the lab, put together from its parts, which are on Maven Central as the whole is not.
+"""Gerrit's war for the lab, put together from its parts, which a repository of jars has as it has not the whole.
 
 The plugin API and the acceptance framework of one version hold the whole server between them. What comes of it is
 Gerrit without its web interface and without bundled plugins: right for rehearsals and tests, wrong for production,
@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from inventories.files import sha256
 from lab.command import BASE
 from lab.engine import EngineError
 from lab.go import run
-from roles.gerrit.artifact import sha256
 
 CACHE = BASE / "tools/gerrit"
 IVY = Path("/usr/share/java/ivy.jar")

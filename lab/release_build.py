@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from inventories.files import replace
+from inventories.files import replace, sha256
 from lab.sample import CHANNELS, CURRENT, Build, Device
 
 CERTIFICATES, PRIVATE = "release-certificates", "release-keys"
@@ -146,9 +146,7 @@ def factory(where: Path, device: str, build: Build, size: int) -> Path:
 
 def checksum(package: Path) -> None:
     """Writes the checksum beside a package."""
-    with package.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    replace(package.with_name(f"{package.name}.sha256sum"), f"{digest}  {package.name}\n")
+    replace(package.with_name(f"{package.name}.sha256sum"), f"{sha256(package)}  {package.name}\n")
 
 
 def sign(package: Path, by: Signer) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import tomlkit
 
+from inventories.files import sha256
 from lab import authority, gerrit_war
 from lab.engine import LabConfig
 from lab.sites import derive, only
-from roles.gerrit.artifact import sha256
 from tests.labs import disconnect, kept_lab
 from tests.saved_site import Saved
 from tests.waiting import until

@@ -1,6 +1,5 @@
 """A large file that a host holds by its SHA-256: fetched by the host, or brought from the machine that deploys."""
 
-import hashlib
 from collections.abc import Generator
 from pathlib import Path
 
@@ -30,12 +29,6 @@ class Digest(Look):
 
     def command(self, path: str) -> str:
         return f"echo {LOOKED}; test ! -e {path} || sha256sum {path}"
-
-
-def sha256(path: Path) -> str:
-    """Of a file here, in hexadecimal. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def artifact(name: str, path: str, wanted: str, source: str) -> OperationMeta:

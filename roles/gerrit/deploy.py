@@ -7,11 +7,12 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from inventories.errors import InputError
+from inventories.files import sha256
 from inventories.inventory import LoadedSite
 from roles.common import Account, Unit, accounts, nginx, packages, services, tree, volumes
 from roles.common.nginx.obtained import obtained
 from roles.common.volume_plan import unit_name
-from roles.gerrit.artifact import artifact, sha256
+from roles.gerrit.artifact import artifact
 from roles.gerrit.settings import SSH_PORT, Settings, War
 
 PACKAGES: dict[str, str | None] = {"openjdk-21-jre-headless": None, "git": None, "curl": None}

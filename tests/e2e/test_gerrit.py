@@ -14,9 +14,9 @@ import pytest
 import requests
 
 from cloud.converge import converge
+from inventories.files import sha256
 from inventories.inventory import load_site
 from lab import gerrit_war, storage
-from roles.gerrit.artifact import sha256
 from tests.gerrit_site import HOST, SERVER_ID, VERSION, gerrit_site
 from tests.roles.web_client import clients
 from tests.saved_site import Saved
