@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,12 @@ def much(agent: Agent, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def orphans_are_ours() -> None:
-    """As init does: a child of a killed agent is waited for, or it would go on being there for restic."""
+def orphans_are_ours() -> Iterator[None]:
+    """As init does: a child of a killed agent is waited for, or it would go on being there for restic; in these tests
+    alone, as others wait for none but their own."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    yield
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
 def locks(agent: Agent) -> list[Path]:

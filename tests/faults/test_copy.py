@@ -91,7 +91,10 @@ def test_a_killed_copy_is_completed_by_the_next(saved: Saved) -> None:
         begun = [name(child) for child in children]
         assert sorted(begun) == [Path(restic()).name, "ssh"]
         running.kill()
-        until("neither restic nor a forwarding is left", lambda: not any(map(name, children)))
+        until(
+            "neither restic nor a forwarding is left",
+            lambda: not any(Path(f"/proc/{pid}").exists() for pid in children),
+        )
     assert saved.must("copy").strip() == f"{DATA}: 1 of 1 snapshot copied"
     saved.must("verify", "--all")
     assert saved.status() == (0, [])
