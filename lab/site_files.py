@@ -1,5 +1,6 @@
 """The files that an admin of a lab's site has: key, admins, secrets, and what to trust. What is there is kept."""
 
+import secrets
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,7 @@ from lab import storage
 from lab.engine import EngineError, LabConfig
 
 DRILL_SECRET = "drill_api_key"  # noqa: S105  # its name
+GERRIT_SECRET = "gerrit_token"  # noqa: S105  # its name
 DNS_SECRET = "acme_dns_key"  # noqa: S105  # its name
 DNS_USER: Final = {"name": "acme", "email": "acme@mainstay.invalid", "acls": ["dns"]}
 """Who may change DNS and nothing else: for challenges that are answered there."""
@@ -24,6 +26,8 @@ def write(config: LabConfig, api_key: str, drill_api_key: str) -> None:
             replace(site / name, certificate.read_text(), 0o644)
     if not (site / "secrets.age").exists():
         _write_access(site, {"vultr_api_key": api_key} | storage.keys(config))
+    if _lacks(site, GERRIT_SECRET):
+        _add(site, GERRIT_SECRET, secrets.token_urlsafe(32))
     if _lacks(site, DRILL_SECRET):
         from inventories.secrets import DRILL  # As in _write_access.
 

@@ -12,12 +12,14 @@ from inventories.inventory import LoadedSite
 from roles.common import Account, Unit, accounts, nginx, packages, services, tree, volumes
 from roles.common.nginx.obtained import obtained
 from roles.common.volume_plan import unit_name
+from roles.gerrit import secure
 from roles.gerrit.artifact import artifact
-from roles.gerrit.settings import SSH_PORT, Settings, War
+from roles.gerrit.settings import HTTP_PORT, SSH_PORT, Settings, War
 
 PACKAGES: dict[str, str | None] = {"openjdk-21-jre-headless": None, "git": None, "curl": None}
 OWNER = "gerrit"
-UNIT, PROGRAM = "gerrit.service", "/usr/local/lib/mainstay/gerrit_site.py"
+UNIT, PROGRAMS = "gerrit.service", "/usr/local/lib/mainstay/gerrit_*.py"
+TOKEN, NGINX = "/etc/gerrit/token", "/etc/nginx/http.d/gerrit.conf"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
 
@@ -57,6 +59,8 @@ def gerrit() -> None:
     declared = host.data.declared.volumes
     folder = f"{volume.mount}/site"
     check(site, settings.war)
+    token = secure.token(site)
+    secrets = {TOKEN: token.get_secret_value(), f"{folder}/etc/secure.config": secure.secure_config(token)}
     context = settings.model_dump() | {
         "mount": volume.mount,
         "mount_unit": unit_name(volume.mount),
@@ -65,6 +69,9 @@ def gerrit() -> None:
         "name": nginx.certificate.names(site, name)[0],
         "names": nginx.certificate.names(site, name),
         "ssh_port": SSH_PORT,
+        "http_port": HTTP_PORT,
+        "account": secure.ACCOUNT,
+        "header": secure.header(token),
     }
 
     packages("packages", nginx.packages(settings) | PACKAGES | volumes.packages(declared))
@@ -75,13 +82,17 @@ def gerrit() -> None:
         "files",
         Path(__file__).parent / "tree",
         context,
-        generated=nginx.files(site, name, settings, METHODS, ()) | {f"{folder}/etc/gerrit.config": config(context)},
+        generated=nginx.files(site, name, settings, METHODS, ())
+        | {f"{folder}/etc/gerrit.config": config(context)}
+        | secrets,
         directories=(folder, f"{folder}/etc", *nginx.certificate.DIRECTORIES),
         absent=nginx.absent(site, settings),
-        modes=nginx.MODES | {volume.mount: "0755", f"{folder}*": "0750", f"{folder}/etc/*": "0640"},
-        owners=nginx.OWNERS | {f"{folder}*": f"{OWNER}:{OWNER}"},
-        secret=nginx.SECRET,
+        modes=nginx.MODES
+        | {volume.mount: "0755", f"{folder}*": "0750", f"{folder}/etc/*": "0640", NGINX: "0640"}
+        | dict.fromkeys(secrets, "0600"),
+        owners=nginx.OWNERS | {f"{folder}*": f"{OWNER}:{OWNER}", NGINX: "root:www-data"},
+        secret=(*nginx.SECRET, *secrets),
         validate=nginx.VALIDATE | {f"/etc/systemd/system/{UNIT}": f"systemd-analyze verify {UNIT}"},
     )
-    services("services", (*nginx.UNITS, Unit(UNIT, (f"{folder}/etc/gerrit.config", PROGRAM))))
+    services("services", (*nginx.UNITS, Unit(UNIT, (f"{folder}/etc/gerrit.config", PROGRAMS, *secrets))))
     obtained(name="certificate")

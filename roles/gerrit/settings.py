@@ -8,6 +8,8 @@ from inventories.fleet import Typed
 from roles.common import Listen, Opening, nginx
 
 SSH_PORT = 29418
+HTTP_PORT = 8081
+"""On loopback alone."""
 OPENINGS = (*nginx.OPENINGS, Opening(protocol="tcp", port=SSH_PORT))
 LISTENS = (*nginx.LISTENS, Listen(protocol="tcp", port=SSH_PORT))
 Version = Annotated[str, Field(pattern=r"^[1-9]\d*\.\d+\.\d+$")]

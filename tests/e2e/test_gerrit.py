@@ -1,9 +1,11 @@
 """Gerrit, as a deploy puts it into service: as its users and strangers meet it, and when it is killed."""
 
 import re
+import secrets
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,9 +16,11 @@ import pytest
 import requests
 
 from cloud.converge import converge
+from inventories.editing import Plain, apply
 from inventories.files import sha256
 from inventories.inventory import load_site
 from lab import gerrit_war, storage
+from roles.gerrit import secure
 from tests.gerrit_site import HOST, SERVER_ID, VERSION, gerrit_site
 from tests.roles.web_client import clients
 from tests.saved_site import Saved
@@ -60,15 +64,45 @@ def test_a_second_deploy_finds_nothing_to_do_so_init_added_nothing_to_its_config
     assert SERVER_ID in gerrit.root(HOST, f"git config -f {SITE}/etc/gerrit.config gerrit.serverId")
 
 
-def test_nobody_outside_can_say_who_they_are_and_a_proxy_on_the_host_can(gerrit: Saved) -> None:
+def test_nobody_outside_can_say_who_they_are_and_the_proxy_on_the_host_can(gerrit: Saved) -> None:
     until("it answers", lambda: version(gerrit) == VERSION, timeout_s=120)
-    claim = {"X-Gerrit-User": "mallory", "X-Gerrit-Name": "Mallory", "X-Gerrit-Email": "mallory@example.org"}
-    for client in clients(load_site(gerrit.inventory), HOST).values():
+    site = load_site(gerrit.inventory)
+    header = secure.header(secure.token(site)).get_secret_value()
+    claim = {header: "mallory", "X-Gerrit-Name": "Mallory", "X-Gerrit-Email": "mallory@example.org"}
+    for client in clients(site, HOST).values():
         answer = client.get("/login/", **claim)
         assert "GerritAccount" not in answer.headers.get("Set-Cookie", ""), answer.headers
     headers = " ".join(f"-H '{name}: {value}'" for name, value in claim.items())
     direct = gerrit.root(HOST, f"curl -s -o /dev/null -D - {headers} http://127.0.0.1:8081/login/")
     assert re.search("Set-Cookie: GerritAccount=", direct), direct
+    readable = f"find /etc/nginx {SITE}/etc -type f -perm -o=r -exec grep -l {header} {{}} +"
+    assert gerrit.root(HOST, f"{readable} || true") == ""
+
+
+def administers(gerrit: Saved, token: str) -> int:
+    """The status of a question that administrators alone are answered well."""
+    path = "/a/accounts/self/capabilities/administrateServer"
+    login = b64encode(f"{secure.ACCOUNT}:{token}".encode()).decode()
+    return clients(load_site(gerrit.inventory), HOST)["IPv4"].get(path, Authorization=f"Basic {login}").status_code
+
+
+def test_an_administrator_came_into_being_and_its_token_is_changed_by_a_deploy(gerrit: Saved) -> None:
+    until("it answers", lambda: version(gerrit) == VERSION, timeout_s=120)
+    site = load_site(gerrit.inventory)
+    old, new = secure.token(site).get_secret_value(), secrets.token_urlsafe(32)
+    assert administers(gerrit, old) == 200
+    assert administers(gerrit, new) == 401
+    apply(site.secrets.path, site.secrets.entries, {secure.TOKEN: Plain(new, ())}, site.readers)
+    changed = converge(gerrit.inventory, "gerrit")
+    assert changed.ok, changed.output
+    assert new not in changed.output
+    assert (administers(gerrit, old), administers(gerrit, new)) == (401, 200)
+    again = converge(gerrit.inventory, "gerrit")
+    assert (again.code, again.changed) == (0, ()), again.output
+    # Lost at the server: what is noted of it goes, and the next start makes it anew.
+    gerrit.root(HOST, f"rm {SITE}/etc/mainstay.token && systemctl restart gerrit")
+    assert administers(gerrit, new) == 200
+    assert gerrit.root(HOST, f"ls {SITE}/tmp") == ""
 
 
 def test_killed_it_comes_back_by_itself_without_its_caches(gerrit: Saved) -> None:

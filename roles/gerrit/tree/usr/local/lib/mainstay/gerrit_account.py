@@ -1,0 +1,149 @@
+"""The account by which admins' programs act on Gerrit, made or given its token while no server runs: `SITE WAR NAME`.
+
+The token is the systemd credential `token`. When the site has had another one, or none, its server is started for a
+moment beside it: on a port of loopback, without ssh, and told by a header whose name nobody else knows who logs in. The
+first who ever does becomes an administrator; so no browser is needed, and a token that was lost is set anew.
+"""
+
+import hashlib
+import http.cookiejar
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SET = "etc/mainstay.token"
+"""SHA-256 of the token that the account has."""
+SHARED = ("git", "data", "db", "index", "lib")
+PREFIX = "account-"
+TOKEN_ID = "mainstay"  # noqa: S105  # a name
+START_TIMEOUT_S, STOP_TIMEOUT_S = 300, 60
+
+
+def give(site: Path, war: str, name: str, token: str) -> None:
+    digest, known = hashlib.sha256(token.encode()).hexdigest(), site / SET
+    if known.exists() and known.read_text().strip() == digest:
+        return
+    print(f"the account {name} gets its token")
+    (site / "tmp").mkdir(exist_ok=True)
+    for left in (site / "tmp").glob(f"{PREFIX}*"):
+        shutil.rmtree(left)
+    beside = Path(tempfile.mkdtemp(prefix=PREFIX, dir=site / "tmp"))
+    try:
+        for folder in SHARED:
+            (site / folder).mkdir(exist_ok=True)
+            (beside / folder).symlink_to(site / folder)
+        with served(site, beside, war) as (url, header):
+            log_in(url, header, name, token)
+            admin = administers(url, name, token)
+    finally:
+        shutil.rmtree(beside)
+    known.touch(mode=0o600)
+    known.write_text(digest + "\n")
+    if not admin:
+        print(f"{name} is in no group that administers this server: an administrator has to add it", file=sys.stderr)
+
+
+@contextmanager
+def served(site: Path, beside: Path, war: str) -> Iterator[tuple[str, str]]:
+    """Its address, and the header that it believes."""
+    header = f"X-{secrets.token_hex(16)}"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    (beside / "etc").mkdir()
+    config, secure = beside / "etc/gerrit.config", beside / "etc/secure.config"
+    shutil.copy(site / "etc/gerrit.config", config)
+    secure.touch(mode=0o600)
+    settings = {
+        "auth.type": "HTTP",
+        "auth.httpHeader": header,
+        "gerrit.canonicalWebUrl": url,
+        "httpd.listenUrl": url,
+        "sendemail.enable": "false",
+    }
+    for key, value in settings.items():
+        subprocess.run(["git", "config", "--file", config, "--replace-all", key, value], check=True)
+    words = ["/usr/bin/java", "-Duser.home=/var/lib/gerrit", "-jar", war, "daemon", "-d", str(beside)]
+    with subprocess.Popen([*words, "--disable-sshd", "--console-log"]) as server:
+        try:
+            deadline = time.monotonic() + START_TIMEOUT_S
+            while not answers(f"{url}config/server/version"):
+                if server.poll() is not None or time.monotonic() > deadline:
+                    sys.exit("the server that was to give the account its token did not start")
+                time.sleep(0.2)
+            yield url, header
+        finally:
+            server.terminate()
+            try:
+                server.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310  # it is our own
+            return True
+    except OSError:
+        return False
+
+
+def log_in(url: str, header: str, name: str, token: str) -> None:
+    """As the browser of that user would, to set the token: of 3.12 its only one is the password for HTTP."""
+    jar = http.cookiejar.CookieJar()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    who = {header: name, "X-Gerrit-Name": name.capitalize(), "X-Gerrit-Email": f"{name}@{socket.getfqdn()}"}
+    for path in ("login/", ""):
+        ask(browser, "GET", url + path, who, allowed=(404,))
+    told = {"X-Gerrit-Auth": next((cookie.value or "" for cookie in jar if cookie.name == "XSRF_TOKEN"), "")}
+    tokens = f"{url}accounts/self/tokens/{TOKEN_ID}"
+    ask(browser, "DELETE", tokens, told, allowed=(404,))
+    if ask(browser, "PUT", tokens, told, {"token": token}, allowed=(404,)) == 404:
+        ask(browser, "PUT", f"{url}accounts/self/password.http", told, {"http_password": token})
+
+
+def administers(url: str, name: str, token: str) -> bool:
+    """Whether the account, by its token, is an administrator."""
+    login = {"Authorization": f"Basic {b64encode(f'{name}:{token}'.encode()).decode()}"}
+    plain = urllib.request.build_opener()
+    return ask(plain, "GET", f"{url}a/accounts/self/capabilities/administrateServer", login, allowed=(404,)) == 200
+
+
+def ask(
+    browser: urllib.request.OpenerDirector,
+    method: str,
+    url: str,
+    headers: dict[str, str],
+    body: Any = None,
+    allowed: tuple[int, ...] = (),
+) -> int:
+    """The status, which is a good one or allowed."""
+    data = json.dumps(body).encode() if body else None
+    more = {"Content-Type": "application/json"} if body else {}
+    request = urllib.request.Request(url, data, headers | more, method=method)  # noqa: S310  # it is our own
+    try:
+        with browser.open(request, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        if error.code in allowed:
+            return error.code
+        sys.exit(f"{method} {url}: {error.code} {error.read().decode(errors='replace').strip()}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    given = (Path(os.environ["CREDENTIALS_DIRECTORY"]) / "token").read_text().strip()
+    give(Path(sys.argv[1]), sys.argv[2], sys.argv[3], given)
