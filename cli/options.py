@@ -18,6 +18,7 @@ Inventory = Annotated[
 Without = Annotated[
     list[str] | None, typer.Option(metavar="SERVER", help="Leave it out: it is down, and catches up later.")
 ]
+ForPrograms = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 def chosen(inventory: Path | None) -> LoadedSite:

@@ -12,13 +12,13 @@ from backup import control, metrics, page
 from backup.status import as_json, as_table, as_text, exit_code
 from backup.watch import survey
 from cli.backup.app import DataSetNames, app, say
-from cli.options import BAD_USAGE, Inventory, chosen, stop
+from cli.options import BAD_USAGE, ForPrograms, Inventory, chosen, stop
 
 
 @app.command("status")
 def status_(
     data_sets: DataSetNames = None,
-    as_json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json_: ForPrograms = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as a page.")] = None,
     prometheus: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as metrics, for node exporter.")] = None,
     inventory: Inventory = None,

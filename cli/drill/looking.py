@@ -21,7 +21,7 @@ from backup.remembered import recall
 from backup.rules import ago
 from backup.status import clean
 from cli.drill.app import OVERDUE, app, say
-from cli.options import Inventory, chosen
+from cli.options import ForPrograms, Inventory, chosen
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 
@@ -29,7 +29,7 @@ from inventories.inventory import LoadedSite
 @app.command("list")
 def list_(
     data_set: Annotated[str | None, typer.Argument(metavar="DATA_SET", help="HOST:PLAN; default: all.")] = None,
-    for_programs: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    for_programs: ForPrograms = False,
     inventory: Inventory = None,
 ) -> None:
     """Show when each data set was last proved, how long that took, and which one is overdue.

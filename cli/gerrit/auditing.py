@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from backup.reach import state_folder
 from cli.gerrit.app import app
+from cli.options import ForPrograms
 from inventories.errors import InputError
 from roles.gerrit.tools.sources import ask, deep, origin
 from roles.gerrit.tools.sources.audit import Scope, Verdict
@@ -44,7 +45,7 @@ def audit(
     authority: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Certificates to trust in place of this machine's.")
     ] = None,
-    for_programs: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    for_programs: ForPrograms = False,
 ) -> None:
     """Audit the sources that a `repo` manifest names: each project, its revision and its LFS objects, as anybody gets
     them, and on the mirror.

@@ -30,7 +30,6 @@ COMMANDS = {
 """The module of each, as an admin needs them."""
 Devices = Annotated[list[str] | None, typer.Option("--device", help="Of this one alone; may be repeated.")]
 Dry = Annotated[bool, typer.Option("--dry", help="Say what would be done, and change nothing.")]
-ForPrograms = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 app = lazy.commands(

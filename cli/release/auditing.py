@@ -13,8 +13,8 @@ from rich.console import Console
 
 from backup import audited
 from backup.reach import reach
-from cli.options import Inventory, chosen
-from cli.release.app import ForPrograms, app, failures
+from cli.options import ForPrograms, Inventory, chosen
+from cli.release.app import app, failures
 from cli.release.progress import bar
 from inventories.errors import InputError
 from inventories.files import replace

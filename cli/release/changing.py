@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from backup.reach import Reach, reach
-from cli.options import Inventory, Without, chosen
-from cli.release.app import Devices, Dry, ForPrograms, app, failures
+from cli.options import ForPrograms, Inventory, Without, chosen
+from cli.release.app import Devices, Dry, app, failures
 from cli.release.progress import Told, told
 from cli.release.publishing import Asked, carry_out
 from inventories.errors import InputError

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from backup.sizes import counted, size
-from cli.options import Inventory, chosen
-from cli.release.app import NOT_PUBLISHABLE, ForPrograms, app
+from cli.options import ForPrograms, Inventory, chosen
+from cli.release.app import NOT_PUBLISHABLE, app
 from cli.release.progress import bar
 from roles.release.tools.check import Hear, Progress, Verdict, published
 from roles.release.tools.check import check as check_

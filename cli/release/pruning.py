@@ -10,8 +10,8 @@ import typer
 
 from backup.reach import reach
 from backup.sizes import counted, size
-from cli.options import BAD_USAGE, Inventory, Without, chosen, stop
-from cli.release.app import Dry, ForPrograms, app, failures
+from cli.options import BAD_USAGE, ForPrograms, Inventory, Without, chosen, stop
+from cli.release.app import Dry, app, failures
 from roles.release.tools.places import kept, opened
 from roles.release.tools.pruning import Plan, plan
 from roles.release.tools.pruning import prune as prune_

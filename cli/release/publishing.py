@@ -13,8 +13,8 @@ from rich.console import Console
 
 from backup.reach import reach
 from backup.sizes import counted, size
-from cli.options import FAILED, Inventory, Without, chosen, stop
-from cli.release.app import NOT_PUBLISHABLE, Devices, Dry, ForPrograms, app, failures
+from cli.options import FAILED, ForPrograms, Inventory, Without, chosen, stop
+from cli.release.app import NOT_PUBLISHABLE, Devices, Dry, app, failures
 from cli.release.checking import hearing
 from cli.release.progress import Told, told
 from inventories.errors import InputError

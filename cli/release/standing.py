@@ -10,8 +10,8 @@ from rich.table import Table
 
 from backup.reach import reach
 from backup.sizes import counted, size
-from cli.options import FAILED, UNREACHABLE, Inventory, Without, chosen
-from cli.release.app import Devices, ForPrograms, app, failures
+from cli.options import FAILED, UNREACHABLE, ForPrograms, Inventory, Without, chosen
+from cli.release.app import Devices, app, failures
 from cli.release.progress import told
 from roles.release.archive import CHANNELS
 from roles.release.tools.audit.site import sums

@@ -41,7 +41,6 @@ app = lazy.commands(
     "of status 51, the servers differ or something was begun.",
 )
 Dry = Annotated[bool, typer.Option("--dry", help="Tell what would be done, and do nothing.")]
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from backup.sizes import size
-from cli.options import UNREACHABLE, Inventory, chosen
-from cli.web.app import DIFFER, Json, app, failures, run
+from cli.options import UNREACHABLE, ForPrograms, Inventory, chosen
+from cli.web.app import DIFFER, app, failures, run
 from roles.web.tools import publish as publishing
 
 
 @app.command()
-def status(for_programs: Json = False, inventory: Inventory = None) -> None:
+def status(for_programs: ForPrograms = False, inventory: Inventory = None) -> None:
     """Tell what each server serves and holds.
 
     Exit code 51 when they differ, or something was begun and not ended, 3 when one does not answer.

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from backup.sizes import counted
-from cli.options import Inventory, Without, chosen
-from cli.web.app import NOT_PUBLISHABLE, Asked, Dry, Json, app, failures, run, tell
+from cli.options import ForPrograms, Inventory, Without, chosen
+from cli.web.app import NOT_PUBLISHABLE, Asked, Dry, app, failures, run, tell
 from inventories.inventory import LoadedSite
 from roles.web.tools import publish as publishing
 from roles.web.tools.content import problems, read, read_message
@@ -24,7 +24,7 @@ def publish(
     ] = False,
     without: Without = None,
     dry: Dry = False,
-    for_programs: Json = False,
+    for_programs: ForPrograms = False,
     inventory: Inventory = None,
 ) -> None:
     """Publish a website on all servers at once, once every one of them holds and has read all of it.
@@ -60,7 +60,7 @@ def message(
     file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="What phones are told.")],
     without: Without = None,
     dry: Dry = False,
-    for_programs: Json = False,
+    for_programs: ForPrograms = False,
     inventory: Inventory = None,
 ) -> None:
     """Publish `/.messages/latest.txt` alone: what is served, with this message. `rollback` takes it back."""

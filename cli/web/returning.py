@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Inventory, Without, chosen
-from cli.web.app import Asked, Dry, Json, app, failures, run, tell
+from cli.options import ForPrograms, Inventory, Without, chosen
+from cli.web.app import Asked, Dry, app, failures, run, tell
 from roles.web.tools import publish as publishing
 
 
@@ -14,7 +14,7 @@ def rollback(
     release: Annotated[str, typer.Argument(metavar="[ID]", help="As `status` names it; default: the one before.")] = "",
     without: Without = None,
     dry: Dry = False,
-    for_programs: Json = False,
+    for_programs: ForPrograms = False,
     inventory: Inventory = None,
 ) -> None:
     """Go back to an earlier release, message and all, on all servers at once. Killed, it is run again."""

@@ -18,7 +18,9 @@ from roles.gerrit.settings import HTTP_PORT, SSH_PORT, Settings, War
 
 PACKAGES: dict[str, str | None] = {"openjdk-21-jre-headless": None, "git": None, "curl": None}
 OWNER = "gerrit"
-UNIT, PROGRAMS = "gerrit.service", "/usr/local/lib/mainstay/gerrit_*.py"
+UNIT, PROGRAMS = "gerrit.service", tuple(f"/usr/local/lib/mainstay/gerrit_{one}.py" for one in ("site", "account"))
+STATE = Unit("mainstay-gerrit-state.timer", files=("/etc/systemd/system/mainstay-gerrit-state.service",))
+METRICS = "/var/lib/prometheus/node-exporter"
 TOKEN, NGINX = "/etc/gerrit/token", "/etc/nginx/http.d/gerrit.conf"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
@@ -71,6 +73,7 @@ def gerrit() -> None:
         "ssh_port": SSH_PORT,
         "http_port": HTTP_PORT,
         "account": secure.ACCOUNT,
+        "metrics": METRICS,
         "header": secure.header(token),
     }
 
@@ -85,14 +88,14 @@ def gerrit() -> None:
         generated=nginx.files(site, name, settings, METHODS, ())
         | {f"{folder}/etc/gerrit.config": config(context)}
         | secrets,
-        directories=(folder, f"{folder}/etc", *nginx.certificate.DIRECTORIES),
+        directories=(folder, f"{folder}/etc", METRICS, *nginx.certificate.DIRECTORIES),
         absent=nginx.absent(site, settings),
         modes=nginx.MODES
-        | {volume.mount: "0755", f"{folder}*": "0750", f"{folder}/etc/*": "0640", NGINX: "0640"}
+        | {volume.mount: "0755", f"{folder}*": "0750", f"{folder}/etc/*": "0640", NGINX: "0640", METRICS: "0775"}
         | dict.fromkeys(secrets, "0600"),
-        owners=nginx.OWNERS | {f"{folder}*": f"{OWNER}:{OWNER}", NGINX: "root:www-data"},
+        owners=nginx.OWNERS | {f"{folder}*": f"{OWNER}:{OWNER}", NGINX: "root:www-data", METRICS: f"root:{OWNER}"},
         secret=(*nginx.SECRET, *secrets),
-        validate=nginx.VALIDATE | {f"/etc/systemd/system/{UNIT}": f"systemd-analyze verify {UNIT}"},
+        validate=nginx.VALIDATE | {"/etc/systemd/system/*gerrit*": f"systemd-analyze verify {UNIT} {STATE.name}"},
     )
-    services("services", (*nginx.UNITS, Unit(UNIT, (f"{folder}/etc/gerrit.config", PROGRAMS, *secrets))))
+    services("services", (*nginx.UNITS, Unit(UNIT, (f"{folder}/etc/gerrit.config", *PROGRAMS, *secrets)), STATE))
     obtained(name="certificate")

@@ -1,14 +1,13 @@
 """The alert rules on audits of release servers, judged by Prometheus' own promtool."""
 
-import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from lab.go import run
 from roles.release.tools.audit.metrics import HELP
+from tests.alerting import alerts
 
 RULES = Path(__file__).parents[2] / "roles/release/alerts/mainstay-release.rules.yml"
 DAY = 24 * 60
@@ -17,24 +16,6 @@ WRONG = 'mainstay_release_audit_findings{server="release-2",finding="metadata ah
 TOLD = 'mainstay_release_audit_findings{server="release-2",finding="orphaned",severity="warning"}'
 UNREAD = 'mainstay_release_audit_oldest_unread_time_seconds{server="release-2"}'
 AUDITED = "mainstay_release_audit_time_seconds"
-
-
-def alerts(promtool: str, folder: Path, series: dict[str, str], minute: int) -> set[str]:
-    """Those that fire at that minute."""
-    fired = set()
-    for name in re.findall(r"alert: (\w+)", RULES.read_text()):
-        test = {
-            "interval": "1m",
-            "input_series": [{"series": one, "values": values} for one, values in series.items()],
-            "alert_rule_test": [{"eval_time": f"{minute}m", "alertname": name, "exp_alerts": []}],
-        }
-        (folder / "test.yml").write_text(json.dumps({"rule_files": [str(RULES)], "tests": [test]}))
-        words = [promtool, "test", "rules", "test.yml"]
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            assert name in done.stdout + done.stderr
-            fired.add(name)
-    return fired
 
 
 def healthy(minutes: int) -> dict[str, str]:
@@ -53,7 +34,7 @@ def test_the_rules_are_well_formed_and_ask_for_what_there_is(promtool: str) -> N
 
 
 def test_none_fires_when_all_is_well(promtool: str, tmp_path: Path) -> None:
-    assert alerts(promtool, tmp_path, healthy(DAY), DAY) == set()
+    assert alerts(promtool, RULES, tmp_path, healthy(DAY), DAY) == set()
 
 
 @pytest.mark.parametrize(
@@ -67,4 +48,4 @@ def test_none_fires_when_all_is_well(promtool: str, tmp_path: Path) -> None:
 def test_each_fires_when_it_should(
     promtool: str, tmp_path: Path, changed: dict[str, str], minutes: int, fires: str
 ) -> None:
-    assert alerts(promtool, tmp_path, healthy(minutes) | changed, minutes) == {fires}
+    assert alerts(promtool, RULES, tmp_path, healthy(minutes) | changed, minutes) == {fires}
