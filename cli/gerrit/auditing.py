@@ -17,9 +17,10 @@ from backup.reach import state_folder
 from cli.gerrit.app import app
 from cli.options import ForPrograms
 from inventories.errors import InputError
-from roles.gerrit.tools.sources import ask, deep, origin
+from roles.gerrit.tools.sources import ask, deep, origin, told
 from roles.gerrit.tools.sources.audit import Scope, Verdict
 from roles.gerrit.tools.sources.audit import audit as audit_
+from roles.gerrit.tools.sources.git import Place
 from roles.gerrit.tools.sources.manifest import Manifest
 
 
@@ -55,23 +56,23 @@ def audit(
     """
     now = datetime.now(UTC)
     with TemporaryDirectory(prefix="mainstay-") as scratch:
+        git_place = Place(Path(scratch), authority)
         if "://" in manifest:
             at = manifest
-            read = origin.fetched(at, branch, file, Path(scratch), authority)
+            read = origin.fetched(at, branch, file, git_place)
         else:
             at = url or origin.of_checkout(Path(manifest))
             read = origin.checked_out(Path(manifest), at)
         chosen = _chosen(read, at, remotes or [])
-        scope = Scope(dict.fromkeys(chosen, mirror), Path(scratch), authority, contents=deep_)
+        scope = Scope(dict.fromkeys(chosen, mirror), git_place)
         place = state_folder() / "sources" / f"{sha256(at.encode()).hexdigest()[:16]}.json"
         record = deep.load(place) if deep_ else None
         with _progress() as tell:
             verdict = audit_(read.of(groups), scope, record, now, tell)
         if record:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            deep.save(place, record)
+            record.save()
     if for_programs:
-        typer.echo(json.dumps(verdict.as_json(now), indent=2))
+        typer.echo(json.dumps(told.as_json(verdict, at, now), indent=2))
     else:
         _print(verdict, chosen)
     raise typer.Exit(verdict.exit_code)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from inventories.errors import InputError
+from roles.common.turns import PARTS, WITHIN
 from roles.release.tools.audit import reading
 from roles.release.tools.audit.findings import Kind
 from roles.release.tools.audit.inside import File
-from roles.release.tools.audit.on_disk import PARTS
-from roles.release.tools.audit.reading import WITHIN, Reading, Record
+from roles.release.tools.audit.reading import Reading, Record
 from roles.release.tools.audit.truth import Truth
 
 NOW = datetime(2026, 8, 1, 3, tzinfo=UTC)
