@@ -46,7 +46,8 @@ def url(server: Forge) -> str:
 def test_what_is_whole_is_clean_and_other_servers_are_not_asked(server: Forge, tmp_path: Path) -> None:
     done = audit(tmp_path, "--manifest", url(server))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("clean: 2 of 3 projects, of own; 2 repositories, 0 files of LFS; ")
+    assert "/platform/manifest: 2 of 3 projects, of own; 2 repositories, 0 files of LFS; " in done.stdout
+    assert done.stdout.endswith("clean: 2 projects of 1 manifest\n")
 
 
 def test_what_is_missing_is_named_with_the_devices_that_it_hits(server: Forge, tmp_path: Path) -> None:
@@ -81,10 +82,10 @@ def test_a_mirror_that_lags_is_told(server: Forge, tmp_path: Path) -> None:
 
 
 def test_deep_reads_what_is_due_and_remembers_it(server: Forge, tmp_path: Path) -> None:
-    first = json.loads(audit(tmp_path, "--manifest", url(server), "--deep", "--json").stdout)
-    assert first["repositories_read"] > 0
+    [first] = json.loads(audit(tmp_path, "--manifest", url(server), "--deep", "--json").stdout)["manifests"]
+    assert first["read"] > 0
     [record] = (tmp_path / "state/mainstay/sources").iterdir()
-    assert {one.rpartition("/")[2] for one in json.loads(record.read_text())["repositories"]} == {"build", "one"}
+    assert {one.rpartition("/")[2] for one in json.loads(record.read_text())["readings"]} == {"build", "one"}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from roles.gerrit.tools.sources import ask, deep
 from roles.gerrit.tools.sources.audit import Scope, Verdict, audit
 from roles.gerrit.tools.sources.findings import Finding, Kind
+from roles.gerrit.tools.sources.git import Place
 from roles.gerrit.tools.sources.manifest import read
 from tests.git_server import Forge, forge, git
 
@@ -41,14 +42,12 @@ class World:
         shutil.rmtree(self.mirror.folder(name), ignore_errors=True)
         shutil.copytree(self.server.folder(name), self.mirror.folder(name))
 
-    def audit(
-        self, *, contents: bool = False, files: bool = True, record: deep.Record | None = None, now: datetime = NOW
-    ) -> Verdict:
+    def audit(self, *, files: bool = True, record: deep.Record | None = None, now: datetime = NOW) -> Verdict:
         text = f"{HEAD}{self.projects}</manifest>".encode()
         manifest = read(lambda _: text, f"{self.server.url}/platform/manifest")
         scratch = self.folder / "scratch"
         scratch.mkdir(exist_ok=True)
-        scope = Scope({"own": self.mirror.url}, scratch, files=files, contents=contents)
+        scope = Scope({"own": self.mirror.url}, Place(scratch), files=files)
         verdict = audit(manifest, scope, record, now)
         assert not [*scratch.iterdir()]
         return verdict
@@ -69,6 +68,11 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
+def all_due() -> deep.Record:
+    """Of somebody who read last long ago."""
+    return deep.Record(last=1)
+
+
 def kinds(verdict: Verdict) -> list[tuple[str, str]]:
     return [(one.project, one.kind.word) for one in verdict.findings]
 
@@ -83,7 +87,7 @@ def test_a_whole_tree_raises_no_alarm(world: World) -> None:
     world.server.make("by/older-id", {"a": "c\n"})
     world.replicate("by/older-id")
     world.projects += '<project name="elsewhere" remote="aosp"/><!-- <project name="commented/out"/> -->'
-    verdict = world.audit(contents=True, record=deep.Record())
+    verdict = world.audit(record=all_due())
     assert not verdict.findings
     assert (verdict.projects, verdict.of, verdict.pointers, verdict.exit_code) == (5, 6, 2, 0)
     assert not world.audit(files=False).findings
@@ -137,8 +141,8 @@ def test_nobody_is_told_a_password_of_this_machine(world: World, monkeypatch: py
     monkeypatch.delenv("NETRC", raising=False)
     world.add("large/files", LFS | {"a.bin": world.server.store(b"a")})
     world.server.private.add("platform/build")
-    assert [one.kind for one in world.audit(contents=True, record=deep.Record()).findings] == [Kind.PRIVATE]
-    refused = ask.hindrance(f"{world.server.url}/platform/build", "0123456789" * 4, world.folder)
+    assert [one.kind for one in world.audit(record=all_due()).findings] == [Kind.PRIVATE]
+    refused = ask.hindrance(f"{world.server.url}/platform/build", "0123456789" * 4, Place(world.folder))
     assert refused
     assert refused.kind is Kind.PRIVATE
     assert world.server.logins == world.mirror.logins == []
@@ -186,7 +190,7 @@ def test_lfs_objects_that_are_missing_short_or_other_are_found(world: World) -> 
     for echoes in (False, True):
         world.server.echoes = echoes
         assert [(one.file, one.kind) for one in world.audit().findings] == quick
-        verdict = world.audit(contents=True)
+        verdict = world.audit(record=all_due())
         assert [(one.file, one.kind) for one in verdict.findings] == [*quick, ("other.bin", Kind.LFS_CONTENT)]
     assert verdict.findings[0].expected == f"2000 bytes of {oids['gone']}"
     assert not [line for line in world.server.asked if oids["whole"] in line and not line.startswith("GET /lfs/")]
@@ -235,9 +239,7 @@ def test_what_only_reading_all_objects_finds_is_found_within_30_days(world: Worl
         seen |= {(one.project, one.kind) for one in verdict.findings}
     assert seen == {("large", Kind.BROKEN)}
     assert read >= 2
-    assert all(one.read for one in record.repositories.values())
-    deep.save(world.folder / "record", record)
-    assert deep.load(world.folder / "record") == record
+    assert all(one.read for one in record.readings.values())
 
 
 def _lose(bare: Path, oid: str) -> None:

@@ -100,7 +100,7 @@ class Review:
 
     def audit(self, *words: str) -> tuple[int, dict[str, Any]]:
         """Exit code, and what was found."""
-        line = [REPOSITORY / "bin/mainstay", "gerrit", "audit", "--manifest", f"https://{NAME}/platform/manifest"]
+        line = [str(REPOSITORY / "bin/mainstay"), "gerrit", "audit", "--manifest", f"https://{NAME}/platform/manifest"]
         done = self.here(*line, "--authority", self.authority, "--json", *words)
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
@@ -149,9 +149,11 @@ def test_an_audit_finds_all_of_a_whole_gerrit_and_each_thing_that_is_not(review:
     review.push("platform/manifest", {"default.xml": MANIFEST.format(projects=broken)})
     code, told = review.audit()
     assert code == 51
+    [hidden] = [one for one in told["findings"] if one["path"] == "hidden"]
+    assert hidden["found"] == "no refs/heads/main, nor HEAD: may anybody see its branches?"
     assert {(one["path"], one["kind"], *one["devices"]) for one in told["findings"]} == {
         ("going", "not anonymous"),
-        ("hidden", "not anonymous", "one"),
+        ("hidden", "missing revision", "one"),
         ("branch", "missing revision"),
         ("commit", "missing revision"),
         ("large/files", "lfs no answer"),

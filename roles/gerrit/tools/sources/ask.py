@@ -17,7 +17,7 @@ from roles.gerrit.tools.sources.git import COMMIT_ONLY, GitError, Place
 AT_ONCE = 16
 SILENT = 16
 """Repositories that get no answer before no more of their host are asked."""
-HEADS, TAGS = "refs/heads/", "refs/tags/"
+HEAD, HEADS, TAGS = "HEAD", "refs/heads/", "refs/tags/"
 T = TypeVar("T")
 R = TypeVar("R")
 Tell = Callable[[int, int], None]
@@ -63,14 +63,15 @@ def ref(revision: str) -> str:
 
 
 def prefixes(revisions: Sequence[str]) -> list[str]:
-    """Of refs to ask for. Of a name also a tag, to tell who wrote it without refs/tags/; of an id all branches."""
+    """Of refs to ask for. Of a name also a tag, to tell who wrote it without refs/tags/; of an id all branches. And
+    HEAD, to tell whether anything is to be seen."""
     found = set()
     for one in revisions:
         if names.is_sha(one):
             found |= {HEADS, TAGS}
         else:
             found |= {ref(one), TAGS + one} if not one.startswith("refs/") else {one}
-    return sorted(found)
+    return sorted(found | {HEAD})
 
 
 def ask(

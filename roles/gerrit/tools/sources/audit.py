@@ -160,9 +160,11 @@ def _judge(run: _Run, one: Project) -> None:
         run.commits[one.url, one.revision] = commit
     else:
         as_tag = not one.revision.startswith("refs/") and refs.commit(ask.TAGS + one.revision)
-        found = (
-            f"a tag of that name: `repo` wants {ask.TAGS}{one.revision}" if as_tag else f"no {ask.ref(one.revision)}"
-        )
+        found = f"no {ask.ref(one.revision)}"
+        if as_tag:
+            found = f"a tag of that name: `repo` wants {ask.TAGS}{one.revision}"
+        elif ask.HEAD not in refs.objects:  # as Gerrit answers where all branches are private
+            found += ", nor HEAD: may anybody see its branches?"
         run.note(one, Kind.REVISION, found + beside, f"revision {one.revision}")
 
 
