@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from cloud.converge import REPOSITORY
 from tests.git_server import Forge, forge, git
+from tests.waiting import until
 
 MANIFEST = """<manifest>
   <remote name="own" fetch=".."/>
@@ -86,6 +88,35 @@ def test_deep_reads_what_is_due_and_remembers_it(server: Forge, tmp_path: Path) 
     assert first["read"] > 0
     [record] = (tmp_path / "state/mainstay/sources").iterdir()
     assert {one.rpartition("/")[2] for one in json.loads(record.read_text())["readings"]} == {"build", "one"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_was_read_is_remembered_by_an_audit_that_is_ended(
+    server: Forge, tmp_path: Path, number: signal.Signals
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    audit(tmp_path, "--manifest", url(server), "--deep")
+    [record] = (tmp_path / "state/mainstay/sources").iterdir()
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"last": 1.0}))  # all of it is due
+    server.stuck.add("device/maker/one")
+
+    def read() -> set[str]:
+        readings = json.loads(record.read_text())["readings"]
+        return {name.rpartition("/")[2] for name, one in readings.items() if one["read"]}
+
+    assert read() == {"one"}
+    line = [str(REPOSITORY / "bin/mainstay"), "gerrit", "audit", "--manifest", url(server), "--deep"]
+    environment = os.environ | {"XDG_STATE_HOME": str(tmp_path / "state"), "TMPDIR": str(scratch)}
+    with subprocess.Popen(line, env=environment, stderr=subprocess.PIPE) as running:
+        until("the other is read", lambda: read() == {"one", "build"})
+        running.send_signal(number)
+        assert running.wait(30) != 0
+    assert read() == {"one", "build"}
+    if number == signal.SIGTERM:
+        assert [*scratch.iterdir()] == []
+        commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        assert not [one for one in commands if str(scratch).encode() in one]
 
 
 @pytest.mark.parametrize(

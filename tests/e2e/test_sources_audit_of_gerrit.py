@@ -133,7 +133,8 @@ def test_an_audit_finds_all_of_a_whole_gerrit_and_each_thing_that_is_not(review:
     review.make("platform/manifest", {"default.xml": MANIFEST.format(projects=whole)})
     code, told = review.audit("--deep")
     assert (code, told["findings"]) == (0, [])
-    assert (told["projects"], told["repositories"], told["lfs_pointers"]) == (6, 4, 0)
+    [all_of_it] = told["manifests"]
+    assert (all_of_it["projects"], all_of_it["repositories"], all_of_it["lfs_files"]) == (6, 4, 0)
 
     administrators = review.rest("GET", "groups/Administrators", {})["id"]
     alone = {"read": {"exclusive": True, "rules": {administrators: {"action": "ALLOW"}}}}
