@@ -100,12 +100,12 @@ def test_declared_sources_are_audited_by_timer_and_what_is_wrong_is_told_until_i
 def test_a_manifest_that_nobody_gets_is_told_and_so_is_an_audit_that_is_not_run(
     watched: Watched, server: Forge
 ) -> None:
-    git(server.folder("platform/manifest"), "branch", "-m", "main", "away")
+    git(server.folder("platform/manifest"), "symbolic-ref", "HEAD", "refs/heads/none")
     assert audit(watched)["exit_code"] == 51
     [what] = told(watched)
     assert "no manifest" in what
     assert "hits every device" in what
-    git(server.folder("platform/manifest"), "branch", "-m", "away", "main")
+    git(server.folder("platform/manifest"), "symbolic-ref", "HEAD", "refs/heads/main")
     assert audit(watched)["exit_code"] == 0
     watched.root(CONTROL, f"systemctl stop {UNIT}.timer")
     [what] = told(watched)
