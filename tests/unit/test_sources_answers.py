@@ -76,6 +76,8 @@ def test_a_server_that_only_speaks_the_old_protocol_is_understood() -> None:
         (b"0003", 200, Kind.ANSWER),
         (b"ffffshort", 200, Kind.ANSWER),
         (packets(b"ERR access denied"), 200, Kind.ANSWER),
+        (packets(b"# service=git-upload-pack", b"", b"--output=/x refs/heads/main\0", b""), 200, Kind.ANSWER),
+        (packets(b"# service=git-upload-pack", b"", f"{A} refs/tags/a peeled:--x".encode(), b""), 200, Kind.ANSWER),
         (b"", 302, Kind.UNREACHABLE),
         (b"", 401, Kind.PRIVATE),
         (b"", 403, Kind.PRIVATE),
