@@ -139,6 +139,8 @@ def test_a_pointer_is_what_its_format_says(text: str, expected: Pointer | None) 
         ("fatal: repository 'https://h/openssl/' not found", Kind.MISSING),
         ("fatal: unable to access 'https://h/': Could not resolve host: h", Kind.UNREACHABLE),
         ("fatal: unable to access 'https://h/': SSL certificate problem: expired", Kind.UNREACHABLE),
+        ("fatal: write error: No space left on device", Kind.NO_ROOM),
+        ("error: index-pack died of signal 9", Kind.NO_ROOM),
         ("fatal: https://h/openssl: unable to parse object: 0123", Kind.BROKEN),
         ("remote: aborting due to possible repository corruption on the remote side.", Kind.BROKEN),
     ],
