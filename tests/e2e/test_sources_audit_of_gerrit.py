@@ -11,10 +11,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import requests
 
 from cloud.converge import REPOSITORY
 from inventories import trusted
-from inventories.inventory import load_site
+from inventories.inventory import LoadedSite, load_site
+from roles.gerrit import secure
+from roles.gerrit.tools.server import connected
 from tests.gerrit_site import HOST, NAME, gerrit_site
 from tests.git_server import POINTER, WHO
 from tests.saved_site import Saved
@@ -27,17 +30,6 @@ MANIFEST = """<manifest>
   {projects}
 </manifest>
 """
-LOGIN = r"""
-here=http://127.0.0.1:8081
-cookie() { sed -n "s/^Set-Cookie: \($1=[^;]*\).*/\1/p"; }
-account=$(curl -sf -o /dev/null -D - -H 'X-Gerrit-User: first' -H 'X-Gerrit-Name: First' \
-    -H 'X-Gerrit-Email: first@example.org' $here/login/ | cookie GerritAccount)
-key=$(curl -s -o /dev/null -D - -b "$account" $here/ | cookie XSRF_TOKEN)
-as_first() { curl -sS --fail-with-body -b "$account; $key" -H "X-Gerrit-Auth: ${key#*=}" \
-    -H 'Content-Type: application/json' "$@"; }
-"""
-"""On Gerrit's host, where the header is believed: the first who comes is an administrator. / answers with the cookie
-and, as the lab's Gerrit has no pages, with an error."""
 
 
 @dataclass
@@ -46,48 +38,53 @@ class Review:
 
     gerrit: Saved
     folder: Path
-    token: str = ""
 
     @property
     def authority(self) -> Path:
         """What its certificate is of."""
-        return load_site(self.gerrit.inventory).files / trusted.ROOTS
+        return self.site.files / trusted.ROOTS
 
-    def here(self, *words: str | Path, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    def here(self, *words: str | Path) -> "subprocess.CompletedProcess[str]":
         """A command of this machine, to which the lab's name server answers."""
         (self.folder / "resolv.conf").write_text(f"nameserver {self.gerrit.lab.gateway4}\n")
         script = 'mount --bind "$0/resolv.conf" /etc/resolv.conf; exec "$@"'
         line = ["unshare", "--mount", "sh", "-ec", script, self.folder, *words]
         own = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "GIT_SSL_CAINFO": str(self.authority)}
-        return subprocess.run(line, env=own, input=stdin, capture_output=True, text=True, check=False)
+        return subprocess.run(line, env=own, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
     def git(self, name: str, *words: str) -> str:
         done = self.here("git", *WHO, "-C", self.folder / name, *words)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 
+    @property
+    def site(self) -> LoadedSite:
+        return load_site(self.gerrit.inventory)
+
     def rest(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        """As an administrator, from its own host."""
-        said = f"as_first -X {method} $here/{path} -d @- <<'E'\n{json.dumps(body)}\nE"
-        told = self.gerrit.root(HOST, LOGIN + said).removeprefix(")]}'\n")
-        return json.loads(told) if told else None
+        """As its administrator."""
+        with connected(self.site) as login:
+            url, who = f"{login.url}a/{path}", (login.user, login.token)
+            answer = requests.request(method, url, json=body or None, auth=who, timeout=60)
+        assert answer.ok, answer.text
+        return json.loads(answer.text.removeprefix(")]}'\n"))
 
     def answers(self) -> bool:
         return self.gerrit.ssh(HOST, "curl -sf http://127.0.0.1:8081/config/server/version").returncode == 0
 
     def settle_in(self) -> None:
-        """Its administrators may push what they like, and have a token."""
+        """Its administrator may push what it likes."""
         allowed = {"rules": {"Administrators": {"action": "ALLOW"}}}
         rights = ("push", "create", "createTag", "forgeAuthor", "forgeCommitter")
         refs = {"permissions": dict.fromkeys(rights, allowed)}
         self.rest("POST", "projects/All-Projects/access", {"add": {"refs/heads/*": refs, "refs/tags/*": refs}})
-        self.token = self.rest("PUT", "accounts/self/tokens/test", {})["token"]
 
     def make(self, name: str, files: dict[str, str]) -> str:
         """A project with a commit; returns that."""
         self.rest("PUT", f"projects/{name.replace('/', '%2F')}", {"branches": ["main"], "create_empty_commit": True})
         (self.folder / name).mkdir(parents=True)
-        self.git(name, "clone", "-q", f"https://first:{quote(self.token, safe='')}@{NAME}/a/{name}", ".")
+        token = quote(secure.token(self.site).get_secret_value(), safe="")
+        self.git(name, "clone", "-q", f"https://{secure.ACCOUNT}:{token}@{NAME}/a/{name}", ".")
         return self.push(name, files)
 
     def push(self, name: str, files: dict[str, str]) -> str:
