@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from roles.gerrit.tools.sources import ask, deep
+from roles.gerrit.tools.sources import audit as audit_module
 from roles.gerrit.tools.sources.audit import Scope, Verdict, audit
 from roles.gerrit.tools.sources.findings import Finding, Kind
 from roles.gerrit.tools.sources.git import Place
@@ -42,12 +43,19 @@ class World:
         shutil.rmtree(self.mirror.folder(name), ignore_errors=True)
         shutil.copytree(self.server.folder(name), self.mirror.folder(name))
 
-    def audit(self, *, files: bool = True, record: deep.Record | None = None, now: datetime = NOW) -> Verdict:
+    def audit(
+        self,
+        *,
+        files: bool = True,
+        record: deep.Record | None = None,
+        now: datetime = NOW,
+        patience_s: float = 0,
+    ) -> Verdict:
         text = f"{HEAD}{self.projects}</manifest>".encode()
         manifest = read(lambda _: text, f"{self.server.url}/platform/manifest")
         scratch = self.folder / "scratch"
         scratch.mkdir(exist_ok=True)
-        scope = Scope({"own": self.mirror.url}, Place(scratch), files=files)
+        scope = Scope({"own": self.mirror.url}, Place(scratch), files, patience_s)
         verdict = audit(manifest, scope, record, now)
         assert not [*scratch.iterdir()]
         return verdict
@@ -177,6 +185,26 @@ def test_a_mirror_that_is_behind_ahead_other_or_without_it_is_told_apart(world: 
     }
     [behind] = [one for one in verdict.findings if one.project == "behind"]
     assert (behind.url, behind.found, behind.expected.split(",")[0]) == (f"{world.mirror.url}/behind", old, new)
+
+
+def test_what_comes_back_or_is_replicated_meanwhile_is_no_finding(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would happen while it waits happens at once."""
+    waited = []
+
+    def meanwhile(seconds: float) -> None:
+        waited.append(seconds)
+        world.mirror.busy = False
+        if len(waited) == 2:
+            world.replicate("late")
+
+    monkeypatch.setattr(audit_module, "sleep", meanwhile)
+    world.add("late")
+    world.server.make("late", {"a": "new\n"})
+    world.mirror.busy = True
+    assert not world.audit(patience_s=600).findings
+    assert waited == [600, 600]
 
 
 def test_lfs_objects_that_are_missing_short_or_other_are_found(world: World) -> None:
