@@ -96,16 +96,17 @@ def audit(
     with in_order(), TemporaryDirectory(prefix="mainstay-") as scratch:
         trusting = authority or (site.trusting(loaded, Path(scratch)) if loaded else None)
         for source in sources:
-            record = site.kept(loaded, source) if deep else None
-            patience_s = source.patience_minutes * 60 if status else 0
+            place = Place(Path(scratch), trusting)
             try:
-                with _progress() as tell:
-                    place = Place(Path(scratch), trusting)
-                    found.append(site.audited(source, read, place, record, now, tell, patience_s))
+                of = read(source, place)
+                scope = site.scope(source, of, place, source.patience_minutes * 60 if status else 0)
             except InputError as error:
                 if not loaded:
                     raise
                 found.append(site.unread(source, error))
+                continue
+            with _progress() as tell:
+                found.append(site.audited(source, of, scope, site.kept(loaded, source) if deep else None, now, tell))
     for path in ([html] if html else []) + ([status / "sources.html"] if status else []):
         page.write(path, found, now, loaded.name if loaded else manifest)
     if status:

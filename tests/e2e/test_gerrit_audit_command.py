@@ -11,6 +11,7 @@ import pytest
 
 from cloud.converge import REPOSITORY
 from tests.git_server import Forge, forge, git
+from tests.unit.test_drill_by_timer import SITE
 from tests.waiting import until
 
 MANIFEST = """<manifest>
@@ -21,6 +22,10 @@ MANIFEST = """<manifest>
   <project name="device/maker/one" groups="device-one,notdefault"/>
   <project name="from/elsewhere" remote="other"/>
 </manifest>
+"""
+SOURCE = """
+[[settings.control.sources]]
+manifest = "{}"
 """
 
 
@@ -123,6 +128,8 @@ def test_what_was_read_is_remembered_by_an_audit_that_is_ended(
     ("words", "told"),
     [
         (("--manifest", "/no/such.xml"), "there is no such file"),
+        (("--branch", "main"), "are of one"),
+        (("--manifest", "http://127.0.0.1:1/manifest", "--status", "/tmp"), "tells of all that the inventory declares"),
         (("--manifest", "http://127.0.0.1:1/manifest"), "cannot be fetched"),
         (("--manifest", "https://me:secret@example.org/manifest"), "holds a name or a password"),
     ],
@@ -137,3 +144,28 @@ def test_a_remote_that_is_not_in_it_is_bad_input(server: Forge, tmp_path: Path) 
     done = audit(tmp_path, "--manifest", url(server), "--remote", "aosp")
     assert done.returncode == 2
     assert "it has: other, own" in done.stderr
+
+
+def test_all_that_an_inventory_declares_is_audited_and_one_that_cannot_be_had_hides_no_other(
+    server: Forge, tmp_path: Path
+) -> None:
+    inventory = tmp_path / "s.toml"
+    inventory.write_text(SITE.format(files=tmp_path))
+    none = audit(tmp_path, "--inventory", str(inventory))
+    assert (none.returncode, "settings.control.sources" in none.stderr) == (2, True)
+    declared = "".join(SOURCE.format(f"{server.url}/{name}") for name in ("gone/manifest", "platform/manifest"))
+    inventory.write_text(SITE.format(files=tmp_path) + declared)
+    outputs = {"--html": tmp_path / "page", "--metrics": tmp_path / "metrics"}
+    given = [str(word) for pair in outputs.items() for word in pair]
+    done = audit(tmp_path, "--inventory", str(inventory), "--deep", "--json", *given)
+    assert done.returncode == 51, done.stderr
+    told = json.loads(done.stdout)
+    assert [(one["manifest"], one["kind"]) for one in told["findings"]] == [
+        (f"{server.url}/gone/manifest", "no manifest")
+    ]
+    assert [one["projects"] for one in told["manifests"]] == [0, 2]
+    assert all(f"{server.url}/platform/manifest" in path.read_text() for path in outputs.values())
+    [record] = (tmp_path / "s.sources").iterdir()
+    record.write_text("{}")
+    broken = audit(tmp_path, "--inventory", str(inventory), "--deep")
+    assert (broken.returncode, "is no record of an audit" in broken.stderr) == (2, True)

@@ -49,7 +49,8 @@ class Review:
         (self.folder / "resolv.conf").write_text(f"nameserver {self.gerrit.lab.gateway4}\n")
         script = 'mount --bind "$0/resolv.conf" /etc/resolv.conf; exec "$@"'
         line = ["unshare", "--mount", "sh", "-ec", script, self.folder, *words]
-        own = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "GIT_SSL_CAINFO": str(self.authority)}
+        own = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "GIT_CONFIG_NOSYSTEM": "1"}
+        own |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_SSL_CAINFO": str(self.authority)}
         return subprocess.run(line, env=own, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
     def git(self, name: str, *words: str) -> str:

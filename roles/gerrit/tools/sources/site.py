@@ -52,16 +52,19 @@ def kept(site: LoadedSite | None, source: Source) -> Path:
     return folder / f"{sha256(scope.encode()).hexdigest()[:16]}.json"
 
 
+def scope(source: Source, manifest: Manifest, place: Place, patience_s: float = 0) -> Scope:
+    """What of a manifest is audited. Raises InputError where it would be nothing."""
+    return Scope(dict.fromkeys(_remotes(manifest, source), source.mirror or ""), place, patience_s=patience_s)
+
+
 def audited(
-    source: Source, read: Read, place: Place, record: Path | None, now: datetime, tell: ask.Tell, patience_s: float = 0
+    source: Source, manifest: Manifest, scope: Scope, record: Path | None, now: datetime, tell: ask.Tell
 ) -> Audited:
-    """An audit of what clients get. record: of what was read whole; None: nothing is. Raises InputError."""
-    manifest = read(source, place)
-    remotes = _remotes(manifest, source)
-    scope = Scope(dict.fromkeys(remotes, source.mirror or ""), place, patience_s=patience_s)
+    """An audit of what clients get. record: of what was read whole; None: nothing is. Raises InputError when it is no
+    record."""
     with deep.kept(record) if record else nullcontext() as readings:
         verdict = audit(manifest.of(source.groups), scope, readings, now, tell)
-    return Audited(source.name, tuple(remotes), verdict)
+    return Audited(source.name, tuple(scope.mirrors), verdict)
 
 
 def fetched(source: Source, place: Place) -> Manifest:
