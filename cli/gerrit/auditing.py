@@ -36,8 +36,8 @@ def audit(
         str,
         typer.Option(
             metavar="URL|FILE",
-            help="What clients give `repo init -u`, or a file of a checkout of it; by default all that the inventory's "
-            "[settings.control] sources name.",
+            help="What clients give `repo init -u`, or a file of a checkout of it; by default all of the "
+            "inventory's settings.control.sources.",
         ),
     ] = "",
     branch: Annotated[str, typer.Option("--branch", "-b", help="Of the manifest; by default the server's own.")] = "",
