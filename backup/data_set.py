@@ -26,6 +26,7 @@ class Kind(Enum):
     NOT_DRILLED = ("not drilled", 31, True)
     CERTIFICATE = ("certificate", 32, True)
     RELEASE = ("release audit", 33, True)
+    SOURCES = ("source audit", 35, True)
     INCOMPLETE = ("incomplete", 20, False)
     HALVED = ("size halved", 21, False)
     TOO_LONG = ("running too long", 22, False)
@@ -36,6 +37,7 @@ class Kind(Enum):
     UNRETAINED = ("retention overdue", 27, False)
     MIRROR_BEHIND = ("mirror behind", 28, False)
     UNREAD = ("packages unread", 34, False)
+    SOURCES_UNREAD = ("sources unread", 36, False)
     ROTATING = ("rotation unfinished", 29, False)
 
     def __init__(self, word: str, exit_code: int, critical: bool) -> None:

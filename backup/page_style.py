@@ -29,8 +29,11 @@ p { margin: .25rem 0 }
 .critical { color: var(--critical) } .warning { color: var(--warning) } .ok { color: var(--ok) }
 .verdict { border-left: .375rem solid; font-size: 1.25rem; font-weight: 600; margin: 1rem 0 0; padding: .25rem .75rem }
 ol { list-style: none; margin: 0; padding: 0 }
-li { background: var(--box); border-left: .375rem solid; margin: .5rem 0; padding: .5rem .75rem; break-inside: avoid }
-li p { color: var(--text); overflow-wrap: anywhere }
+li {
+  background: var(--box); border-left: .375rem solid; margin: .5rem 0; padding: .5rem .75rem; break-inside: avoid;
+  overflow-wrap: anywhere;
+}
+li p { color: var(--text) }
 code { font: .9em ui-monospace, monospace; background: var(--ground); padding: .1em .25em; border-radius: .2em }
 table { border-collapse: collapse; width: 100% }
 th, td { border-bottom: 1px solid var(--line); padding: .375rem 1rem .375rem 0; text-align: left; vertical-align: top }

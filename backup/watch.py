@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
-from backup import audited, control, custody, metrics, mirror, page, rotation, seen
+from backup import audited, audited_sources, control, custody, metrics, mirror, page, rotation, seen
 from backup.custody import DataSet
 from backup.data_set import Finding, Kind, Subject, key
 from backup.drills import book, by_timer, glance
@@ -57,7 +57,8 @@ def survey(site: LoadedSite, data_sets: Sequence[DataSet], say: control.Say) -> 
     units = by_timer.failed(site) if site.fleet.drill else ()
     looks = seen.looks(site)
     audits = audited.findings(site, now) if site.fleet.with_role(audited.ROLE) else ()
-    rows = _with_own(rows, [*_mirrors(site, now), *units, *seen.findings(looks), *audits])
+    own = [*_mirrors(site, now), *units, *seen.findings(looks), *audits, *audited_sources.findings(site, now)]
+    rows = _with_own(rows, own)
     return [replace(row, certificates=seen.shown(looks, row.plan.data_set)) for row in rows]
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -43,8 +44,13 @@ def version() -> str:
 
 
 def zipapp() -> bytes:
-    """The archive. Stored without compression, whose output depends on zlib's version."""
-    files = {"__main__.py": START.format(version=version()).encode()} | sources()
+    """The archive."""
+    return archive({"__main__.py": START.format(version=version()).encode()} | sources())
+
+
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """One file that Python runs: modules by their paths in it, __main__.py first of all. Stored without compression,
+    whose output depends on zlib's version."""
     out = io.BytesIO()
     out.write(b"#!/usr/bin/python3 -I\n")
     with zipfile.ZipFile(out, "a", zipfile.ZIP_STORED) as archive:

@@ -39,21 +39,24 @@ def git(folder: Path, *words: str) -> str:
 class Forge:
     """root: bare repositories, NAME.git each, and `lfs`; private: names that nobody without a login reads; asked: the
     lines of all requests; logins: what came with one to prove who asks; busy: answers nothing but 503; is_old: knows
-    protocol 0 alone, and hands out tips alone."""
+    protocol 0 alone, and hands out tips alone; stuck: names whose whole history does not come before it is let go."""
 
     root: Path
     port: int = 0
+    host: str = "127.0.0.1"
     private: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
     busy: bool = False
     is_old: bool = False
+    stuck: set[str] = field(default_factory=set)
+    go: threading.Event = field(default_factory=threading.Event)
     echoes: bool = False
     """The LFS server does not compare sizes: it says what it was asked."""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def folder(self, name: str) -> Path:
         return self.root / f"{name}.git"
@@ -115,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, body: bytes) -> None:
         path, _, query = self.path.partition("?")
         name = path.lstrip("/").partition("/info/")[0].partition("/git-upload-pack")[0].removesuffix(".git")
+        if name in self.forge.stuck and b"command=fetch" in body and b"deepen" not in body:
+            self.forge.go.wait()
         if self.forge.busy:
             self._answer(503, b"busy")
         elif name in self.forge.private:
@@ -184,16 +189,17 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def forge(root: Path) -> Iterator[Forge]:
-    """Serves a folder on loopback."""
-    made = Forge(root)
-    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"forge": made}))
+def forge(root: Path, host: str = "127.0.0.1") -> Iterator[Forge]:
+    """Serves a folder at an address of this machine."""
+    made = Forge(root, host=host)
+    server = _Server((host, 0), type("Handler", (_Handler,), {"forge": made}))
     made.port = server.server_address[1]
     serving = threading.Thread(target=server.serve_forever, args=(0.05,))
     serving.start()
     try:
         yield made
     finally:
+        made.go.set()
         server.shutdown()
         serving.join()
         server.server_close()

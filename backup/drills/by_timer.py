@@ -15,7 +15,8 @@ MEANING = {
 """What it means that the unit failed, by its name."""
 REPORTED = {str(one.code) for one in Outcome}
 """Exit codes of drills whose reports say why: what they found is a finding of their data sets."""
-ASK = ("systemctl", "show", "--property=ActiveState,Result,ExecMainStatus")
+PROPERTIES = ("ActiveState", "ActiveEnterTimestamp", "UnitFileState", "Result", "ExecMainStatus")
+ASK = ("systemctl", "show", "--timestamp=unix", f"--property={','.join(PROPERTIES)}")
 ASK_S = 30
 
 

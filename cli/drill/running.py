@@ -4,9 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from threading import Event, Lock
 from typing import Annotated
 
@@ -21,6 +20,7 @@ from backup.sizes import counted
 from backup.store import COPY, VAULT
 from cli.backup.app import failures
 from cli.drill.app import app, say
+from cli.ending import in_order
 from cli.options import BAD_USAGE, FAILED, Inventory, chosen, stop
 from inventories.inventory import CLONE, LoadedSite
 
@@ -117,7 +117,7 @@ def run_(
     from backup.drills import course, run  # these bring pyinfra along, which nothing else here waits for
 
     order = course.Order(wanted[0], STORES[copy], snapshot, full, fallback, keep, fault)
-    with failures(), _in_order():
+    with failures(), in_order():
         order = run.with_fault(site, order, say) if negative and not fault else order
         try:
             report = run.run(site, order, Told(str(wanted[0]), yes=yes))
@@ -140,7 +140,7 @@ def site(
     from backup.drills import checklist, whole_site
 
     loaded = chosen(inventory)
-    with failures(), _in_order():
+    with failures(), in_order():
         report = whole_site.drill(loaded, Told("site", yes=True), keep=keep)
     _tell(report)
     typer.echo(checklist.write(loaded, report))
@@ -159,7 +159,7 @@ def sweep(
     from backup.drills import account, sweeping
 
     site = chosen(inventory)
-    with failures(), _in_order():
+    with failures(), in_order():
         swept = sweeping.sweep(site, drills or (), say)
     for problem in swept.left:
         say(problem)
@@ -189,7 +189,7 @@ def _each(wanted: Sequence[DataSet], options: Sequence[str]) -> int:
     with ThreadPoolExecutor(_at_once()) as pool:
         ended = [pool.submit(one, data_set) for data_set in wanted]
         try:
-            with _in_order():
+            with in_order():
                 return max((future.result() for future in ended), default=0)
         except BaseException:
             with starting:
@@ -202,20 +202,6 @@ def _each(wanted: Sequence[DataSet], options: Sequence[str]) -> int:
 def _at_once() -> int:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(1, min(AT_ONCE, memory // DRILL_BYTES))
-
-
-@contextmanager
-def _in_order() -> Iterator[None]:
-    """SIGTERM ends a drill as Ctrl-C does: what it made is destroyed first."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _wanted(site: LoadedSite, names: Sequence[str], *, every: bool) -> list[DataSet]:

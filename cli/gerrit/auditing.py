@@ -1,10 +1,10 @@
 """`audit`: can anybody get all that a manifest names?"""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from hashlib import sha256
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -13,23 +13,37 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from backup.reach import state_folder
+from backup import audited_sources
+from cli.ending import in_order
 from cli.gerrit.app import app
-from cli.options import ForPrograms
+from cli.options import ForPrograms, Inventory, chosen
 from inventories.errors import InputError
-from roles.gerrit.tools.sources import ask, deep, origin
-from roles.gerrit.tools.sources.audit import Scope, Verdict
-from roles.gerrit.tools.sources.audit import audit as audit_
+from inventories.files import replace
+from inventories.inventory import LoadedSite
+from roles.gerrit.tools.sources import ask, metrics, origin, page, site, told
+from roles.gerrit.tools.sources.audit import exit_code
+from roles.gerrit.tools.sources.git import Place
 from roles.gerrit.tools.sources.manifest import Manifest
+from roles.gerrit.tools.sources.source import Source
+from roles.gerrit.tools.sources.told import Audited
+
+OF_ONE = "--branch, --file, --url, --remote, --mirror, --groups"
 
 
 @app.command()
 def audit(
     manifest: Annotated[
-        str, typer.Option(metavar="URL|FILE", help="What clients give `repo init -u`, or a file of a checkout of it.")
-    ],
+        str,
+        typer.Option(
+            metavar="URL|FILE",
+            help="What clients give `repo init -u`, or a file of a checkout of it; by default all of the "
+            "inventory's settings.control.sources.",
+        ),
+    ] = "",
     branch: Annotated[str, typer.Option("--branch", "-b", help="Of the manifest; by default the server's own.")] = "",
-    file: Annotated[str, typer.Option("--file", "-m", help="Of the manifest's repository.")] = "default.xml",
+    file: Annotated[
+        str, typer.Option("--file", "-m", help="Of the manifest's repository; by default default.xml.")
+    ] = "",
     url: Annotated[str, typer.Option(help="Of a FILE: where clients get it; by default its checkout's origin.")] = "",
     remotes: Annotated[
         list[str] | None,
@@ -38,63 +52,101 @@ def audit(
     mirror: Annotated[
         str, typer.Option(metavar="URL", help="The folder of their mirror, with which they have to agree.")
     ] = "",
-    groups: Annotated[str, typer.Option("--groups", "-g", help="Only these, as of `repo init -g`.")] = "all",
-    deep_: Annotated[
-        bool, typer.Option("--deep", help="Also read LFS objects, and what is due of whole repositories.")
+    groups: Annotated[
+        str, typer.Option("--groups", "-g", help="Only these, as of `repo init -g`; by default all.")
+    ] = "",
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also read what is due of whole repositories and LFS objects.")
     ] = False,
     authority: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Certificates to trust in place of this machine's.")
     ] = None,
     for_programs: ForPrograms = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also as a page.")] = None,
+    status: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="For sources.html and sources.json: `backup watch` tells."),
+    ] = None,
+    metrics_: Annotated[
+        Path | None, typer.Option("--metrics", metavar="FILE", help="Also as metrics, for node exporter.")
+    ] = None,
+    inventory: Inventory = None,
 ) -> None:
-    """Audit the sources that a `repo` manifest names: each project, its revision and its LFS objects, as anybody gets
+    """Audit the sources that `repo` manifests name: each project, its revision and its LFS objects, as anybody gets
     them, and on the mirror.
 
     Changes nothing, and needs no login. With --deep every repository is read whole within 30 days of nightly runs.
     Exit codes: 0 clean, 51 something is wrong, 3 servers gave no answer, and what else there is is right.
     """
     now = datetime.now(UTC)
-    with TemporaryDirectory(prefix="mainstay-") as scratch:
-        if "://" in manifest:
-            at = manifest
-            read = origin.fetched(at, branch, file, Path(scratch), authority)
-        else:
-            at = url or origin.of_checkout(Path(manifest))
-            read = origin.checked_out(Path(manifest), at)
-        chosen = _chosen(read, at, remotes or [])
-        scope = Scope(dict.fromkeys(chosen, mirror), Path(scratch), authority, contents=deep_)
-        place = state_folder() / "sources" / f"{sha256(at.encode()).hexdigest()[:16]}.json"
-        record = deep.load(place) if deep_ else None
-        with _progress() as tell:
-            verdict = audit_(read.of(groups), scope, record, now, tell)
-        if record:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            deep.save(place, record)
-    if for_programs:
-        typer.echo(json.dumps(verdict.as_json(now), indent=2))
+    if not manifest and any((branch, file, url, remotes, mirror, groups)):
+        raise InputError("--manifest", "", f"is not given, and {OF_ONE} are of one", "give it, or none of them")
+    if manifest and status:
+        raise InputError("--status", "", "tells of all that the inventory declares", "give no --manifest")
+    loaded = None if manifest else chosen(inventory)
+    read = site.patiently if status else site.fetched
+    if loaded:
+        sources: Sequence[Source] = _declared(loaded)
     else:
-        _print(verdict, chosen)
-    raise typer.Exit(verdict.exit_code)
+        is_file = "://" not in manifest
+        at = (url or origin.of_checkout(Path(manifest))) if is_file else manifest
+        read = partial(_of_file, Path(manifest)) if is_file else read
+        sources = [_given(at, branch, file, remotes or [], mirror, groups)]
+    found = []
+    with in_order(), TemporaryDirectory(prefix="mainstay-") as scratch:
+        trusting = authority or (site.trusting(loaded, Path(scratch)) if loaded else None)
+        for source in sources:
+            place = Place(Path(scratch), trusting)
+            try:
+                of = read(source, place)
+                scope = site.scope(source, of, place, source.patience_minutes * 60 if status else 0)
+            except InputError as error:
+                if not loaded:
+                    raise
+                found.append(site.unread(source, error))
+                continue
+            with _progress() as tell:
+                found.append(site.audited(source, of, scope, site.kept(loaded, source) if deep else None, now, tell))
+    for path in ([html] if html else []) + ([status / "sources.html"] if status else []):
+        page.write(path, found, now, loaded.name if loaded else manifest)
+    if status:
+        replace(status / audited_sources.FILE, json.dumps(told.as_json(found, now), indent=1), 0o644)
+    if metrics_:
+        metrics.write(metrics_, found, now)
+    if for_programs:
+        typer.echo(json.dumps(told.as_json(found, now), indent=2))
+    else:
+        _print(found, now)
+    raise typer.Exit(exit_code(told.wrong(found)))
 
 
-def _chosen(read: Manifest, at: str, asked: list[str]) -> list[str]:
-    """Names of remotes. Raises InputError."""
-    known = ", ".join(sorted(read.remotes)) or "none"
-    if unknown := sorted({*asked} - {*read.remotes}):
-        raise InputError("--remote", "", f"the manifest has no remote {unknown[0]!r}", f"it has: {known}")
-    if found := asked or origin.own(read, at):
+def _declared(loaded: LoadedSite) -> Sequence[Source]:
+    """Raises InputError where there is none."""
+    if found := site.declared(loaded):
         return found
-    raise InputError("--remote", "", f"no remote of the manifest is on the host of {at}", f"name one of: {known}")
+    hint = "declare one, as roles/gerrit/README.md shows, or give --manifest"
+    raise InputError(loaded.path, "settings.control.sources", "names no manifest", hint)
 
 
-def _print(verdict: Verdict, remotes: list[str]) -> None:
+def _given(at: str, branch: str, file: str, remotes: Sequence[str], mirror: str, groups: str) -> Source:
+    """As options say. It is judged where it is read: a checkout may be from an address that nobody is asked by."""
+    made = Source.model_construct(manifest=at, branch=branch, remotes=tuple(remotes), mirror=mirror or None)
+    return made.model_copy(update={"file": file or made.file, "groups": groups or made.groups})
+
+
+def _of_file(path: Path, source: Source, _: Place) -> Manifest:
+    return origin.checked_out(path, source.manifest)
+
+
+def _print(found: Sequence[Audited], now: datetime) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    for one in verdict.findings:
-        console.print(f"  {one}", markup=False)
-    asked = f"{verdict.projects} of {verdict.of} projects, of {', '.join(remotes)}; {verdict.repositories} repositories"
-    rest = f"{verdict.pointers} files of LFS" + (f", {verdict.read} read whole" if verdict.read else "")
-    colour, word = ("red", f"{len(verdict.wrong)} wrong") if verdict.wrong else ("green", "clean")
-    console.print(f"[{colour}]{word}[/]: {asked}, {rest}; {verdict.seconds:.0f} s")
+    for one in found:
+        for finding in one.verdict.findings:
+            console.print(f"  {finding}", markup=False)
+    for one in found:
+        console.print(f"{one.manifest}: {told.asked(one, now)}", markup=False)
+    colour = "red" if told.wrong(found) else "green"
+    console.print(f"[{colour}]{told.verdict_line(found)}[/]")
 
 
 @contextmanager

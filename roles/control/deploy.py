@@ -28,7 +28,7 @@ PACKAGES: dict[str, str | None] = {
 }
 FOLDERS = ("drills", "kept-drills", "ledgers", "mirrors", "status", "zones")
 VERIFIED = " ".join(
-    (*(f"mainstay-control@{one}.service" for one in ("watch", "drill", "audit")), "mainstay-mail.socket")
+    (*(f"mainstay-control@{one}.service" for one in ("watch", "drill", "audit", "sources")), "mainstay-mail.socket")
 )
 SOFTWARE = Unit("mainstay-control-software.service", (f"{software.FOLDER}/*", "/usr/local/lib/mainstay/unpack.py"))
 
@@ -87,6 +87,7 @@ def timers(site: LoadedSite, settings: Settings) -> list[Unit]:
         "drill": saved and site.fleet.drill is not None,
         "sweep": site.fleet.drill is not None,
         "audit": saved and bool(site.fleet.with_role("release")) and bool(audits.mirrored(site)),
+        "sources": saved and bool(settings.sources),
     }
     return [
         Unit(

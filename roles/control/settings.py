@@ -8,6 +8,7 @@ from inventories.errors import InputError
 from inventories.fleet import Name, Typed, Volume
 from inventories.inventory import LoadedSite
 from roles.common import Listen, Opening
+from roles.gerrit.tools.sources.source import Sources
 
 OPENINGS: tuple[Opening, ...] = ()
 """It asks others, and nobody asks it."""
@@ -23,6 +24,8 @@ class Settings(Typed):
     """The host's volume that all it collects lies on."""
     mirrors: dict[Name, GitUrl] = {}
     """git repositories to keep a copy of, by the name of the copy."""
+    sources: Sources = ()
+    """Manifests whose sources are audited nightly, and by `mainstay gerrit audit`; none: no audit."""
     zones: bool = True
     """Whether the DNS zones of the site's domain are kept, as each deploy reads them."""
 

@@ -22,6 +22,8 @@ UNIT, PROGRAMS = "gerrit.service", tuple(f"/usr/local/lib/mainstay/gerrit_{one}.
 STATE = Unit("mainstay-gerrit-state.timer", files=("/etc/systemd/system/mainstay-gerrit-state.service",))
 METRICS = "/var/lib/prometheus/node-exporter"
 TOKEN, NGINX = "/etc/gerrit/token", "/etc/nginx/http.d/gerrit.conf"
+JGIT = "[receive]\n\tautogc = false\n[uploadpack]\n\tallowFilter = true\n"
+"""The whole jgit.config: as `init` would write it, and that who wants no large files need not fetch them."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
 
@@ -86,7 +88,7 @@ def gerrit() -> None:
         Path(__file__).parent / "tree",
         context,
         generated=nginx.files(site, name, settings, METHODS, ())
-        | {f"{folder}/etc/gerrit.config": config(context)}
+        | {f"{folder}/etc/gerrit.config": config(context), f"{folder}/etc/jgit.config": JGIT}
         | secrets,
         directories=(folder, f"{folder}/etc", METRICS, *nginx.certificate.DIRECTORIES),
         absent=nginx.absent(site, settings),
@@ -97,5 +99,6 @@ def gerrit() -> None:
         secret=(*nginx.SECRET, *secrets),
         validate=nginx.VALIDATE | {"/etc/systemd/system/*gerrit*": f"systemd-analyze verify {UNIT} {STATE.name}"},
     )
-    services("services", (*nginx.UNITS, Unit(UNIT, (f"{folder}/etc/gerrit.config", *PROGRAMS, *secrets)), STATE))
+    configured = (f"{folder}/etc/gerrit.config", f"{folder}/etc/jgit.config")
+    services("services", (*nginx.UNITS, Unit(UNIT, (*configured, *PROGRAMS, *secrets)), STATE))
     obtained(name="certificate")

@@ -11,7 +11,7 @@ from roles.common import Account, Unit, accounts, nginx, packages, services, tre
 from roles.common.nginx.obtained import obtained
 from roles.release.archive import METADATA, PUBLIC, PUBLICATIONS
 from roles.release.settings import Settings
-from roles.release.tools.audit import on_disk
+from roles.release.tools.audit.reader import reader
 
 PACKAGES: dict[str, str | None] = {"rsync": None}
 """By which releases come."""
@@ -32,7 +32,6 @@ def release() -> None:
     settings: Settings = host.data.settings["release"]
     volume = nginx.content_volume(site, name, settings)
     declared = host.data.declared.volumes
-    reader = {READER: Path(on_disk.__file__).read_text()}
     folders = [f"{volume.mount}/{one}" for one in (PUBLIC, METADATA, PUBLICATIONS)]
 
     packages("packages", nginx.packages(settings) | PACKAGES | volumes.packages(declared))
@@ -42,7 +41,7 @@ def release() -> None:
         "files",
         Path(__file__).parent / "tree",
         settings.model_dump() | {"mount": volume.mount},
-        generated=nginx.files(site, name, settings, METHODS, DOT_DIRECTORIES, NEVER_REDIRECTED) | reader,
+        generated=nginx.files(site, name, settings, METHODS, DOT_DIRECTORIES, NEVER_REDIRECTED) | {READER: reader()},
         directories=(*folders, *nginx.certificate.DIRECTORIES),
         absent=nginx.absent(site, settings),
         modes=nginx.MODES | {volume.mount: "0755"} | dict.fromkeys(folders, "0755"),

@@ -16,9 +16,10 @@ import pytest
 
 from lab.release_archive import COMMIT, DEVICES, RETIRED, UNRECORDED
 from lab.release_archive import archive as real_archive
-from roles.release.tools.audit import on_disk, told
+from roles.release.tools.audit import told
 from roles.release.tools.audit.audit import Verdict, audit
 from roles.release.tools.audit.findings import Finding, Kind
+from roles.release.tools.audit.reader import reader
 from roles.release.tools.audit.reading import Record
 from tests.audited import Audited, audited
 from tests.planted import BOTH, DAMAGES, ONE, OTHER, SPOILT, Damage, Told, World, nothing
@@ -43,9 +44,10 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
         yield both
 
 
-def test_disks_are_looked_at_without_rights_to_read_or_change(clean: Audited) -> None:
+def test_disks_are_looked_at_without_rights_to_read_or_change(clean: Audited, tmp_path: Path) -> None:
     """As the control host does, by a program there."""
-    words = (sys.executable, "-I", on_disk.__file__, "look")
+    (tmp_path / "read_packages.py").write_bytes(reader())
+    words = (sys.executable, "-IS", str(tmp_path / "read_packages.py"), "look")
     by_key = [
         replace(one, place=replace(one.place, command=partial(_words, *words, one.place.root)), program=None)
         for one in clean.targets()

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from roles.gerrit.tools.sources import ask, deep
+from roles.gerrit.tools.sources import audit as audit_module
 from roles.gerrit.tools.sources.audit import Scope, Verdict, audit
 from roles.gerrit.tools.sources.findings import Finding, Kind
+from roles.gerrit.tools.sources.git import Place
 from roles.gerrit.tools.sources.manifest import read
 from tests.git_server import Forge, forge, git
 
@@ -42,13 +44,18 @@ class World:
         shutil.copytree(self.server.folder(name), self.mirror.folder(name))
 
     def audit(
-        self, *, contents: bool = False, files: bool = True, record: deep.Record | None = None, now: datetime = NOW
+        self,
+        *,
+        files: bool = True,
+        record: deep.Record | None = None,
+        now: datetime = NOW,
+        patience_s: float = 0,
     ) -> Verdict:
         text = f"{HEAD}{self.projects}</manifest>".encode()
         manifest = read(lambda _: text, f"{self.server.url}/platform/manifest")
         scratch = self.folder / "scratch"
         scratch.mkdir(exist_ok=True)
-        scope = Scope({"own": self.mirror.url}, scratch, files=files, contents=contents)
+        scope = Scope({"own": self.mirror.url}, Place(scratch), files, patience_s)
         verdict = audit(manifest, scope, record, now)
         assert not [*scratch.iterdir()]
         return verdict
@@ -69,6 +76,11 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
+def all_due() -> deep.Record:
+    """Of somebody who read last long ago."""
+    return deep.Record(last=1)
+
+
 def kinds(verdict: Verdict) -> list[tuple[str, str]]:
     return [(one.project, one.kind.word) for one in verdict.findings]
 
@@ -83,7 +95,7 @@ def test_a_whole_tree_raises_no_alarm(world: World) -> None:
     world.server.make("by/older-id", {"a": "c\n"})
     world.replicate("by/older-id")
     world.projects += '<project name="elsewhere" remote="aosp"/><!-- <project name="commented/out"/> -->'
-    verdict = world.audit(contents=True, record=deep.Record())
+    verdict = world.audit(record=all_due())
     assert not verdict.findings
     assert (verdict.projects, verdict.of, verdict.pointers, verdict.exit_code) == (5, 6, 2, 0)
     assert not world.audit(files=False).findings
@@ -137,8 +149,8 @@ def test_nobody_is_told_a_password_of_this_machine(world: World, monkeypatch: py
     monkeypatch.delenv("NETRC", raising=False)
     world.add("large/files", LFS | {"a.bin": world.server.store(b"a")})
     world.server.private.add("platform/build")
-    assert [one.kind for one in world.audit(contents=True, record=deep.Record()).findings] == [Kind.PRIVATE]
-    refused = ask.hindrance(f"{world.server.url}/platform/build", "0123456789" * 4, world.folder)
+    assert [one.kind for one in world.audit(record=all_due()).findings] == [Kind.PRIVATE]
+    refused = ask.hindrance(f"{world.server.url}/platform/build", "0123456789" * 4, Place(world.folder))
     assert refused
     assert refused.kind is Kind.PRIVATE
     assert world.server.logins == world.mirror.logins == []
@@ -175,6 +187,26 @@ def test_a_mirror_that_is_behind_ahead_other_or_without_it_is_told_apart(world: 
     assert (behind.url, behind.found, behind.expected.split(",")[0]) == (f"{world.mirror.url}/behind", old, new)
 
 
+def test_what_comes_back_or_is_replicated_meanwhile_is_no_finding(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would happen while it waits happens at once."""
+    waited = []
+
+    def meanwhile(seconds: float) -> None:
+        waited.append(seconds)
+        world.mirror.busy = False
+        if len(waited) == 2:
+            world.replicate("late")
+
+    monkeypatch.setattr(audit_module, "sleep", meanwhile)
+    world.add("late")
+    world.server.make("late", {"a": "new\n"})
+    world.mirror.busy = True
+    assert not world.audit(patience_s=600).findings
+    assert waited == [600, 600]
+
+
 def test_lfs_objects_that_are_missing_short_or_other_are_found(world: World) -> None:
     stored = {name: world.server.store(name.encode() * 500) for name in ("gone", "other", "short", "whole")}
     world.add("large/files", LFS | {f"{name}.bin": pointer for name, pointer in stored.items()})
@@ -186,7 +218,7 @@ def test_lfs_objects_that_are_missing_short_or_other_are_found(world: World) -> 
     for echoes in (False, True):
         world.server.echoes = echoes
         assert [(one.file, one.kind) for one in world.audit().findings] == quick
-        verdict = world.audit(contents=True)
+        verdict = world.audit(record=all_due())
         assert [(one.file, one.kind) for one in verdict.findings] == [*quick, ("other.bin", Kind.LFS_CONTENT)]
     assert verdict.findings[0].expected == f"2000 bytes of {oids['gone']}"
     assert not [line for line in world.server.asked if oids["whole"] in line and not line.startswith("GET /lfs/")]
@@ -228,16 +260,15 @@ def test_what_only_reading_all_objects_finds_is_found_within_30_days(world: Worl
     _lose(bare, git(bare, "rev-parse", "main~1:large"))
     record = deep.Record()
     assert not world.audit().findings
-    seen, read = set(), 0
+    found, read = [], 0
     for day in range(30):
         verdict = world.audit(files=False, record=record, now=NOW + timedelta(days=day))
         read += verdict.read
-        seen |= {(one.project, one.kind) for one in verdict.findings}
-    assert seen == {("large", Kind.BROKEN)}
+        found.append({(one.project, one.kind) for one in verdict.findings})
+    first = found.index({("large", Kind.BROKEN)})
+    assert found == [set()] * first + [{("large", Kind.BROKEN)}] * (30 - first)
     assert read >= 2
-    assert all(one.read for one in record.repositories.values())
-    deep.save(world.folder / "record", record)
-    assert deep.load(world.folder / "record") == record
+    assert all(one.read for one in record.readings.values())
 
 
 def _lose(bare: Path, oid: str) -> None:

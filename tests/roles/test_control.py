@@ -40,7 +40,10 @@ def test_timers_are_on_where_there_is_something_to_do(host: Host, loaded_site: L
 @pytest.mark.parametrize(
     "unit",
     [
-        *(f"mainstay-control@{kind}" for kind in ("watch", "verify", "copy", "mirror", "drill", "sweep")),
+        *(
+            f"mainstay-control@{kind}"
+            for kind in ("watch", "verify", "copy", "mirror", "drill", "sweep", "audit", "sources")
+        ),
         "mainstay-control-software",
         "mainstay-mail@x",
     ],

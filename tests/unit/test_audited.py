@@ -70,4 +70,12 @@ def test_an_audit_that_failed_is_late_or_cannot_be_read_is_told(
     monkeypatch.setattr(by_timer, "ask", lambda _: {"ActiveState": "failed"})
     [failed] = audited.findings(site, NOW)
     assert "mainstay-control@audit.service failed" in failed.what
-    assert {late.key, unread.key, failed.key} == {failed.key}
+    monkeypatch.setattr(by_timer, "ask", lambda _: {"ActiveState": "inactive", "UnitFileState": "enabled"})
+    [off] = audited.findings(site, NOW)
+    assert "mainstay-control@audit.timer is not running" in off.what
+    since = int((NOW - timedelta(hours=14)).timestamp())
+    waiting = {"ActiveState": "active", "UnitFileState": "enabled", "ActiveEnterTimestamp": f"@{since}"}
+    monkeypatch.setattr(by_timer, "ask", lambda _: waiting)
+    [never] = audited.findings(site, NOW)
+    assert "none has ended in 14 h" in never.what
+    assert {late.key, unread.key, failed.key, off.key, never.key} == {failed.key}

@@ -13,6 +13,7 @@ import pytest
 from roles.common.publishing.servers import Place, ServerError, session
 from roles.release.tools.audit import on_disk
 from roles.release.tools.audit.audit import PROGRAM
+from roles.release.tools.audit.reader import reader
 
 ZIP = "ota/panther/16/panther-ota_update-1.zip"
 
@@ -120,11 +121,20 @@ def test_it_is_asked_as_publishings_program_is(volume: Path) -> None:
         to.ask("survey")
 
 
-def test_it_needs_the_standard_library_alone() -> None:
-    script = "import sys; before = {*sys.modules}; import runpy; runpy.run_path(sys.argv[1]); "
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """As it lies on servers."""
+    path = tmp_path / "read_packages.py"
+    path.write_bytes(reader())
+    return path
+
+
+def test_on_a_server_it_needs_the_standard_library_alone(program: Path) -> None:
+    script = "import sys; before = {*sys.modules}; sys.path.insert(0, sys.argv[1]); "
+    script += "from roles.release.tools.audit import on_disk; assert sys.argv[1] in on_disk.__file__; "
     script += "print(*sorted({one.split('.')[0] for one in {*sys.modules} - before} - {*sys.stdlib_module_names}))"
-    done = subprocess.run([sys.executable, "-I", "-c", script, on_disk.__file__], capture_output=True, text=True)
-    assert (done.returncode, done.stdout.split()) == (0, [])
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script, program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, ["roles"]), done.stderr
 
 
 def sealed(volume: Path, content: bytes = b"zip") -> None:
@@ -133,30 +143,34 @@ def sealed(volume: Path, content: bytes = b"zip") -> None:
     (volume / f"public/{ZIP}.sha256sum").write_text(f"{digest}  {Path(ZIP).name}\n")
 
 
-def nightly(volume: Path, state: Path) -> "subprocess.CompletedProcess[str]":
-    words = [sys.executable, "-I", on_disk.__file__, "nightly", str(volume), str(state)]
+def nightly(program: Path, volume: Path, state: Path) -> "subprocess.CompletedProcess[str]":
+    words = [sys.executable, "-I", "-S", str(program), "nightly", str(volume), str(state)]
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
-def test_by_timer_it_reads_keeps_what_it_read_and_fails_until_damage_is_mended(volume: Path, tmp_path: Path) -> None:
+def test_by_timer_it_reads_keeps_what_it_read_and_fails_until_damage_is_mended(
+    program: Path, volume: Path, tmp_path: Path
+) -> None:
     state = tmp_path / "read.json"
     sealed(volume)
-    done = nightly(volume, state)
+    done = nightly(program, volume, state)
     assert (done.returncode, done.stderr) == (0, "")
     assert on_disk.load(state)["readings"][ZIP]["sha256"] == hashlib.sha256(b"zip").hexdigest()
     sealed(volume, b"zap")
     for _ in range(2):
-        done = nightly(volume, state)
+        done = nightly(program, volume, state)
         assert done.returncode == 1
         assert done.stderr.startswith(f"{ZIP}: SHA-256 {hashlib.sha256(b'zap').hexdigest()}, and ")
     sealed(volume)
-    assert nightly(volume, state).returncode == 0
+    assert nightly(program, volume, state).returncode == 0
 
 
-def test_what_the_timer_read_is_in_the_survey(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_timer_read_is_in_the_survey(
+    program: Path, volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(on_disk, "STATE", tmp_path / "read.json")
     assert ask(volume, "survey")["readings"] == {}
-    nightly(volume, on_disk.STATE)
+    nightly(program, volume, on_disk.STATE)
     assert [*ask(volume, "survey")["readings"]] == [ZIP]
     for text in ("", "[]", '{"last": 1, "readings": {"x": {}}}', '{"last": "x", "readings": {}}'):
         on_disk.STATE.write_text(text)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from inventories.errors import InputError
+from roles.common.turns import PARTS, WITHIN, Coverage
 from roles.release.tools.audit import reading
 from roles.release.tools.audit.findings import Kind
 from roles.release.tools.audit.inside import File
-from roles.release.tools.audit.on_disk import PARTS
-from roles.release.tools.audit.reading import WITHIN, Reading, Record
+from roles.release.tools.audit.reading import Reading, Record
 from roles.release.tools.audit.truth import Truth
 
 NOW = datetime(2026, 8, 1, 3, tzinfo=UTC)
@@ -100,7 +100,7 @@ def test_what_was_not_read_for_30_days_is_overdue_and_what_is_gone_is_forgotten(
     assert late.overdue
     assert late.oldest == NOW
     record.look("one", {}, {}, NOW)
-    assert record.coverage("one", NOW) == reading.Coverage(0, 0, None, overdue=False)
+    assert record.coverage("one", NOW) == Coverage(0, 0, None, overdue=False)
     assert record.coverage("two", NOW) is None
 
 

@@ -76,6 +76,8 @@ def test_a_server_that_only_speaks_the_old_protocol_is_understood() -> None:
         (b"0003", 200, Kind.ANSWER),
         (b"ffffshort", 200, Kind.ANSWER),
         (packets(b"ERR access denied"), 200, Kind.ANSWER),
+        (packets(b"# service=git-upload-pack", b"", b"--output=/x refs/heads/main\0", b""), 200, Kind.ANSWER),
+        (packets(b"# service=git-upload-pack", b"", f"{A} refs/tags/a peeled:--x".encode(), b""), 200, Kind.ANSWER),
         (b"", 302, Kind.UNREACHABLE),
         (b"", 401, Kind.PRIVATE),
         (b"", 403, Kind.PRIVATE),
@@ -137,6 +139,8 @@ def test_a_pointer_is_what_its_format_says(text: str, expected: Pointer | None) 
         ("fatal: repository 'https://h/openssl/' not found", Kind.MISSING),
         ("fatal: unable to access 'https://h/': Could not resolve host: h", Kind.UNREACHABLE),
         ("fatal: unable to access 'https://h/': SSL certificate problem: expired", Kind.UNREACHABLE),
+        ("fatal: write error: No space left on device", Kind.NO_ROOM),
+        ("error: index-pack died of signal 9", Kind.NO_ROOM),
         ("fatal: https://h/openssl: unable to parse object: 0123", Kind.BROKEN),
         ("remote: aborting due to possible repository corruption on the remote side.", Kind.BROKEN),
     ],
@@ -145,16 +149,34 @@ def test_gits_words_are_understood(said: str, kind: Kind) -> None:
     assert meaning(said) is kind
 
 
-def test_reading_catches_up_after_days_without_it_and_forgets_what_is_gone() -> None:
+def test_reading_catches_up_after_days_without_it_and_forgets_what_is_gone_only_when_all_was_seen() -> None:
     now, record = datetime(2026, 11, 1, tzinfo=UTC), deep.Record()
-    urls = [f"https://h/{number}" for number in range(60)]
+    urls = {f"https://h/{number}": 0 for number in range(60)}
+    record.look(urls, now, all_there=True)
     first = record.due(urls, now)
     for url in first:
-        record.note(url, 1, now)
+        record.note(url, 1, now, damaged=False)
     later = record.due(urls, now + timedelta(days=10))
     assert (len(first), len(later), {*first} & {*later}) == (3, 30, set())
-    record.due(urls[:5], now)
-    assert [*record.repositories] == urls[:5]
+    few = dict.fromkeys([*urls][:5], 0)
+    record.look(few, now, all_there=False)
+    assert record.readings.keys() == urls.keys()
+    record.look(few, now, all_there=True)
+    assert record.readings.keys() == few.keys()
+
+
+def test_what_is_damaged_is_read_each_time_and_an_object_counts_by_its_size() -> None:
+    now, record = datetime(2026, 11, 1, tzinfo=UTC), deep.Record()
+    sizes = {"https://h/a": 0, "https://h/b": 0, "https://h/b.git/info/lfs/objects/1": 1000}
+    record.look(sizes, now, all_there=True)
+    assert record.due(sizes, now) == ["https://h/a", "https://h/b", "https://h/b.git/info/lfs/objects/1"]
+    record.note("https://h/a", 0, now, damaged=True)
+    record.note("https://h/b", 19_000, now, damaged=False)
+    again = now + timedelta(days=1)
+    assert record.due(sizes, again)[:2] == ["https://h/a", "https://h/b.git/info/lfs/objects/1"]
+    assert record.due({"https://h/b"}, again) == ["https://h/b"]
+    coverage = record.coverage(sizes, now + timedelta(days=31))
+    assert (coverage.of, coverage.overdue) == (20_001, True)
 
 
 def project(path: str, *groups: str) -> Project:

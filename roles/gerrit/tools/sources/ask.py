@@ -12,12 +12,12 @@ from requests.adapters import HTTPAdapter
 
 from roles.gerrit.tools.sources import names, refs
 from roles.gerrit.tools.sources.findings import Kind
-from roles.gerrit.tools.sources.git import COMMIT_ONLY, GitError, scratch
+from roles.gerrit.tools.sources.git import COMMIT_ONLY, GitError, Place
 
 AT_ONCE = 16
 SILENT = 16
 """Repositories that get no answer before no more of their host are asked."""
-HEADS, TAGS = "refs/heads/", "refs/tags/"
+HEAD, HEADS, TAGS = "HEAD", "refs/heads/", "refs/tags/"
 T = TypeVar("T")
 R = TypeVar("R")
 Tell = Callable[[int, int], None]
@@ -35,13 +35,25 @@ def anonymous(authority: Path | None = None, at_once: int = AT_ONCE) -> Iterator
         yield session
 
 
-def on_all(things: Sequence[T], do: Callable[[T], R], tell: Tell, at_once: int = AT_ONCE) -> list[R]:
-    """Results in the order of things."""
+def nothing() -> None:
+    """What there is to end where nothing goes on by itself."""
+
+
+def on_all(
+    things: Sequence[T], do: Callable[[T], R], tell: Tell, at_once: int = AT_ONCE, end: Callable[[], None] = nothing
+) -> list[R]:
+    """Results in the order of things. end: ends what is under way, when this is interrupted or one of them fails."""
     with ThreadPoolExecutor(at_once) as pool:
+        coming = [pool.submit(do, one) for one in things]
         found = []
-        for number, one in enumerate(pool.map(do, things), 1):
-            found.append(one)
-            tell(number, len(things))
+        try:
+            for number, one in enumerate(coming, 1):
+                found.append(one.result())
+                tell(number, len(things))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end()
+            raise
         return found
 
 
@@ -51,14 +63,15 @@ def ref(revision: str) -> str:
 
 
 def prefixes(revisions: Sequence[str]) -> list[str]:
-    """Of refs to ask for. Of a name also a tag, to tell who wrote it without refs/tags/; of an id all branches."""
+    """Of refs to ask for. Of a name also a tag, to tell who wrote it without refs/tags/; of an id all branches. And
+    HEAD, to tell whether anything is to be seen."""
     found = set()
     for one in revisions:
         if names.is_sha(one):
             found |= {HEADS, TAGS}
         else:
             found |= {ref(one), TAGS + one} if not one.startswith("refs/") else {one}
-    return sorted(found)
+    return sorted(found | {HEAD})
 
 
 def ask(
@@ -93,9 +106,9 @@ def is_tip(known: refs.Refs, sha: str) -> bool:
     return sha in known.objects.values() or sha in known.peeled.values()
 
 
-def hindrance(url: str, sha: str, below: Path, authority: Path | None = None) -> GitError | None:
+def hindrance(url: str, sha: str, place: Place) -> GitError | None:
     """Why anybody cannot fetch a commit, asked as a client would; None where it can be fetched."""
-    with scratch(below, authority) as into:
+    with place.scratch() as into:
         try:
             into.fetch(url, sha, COMMIT_ONLY)
         except GitError as error:
@@ -103,9 +116,9 @@ def hindrance(url: str, sha: str, below: Path, authority: Path | None = None) ->
     return None
 
 
-def has(url: str, sha: str, below: Path, authority: Path | None = None) -> bool:
+def has(url: str, sha: str, place: Place) -> bool:
     """Raises GitError when the server does not say."""
-    error = hindrance(url, sha, below, authority)
+    error = hindrance(url, sha, place)
     if error and error.kind is not Kind.REVISION:
         raise error
     return error is None

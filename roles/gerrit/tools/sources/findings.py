@@ -18,7 +18,11 @@ class Kind(Enum):
     UNREACHABLE = "no answer", WRONG, "bring back the server, its front or its certificate, and audit again"
     ANSWER = "wrong answer", WRONG, "see what stands at that address: its front, the server's log"
     MISSING = "missing project", WRONG, "make it on the server and push it, or take it out of the manifest"
-    PRIVATE = "not anonymous", WRONG, "let Anonymous Users read it, or take it out of the manifest"
+    PRIVATE = (
+        "not anonymous",
+        WRONG,
+        "let Anonymous Users read it; make it if it is not there, as Gerrit answers the same",
+    )
     REVISION = "missing revision", WRONG, "push it to a branch or a tag, or name another one in the manifest"
     BROKEN = "broken objects", WRONG, "push the objects from a clone that has them, or restore the repository"
     MIRROR_MISSING = "mirror missing", WRONG, "make it on the mirror, then replicate it"
@@ -29,6 +33,8 @@ class Kind(Enum):
     LFS_SIZE = "wrong lfs size", WRONG, "remove the object from the store, then push it again"
     LFS_CONTENT = "wrong lfs content", WRONG, "remove the object from the store, then push it again"
     LFS_SERVER = "lfs no answer", WRONG, "bring back the LFS server, or open it to anonymous downloads"
+    MANIFEST = "no manifest", WRONG, "see that anybody can fetch it, and that `repo` reads it"
+    NO_ROOM = "not read", UNKNOWN, "give the machine that audits more room: disk for the largest repository, and memory"
     UNASKED = "not asked", UNKNOWN, "only http and https are asked, and LFS on the project's own host: look yourself"
 
     def __init__(self, word: str, severity: str, to_do: str) -> None:

@@ -98,6 +98,11 @@ def server(into: Git, url: str, commit: str) -> str:
         return ""
 
 
+def address(at: str, one: Pointer) -> str:
+    """What an object on a server goes by, which is not where it is downloaded from."""
+    return f"{at}/objects/{one.oid}"
+
+
 def faults(session: requests.Session, at: str, wanted: Sequence[Pointer], *, deep: bool) -> Iterator[Fault]:
     """Of these objects on an LFS server. deep: all their bytes are read."""
     for first in range(0, len(wanted), BATCH):

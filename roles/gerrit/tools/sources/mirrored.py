@@ -1,10 +1,8 @@
 """A repository and its mirror: whether both have the same, and which of them lacks what."""
 
-from pathlib import Path
-
 from roles.gerrit.tools.sources import ask, names
 from roles.gerrit.tools.sources.findings import Kind
-from roles.gerrit.tools.sources.git import GitError
+from roles.gerrit.tools.sources.git import GitError, Place
 from roles.gerrit.tools.sources.manifest import Project
 from roles.gerrit.tools.sources.refs import Refs
 
@@ -22,7 +20,7 @@ def same(server: Refs, mirror: Refs, revision: str) -> bool:
     return kept is not None and kept == server.objects.get(ask.ref(revision))
 
 
-def judged(one: Project, url: str, server: Refs, mirror: Refs, below: Path, authority: Path | None) -> Told | None:
+def judged(one: Project, url: str, server: Refs, mirror: Refs, place: Place) -> Told | None:
     """What is wrong with a mirror whose refs do not show the same; None where it is right after all.
 
     Behind: the mirror lacks the server's object, and the server has the mirror's. Ahead: the other way round. Differs:
@@ -37,13 +35,13 @@ def judged(one: Project, url: str, server: Refs, mirror: Refs, below: Path, auth
     if mirror.failure:
         return mirror.failure, mirror.said, expected
     try:
-        on_mirror = ask.has(url, wanted, below, authority)
+        on_mirror = ask.has(url, wanted, place)
         if names.is_sha(one.revision):
             return None if on_mirror else (Kind.MIRROR_BEHIND, "no such commit", expected)
         kept = mirror.objects.get(ask.ref(one.revision))
         if kept is None:
             return Kind.MIRROR_BEHIND, f"no {ask.ref(one.revision)}", expected
-        on_server = ask.has(one.url, kept, below, authority)
+        on_server = ask.has(one.url, kept, place)
     except GitError as error:
         return error.kind, error.said, expected
     kind = Kind.MIRROR_DIFFERS

@@ -6,17 +6,17 @@ from urllib.parse import urlsplit
 from inventories.errors import InputError
 from roles.gerrit.tools.sources import manifest, names
 from roles.gerrit.tools.sources.elements import of_commit, of_folder
-from roles.gerrit.tools.sources.git import Git, GitError, scratch
+from roles.gerrit.tools.sources.git import Git, GitError, Place
 from roles.gerrit.tools.sources.manifest import Manifest
 
 
-def fetched(url: str, branch: str, file: str, below: Path, authority: Path | None = None) -> Manifest:
+def fetched(url: str, branch: str, file: str, place: Place) -> Manifest:
     """Of the newest commit of a branch, fetched as somebody whom the server does not know; branch empty: the server's
     own. Raises InputError."""
     if why := names.address(url) or (branch and names.revision(branch)):
         raise InputError(url, "", why, "give what clients give `repo init -u` and `-b`")
     ref = f"refs/heads/{branch}" if branch else "HEAD"
-    with scratch(below, authority) as into:
+    with place.scratch() as into:
         try:
             into.run("fetch", "-q", "--depth=1", "--no-tags", url, ref)
         except GitError as error:
@@ -34,7 +34,7 @@ def of_checkout(file: Path) -> str:
     if not file.is_file():
         raise InputError(file, "", "there is no such file", "give a file of a manifest, or an address for `repo init`")
     try:
-        return Git(file.parent / ".git").run("config", "remote.origin.url").decode().strip()
+        return Git(file.parent / ".git", Place(file.parent)).run("config", "remote.origin.url").decode().strip()
     except GitError:
         hint = "say by --url what clients give `repo init -u`: relative addresses in it begin there"
         raise InputError(file.parent, "", "is no checkout that knows where it is from", hint) from None

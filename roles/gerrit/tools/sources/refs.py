@@ -10,6 +10,7 @@ from time import monotonic
 
 import requests
 
+from roles.gerrit.tools.sources import names
 from roles.gerrit.tools.sources.findings import Kind, shown
 
 SERVICE = "git-upload-pack"
@@ -127,11 +128,16 @@ def _listed(lines: Iterator[bytes] | list[bytes], prefixes: Sequence[str]) -> Re
         if len(words) < 2 or not words[1].startswith(tuple(prefixes)):
             continue
         name = words[1].removesuffix("^{}")
-        if name == words[1]:
-            refs.objects[name] = words[0]
-        else:
-            refs.peeled[name] = words[0]
+        where = refs.objects if name == words[1] else refs.peeled
+        where[name] = _id(words[0])
         for word in words[2:]:
             if word.startswith("peeled:"):
-                refs.peeled[name] = word.removeprefix("peeled:")
+                refs.peeled[name] = _id(word.removeprefix("peeled:"))
     return refs
+
+
+def _id(word: str) -> str:
+    """Of an object: programs are given it, and people are shown it."""
+    if not names.is_sha(word):
+        raise _Wrong(f"no id of an object: {word!r}")
+    return word

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic
 
+from roles.common import turns
 from roles.common.publishing.servers import Place, Program, ServerError, Session, session
+from roles.common.turns import Coverage
 from roles.release.archive import SHA256SUM, checksum
 from roles.release.tools.audit import client, compared, inside, on_disk, outside, reading, resumed
 from roles.release.tools.audit.findings import WRONG, Finding, Kind, finding, settled
 from roles.release.tools.audit.inside import PUBLIC, Disk
-from roles.release.tools.audit.reading import Coverage, Record
+from roles.release.tools.audit.reading import Record
 from roles.release.tools.audit.truth import Need, Truth, about, lines_of
 
-PROGRAM = Program(on_disk)
+PROGRAM = Program(turns, on_disk)
 IDLE = ("nice", "-n", "10", "ionice", "-c", "3")
 """How reading is started: served downloads come first."""
 Tell = Callable[[int], None]

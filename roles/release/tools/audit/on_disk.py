@@ -1,4 +1,5 @@
-"""What an audit does on a release server, as the archive's owner: the standard library only. Nothing there is changed.
+"""What an audit does on a release server, as the archive's owner. Nothing there is changed. It needs the standard
+library alone, and roles.common.turns, which comes with it.
 
 Sent over ssh, it answers a line of JSON to each line of JSON, as on_server.py does. As `look ROOT` it does so for the
 control host, with no more rights than anybody there, and reads no package. As `nightly ROOT STATE`, by a timer there,
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from roles.common.turns import due as turns
+
 BLOCK = 256 << 10
 TELL_BYTES = 64 << 20
 LINE_BYTES = 1 << 20
@@ -29,8 +32,6 @@ FOLDERS = ("public", "metadata")
 SHA256SUM = ".sha256sum"
 STATE = Path("/var/lib/mainstay-release/read.json")
 """Where the timer keeps what it has read."""
-PARTS = 20
-"""Read is such a part of all bytes for each day since the last time: of 30 days ten may be missed."""
 SAVE_S = 60
 LOOKS = ("survey", "tails")
 REQUESTS = (*LOOKS, "digest")
@@ -184,17 +185,8 @@ def look(before: Mapping[str, Answer], files: Mapping[str, Sequence[int]], now: 
 
 
 def due(readings: Mapping[str, Answer], last: float, now: float) -> list[str]:
-    """What to read now: what is new, then what waits longest. last: when something was read before, 0: never."""
-    order = sorted(readings, key=lambda path: (readings[path]["read"], -readings[path]["seen"], path))
-    days = max(1, -(-(now - (last or now)) // 86400))
-    room = sum(one["known"][0] for one in readings.values()) / PARTS * min(days, PARTS)
-    chosen = []
-    for path in order:
-        if room <= 0:
-            break
-        chosen.append(path)
-        room -= max(readings[path]["known"][0], 1)
-    return chosen
+    """What to read now. last: when something was read before, 0: never."""
+    return turns({path: (one["known"][0], one["seen"], one["read"]) for path, one in readings.items()}, last, now)
 
 
 def load(path: Path) -> Answer:

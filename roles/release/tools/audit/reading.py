@@ -7,7 +7,7 @@ and inode. What was written since comes first.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,12 @@ from backup.reach import state
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.inventory import LoadedSite
-from roles.release.tools.audit import on_disk
+from roles.common import turns
+from roles.common.turns import Coverage
 from roles.release.tools.audit.findings import Finding, Kind, finding
 from roles.release.tools.audit.inside import File
 from roles.release.tools.audit.truth import Need, Truth, about
 
-WITHIN = timedelta(days=30)
-"""The promise."""
 FORMAT = 1
 
 Known = tuple[int, int, int]
@@ -36,21 +35,6 @@ class Reading:
     seen: float
     read: float = 0
     sha256: str = ""
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Of a server. bytes, of: read within 30 days, and in all; oldest: since when what waits longest is unread."""
-
-    bytes: int
-    of: int
-    oldest: datetime | None
-    overdue: bool
-
-    @property
-    def share(self) -> float:
-        """From 0 to 1."""
-        return self.bytes / self.of if self.of else 1.0
 
 
 Readings = dict[str, Reading]
@@ -76,8 +60,8 @@ class Record:
 
     def due(self, server: str, now: datetime) -> list[str]:
         """What to read now, the most urgent first."""
-        readings = {path: asdict(one) for path, one in self.servers[server].items()}
-        return on_disk.due(readings, self.last.get(server, 0), now.timestamp())
+        things = {path: (one.known[0], one.seen, one.read) for path, one in self.servers[server].items()}
+        return turns.due(things, self.last.get(server, 0), now.timestamp())
 
     def note(self, server: str, path: str, known: Known, sha256: str, now: datetime) -> None:
         """A file was read."""
@@ -91,11 +75,7 @@ class Record:
         if server not in self.servers:
             return None
         readings = self.servers[server].values()
-        fresh = [one for one in readings if one.read > (now - WITHIN).timestamp()]
-        oldest = min((one.read or one.seen for one in readings), default=None)
-        since = datetime.fromtimestamp(oldest, UTC) if oldest is not None else None
-        done = sum(one.known[0] for one in fresh)
-        return Coverage(done, sum(one.known[0] for one in readings), since, bool(since and now - since > WITHIN))
+        return turns.coverage(((one.known[0], one.seen, one.read) for one in readings), now)
 
     def hashes(self) -> dict[str, dict[str, str]]:
         """Of what was read and is still as it was, by server and path."""
