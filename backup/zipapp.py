@@ -1,8 +1,9 @@
-"""The agent as one file that Python runs: the same bytes for the same sources, whoever builds it and when."""
+"""Programs as one file that Python runs, the agent first of all: the same bytes for the same sources, whoever builds it and when."""
 
 import hashlib
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -43,8 +44,12 @@ def version() -> str:
 
 
 def zipapp() -> bytes:
-    """The archive. Stored without compression, whose output depends on zlib's version."""
-    files = {"__main__.py": START.format(version=version()).encode()} | sources()
+    """The agent."""
+    return pack({"__main__.py": START.format(version=version()).encode()} | sources())
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """A program of these files. Stored without compression, whose output depends on zlib's version."""
     out = io.BytesIO()
     out.write(b"#!/usr/bin/python3 -I\n")
     with zipfile.ZipFile(out, "a", zipfile.ZIP_STORED) as archive:

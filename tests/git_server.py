@@ -6,6 +6,7 @@ small as its protocol lets it be (docs/api/batch.md of git-lfs): it answers by w
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -50,10 +51,20 @@ class Forge:
     is_old: bool = False
     echoes: bool = False
     """The LFS server does not compare sizes: it says what it was asked."""
+    authority: Path | None = None
+    """It is asked by https alone: the certificate that it shows, and key.pem beside it."""
+    projects: list[str] | None = None
+    """What it lists, as Gerrit's GET /projects/ does; None: nothing."""
+    broken: set[str] = field(default_factory=set)
+    """Names of which it answers what refs they have, and no more."""
+    leads: dict[str, str] = field(default_factory=dict)
+    """Paths with such a word in them lead to the same path elsewhere."""
+    away: bool = False
+    """Of repositories it answers nothing but 503."""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.authority else ''}://127.0.0.1:{self.port}"
 
     def folder(self, name: str) -> Path:
         return self.root / f"{name}.git"
@@ -117,6 +128,14 @@ class _Handler(BaseHTTPRequestHandler):
         name = path.lstrip("/").partition("/info/")[0].partition("/git-upload-pack")[0].removesuffix(".git")
         if self.forge.busy:
             self._answer(503, b"busy")
+        elif at := next((at for word, at in self.forge.leads.items() if word in path), ""):
+            self._answer(302, b"", {"Location": at + self.path})
+        elif path == "/projects/" and self.forge.projects is not None:
+            self._answer(200, self._listed(query))
+        elif self.forge.away:
+            self._answer(503, b"away")
+        elif name in self.forge.broken and b"command=fetch" in body:
+            self._answer(500, b"broken")
         elif name in self.forge.private:
             self._answer(401, b"who are you?", {"WWW-Authenticate": "Basic"})
         elif path.startswith(f"/{OBJECTS}/"):
@@ -130,6 +149,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._backend(
                 f"/{name}.git" + path[len(path.partition("/info/")[0]) :] if "/info/" in path else "", query, body
             )
+
+    def _listed(self, query: str) -> bytes:
+        """A page, as large and from where it is asked."""
+        asked = {key: int(value) for key, _, value in (one.partition("=") for one in query.split("&"))}
+        page = sorted(self.forge.projects or ())[asked["S"] :][: asked["n"]]
+        return b")]}'\n" + json.dumps({name: {"state": "ACTIVE"} for name in page}).encode()
 
     def _batch(self, asked: dict[str, list[dict[str, object]]]) -> bytes:
         told = []
@@ -184,10 +209,14 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def forge(root: Path) -> Iterator[Forge]:
-    """Serves a folder on loopback."""
-    made = Forge(root)
+def forge(root: Path, authority: Path | None = None) -> Iterator[Forge]:
+    """Serves a folder on loopback; authority: by https, with this certificate and key.pem beside it."""
+    made = Forge(root, authority=authority)
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"forge": made}))
+    if authority:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(authority, authority.with_name("key.pem"))
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     made.port = server.server_address[1]
     serving = threading.Thread(target=server.serve_forever, args=(0.05,))
     serving.start()

@@ -1,0 +1,79 @@
+"""A mirror of a forge's repositories on this machine, brought up to date by the program that hosts run."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backup.certificate import new_key, self_signed
+from roles.gitmirror.program import program
+from tests.git_server import Forge, git
+
+
+def certificate(folder: Path) -> Path:
+    """Of 127.0.0.1; its key is beside it."""
+    key = new_key()
+    (folder / "key.pem").write_text(key)
+    made = folder / "certificate.pem"
+    made.write_text(self_signed(key, ("localhost",)))
+    return made
+
+
+@dataclass
+class Mirror:
+    """folder: its volume; source: what it is a mirror of; more: settings other than the usual."""
+
+    folder: Path
+    source: Forge
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("public", "incoming", "state", "metrics"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / "gitmirror.pyz").write_bytes(program())
+
+    def begin(self, **more: Any) -> "subprocess.Popen[str]":
+        """A run that is under way, in a process group of its own."""
+        places = {"folder": self.folder, "state": self.folder / "state", "metrics": self.folder / "metrics"}
+        plan = {name: str(place) for name, place in places.items()}
+        plan |= {"source": self.source.url, "authority": str(self.source.authority)}
+        (self.folder / "plan.json").write_text(json.dumps(plan | self.more | more))
+        words = [sys.executable, "-I", str(self.folder / "gitmirror.pyz"), str(self.folder / "plan.json")]
+        return subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0, cwd=self.folder
+        )
+
+    def run(self, **more: Any) -> tuple[int, str]:
+        """Exit code, and what it said."""
+        with self.begin(**more) as running:
+            said, _ = running.communicate()
+        return running.returncode, said
+
+    def well(self, **more: Any) -> str:
+        """What a run says that has to find nothing to tell people of."""
+        code, said = self.run(**more)
+        assert code == 0, said
+        return said
+
+    @property
+    def status(self) -> Any:
+        return json.loads((self.folder / "state/status.json").read_text())
+
+    def place(self, name: str) -> Path:
+        return self.folder / f"public/{name}.git"
+
+    def names(self) -> list[str]:
+        """Of all repositories that would be served."""
+        found = (self.folder / "public").rglob("*.git")
+        return sorted(str(one.relative_to(self.folder / "public")).removesuffix(".git") for one in found)
+
+    def refs(self, name: str, below: str = "refs/heads refs/tags") -> dict[str, str]:
+        return refs(self.place(name), below)
+
+
+def refs(folder: Path, below: str = "refs/heads refs/tags") -> dict[str, str]:
+    """Objects by ref."""
+    lines = git(folder, "for-each-ref", "--format=%(refname) %(objectname)", *below.split()).splitlines()
+    return dict(line.split(" ") for line in lines)
