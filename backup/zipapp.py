@@ -1,4 +1,5 @@
-"""Programs as one file that Python runs, the agent first of all: the same bytes for the same sources, whoever builds it and when."""
+"""Programs as one file that Python runs, the agent above all: the same bytes for the same sources, whoever builds it
+and when."""
 
 import hashlib
 import io

@@ -57,6 +57,10 @@ class Forge:
     """What it lists, as Gerrit's GET /projects/ does; None: nothing."""
     broken: set[str] = field(default_factory=set)
     """Names of which it answers what refs they have, and no more."""
+    stalled: set[str] = field(default_factory=set)
+    """Names whose objects do not come whole: half of them, and then nothing until the client goes."""
+    cut: set[str] = field(default_factory=set)
+    """The same, and then the connection ends."""
     leads: dict[str, str] = field(default_factory=dict)
     """Paths with such a word in them lead to the same path elsewhere."""
     away: bool = False
@@ -147,7 +151,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, self._batch(json.loads(body)), {"Content-Type": "application/vnd.git-lfs+json"})
         else:
             self._backend(
-                f"/{name}.git" + path[len(path.partition("/info/")[0]) :] if "/info/" in path else "", query, body
+                name,
+                f"/{name}.git" + path[len(path.partition("/info/")[0]) :] if "/info/" in path else "",
+                query,
+                body,
             )
 
     def _listed(self, query: str) -> bytes:
@@ -170,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
             told.append(answer)
         return json.dumps({"transfer": "basic", "objects": told}).encode()
 
-    def _backend(self, path: str, query: str, body: bytes) -> None:
+    def _backend(self, name: str, path: str, query: str, body: bytes) -> None:
         """git http-backend(1), by CGI."""
         asked = self.path.partition("?")[0]
         if not path:
@@ -191,8 +198,22 @@ class _Handler(BaseHTTPRequestHandler):
         }
         out = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=False).stdout
         head, _, content = out.partition(b"\r\n\r\n")
+        if b"command=fetch" in body and name in self.forge.stalled | self.forge.cut:
+            self._half(content, name)
+            return
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
         self._answer(int(headers.pop("Status", "200").split()[0]), content, headers)
+
+    def _half(self, content: bytes, name: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-git-upload-pack-result")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        self.wfile.flush()
+        if name in self.forge.stalled:
+            self.rfile.read(1)
+        self.close_connection = True
 
     def _answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

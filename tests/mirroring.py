@@ -1,8 +1,11 @@
 """A mirror of a forge's repositories on this machine, brought up to date by the program that hosts run."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 from backup.certificate import new_key, self_signed
 from roles.gitmirror.program import program
 from tests.git_server import Forge, git
+from tests.waiting import until
 
 
 def certificate(folder: Path) -> Path:
@@ -28,6 +32,8 @@ class Mirror:
     folder: Path
     source: Forge
     more: dict[str, Any] = field(default_factory=dict)
+    programs: str = ""
+    """A folder with programs that go before this machine's."""
 
     def __post_init__(self) -> None:
         for name in ("public", "incoming", "state", "metrics"):
@@ -40,9 +46,10 @@ class Mirror:
         plan = {name: str(place) for name, place in places.items()}
         plan |= {"source": self.source.url, "authority": str(self.source.authority)}
         (self.folder / "plan.json").write_text(json.dumps(plan | self.more | more))
+        environment = os.environ | {"PATH": f"{self.programs}:{os.environ['PATH']}".removeprefix(":")}
         words = [sys.executable, "-I", str(self.folder / "gitmirror.pyz"), str(self.folder / "plan.json")]
         return subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0, cwd=self.folder
+            words, env=environment, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
     def run(self, **more: Any) -> tuple[int, str]:
@@ -56,6 +63,23 @@ class Mirror:
         code, said = self.run(**more)
         assert code == 0, said
         return said
+
+    def at_work(self) -> list[int]:
+        """Processes of a run, those that it left too: they hold its lock."""
+        lock = str(self.folder / "state/lock")
+        found = set()
+        for link in Path("/proc").glob("[0-9]*/fd/*"):
+            with suppress(OSError):
+                if str(link.readlink()) == lock:
+                    found.add(int(link.parts[2]))
+        return sorted(found)
+
+    def kill(self) -> None:
+        """All of them at once, as systemd or a power cut does."""
+        for pid in self.at_work():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until("they are gone", lambda: not self.at_work())
 
     @property
     def status(self) -> Any:
@@ -71,6 +95,15 @@ class Mirror:
 
     def refs(self, name: str, below: str = "refs/heads refs/tags") -> dict[str, str]:
         return refs(self.place(name), below)
+
+    def agrees(self, *names: str) -> bool:
+        """Whether these have the source's refs, its default branch, and all that they lead to."""
+        for name in names:
+            git(self.place(name), "fsck", "--connectivity-only", "--no-dangling")
+            head = [(folder / "HEAD").read_text() for folder in (self.place(name), self.source.folder(name))]
+            if head[0] != head[1] or self.refs(name) != refs(self.source.folder(name)):
+                return False
+        return True
 
 
 def refs(folder: Path, below: str = "refs/heads refs/tags") -> dict[str, str]:

@@ -49,8 +49,12 @@ def gitmirror() -> None:
     declared = host.data.declared.volumes
     folders = [f"{volume.mount}/{one}" for one in FOLDERS]
     roots = site.files / trusted.ROOTS
-    authority = {AUTHORITY: roots.read_text()} if roots.exists() else {}
-    own = {INSTALLED: program(), f"{CONFIG}/plan.json": plan(settings, volume.mount, has_authority=bool(authority))}
+    own: dict[str, str | bytes] = {
+        INSTALLED: program(),
+        f"{CONFIG}/plan.json": plan(settings, volume.mount, has_authority=roots.exists()),
+    }
+    if roots.exists():
+        own[AUTHORITY] = roots.read_text()
 
     packages("packages", nginx.packages(settings) | PACKAGES | volumes.packages(declared))
     accounts("owner of the repositories", [Account(OWNER, system=True)])
@@ -59,9 +63,9 @@ def gitmirror() -> None:
         "files",
         Path(__file__).parent / "tree",
         settings.model_dump() | {"mount": volume.mount, "mount_unit": unit_name(volume.mount)},
-        generated=nginx.files(site, name, settings, METHODS, ()) | own | authority,
+        generated=own | nginx.files(site, name, settings, METHODS, ()),
         directories=(*folders, METRICS, *nginx.certificate.DIRECTORIES),
-        absent=(*nginx.absent(site, settings), *(() if authority else (AUTHORITY,))),
+        absent=(*nginx.absent(site, settings), *({AUTHORITY} - {*own})),
         modes=nginx.MODES | {volume.mount: "0755", METRICS: "0775"} | dict.fromkeys(folders, "0755"),
         owners=nginx.OWNERS | {METRICS: f"root:{OWNER}"} | dict.fromkeys(folders, f"{OWNER}:{OWNER}"),
         secret=nginx.SECRET,

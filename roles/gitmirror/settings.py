@@ -20,7 +20,7 @@ class Settings(nginx.HttpSettings):
     volume: Name = "repositories"
     """The host's volume that holds the repositories."""
     source: Source
-    """The Gerrit, as everybody calls it: `https://review.example.org`. What it shows to nobody in particular is mirrored."""
+    """The Gerrit, as everybody calls it: `https://review.example.org`. What it shows to anybody is mirrored."""
     minutes: int = Field(default=5, ge=1, le=1440)
     """From the end of a run to the next."""
     parallel: int = Field(default=4, ge=1, le=32)
@@ -37,7 +37,7 @@ class Settings(nginx.HttpSettings):
     gone_days: int = Field(default=14, ge=1, le=3650)
     """How long a repository that the source lists no more is kept, and served."""
     gone_percent: int = Field(default=10, ge=0, le=100)
-    """If more of the repositories are gone at once (and more than one), the source is not believed: nothing is removed."""
+    """Where more of them are gone at once (and more than one), the source is not believed: nothing is removed."""
     kept_days: int = Field(default=30, ge=1, le=3650)
     """How long the objects of a deleted or rewritten branch stay, for clients that ask for one by its id."""
     clones: int = Field(default=16, ge=1, le=512)

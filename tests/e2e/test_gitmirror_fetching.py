@@ -1,22 +1,14 @@
 """The program that fetches a mirror's repositories, from a real git server by https."""
 
-import json
 import os
-import shutil
-import signal
-import subprocess
-import threading
-import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from roles.gitmirror.fetching import gone, told
 from tests.git_server import Forge, forge, git
-from tests.mirroring import Mirror, certificate, refs
-from tests.waiting import rounds, until
+from tests.mirroring import Mirror, certificate
 
 NAMES = ["kernel", "platform/build", "platform/build/soong", "tools"]
 
@@ -42,23 +34,13 @@ def mirror(tmp_path: Path, source: Forge) -> Mirror:
     return Mirror(tmp_path / "mirror", source, {"exclude": ["All-Projects"]})
 
 
-def agrees(mirror: Mirror, *names: str) -> bool:
-    """Whether the mirror has these with the source's refs, default branch, and all that they lead to."""
-    for name in names or NAMES:
-        git(mirror.place(name), "fsck", "--connectivity-only", "--no-dangling")
-        head = [(folder / "HEAD").read_text() for folder in (mirror.place(name), mirror.source.folder(name))]
-        if head[0] != head[1] or mirror.refs(name) != refs(mirror.source.folder(name)):
-            return False
-    return True
-
-
 def test_all_that_is_listed_is_mirrored_and_what_changed_is_fetched(mirror: Mirror, source: Forge) -> None:
     git(source.folder("tools"), "branch", "side", "main")
     git(source.folder("tools"), "tag", "-a", "-m", "one", "v1", "main")
     git(source.folder("tools"), "update-ref", "refs/changes/01/1/1", "main")
     said = mirror.well()
     assert mirror.names() == NAMES
-    assert agrees(mirror)
+    assert mirror.agrees(*NAMES)
     assert "refs/changes/01/1/1" not in mirror.refs("tools", "refs")
     assert said.endswith("4 repositories, 4 changed, 0 failed, 0 gone from the source; " + said.rsplit("; ", 1)[1])
     source.make("kernel", {"b": "more\n"}, "two")
@@ -68,7 +50,7 @@ def test_all_that_is_listed_is_mirrored_and_what_changed_is_fetched(mirror: Mirr
     said = mirror.well()
     assert "kernel: 1 of 1 refs changed" in said
     assert mirror.status["changed"] == 2
-    assert agrees(mirror)
+    assert mirror.agrees(*NAMES)
     mirror.well(refs=["refs/heads/", "refs/changes/"])
     assert {*mirror.refs("tools", "refs")} - {*mirror.refs("tools", "refs/kept")} == {
         *("refs/heads/main", "refs/heads/side/one", "refs/changes/01/1/1")
@@ -99,11 +81,11 @@ def test_a_list_of_more_than_one_page_is_read_to_its_end(mirror: Mirror, source:
 def test_a_server_without_protocol_2_is_mirrored_too(mirror: Mirror, source: Forge) -> None:
     source.is_old = True
     mirror.well()
-    assert agrees(mirror)
+    assert mirror.agrees(*NAMES)
     assert "0 changed" in mirror.well()
     source.make("kernel", {"b": "more\n"}, "two")
     mirror.well()
-    assert agrees(mirror)
+    assert mirror.agrees(*NAMES)
 
 
 def test_what_is_deleted_or_rewritten_goes_and_its_objects_stay_for_a_while(mirror: Mirror, source: Forge) -> None:
@@ -146,7 +128,7 @@ def test_a_repository_that_is_broken_stops_no_other_and_is_named(mirror: Mirror,
     assert code == 1
     assert "FAILED kernel: git fetch: " in said
     assert "FAILED tools: status 401" in said
-    assert agrees(mirror, "platform/build", "platform/build/soong")
+    assert mirror.agrees("platform/build", "platform/build/soong")
     assert mirror.refs("kernel") == before
     assert {*mirror.status["failed"]} == {"kernel", "tools"}
     metrics = (mirror.folder / "metrics/mainstay-gitmirror.prom").read_text()
@@ -155,7 +137,7 @@ def test_a_repository_that_is_broken_stops_no_other_and_is_named(mirror: Mirror,
     source.broken.clear()
     source.private.clear()
     mirror.well()
-    assert agrees(mirror)
+    assert mirror.agrees(*NAMES)
 
 
 def test_one_that_takes_too_long_is_ended_and_named(mirror: Mirror, source: Forge) -> None:
@@ -165,7 +147,7 @@ def test_one_that_takes_too_long_is_ended_and_named(mirror: Mirror, source: Forg
     assert code == 1
     assert "FAILED kernel: git fetch: not done within 0.06 s" in said
     mirror.well()
-    assert agrees(mirror)
+    assert mirror.agrees(*NAMES)
 
 
 def test_an_emptied_repository_empties_no_mirror(mirror: Mirror, source: Forge) -> None:
@@ -217,7 +199,7 @@ def test_a_source_that_lists_far_fewer_removes_nothing(mirror: Mirror, source: F
     assert not (mirror.place("platform/build") / gone.GONE).exists()
     assert "mainstay_gitmirror_problem 1\n" in (mirror.folder / "metrics/mainstay-gitmirror.prom").read_text()
     if listed:
-        assert agrees(mirror, "tools")
+        assert mirror.agrees("tools")
 
 
 HOSTILE = [
@@ -239,7 +221,7 @@ def test_no_name_leads_out_of_the_folder_and_none_hides_another(mirror: Mirror, 
     assert mirror.names() == NAMES
     assert len(source.asked) == 2 + len(NAMES)
     assert sorted(path for path in mirror.folder.parent.rglob("*") if mirror.folder not in path.parents) == outside
-    assert agrees(mirror)
+    assert mirror.agrees(*NAMES)
 
 
 def test_only_https_is_asked_and_only_who_is_known(mirror: Mirror, source: Forge, tmp_path: Path) -> None:
@@ -252,10 +234,12 @@ def test_only_https_is_asked_and_only_who_is_known(mirror: Mirror, source: Forge
     assert source.asked == []
 
 
-def test_nothing_is_followed_that_leads_elsewhere(mirror: Mirror, source: Forge, authority: Path, tmp_path: Path) -> None:
+def test_nothing_is_followed_that_leads_elsewhere(
+    mirror: Mirror, source: Forge, authority: Path, tmp_path: Path
+) -> None:
     """Neither by what lists, nor by what asks for refs, nor by git's fetch."""
     (tmp_path / "other").mkdir()
-    with forge(tmp_path / "other", authority) as other:
+    with forge(tmp_path / "other", source.authority) as other:
         for name in NAMES:
             other.make(name, {"a": "of somebody else\n"})
         source.leads = {"info/refs": other.url}

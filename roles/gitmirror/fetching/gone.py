@@ -17,7 +17,8 @@ GONE = "mainstay-gone"
 
 @dataclass
 class Gone:
-    """news: what people are to know, which fails the run; waiting: since when, by name; problem: why nothing was done."""
+    """news: what people are to know, which fails the run; waiting: since when, by name; problem: why nothing was
+    done."""
 
     news: list[str] = field(default_factory=list)
     waiting: dict[str, str] = field(default_factory=dict)
@@ -43,8 +44,8 @@ def follow(plan: Plan, here: Collection[str], wanted: Collection[str]) -> Gone:
     fresh = [name for name in missing if not _mark(plan, name).exists()]
     if len(fresh) > max(1, len(here) * plan.gone_percent // 100):
         told.problem = (
-            f"{len(fresh)} of {len(here)} repositories are gone from the source at once: none of them is taken for gone, "
-            f"and none removed. If it is meant to be so, raise gone_percent (now {plan.gone_percent}) for one run"
+            f"{len(fresh)} of {len(here)} repositories are gone from the source at once: none is taken for gone, and "
+            f"none removed. If it is meant to be so, raise gone_percent (now {plan.gone_percent}) for one run"
         )
     for name in here:
         mark = _mark(plan, name)

@@ -25,7 +25,7 @@ def refused(names: Iterable[str], present: Collection[str]) -> dict[str, str]:
         if len(name) > LONGEST or not all(PART.fullmatch(one) and not one.lower().endswith(ENDS) for one in parts):
             found[name] = "cannot be the name of a folder here"
         elif taken.setdefault(name.casefold(), name) != name:
-            found[name] = f"differs from {taken[name.casefold()]} in case alone: some clients could hold only one of them"
+            found[name] = f"differs from {taken[name.casefold()]} in case alone: some clients can hold only one"
     return found
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Plan:
     @classmethod
     def load(cls, path: Path) -> "Plan":
         """Raises OSError, ValueError, TypeError for what is no such file."""
-        told = json.loads(path.read_text())
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in told.items()})
+        told: dict[str, Any] = json.loads(path.read_text())
+        lists: dict[str, Any] = {key: tuple(value) for key, value in told.items() if isinstance(value, list)}
+        return cls(**told | lists)
 
     @property
     def public(self) -> Path:

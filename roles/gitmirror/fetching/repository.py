@@ -4,7 +4,7 @@ A reader never sees a ref whose objects are not there: a new repository is fetch
 renamed when it is whole, and `git fetch` changes refs once it has all objects and has looked whether they connect.
 
 What upstream deletes or rewrites goes from the refs, and its old tip stays for some time as refs/kept/TIME/..., which
-is not told to clients (serving.gitconfig) and keeps the objects from gc: who is in the middle of a sync gets them by id.
+clients are not told of (serving.gitconfig): gc leaves the objects, and who is in the middle of a sync gets them by id.
 """
 
 import os
@@ -23,7 +23,7 @@ from roles.gitmirror.fetching.plan import Plan
 from roles.gitmirror.fetching.source import Told
 
 TOLD = "mainstay-told"
-"""In a repository: the refs that it has, as a source that has the same tells them. Compared alone where nothing changed."""
+"""In a repository: the refs that it has, as a source that has the same tells them; nothing else is compared."""
 BEGUN = "mainstay-begun"
 """In a repository: there while it is worked on, so that a run which was cut off is seen by the next."""
 KEPT, STAMP = "refs/kept/", "%Y%m%dT%H%M%SZ"
@@ -83,7 +83,7 @@ class Mirror:
         return f"new, {said}"
 
     def _update(self, place: Path, name: str, told: Told) -> str:
-        """The record of before is replaced last: a run that is cut off leaves it, and the next one keeps what was lost."""
+        """The record of before is replaced last: the run after one that was cut off keeps what that one has lost."""
         if (place / BEGUN).exists():
             sweep(place)
         old = _recorded(place)
@@ -113,7 +113,7 @@ class Mirror:
         self.git.run(place, "fetch", *words, "--", self._url(name), *kinds, timeout_s=self.plan.fetch_minutes * 60)
 
     def _tidied(self, place: Path, old: Mapping[str, str]) -> dict[str, str]:
-        """The refs after a fetch; what was lost by it is kept, and what was kept for long enough, or is not mirrored any
+        """The refs after a fetch. What was lost by it is kept; what was kept for long enough, or is not mirrored any
         more, goes."""
         lines = self.git.run(place, "for-each-ref", "--format=%(objectname) %(refname)").splitlines()
         refs = {ref: tip for tip, _, ref in (line.partition(" ") for line in lines)}

@@ -30,6 +30,10 @@ KIND = {
 }
 
 
+Answer = tuple[int, bytes, str | None]
+"""Status, content, and its type."""
+
+
 class Unreachable(Exception):
     """The source does not answer."""
 
@@ -72,7 +76,7 @@ class Source:
         """Names of all repositories that anybody may see. Raises Unreachable, Wrong."""
         found: dict[str, None] = {}
         while True:
-            status, content, _ = self._ask("GET", f"/projects/?n={PAGE}&S={len(found)}")
+            status, content, _ = self._ask("GET", f"/projects/?n={PAGE}&S={len(found)}", {}, b"")
             if status != 200:
                 raise Wrong(f"/projects/: status {status}")
             try:
@@ -102,10 +106,8 @@ class Source:
             return None
         return _told((line.decode(errors="surrogateescape") for line in lines), prefixes)
 
-    def _ask(
-        self, method: str, path: str, headers: dict[str, str] = {}, body: bytes = b""
-    ) -> tuple[int, bytes, str | None]:
-        """Status, content and its type. A kept connection that the server has closed meanwhile is made anew, once."""
+    def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        """A kept connection that the server has closed meanwhile is made anew, once."""
         while True:
             is_kept = self._connection is not None
             try:
@@ -119,7 +121,7 @@ class Source:
                 raise Unreachable(f"status {answer[0]}")
             return answer
 
-    def _once(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes, str | None]:
+    def _once(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         if self._connection is None:
             host = self._at.hostname or ""
             self._connection = http.client.HTTPSConnection(host, self._at.port, timeout=TIMEOUT_S, context=self._tls)
