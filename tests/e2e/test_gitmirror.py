@@ -7,12 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+import requests
 
 from cloud.converge import REPOSITORY, converge
 from inventories import trusted
 from inventories.inventory import load_site
+from roles.gerrit.tools.server import connected
 from tests.gerrit_site import HOST as GERRIT
 from tests.gerrit_site import NAME as SOURCE
 from tests.mirror_site import HOST, MOUNT, NAME, mirror_site
@@ -29,21 +32,8 @@ MANIFEST = """<manifest>
   <project name="device/maker/one" groups="device-one"/>
 </manifest>
 """
+NAMES = ((HOST, NAME), (GERRIT, SOURCE))
 RUN = "systemctl start mainstay-gitmirror.service"
-# The first who logs in is the admin; who somebody is, Gerrit hears by headers on its loopback.
-SEED = """
-cd /tmp; umask 077
-curl='curl -sf -b jar -c jar --retry 60 --retry-all-errors --retry-delay 1'
-who="-H X-Gerrit-User:admin -H X-Gerrit-Name:Admin -H X-Gerrit-Email:admin@example.org"
-$curl $who -o /dev/null http://127.0.0.1:8081/login/
-$curl $who -o /dev/null http://127.0.0.1:8081/
-token=$(sed -n 's/.*XSRF_TOKEN[[:space:]]*//p' jar)
-for name in PROJECTS; do
-    $curl $who -o /dev/null -X PUT -H "X-Gerrit-Auth: $token" -H 'Content-Type: application/json' \
-        -d '{"create_empty_commit": true, "branches": ["master"]}' "http://127.0.0.1:8081/projects/$name"
-done
-rm jar
-"""
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +41,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     """With repositories in its Gerrit, of which the mirror has all. Only tests begin runs."""
     for made in mirror_site(tmp_path_factory.mktemp("gitmirror")):
         made.root(HOST, "systemctl stop mainstay-gitmirror.timer")
-        names = " ".join(name.replace("/", "%2F") for name in PROJECTS)
-        made.root(GERRIT, SEED.replace("PROJECTS", names))
+        with connected(load_site(made.inventory)) as login:
+            for name in PROJECTS:
+                url = f"{login.url}a/projects/{quote(name, safe='')}"
+                wanted = {"create_empty_commit": True, "branches": ["master"]}
+                done = requests.put(url, json=wanted, auth=(login.user, login.token), timeout=60)
+                assert done.status_code == 201, done.text
         commit(made, "manifest", "default.xml", MANIFEST)
         made.root(HOST, RUN)
         yield made
@@ -89,9 +83,6 @@ def client(site: Saved, folder: Path, *words: str) -> "subprocess.CompletedProce
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-NAMES = ((HOST, NAME), (GERRIT, SOURCE))
-
-
 def git(site: Saved, folder: Path, *words: str) -> str:
     done = client(site, folder, "git", *words)
     assert done.returncode == 0, done.stderr
@@ -102,17 +93,9 @@ def test_its_suite_passes_and_a_second_deploy_changes_nothing(site: Saved) -> No
     site.root(HOST, "systemctl start mainstay-gitmirror.timer")
     again = converge(site.inventory, "gitmirror")
     assert (again.code, again.changed) == (0, ()), again.output
-    words = [
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:xdist",
-        "tests/roles/test_gitmirror.py",
-        "--inventory",
-        str(site.inventory),
-    ]
-    done = subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "tests/roles/test_gitmirror.py"]
+    words += ["--inventory", str(site.inventory)]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "skipped" not in done.stdout
     site.root(HOST, "systemctl stop mainstay-gitmirror.timer")
