@@ -133,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.forge.busy:
             self._answer(503, b"busy")
         elif at := next((at for word, at in self.forge.leads.items() if word in path), ""):
-            self._answer(302, b"", {"Location": at + self.path})
+            self._answer(307, b"", {"Location": at + self.path})
         elif path == "/projects/" and self.forge.projects is not None:
             self._answer(200, self._listed(query))
         elif self.forge.away:

@@ -1,11 +1,13 @@
 """The program that fetches a mirror's repositories, from a real git server by https."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lab.go import debian_package
 from roles.gitmirror.fetching import gone, told
 from tests.git_server import Forge, forge, git
 from tests.mirroring import Mirror, certificate
@@ -248,7 +250,7 @@ def test_nothing_is_followed_that_leads_elsewhere(
         assert len(mirror.status["failed"]) == len(NAMES)
         source.leads = {"git-upload-pack": other.url}
         assert mirror.run()[0] == 1
-        assert {*mirror.status["failed"].values()} == {"status 302"}
+        assert {*mirror.status["failed"].values()} == {"status 307"}
         source.leads = {"projects": other.url}
         assert mirror.run()[0] == 1
         assert other.asked == []
@@ -273,3 +275,24 @@ def test_a_source_that_goes_away_on_the_way_is_not_waited_for_again_and_again(mi
     assert code == 1
     assert len(mirror.status["failed"]) == 60
     assert sum("away" in line for line in source.asked) < 20
+
+
+def test_a_client_of_lfs_goes_where_a_mirror_leads_it(source: Forge, tmp_path: Path) -> None:
+    """By 307, as nginx answers (tests/roles/test_gitmirror.py): all but the files of LFS comes from the mirror."""
+    program = Path(debian_package("git-lfs", "git-lfs"))
+    root = tmp_path / "mirror"
+    root.mkdir()
+    assert source.authority
+    with forge(root, source.authority) as mirror:
+        files = {"big": source.store(b"x" * 5000), ".gitattributes": "big filter=lfs diff=lfs merge=lfs -text\n"}
+        mirror.make("tools", files)
+        mirror.leads = {"objects/batch": source.url}
+        environment = os.environ | {
+            **{"PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)},
+            **{"GIT_CONFIG_GLOBAL": str(tmp_path / "config"), "GIT_SSL_CAINFO": str(source.authority)},
+        }
+        for words in (("lfs", "install"), ("clone", "-q", f"{mirror.url}/tools", "copy")):
+            done = subprocess.run(["git", *words], env=environment, cwd=tmp_path, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        assert (tmp_path / "copy/big").read_bytes() == b"x" * 5000
+        assert not [line for line in mirror.asked if "/lfs/" in line and "batch" not in line]
