@@ -17,6 +17,7 @@ from roles.gitmirror.settings import Settings
 PACKAGES: dict[str, str | None] = {"fcgiwrap": None, "git": None, "python3": "3.11"}
 OWNER = "gitmirror"
 METHODS = ("GET", "HEAD", "POST")
+DOT_DIRECTORIES = ("well-known",)
 FETCHING, SERVING = "mainstay-gitmirror", "mainstay-gitmirror-serve"
 UNITS = "/etc/systemd/system"
 CONFIG = "/etc/mainstay/gitmirror"
@@ -63,7 +64,7 @@ def gitmirror() -> None:
         "files",
         Path(__file__).parent / "tree",
         settings.model_dump() | {"mount": volume.mount, "mount_unit": unit_name(volume.mount)},
-        generated=own | nginx.files(site, name, settings, METHODS, ()),
+        generated=own | nginx.files(site, name, settings, METHODS, DOT_DIRECTORIES),
         directories=(*folders, METRICS, *nginx.certificate.DIRECTORIES),
         absent=(*nginx.absent(site, settings), *({AUTHORITY} - {*own})),
         modes=nginx.MODES | {volume.mount: "0755", METRICS: "0775"} | dict.fromkeys(folders, "0755"),

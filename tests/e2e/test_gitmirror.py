@@ -61,6 +61,15 @@ def commit(site: Saved, project: str, path: str, content: str) -> str:
     return site.root(GERRIT, f"runuser -u gerrit -- sh -ec {shlex.quote(script)}")
 
 
+def grow(site: Saved, project: str) -> str:
+    """A commit with 8 MB that no pack makes smaller."""
+    head = "commit refs/heads/master\\ncommitter S <s@example.org> 1800000000 +0000\\ndata 1\\nx"
+    head += "\\nfrom refs/heads/master^0\\nM 100644 inline big\\ndata 8000000\\n"
+    here = f"git --git-dir={SITE}/git/{project}.git"
+    stream = f"{{ printf '{head}'; head -c 8000000 /dev/urandom; echo; }}"
+    return site.root(GERRIT, f"{stream} | runuser -u gerrit -- {here} fast-import --quiet; {here} rev-parse master")
+
+
 def status(site: Saved) -> dict[str, object]:
     told: dict[str, object] = json.loads(site.root(HOST, "cat /var/lib/gitmirror/status.json"))
     return told
@@ -168,6 +177,30 @@ def test_one_that_is_broken_at_the_source_stops_no_other_and_the_unit_fails_with
         site.root(GERRIT, f"printf '%s\\n' {lost} >{blob}")
     site.root(HOST, RUN)
     assert status(site)["failed"] == {}
+
+
+def test_killed_while_it_fetches_it_leaves_nobody_at_work_and_clients_notice_nothing(
+    site: Saved, tmp_path: Path
+) -> None:
+    url = f"https://{NAME}/platform/build"
+    site.root(HOST, RUN)
+    before = git(site, tmp_path, "ls-remote", url, "HEAD").split()[0]
+    newest = grow(site, "platform/build")
+    site.limit_link(HOST, 4)
+    try:
+        site.root(HOST, f"{RUN} --no-block")
+        at_work = "pgrep -u gitmirror git-remote"
+        until("it is fetching", lambda: site.ssh(HOST, at_work).returncode == 0)
+        git(site, tmp_path, "clone", "-q", url, "meanwhile")
+        site.root(HOST, "systemctl kill -s KILL mainstay-gitmirror.service")
+        assert site.ssh(HOST, "pgrep -u gitmirror").returncode == 1
+        git(site, tmp_path, "clone", "-q", url, "killed")
+    finally:
+        site.limit_link(HOST, 1000)
+    for copy in ("meanwhile", "killed"):
+        assert git(site, tmp_path, "-C", copy, "rev-parse", "HEAD") == before
+    site.root(HOST, RUN)
+    assert git(site, tmp_path, "ls-remote", url, "HEAD").split()[0] == newest
 
 
 def test_a_gerrit_that_is_down_takes_nothing_from_the_mirror(site: Saved, tmp_path: Path) -> None:
