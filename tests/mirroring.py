@@ -5,24 +5,31 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from backup.certificate import new_key, self_signed
 from roles.gitmirror.program import program
-from tests.git_server import Forge, git
+from tests.git_server import Forge, forge, git
 from tests.waiting import until
 
 
-def certificate(folder: Path) -> Path:
-    """Of 127.0.0.1; its key is beside it."""
-    key = new_key()
+@contextmanager
+def listing(folder: Path, names: Sequence[str]) -> Iterator[Forge]:
+    """A forge by https that lists these repositories, a commit in each."""
+    root, key = folder / "source", new_key()
+    root.mkdir()
     (folder / "key.pem").write_text(key)
-    made = folder / "certificate.pem"
-    made.write_text(self_signed(key, ("localhost",)))
-    return made
+    authority = folder / "certificate.pem"
+    authority.write_text(self_signed(key, ("localhost",)))
+    with forge(root, authority) as made:
+        for name in names:
+            made.make(name, {"a": f"{name}\n"})
+        made.projects = [*names]
+        yield made
 
 
 @dataclass

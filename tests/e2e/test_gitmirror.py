@@ -172,6 +172,10 @@ def test_one_that_is_broken_at_the_source_stops_no_other_and_the_unit_fails_with
         here = f"git -c safe.directory='*' --git-dir={MOUNT}/public"
         assert site.root(HOST, f"{here}/device/maker/one.git rev-parse master") == newest
         assert site.root(HOST, f"{here}/platform/build.git rev-parse master") == before
+        for _ in range(2):
+            site.ssh(HOST, RUN)
+        mails = "systemctl show 'mainstay-failed@mainstay-gitmirror.service.service' -p Result --value"
+        assert site.root(HOST, mails) == "start-limit-hit"
         told = site.root(HOST, "cat /var/lib/prometheus/node-exporter/mainstay-gitmirror.prom")
         assert "mainstay_gitmirror_failed 1\n" in told
     finally:

@@ -10,24 +10,16 @@ import pytest
 from lab.go import debian_package
 from roles.gitmirror.fetching import gone, told
 from tests.git_server import Forge, forge, git
-from tests.mirroring import Mirror, certificate
+from tests.mirroring import Mirror, listing
 
 NAMES = ["kernel", "platform/build", "platform/build/soong", "tools"]
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return certificate(tmp_path_factory.mktemp("tls"))
-
-
 @pytest.fixture
-def source(tmp_path: Path, authority: Path) -> Iterator[Forge]:
-    root = tmp_path / "source"
-    root.mkdir()
-    with forge(root, authority) as made:
-        for name in NAMES:
-            made.make(name, {"a": f"{name}\n"})
-        made.projects = [*NAMES, "All-Projects"]
+def source(tmp_path: Path) -> Iterator[Forge]:
+    with listing(tmp_path, NAMES) as made:
+        assert made.projects
+        made.projects.append("All-Projects")
         yield made
 
 

@@ -9,27 +9,17 @@ from random import Random
 
 import pytest
 
-from tests.git_server import Forge, forge, git
-from tests.mirroring import Mirror, certificate
+from tests.git_server import Forge, git
+from tests.mirroring import Mirror, listing
 from tests.waiting import rounds, until
 
 NAMES = ["grows", "rewritten", "tools"]
 REAL = subprocess.run(["which", "git"], capture_output=True, text=True, check=True).stdout.strip()
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return certificate(tmp_path_factory.mktemp("tls"))
-
-
 @pytest.fixture
-def source(tmp_path: Path, authority: Path) -> Iterator[Forge]:
-    root = tmp_path / "source"
-    root.mkdir()
-    with forge(root, authority) as made:
-        for name in NAMES:
-            made.make(name, {"a": f"{name}\n"})
-        made.projects = [*NAMES]
+def source(tmp_path: Path) -> Iterator[Forge]:
+    with listing(tmp_path, NAMES) as made:
         yield made
 
 
