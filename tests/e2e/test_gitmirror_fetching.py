@@ -219,7 +219,7 @@ def test_no_name_leads_out_of_the_folder_and_none_hides_another(mirror: Mirror, 
     assert mirror.agrees(*NAMES)
 
 
-def test_only_https_is_asked_and_only_who_is_known(mirror: Mirror, source: Forge, tmp_path: Path) -> None:
+def test_only_https_is_asked_and_only_who_is_known(mirror: Mirror, source: Forge) -> None:
     code, said = mirror.run(source=source.url.replace("https", "http"))
     assert (code, "only https" in said) == (2, True)
     code, said = mirror.run(authority="")
@@ -229,9 +229,7 @@ def test_only_https_is_asked_and_only_who_is_known(mirror: Mirror, source: Forge
     assert source.asked == []
 
 
-def test_nothing_is_followed_that_leads_elsewhere(
-    mirror: Mirror, source: Forge, authority: Path, tmp_path: Path
-) -> None:
+def test_nothing_is_followed_that_leads_elsewhere(mirror: Mirror, source: Forge, tmp_path: Path) -> None:
     """Neither by what lists, nor by what asks for refs, nor by git's fetch."""
     (tmp_path / "other").mkdir()
     with forge(tmp_path / "other", source.authority) as other:
