@@ -37,7 +37,7 @@ def derived(config: LabConfig, folder: Path) -> Path:
 
 
 def mirror_site(folder: Path) -> Iterator[Saved]:
-    """A fixture's body. No run but a test's own: the timer is off."""
+    """A fixture's body."""
     with kept_lab("gitmirror", _build) as config:
         made = Saved(derived(config, folder), folder, config)
         for host in (HOST, GERRIT):
@@ -49,4 +49,3 @@ def mirror_site(folder: Path) -> Iterator[Saved]:
 def _build(config: LabConfig) -> None:
     made = Saved(derived(config, config.root / "built"), config.root / "built", config)
     made.deploy("provision", "gerrit", "gitmirror")
-    made.root(HOST, "systemctl disable --now mainstay-gitmirror.timer")
