@@ -7,7 +7,7 @@ import pytest
 
 from lab.go import run
 from roles.gitmirror.fetching.told import HELP
-from tests.alerting import fired
+from tests.alerting import alerts
 
 RULES = Path(__file__).parents[2] / "roles/gitmirror/alerts/mainstay-gitmirror.rules.yml"
 DAY = 24 * 60
@@ -36,4 +36,4 @@ def test_the_rules_are_well_formed_and_ask_for_what_there_is(promtool: str) -> N
 def test_each_fires_for_what_it_is_of_and_for_nothing_else(
     promtool: str, tmp_path: Path, changed: dict[str, str], fires: set[str]
 ) -> None:
-    assert fired(promtool, RULES, tmp_path, WELL | changed, 2 * DAY) == fires
+    assert alerts(promtool, RULES, tmp_path, WELL | changed, 2 * DAY) == fires
