@@ -40,9 +40,10 @@ class Settings(nginx.HttpSettings):
     """Where more of them are gone at once (and more than one), the source is not believed: nothing is removed."""
     kept_days: int = Field(default=30, ge=1, le=3650)
     """How long the objects of a deleted or rewritten branch stay, for clients that ask for one by its id."""
-    clones: int = Field(default=16, ge=1, le=512)
-    """Requests that git answers at once; others wait for their turn. A big clone may take some 100 MB of memory."""
-    connections_per_address: int = Field(default=64, ge=1, le=65535)
+    clones: int = Field(default=48, ge=1, le=512)
+    """Requests that git answers at once; others wait for their turn. More than one address may hold, or one slow reader
+    takes all. A big clone may take some 100 MB of memory."""
+    connections_per_address: int = Field(default=32, ge=1, le=65535)
     """Requests at once of an IPv4 address: `repo sync` makes as many as it has jobs, and people share addresses."""
-    connections_per_network: int = Field(default=32, ge=1, le=65535)
+    connections_per_network: int = Field(default=16, ge=1, le=65535)
     """Requests at once of an IPv6 network of 64 bits."""
