@@ -1,4 +1,5 @@
-"""The agent as one file that Python runs: the same bytes for the same sources, whoever builds it and when."""
+"""Programs as one file that Python runs, the agent above all: the same bytes for the same sources, whoever builds it
+and when."""
 
 import hashlib
 import io
@@ -44,13 +45,12 @@ def version() -> str:
 
 
 def zipapp() -> bytes:
-    """The archive."""
-    return archive({"__main__.py": START.format(version=version()).encode()} | sources())
+    """The agent."""
+    return pack({"__main__.py": START.format(version=version()).encode()} | sources())
 
 
-def archive(files: Mapping[str, bytes]) -> bytes:
-    """One file that Python runs: modules by their paths in it, __main__.py first of all. Stored without compression,
-    whose output depends on zlib's version."""
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """A program of these files. Stored without compression, whose output depends on zlib's version."""
     out = io.BytesIO()
     out.write(b"#!/usr/bin/python3 -I\n")
     with zipfile.ZipFile(out, "a", zipfile.ZIP_STORED) as archive:

@@ -21,6 +21,7 @@ PACKAGES = {
     "base": BASE,
     "control": (*BASE, "restic", "rsync", "git"),
     "gerrit": (*BASE, *HTTP, "openjdk-21-jre-headless", "git", "btrfs-progs"),
+    "gitmirror": (*BASE, *HTTP, "fcgiwrap", "git"),
     "release": (*BASE, *HTTP),
     "vault": (*BASE, "restic-rest-server"),
     "web": (*BASE, *HTTP),

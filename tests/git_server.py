@@ -6,6 +6,7 @@ small as its protocol lets it be (docs/api/batch.md of git-lfs): it answers by w
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -53,10 +54,24 @@ class Forge:
     go: threading.Event = field(default_factory=threading.Event)
     echoes: bool = False
     """The LFS server does not compare sizes: it says what it was asked."""
+    authority: Path | None = None
+    """It is asked by https alone: the certificate that it shows, and key.pem beside it."""
+    projects: list[str] | None = None
+    """What it lists, as Gerrit's GET /projects/ does; None: nothing."""
+    broken: set[str] = field(default_factory=set)
+    """Names of which it answers what refs they have, and no more."""
+    stalled: set[str] = field(default_factory=set)
+    """Names whose objects do not come whole: half of them, and then nothing until the client goes."""
+    cut: set[str] = field(default_factory=set)
+    """The same, and then the connection ends."""
+    leads: dict[str, str] = field(default_factory=dict)
+    """Paths with such a word in them lead to the same path elsewhere."""
+    away: bool = False
+    """Of repositories it answers nothing but 503."""
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"http{'s' if self.authority else ''}://{self.host}:{self.port}"
 
     def folder(self, name: str) -> Path:
         return self.root / f"{name}.git"
@@ -122,6 +137,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.forge.go.wait()
         if self.forge.busy:
             self._answer(503, b"busy")
+        elif at := next((at for word, at in self.forge.leads.items() if word in path), ""):
+            self._answer(307, b"", {"Location": at + self.path})
+        elif path == "/projects/" and self.forge.projects is not None:
+            self._answer(200, self._listed(query))
+        elif self.forge.away:
+            self._answer(503, b"away")
+        elif name in self.forge.broken and b"command=fetch" in body:
+            self._answer(500, b"broken")
         elif name in self.forge.private:
             self._answer(401, b"who are you?", {"WWW-Authenticate": "Basic"})
         elif path.startswith(f"/{OBJECTS}/"):
@@ -133,8 +156,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, self._batch(json.loads(body)), {"Content-Type": "application/vnd.git-lfs+json"})
         else:
             self._backend(
-                f"/{name}.git" + path[len(path.partition("/info/")[0]) :] if "/info/" in path else "", query, body
+                name,
+                f"/{name}.git" + path[len(path.partition("/info/")[0]) :] if "/info/" in path else "",
+                query,
+                body,
             )
+
+    def _listed(self, query: str) -> bytes:
+        """A page, as large and from where it is asked."""
+        asked = {key: int(value) for key, _, value in (one.partition("=") for one in query.split("&"))}
+        page = sorted(self.forge.projects or ())[asked["S"] :][: asked["n"]]
+        return b")]}'\n" + json.dumps({name: {"state": "ACTIVE"} for name in page}).encode()
 
     def _batch(self, asked: dict[str, list[dict[str, object]]]) -> bytes:
         told = []
@@ -150,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
             told.append(answer)
         return json.dumps({"transfer": "basic", "objects": told}).encode()
 
-    def _backend(self, path: str, query: str, body: bytes) -> None:
+    def _backend(self, name: str, path: str, query: str, body: bytes) -> None:
         """git http-backend(1), by CGI."""
         asked = self.path.partition("?")[0]
         if not path:
@@ -171,8 +203,22 @@ class _Handler(BaseHTTPRequestHandler):
         }
         out = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=False).stdout
         head, _, content = out.partition(b"\r\n\r\n")
+        if b"command=fetch" in body and name in self.forge.stalled | self.forge.cut:
+            self._half(content, name)
+            return
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
         self._answer(int(headers.pop("Status", "200").split()[0]), content, headers)
+
+    def _half(self, content: bytes, name: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-git-upload-pack-result")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        self.wfile.flush()
+        if name in self.forge.stalled:
+            self.rfile.read(1)
+        self.close_connection = True
 
     def _answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -189,10 +235,15 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def forge(root: Path, host: str = "127.0.0.1") -> Iterator[Forge]:
-    """Serves a folder at an address of this machine."""
-    made = Forge(root, host=host)
+def forge(root: Path, authority: Path | None = None, host: str = "127.0.0.1") -> Iterator[Forge]:
+    """Serves a folder at an address of this machine; authority: by https, with this certificate and key.pem beside
+    it."""
+    made = Forge(root, host=host, authority=authority)
     server = _Server((host, 0), type("Handler", (_Handler,), {"forge": made}))
+    if authority:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(authority, authority.with_name("key.pem"))
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     made.port = server.server_address[1]
     serving = threading.Thread(target=server.serve_forever, args=(0.05,))
     serving.start()

@@ -29,7 +29,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 @pytest.fixture(scope="module")
 def server(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
-    with forge(tmp_path_factory.mktemp("server"), str(watched.lab.gateway4)) as made:
+    with forge(tmp_path_factory.mktemp("server"), host=str(watched.lab.gateway4)) as made:
         made.make("platform/manifest", {"default.xml": MANIFEST})
         for name in ("platform/build", "device/maker/one"):
             made.make(name, {"a": "b\n"})

@@ -11,18 +11,22 @@ import pytest
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
 from roles.common import nginx, tree_source
+from roles.gitmirror import deploy as gitmirror
+from roles.gitmirror.settings import Settings as Mirror
 from roles.release import deploy as release
 from roles.release.settings import Settings as Release
 from roles.web import deploy as web
 from roles.web.archive import COMPRESSED
 from roles.web.settings import Settings as Web
 
+MIRROR = Mirror(source="https://review.example.org", volume="content")
 SITES: dict[str, tuple[ModuleType, nginx.HttpSettings, dict[str, object]]] = {
     "release": (
         release,
         Release(retired=("sunfish",), installer_origins=("https://install.example.org",)),
         {"mount": "/srv/content"},
     ),
+    "gitmirror": (gitmirror, MIRROR, {"mount": "/srv/content", "mount_unit": "srv-content.mount"}),
     "web": (
         web,
         Web(redirects={"/old": "/new"}),

@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from backup.zipapp import archive
+from backup.zipapp import pack
 from inventories.inventory import CLONE
 
 MODULES = ("roles/common/turns.py", "roles/release/tools/audit/on_disk.py")
@@ -18,4 +18,4 @@ sys.exit(main(sys.argv[1:]))
 def reader() -> bytes:
     """The same bytes for the same sources."""
     packages = {f"{folder}/__init__.py": b"" for name in MODULES for folder in PurePath(name).parents if folder.name}
-    return archive({"__main__.py": START} | packages | {name: (CLONE / name).read_bytes() for name in MODULES})
+    return pack({"__main__.py": START} | packages | {name: (CLONE / name).read_bytes() for name in MODULES})
