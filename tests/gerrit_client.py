@@ -16,7 +16,7 @@ from backup.reach import reach
 from inventories import trusted
 from inventories.inventory import load_site
 from roles.gerrit.tools.restore import Gerrit
-from roles.gerrit.tools.server import connected, host_of
+from roles.gerrit.tools.server import Login, connected, host_of
 from tests.gerrit_site import HOST, NAME
 from tests.saved_site import Saved
 
@@ -52,17 +52,21 @@ class Pusher:
     """A clone of one project, in a folder of its own."""
 
     saved: Saved
-    gerrit: Gerrit
+    login: Login
+    email: str
     project: str
     folder: Path
 
+    @classmethod
+    def of(cls, saved: Saved, gerrit: Gerrit, project: str, folder: Path) -> "Pusher":
+        return cls(saved, gerrit.login, gerrit.must("GET", "accounts/self")["email"], project, folder)
+
     def git(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         site = load_site(self.saved.inventory)
-        email = self.gerrit.must("GET", "accounts/self")["email"]
         settings = {
             "http.curloptResolve": f"{NAME}:443:{site.lock.hosts[HOST].ipv4}",
             "user.name": "Pusher",
-            "user.email": email,
+            "user.email": self.email,
         }
         options = [word for item in settings.items() for word in ("-c", "=".join(item))]
         trust = {"GIT_SSL_CAINFO": str(site.files / trusted.ROOTS)}
@@ -75,8 +79,7 @@ class Pusher:
 
     @property
     def url(self) -> str:
-        login = self.gerrit.login
-        return f"https://{login.user}:{quote(login.token, safe='')}@{NAME}/a/{quote(self.project)}"
+        return f"https://{self.login.user}:{quote(self.login.token, safe='')}@{NAME}/a/{quote(self.project)}"
 
     def clone(self) -> None:
         self.git("clone", "-q", self.url, str(self.folder))

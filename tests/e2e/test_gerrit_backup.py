@@ -46,7 +46,7 @@ def clones(saved: Saved, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pushers(saved: Saved, gerrit: Gerrit, clones: Path) -> list[Pusher]:
-    return [Pusher(saved, gerrit, project, clones / project) for project in PROJECTS]
+    return [Pusher.of(saved, gerrit, project, clones / project) for project in PROJECTS]
 
 
 def commits(gerrit: Gerrit) -> set[str]:
@@ -72,9 +72,9 @@ def test_killed_while_people_push_and_it_is_saved_it_lost_nothing_and_the_next_r
             saved.root(HOST, f"until [ -e {SNAPSHOT} ]; do sleep 0.01; done")
             saved.power(HOST, "halt")
             run.communicate()
-    assert run.returncode
-    saved.power(HOST, "start")
-    assert saved.root(HOST, f"ls -d {SNAPSHOT}")
+        assert run.returncode
+        saved.power(HOST, "start")
+        assert saved.root(HOST, f"ls -d {SNAPSHOT}")
     saved.root(HOST, "systemctl start gerrit")
     with administrator(saved) as gerrit:
         assert commits(gerrit) >= {one.commit for one in crowd.pushed}

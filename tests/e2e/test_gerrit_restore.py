@@ -32,7 +32,7 @@ def gerrit(saved: Saved, tmp_path_factory: pytest.TempPathFactory) -> Iterator[G
     with administrator(saved) as made:
         for project in (ORIGINAL, OTHER):
             make_project(made, project)
-            pusher = Pusher(saved, made, project, tmp_path_factory.mktemp("clones") / "clone")
+            pusher = Pusher.of(saved, made, project, tmp_path_factory.mktemp("clones") / "clone")
             pusher.clone()
             assert pusher.push()
             pushed = pusher.push()
@@ -77,7 +77,7 @@ def test_a_repository_comes_back_under_a_new_name_that_administrators_alone_see(
     assert [*found] == ["refs/meta/config"]
     assert {one: values(gerrit, one) for one in (ORIGINAL, OTHER)} == before
     assert changes(gerrit, "is:open") == known
-    pusher = Pusher(saved, gerrit, COPY, tmp_path / "clone")
+    pusher = Pusher.of(saved, gerrit, COPY, tmp_path / "clone")
     pusher.clone()
     pusher.git("fetch", "-q", "origin", f"refs/restored/{ref_of(gerrit, 'meta').removeprefix('refs/')}")
     assert pusher.push() is None
