@@ -65,6 +65,9 @@ class Pusher:
         site = load_site(self.saved.inventory)
         settings = {
             "http.curloptResolve": f"{NAME}:443:{site.lock.hosts[HOST].ipv4}",
+            # A connection to a host that was killed would be waited at for ever.
+            "http.lowSpeedLimit": "1",
+            "http.lowSpeedTime": "20",
             "user.name": "Pusher",
             "user.email": self.email,
         }

@@ -62,29 +62,6 @@ def host_keys(saved: Saved) -> list[str]:
     return sorted(line.split(" ", 1)[1] for line in told.splitlines() if not line.startswith("#"))
 
 
-def test_killed_while_people_push_and_it_is_saved_it_lost_nothing_and_the_next_run_clears_up(
-    saved: Saved, clones: Path
-) -> None:
-    saved.root(HOST, f"head -c 150M /dev/urandom >{ROOT}/site/data/large")
-    with administrator(saved) as gerrit, pushing(pushers(saved, gerrit, clones)) as crowd:
-        until("pushes", lambda: len(crowd.pushed) >= 6)
-        with saved.begin("run", DATA) as run:
-            saved.root(HOST, f"until [ -e {SNAPSHOT} ]; do sleep 0.01; done")
-            saved.power(HOST, "halt")
-            run.communicate()
-        assert run.returncode
-        saved.power(HOST, "start")
-        assert saved.root(HOST, f"ls -d {SNAPSHOT}")
-    saved.root(HOST, "systemctl start gerrit")
-    with administrator(saved) as gerrit:
-        assert commits(gerrit) >= {one.commit for one in crowd.pushed}
-        done = saved.mainstay("run", DATA)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "removed the snapshot of an earlier run" in done.stdout + done.stderr
-    assert saved.root(HOST, f"btrfs subvolume list -o {ROOT}") == ""
-    saved.root(HOST, f"rm {ROOT}/site/data/large")
-
-
 def test_saved_while_people_push_it_is_the_same_on_a_fresh_host(saved: Saved, clones: Path, tmp_path: Path) -> None:
     instant: list[str] = []
     watch = threading.Thread(target=lambda: instant.extend(saved.root(HOST, INSTANT).split()))
