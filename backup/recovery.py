@@ -46,6 +46,8 @@ class Recovery(Typed):
     consistency: Literal["none", "files", "btrfs", "refs", "command"]
     """none: there is nothing to save. files: each file is consistent by itself. btrfs: all of one instant, by a
     snapshot. refs: git repositories where no snapshot can be taken. command: what a command prints."""
+    repositories: tuple[Below, ...] = ()
+    """For `btrfs`: folders below root with git repositories, a manifest of whose refs is saved with the snapshot."""
     command: tuple[str, ...] = ()
     """For `command`: a program and its arguments; its output is saved as PLAN.out."""
     before: tuple[Words, ...] = ()
@@ -68,6 +70,8 @@ class Recovery(Typed):
             raise ValueError(f"root must be an absolute folder, not {self.root!r}")
         if (self.consistency == "command") != bool(self.command):
             raise ValueError("command goes with the consistency 'command', and only with it")
+        if self.repositories and self.consistency != "btrfs":
+            raise ValueError("repositories go with the consistency 'btrfs', and only with it")
         if self.rpo_hours <= PERIOD_HOURS[self.every]:
             raise ValueError(f"a backup that starts {self.every} cannot promise {self.rpo_hours} h: a run takes time")
         return self

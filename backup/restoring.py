@@ -46,10 +46,23 @@ class Wish:
     target: Path
     snapshot: str = ""
     include: tuple[str, ...] = ()
+    store: str = ""
+    """The only one that is asked; "": all, the vault first."""
 
 
-def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], None]) -> str:
-    """Restores, and returns what was done in words. say: hears why it is not the vault's newest, if so.
+@dataclass(frozen=True)
+class Done:
+    """What was restored, in words. source: the snapshot, and where it was."""
+
+    what: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.what}, {self.source}"
+
+
+def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], None]) -> Done:
+    """Restores. say: hears why it is not the vault's newest, if so.
 
     Raises NotRestored, Refused, RefsError; Unreachable when no store could be reached at all.
     """
@@ -59,8 +72,9 @@ def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], Non
         say("no complete backup is in a ledger here: taking the newest that is listed")
     later: list[tuple[Store, Choice]] = []
     silent = 0
+    stores = [wish.store] if wish.store else way.declared()
     with ExitStack() as stack:
-        for name in way.declared():
+        for name in stores:
             try:
                 store = stack.enter_context(way.store(name))
                 listed, _ = store.restic(wish.data_set).readable()
@@ -88,7 +102,7 @@ def restore(way: Reach, wish: Wish, say: Say, progress: Callable[[Progress], Non
                 return _put(store, wish, choice, say, progress)
             except ResticError as error:
                 say(f"{store.words}: {error}")
-    if silent == len(way.declared()):
+    if silent == len(stores):
         raise Unreachable(f"{wish.data_set} could not be restored: nothing that holds it answers")
     raise NotRestored(f"{wish.data_set} could not be restored: what was tried is above")
 
@@ -138,7 +152,7 @@ def _newer(found: Sequence[Snapshot]) -> str:
     return f"{many} in no ledger here, and may not be complete; --snapshot takes one: {names}"
 
 
-def _put(store: Store, wish: Wish, choice: Choice, say: Say, progress: Callable[[Progress], None]) -> str:
+def _put(store: Store, wish: Wish, choice: Choice, say: Say, progress: Callable[[Progress], None]) -> Done:
     snapshot = choice.snapshot
     name = f"snapshot {snapshot.original[:8]} of {snapshot.time:%Y-%m-%d %H:%M} UTC from {store.words}"
     say(f"restoring {name}")
@@ -153,7 +167,7 @@ def _put(store: Store, wish: Wish, choice: Choice, say: Say, progress: Callable[
     for note in notes:
         say(note)
     held = counted(summary.get("files_restored", 0), "file or folder", "files and folders")
-    return f"{wish.target} holds {held} of {wish.data_set}, {name}"
+    return Done(f"{wish.target} holds {held} of {wish.data_set}", name)
 
 
 def _empty(folder: Path) -> None:

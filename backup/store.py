@@ -17,6 +17,8 @@ from inventories.inventory import LoadedSite
 
 VAULT, COPY = "vault", "copy"
 """As ledgers call them."""
+STORES = {"vault": VAULT, "second": COPY}
+"""As admins do."""
 WORDS = {VAULT: "the vault", COPY: "the second copy"}
 COPY_KEYS = {
     CONTROL: ("copy_access_key", "copy_secret_key"),

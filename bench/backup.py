@@ -127,15 +127,14 @@ class Bare:
 class Agent:
     """The zipapp as hosts have it, on a repository that was made beforehand."""
 
-    def __init__(self, bare: Bare, work: Path) -> None:
+    def __init__(self, bare: Bare, work: Path, **change: Any) -> None:
         (work / "plans").mkdir(parents=True)
         (work / "bin").mkdir()
         (work / "bin/restic").symlink_to(restic())
         (work / "backup.pyz").write_bytes(zipapp())
         path = work / "plans/data.json"
-        path.write_text(
-            json.dumps(plan(url=bare.repository.url, root=str(bare.source), password=PASSWORD, ca=str(bare.ca)))
-        )
+        given = {"url": bare.repository.url, "root": str(bare.source), "password": PASSWORD, "ca": str(bare.ca)}
+        path.write_text(json.dumps(plan(**given | change)))
         path.chmod(0o600)
         folders = ["--plans", str(work / "plans"), "--state", str(work / "state")]
         self.words = [sys.executable, "-I", str(work / "backup.pyz"), *folders]

@@ -33,6 +33,7 @@ def plan(**given: Any) -> dict[str, Any]:
         "paths": ["."],
         "exclude": [],
         "consistency": "files",
+        "repositories": [],
         "command": [],
         "before": [],
         "after": [],

@@ -1,6 +1,6 @@
-"""A Gerrit, deployed on a host of a lab of its own."""
+"""A Gerrit, deployed on a host of a lab of its own; with a vault, where a test wants its backups."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,17 @@ from tests.saved_site import Saved
 from tests.waiting import until
 
 HOST, NAME = "gerrit-1", "review.lab.example.org"
+VAULT = "vault-1"
 VERSION = "3.13.5"
 SERVER_ID = "3b5e7f5c-5a0c-4a86-9d1c-0a4f3f6a2f11"
 
 
-def derived(config: LabConfig, folder: Path, version: str = VERSION) -> Path:
-    """The inventory of a lab's site that has nothing but Gerrit."""
+def derived(config: LabConfig, folder: Path, version: str = VERSION, *others: str) -> Path:
+    """The inventory of a lab's site that has nothing but Gerrit, and other hosts of the lab that are named."""
     war = gerrit_war.war(version)
 
     def change(document: Any) -> None:
-        only(document, "web-1")
+        only(document, "web-1", *others)
         document["hosts"][HOST] = tomlkit.item(document["hosts"].pop("web-1").unwrap())
         document["hosts"][HOST] |= {"role": "gerrit", "plan": "vc2-2c-4gb", "dns": [NAME]}
         document["hosts"][HOST]["volumes"] = {
@@ -46,13 +47,28 @@ def derived(config: LabConfig, folder: Path, version: str = VERSION) -> Path:
 
 def gerrit_site(folder: Path) -> Iterator[Saved]:
     """A fixture's body."""
-    with kept_lab("gerrit", _build) as config:
-        made = Saved(derived(config, folder), folder, config)
-        until(f"{HOST} is up", partial(made.up, HOST), timeout_s=120)
+    yield from _kept("gerrit", folder)
+
+
+def saved_gerrit_site(folder: Path) -> Iterator[Saved]:
+    """A fixture's body: with a vault. Nothing is saved yet, and nothing is but by the test."""
+    yield from _kept("saved-gerrit", folder, VAULT)
+
+
+def _kept(name: str, folder: Path, *others: str) -> Iterator[Saved]:
+    with kept_lab(name, partial(_build, others=others)) as config:
+        made = Saved(derived(config, folder, VERSION, *others), folder, config)
+        for host in (HOST, *others):
+            until(f"{host} is up", partial(made.up, host), timeout_s=120)
         yield made
         disconnect(made.ssh_config)
 
 
-def _build(config: LabConfig) -> None:
-    made = Saved(derived(config, config.root / "built"), config.root / "built", config)
-    made.deploy("provision", "gerrit")
+def _build(config: LabConfig, others: Sequence[str]) -> None:
+    made = Saved(derived(config, config.root / "built", VERSION, *others), config.root / "built", config)
+    if not others:
+        made.deploy("provision", "gerrit")
+        return
+    made.must("keys")
+    made.deploy("provision", "site")
+    made.root(HOST, "systemctl disable --now mainstay-backup@gerrit.timer mainstay-backup-verify@gerrit.timer")

@@ -1,4 +1,5 @@
-"""A read-only btrfs snapshot of one instant. It lies in the plan's own root, so that the agent need write nowhere else.
+"""A btrfs snapshot of one instant, read-only when it is saved. It lies in the plan's own root, so that the agent
+need write nowhere else.
 
 A snapshot leaves out other subvolumes and what is mounted below: that is told instead of saved as an empty folder.
 """
@@ -22,8 +23,8 @@ def place(root: Path, plan: str) -> Path:
     return root / f"{PREFIX}{plan}"
 
 
-def take(root: Path, plan: str, paths: Sequence[str], exclude: Sequence[str]) -> Path:
-    """Makes the snapshot and returns where root is in it. Raises SnapshotError."""
+def take(root: Path, plan: str, paths: Sequence[str], exclude: Sequence[str], *, writable: bool = False) -> Path:
+    """Makes the snapshot and returns where root is in it. writable: until `seal`. Raises SnapshotError."""
     subvolume = _subvolume(root)
     if left_out := [
         path
@@ -33,8 +34,13 @@ def take(root: Path, plan: str, paths: Sequence[str], exclude: Sequence[str]) ->
         names = ", ".join(map(str, left_out))
         raise SnapshotError(f"{names}: a file system or subvolume of its own, of which a snapshot holds nothing")
     made = place(root, plan)
-    _btrfs("subvolume", "snapshot", "-r", str(subvolume), str(made))
+    _btrfs("subvolume", "snapshot", *([] if writable else ["-r"]), str(subvolume), str(made))
     return made / root.relative_to(subvolume)
+
+
+def seal(root: Path, plan: str) -> None:
+    """Makes the plan's snapshot read-only. Raises SnapshotError."""
+    _btrfs("property", "set", "-t", "subvol", str(place(root, plan)), "ro", "true")
 
 
 def remove(root: Path, plan: str) -> bool:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from backup.agent import btrfs, interrupts, refs
+from backup.agent import btrfs, interrupts, ref_manifest, refs
 from backup.agent.plan import Plan
 from backup.agent.state import State
 from backup.restic_results import Unread
@@ -51,14 +51,17 @@ def source(plan: Plan, state: State) -> Iterator[Source]:
             _are_there(root, paths)
         if plan.consistency == "btrfs":
             with _snapshot(plan) as frozen:
-                yield Source(frozen, paths, anchored((*plan.exclude, f"/{btrfs.PREFIX}*"), frozen))
+                lacking = _manifest(plan, frozen)
+                manifest = (ref_manifest.FILE,) if (frozen / ref_manifest.FILE).exists() else ()
+                exclude = anchored((*plan.exclude, f"/{btrfs.PREFIX}*"), frozen)
+                yield Source(frozen, _with(paths, *manifest), exclude, lacking)
             return
         if plan.consistency == "refs":
             with refs.no_gc(root, paths):
                 refs.write(root, paths)
-                manifest = () if "." in paths else (refs.MANIFEST,)
                 lacking = tuple(Unread(str(one), why) for one, why in refs.borrowing(root, paths))
-                yield Source(root, (*paths, *manifest), anchored((*plan.exclude, refs.GC_LOCK), root), lacking)
+                exclude = anchored((*plan.exclude, refs.GC_LOCK), root)
+                yield Source(root, _with(paths, refs.MANIFEST), exclude, lacking)
             return
         if plan.consistency == "files":
             with _held(root, paths) as replaced:
@@ -87,6 +90,23 @@ def anchored(patterns: Sequence[str], root: Path) -> tuple[str, ...]:
         middle = "" if rest.startswith("/") else "/**/"
         found.append(f"{no}{str(root).rstrip('/')}{middle}{rest}")
     return tuple(found)
+
+
+def _with(paths: tuple[str, ...], *more: str) -> tuple[str, ...]:
+    return paths if "." in paths else (*paths, *more)
+
+
+def _manifest(plan: Plan, frozen: Path) -> tuple[Unread, ...]:
+    """Of refs, written into the snapshot, which is sealed then; returns the repositories that are broken. Where there
+    is no room for it the rest is saved all the same."""
+    if not plan.repositories:
+        return ()
+    try:
+        broken = ref_manifest.write(frozen, plan.repositories)
+    except OSError as error:
+        broken = [(ref_manifest.FILE, f"cannot be written: {error.strerror}")]
+    btrfs.seal(Path(plan.root), plan.name)
+    return tuple(Unread(f"{plan.root}/{path}", why) for path, why in broken)
 
 
 def _are_there(root: Path, paths: Sequence[str]) -> None:
@@ -175,7 +195,7 @@ def _snapshot(plan: Plan) -> Iterator[Path]:
     root = Path(plan.root)
     try:
         with interrupts.held():
-            frozen = btrfs.take(root, plan.name, plan.paths, plan.exclude)
+            frozen = btrfs.take(root, plan.name, plan.paths, plan.exclude, writable=bool(plan.repositories))
         yield frozen
     finally:
         with interrupts.held():

@@ -69,6 +69,8 @@ class Plan:
     exclude: tuple[str, ...]
     """restic's patterns: with a leading slash from root on, else anywhere below it."""
     consistency: str
+    repositories: tuple[str, ...]
+    """Folders below root: git repositories, a manifest of whose refs is saved with a btrfs snapshot."""
     command: tuple[str, ...]
     before: tuple[tuple[str, ...], ...]
     after: tuple[tuple[str, ...], ...]
@@ -143,6 +145,8 @@ def parse(file: Path, content: bytes) -> Plan:
     plan = Plan(**values)
     if (plan.consistency == "command") != bool(plan.command):
         raise PlanError(file, "command", "goes with the consistency 'command', and only with it")
+    if plan.repositories and plan.consistency != "btrfs":
+        raise PlanError(file, "repositories", "goes with the consistency 'btrfs', and only with it")
     in_s3 = plan.url.startswith("s3:")
     for key, value in (("s3_access_key", plan.s3_access_key), ("s3_secret_key", plan.s3_secret_key)):
         if in_s3 != bool(value):
@@ -270,6 +274,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "paths": _list(_below, least=1),
     "exclude": _list(_pattern),
     "consistency": _one_of(CONSISTENCIES),
+    "repositories": _list(_below),
     "command": _words,
     "before": _commands,
     "after": _commands,

@@ -93,10 +93,10 @@ def _ours() -> str:
 
 
 def _read(lock: Path) -> str:
-    return (_content(lock, SMALL) or b"").decode(errors="replace").strip()
+    return (content(lock, SMALL) or b"").decode(errors="replace").strip()
 
 
-def _content(path: Path, most: int) -> bytes | None:
+def content(path: Path | bytes, most: int) -> bytes | None:
     """Of a file of at most so many bytes; None if there is none: whoever owns the folder can put anything there."""
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
@@ -136,7 +136,7 @@ def borrowing(root: Path, paths: Sequence[str]) -> list[tuple[Path, str]]:
     found = []
     for repository in (one for path in paths for one in repositories(root / path)):
         objects = repository / "objects"
-        for line in os.fsdecode(_content(objects / "info/alternates", LARGE) or b"").splitlines():
+        for line in os.fsdecode(content(objects / "info/alternates", LARGE) or b"").splitlines():
             other = os.path.realpath(objects / line)
             if line and not line.startswith("#") and not any(Path(other).is_relative_to(one) for one in saved):
                 found.append((repository, f"needs objects in {other}, which are not saved with it"))
@@ -159,7 +159,7 @@ def _value(path: Path) -> str:
 
     A link into refs is what git once made for `ref:`, and still takes for it.
     """
-    value = os.fsdecode(_content(path, SMALL) or b"").strip()
+    value = os.fsdecode(content(path, SMALL) or b"").strip()
     if path.is_symlink() and (target := str(path.readlink())).startswith("refs/"):
         value = f"ref: {target}"
     return value if HASH.fullmatch(value) or value.startswith("ref: ") else ""
@@ -171,10 +171,10 @@ def _head(repository: Path) -> str:
 
 def _packed(repository: Path) -> dict[str, str]:
     file = repository / "packed-refs"
-    content = _content(file, LARGE)
-    if content is None and os.path.lexists(file):
+    packed = content(file, LARGE)
+    if packed is None and os.path.lexists(file):
         raise RefsError(f"{file}: is no file, or larger than {LARGE} bytes")
-    lines = os.fsdecode(content or b"").split("\n")
+    lines = os.fsdecode(packed or b"").split("\n")
     pairs = [line.split(" ", 1) for line in lines if line and line[0] not in "#^"]
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2 and HASH.fullmatch(pair[0])}
 
@@ -187,7 +187,7 @@ def install(root: Path) -> tuple[int, list[str]]:
     """
     file = root / MANIFEST
     try:
-        known = json.loads(_content(file, LARGE) or b"")["repositories"]
+        known = json.loads(content(file, LARGE) or b"")["repositories"]
         restored = [os.path.relpath(repository, root) for repository in repositories(root)]
         for path in restored:
             if path in known:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from backup.agent import btrfs, refs
+from backup.agent import btrfs, ref_manifest, refs
 from backup.agent.attempt import Found, Job, Refused
 from backup.entry import Entry
 from backup.restic_results import Difference, Snapshot
@@ -17,7 +17,7 @@ from backup.restic_results import Difference, Snapshot
 NAMED_AT_MOST = 10
 SLACK_S = 1
 """The ledger counts whole seconds, and the kernel's clock for change times is a few milliseconds behind."""
-INTERNAL = {"btrfs": (f"/{btrfs.PREFIX}*",), "refs": (f"/{refs.MANIFEST}", refs.GC_LOCK)}
+INTERNAL = {"btrfs": (f"/{btrfs.PREFIX}*", f"/{ref_manifest.FILE}"), "refs": (f"/{refs.MANIFEST}", refs.GC_LOCK)}
 """By consistency: what the agent itself puts there."""
 
 

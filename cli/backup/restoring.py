@@ -12,9 +12,9 @@ from backup import control, custody
 from backup.agent.attempt import BadInput, Refused
 from backup.agent.refs import RefsError
 from backup.agent.restoring import SNAPSHOT, below
-from backup.reach import reach
+from backup.reach import Reach, reach
 from backup.restic_results import Progress
-from backup.restoring import NotRestored, Wish
+from backup.restoring import Done, NotRestored, Wish
 from backup.restoring import restore as restore_
 from cli.backup.app import DataSetName, app, failures
 from cli.options import BAD_USAGE, FAILED, Inventory, chosen, stop
@@ -42,17 +42,24 @@ def restore(
         paths = tuple(below(path, custody.recovery(one.plan).root) for path in include or ())
     except BadInput as error:
         raise stop("backup", error, BAD_USAGE) from None
-    with failures(), reach(site) as way, Bar(console=Console(stderr=True)) as bar:
+    try:
+        with failures(), reach(site) as way:
+            done = bring(way, Wish(one, to, snapshot, paths))
+    except (NotRestored, Refused, RefsError) as error:
+        raise stop("backup", error, FAILED) from None
+    typer.echo(done)
+
+
+def bring(way: Reach, wish: Wish) -> Done:
+    """Restores, and shows how far it is. Raises as backup.restoring.restore."""
+    with Bar(console=Console(stderr=True)) as bar:
         say = partial(bar.console.print, markup=False, highlight=False, soft_wrap=True)
-        control.collect(way, [one], say)
-        task = bar.add_task(f"restoring {one}", total=1.0)
+        control.collect(way, [wish.data_set], say)
+        task = bar.add_task(f"restoring {wish.data_set}", total=1.0)
 
         def tell(progress: Progress) -> None:
             bar.update(task, completed=progress.fraction)
 
-        try:
-            done = restore_(way, Wish(one, to, snapshot, paths), say, tell)
-        except (NotRestored, Refused, RefsError) as error:
-            raise stop("backup", error, FAILED) from None
+        done = restore_(way, wish, say, tell)
         bar.update(task, completed=1.0)
-    typer.echo(done)
+    return done

@@ -17,14 +17,13 @@ from backup.custody import DataSet
 from backup.drills import own_site
 from backup.drills.report import Outcome, PhaseRun, Report, outcome
 from backup.sizes import counted
-from backup.store import COPY, VAULT
+from backup.store import STORES
 from cli.backup.app import failures
 from cli.drill.app import app, say
 from cli.ending import in_order
 from cli.options import BAD_USAGE, FAILED, Inventory, chosen, stop
 from inventories.inventory import CLONE, LoadedSite
 
-STORES = {"vault": VAULT, "second": COPY}
 AT_ONCE = 2
 """Drills of `--all`: more would only wait for each other."""
 DRILL_BYTES = 768 << 20

@@ -2,7 +2,7 @@
 
 from cli import lazy
 
-COMMANDS = {"status": "looking", "audit": "auditing"}
+COMMANDS = {"status": "looking", "audit": "auditing", "restore": "restoring"}
 """The module of each, as an admin needs them."""
 app = lazy.commands(
     "cli.gerrit",

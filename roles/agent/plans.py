@@ -142,6 +142,7 @@ def plan_file(planned: Planned) -> str:
         "paths": recovery.paths,
         "exclude": recovery.exclude,
         "consistency": recovery.consistency,
+        "repositories": recovery.repositories,
         "command": recovery.command,
         "before": recovery.before,
         "after": recovery.after,

@@ -10,6 +10,7 @@ RECOVERY = Recovery(
     owner="gerrit",
     paths=tuple(f"site/{one}" for one in ("git", "etc", "data", "db", "plugins", "lib", "static")),
     consistency="btrfs",
+    repositories=("site/git",),
     every="hourly",
     rpo_hours=2,
 )

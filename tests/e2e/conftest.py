@@ -1,6 +1,7 @@
-"""A host for the suites of the primitives (test_common_*), and the program that judges alert rules."""
+"""A host for the suites of the primitives (test_common_*), the program that judges alert rules, and a btrfs."""
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +51,16 @@ def promtool() -> str:
         run("dpkg-deb", "-x", package, PROMETHEUS, cwd=PROMETHEUS)
         package.unlink()
     return str(program)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """A btrfs of its own."""
+    image, mount = tmp_path / "image", tmp_path / "volume"
+    mount.mkdir()
+    with image.open("wb") as disk:
+        disk.truncate(300_000_000)
+    subprocess.run(["mkfs.btrfs", "-q", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, mount], check=True)
+    yield mount
+    subprocess.run(["umount", mount], check=True)

@@ -85,19 +85,6 @@ def test_what_is_replaced_while_it_is_read_is_saved_once_more(agent: Agent, tmp_
     assert [entry.outcome for entry in agent.entries()][-2:] == ["started", "ok"]
 
 
-@pytest.fixture
-def volume(tmp_path: Path) -> Iterator[Path]:
-    """A btrfs of its own."""
-    image, mount = tmp_path / "image", tmp_path / "volume"
-    mount.mkdir()
-    with image.open("wb") as disk:
-        disk.truncate(300_000_000)
-    subprocess.run(["mkfs.btrfs", "-q", image], check=True)
-    subprocess.run(["mount", "-o", "loop", image, mount], check=True)
-    yield mount
-    subprocess.run(["umount", mount], check=True)
-
-
 def snapshots_in(volume: Path) -> list[str]:
     words = ["btrfs", "subvolume", "list", str(volume)]
     lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()

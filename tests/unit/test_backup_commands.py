@@ -118,12 +118,14 @@ def test_a_vault_past_all_understanding_is_no_reason_not_to_restore_from_the_cop
 
     monkeypatch.setattr(Stores, "declared", lambda self: (VAULT, COPY))
     monkeypatch.setattr(Store, "restic", lambda self, data_set: Listing(self.name))
-    monkeypatch.setattr(restoring, "_put", lambda store, wish, choice, *_: f"{choice.snapshot.id} of {store.name}")
+    monkeypatch.setattr(
+        restoring, "_put", lambda store, wish, choice, *_: restoring.Done(choice.snapshot.id, store.name)
+    )
     append(ledgers / "release-1/release.jsonl", entry(0))
     said: list[str] = []
     wish = restoring.Wish(ONE, tmp_path / "to")
     done = restoring.restore(Stores(site, Path("ssh_config")), wish, said.append, lambda progress: None)
-    assert done == f"{identity(0)} of copy"
+    assert str(done) == f"{identity(0)}, copy"
     assert said == ["the vault: TypeError: 'NoneType' object is not iterable"]
 
 
