@@ -16,7 +16,7 @@ from roles.gerrit.tools.access.meta import Meta, Raced, meta, revision
 from roles.gerrit.tools.access.planning import Way, way_in
 from roles.gerrit.tools.access.project_config import uuids, written
 from roles.gerrit.tools.access.reading import read_configs
-from roles.gerrit.tools.access.server import Refused, Request, part
+from roles.gerrit.tools.access.rest import Refused, Request, part
 from roles.gerrit.tools.access.steps import Step
 
 TRIES = 10
@@ -40,7 +40,7 @@ class Done:
 def apply(way: Way, say: Say) -> Done:
     """Raises Unreachable, Refused, InputError; each time what was told of is done, and nothing else but for one step
     that may have been begun."""
-    declared, names, done = way.declared, way.remembered.groups, 0
+    declared, done = way.declared, 0
     found = way.read()
 
     def run(steps: Iterable[Step], also: Callable[[Step], None] = lambda _: None) -> Found:
@@ -56,15 +56,15 @@ def apply(way: Way, say: Say) -> Done:
         return found if done == before else way.read()
 
     found = run(accounts.steps(declared, found, way.secret))
-    found = run(groups.made(declared, found, names))
-    found = run(groups.filled(declared, found, names))
+    found = run(groups.made(declared, found))
+    found = run(groups.filled(declared, found))
     if steps := [*way_in(declared, found), *projects.steps(declared, found)]:
         _let_in(way, found)
         with meta(way.server, way.scratch) as repository:
             configuring = Configuring(way, found, repository)
             configuring.labels(steps)
             found = run(steps, configuring.step)
-    found = run(groups.emptied(declared, found, names))
+    found = run(groups.emptied(declared, found))
     way.remember(found)
     return Done(done, tuple(expectations.check(way.server, declared, found)))
 

@@ -49,7 +49,7 @@ def parse(text: str) -> list[Entry]:
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """With their numbers; one that ends with an odd backslash goes on in the next."""
     begun = ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if re.search(r"(?<!\\)(\\\\)*\\$", line):
             begun += line[:-1]
             continue

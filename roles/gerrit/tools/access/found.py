@@ -1,7 +1,7 @@
 """What is there, as it was read from a Gerrit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from roles.gerrit.tools.access.project_config import Config
 
@@ -51,6 +51,8 @@ class Found:
     uuids: Mapping[str, str]
     accounts: Mapping[str, FoundAccount]
     projects: Mapping[str, FoundProject]
+    called: Mapping[str, str] = field(default_factory=dict)
+    """Of groups that were renamed behind our back: what they are called there, by their own name."""
 
     def uuid(self, name: str) -> str:
         """Of a group by its name; empty where there is none."""

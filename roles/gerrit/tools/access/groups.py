@@ -1,30 +1,32 @@
 """Groups: made, called and filled as declared. What is added comes before what is removed."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from roles.gerrit.tools.access import lockout, words
 from roles.gerrit.tools.access.declaration import Group
 from roles.gerrit.tools.access.declared import Declared
 from roles.gerrit.tools.access.found import NEW, Found, FoundGroup
-from roles.gerrit.tools.access.server import Request, part
+from roles.gerrit.tools.access.rest import Request, part
 from roles.gerrit.tools.access.steps import Step
 
 
-def renamed(declared: Declared, found: Found, remembered: Mapping[str, str]) -> dict[str, FoundGroup]:
-    """Declared groups that are there under another name, by what this machine remembers of their UUIDs."""
+def known(declared: Declared, found: Found, remembered: Mapping[str, str]) -> Found:
+    """With declared groups that are there under another name, by what this machine remembers of their UUIDs."""
     there = {group.name for group in found.groups.values()}
     gone = {name: found.groups.get(remembered.get(name, "")) for name in declared.groups if name not in there}
-    return {name: group for name, group in gone.items() if group and group.name not in declared.groups}
+    other = {group.uuid: name for name, group in gone.items() if group and group.name not in declared.groups}
+    named = {uuid: replace(one, name=other.get(uuid, one.name)) for uuid, one in found.groups.items()}
+    return replace(found, groups=named, called={name: found.groups[uuid].name for uuid, name in other.items()})
 
 
-def made(declared: Declared, found: Found, remembered: Mapping[str, str]) -> Iterator[Step]:
+def made(declared: Declared, found: Found) -> Iterator[Step]:
     """Those that are not there, or are called otherwise."""
-    other = renamed(declared, found, remembered)
     administrators = found.uuid(words.ADMINISTRATORS)
     for name, group in sorted(declared.groups.items()):
-        if name in other:
-            told = f"~ is called {other[name].name!r} there: renamed back"
-            yield Step(f"group {name}", (told,), (Request("PUT", f"/groups/{other[name].uuid}/name", {"name": name}),))
+        if name in found.called:
+            told = f"~ is called {found.called[name]!r} there: renamed back"
+            yield Step(f"group {name}", (told,), (Request("PUT", f"/groups/{found.uuid(name)}/name", {"name": name}),))
         elif not found.uuid(name):
             body = {
                 "description": group.description,
@@ -36,9 +38,9 @@ def made(declared: Declared, found: Found, remembered: Mapping[str, str]) -> Ite
             yield Step(f"group {name}", (told,), (Request("PUT", f"/groups/{part(name)}", body, tolerated=(409,)),))
 
 
-def filled(declared: Declared, found: Found, remembered: Mapping[str, str]) -> Iterator[Step]:
+def filled(declared: Declared, found: Found) -> Iterator[Step]:
     """What is to be changed or added of each."""
-    for name, group, there in _each(declared, found, remembered):
+    for name, group, there in _each(declared, found):
         at = f"/groups/{there.uuid or part(name)}"
         told, asked = [], []
         if group.description != there.description:
@@ -62,11 +64,11 @@ def filled(declared: Declared, found: Found, remembered: Mapping[str, str]) -> I
             yield Step(f"group {name}", tuple(told), tuple(asked))
 
 
-def emptied(declared: Declared, found: Found, remembered: Mapping[str, str]) -> Iterator[Step]:
+def emptied(declared: Declared, found: Found) -> Iterator[Step]:
     """What is to be removed of each."""
     names = found.names()
     bots = declared.bots
-    for name, group, there in _each(declared, found, remembered):
+    for name, group, there in _each(declared, found):
         at = f"/groups/{there.uuid or part(name)}"
         kept = declared.members(name) | ({*bots} if name == words.SERVICE_USERS else set())
         told, asked = [], []
@@ -81,19 +83,18 @@ def emptied(declared: Declared, found: Found, remembered: Mapping[str, str]) -> 
             yield Step(f"group {name}", tuple(told), tuple(asked))
 
 
-def _each(declared: Declared, found: Found, remembered: Mapping[str, str]) -> Iterator[tuple[str, Group, FoundGroup]]:
+def _each(declared: Declared, found: Found) -> Iterator[tuple[str, Group, FoundGroup]]:
     """With what is there; one that is yet to be made is as it will be then."""
-    other = renamed(declared, found, remembered)
     administrators = found.uuid(words.ADMINISTRATORS)
     for name, group in sorted(declared.groups.items()):
         fresh = FoundGroup("", name, group.description, administrators, group.visible, {}, frozenset())
-        yield name, group, other.get(name) or found.groups.get(found.uuid(name)) or fresh
+        yield name, group, found.groups.get(found.uuid(name)) or fresh
 
 
-def as_declared(declared: Declared, found: Found, remembered: Mapping[str, str]) -> dict[str, lockout.Members]:
+def as_declared(declared: Declared, found: Found) -> dict[str, lockout.Members]:
     """All groups as they will be, by UUID, and by `new:` and their name where they have none yet."""
     will = {uuid: lockout.Members(frozenset(group.members), group.includes) for uuid, group in found.groups.items()}
-    for name, group, there in _each(declared, found, remembered):
+    for name, group, there in _each(declared, found):
         includes = frozenset(found.uuid(other) or NEW + other for other in group.includes)
         members = lockout.Members(declared.members(name), includes)
         will[there.uuid or NEW + name] = will[NEW + name] = members

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from backup.reach import Unreachable
 from roles.gerrit.tools.access import words
-from roles.gerrit.tools.access.server import Refused, Server, part
+from roles.gerrit.tools.access.rest import Refused, Server, part
 from roles.gerrit.tools.sources.findings import Kind
 from roles.gerrit.tools.sources.git import Git, GitError, scratch
 

@@ -11,7 +11,7 @@ from roles.gerrit.tools.access.declared import Declared
 from roles.gerrit.tools.access.expectations import Outcome
 from roles.gerrit.tools.access.found import Found
 from roles.gerrit.tools.access.remembered import Remembered
-from roles.gerrit.tools.access.server import Refused, Server
+from roles.gerrit.tools.access.rest import Refused, Server
 from roles.gerrit.tools.access.steps import Step
 from roles.gerrit.tools.sources.ask import Tell
 
@@ -32,8 +32,9 @@ class Way:
 
     def read(self) -> Found:
         """What is there now. Raises Unreachable, Refused; InputError where what is declared locks everybody out."""
-        found = reading.everything(self.server, self.declared, self.remembered, self.secret, self.tell)
-        _check_lockout(self.declared, found, self.remembered)
+        there = reading.everything(self.server, self.declared, self.remembered, self.secret, self.tell)
+        found = groups.known(self.declared, there, self.remembered.groups)
+        check_lockout(self.declared, found)
         return found
 
     def remember(self, found: Found) -> None:
@@ -74,20 +75,19 @@ class Plan:
 def plan(way: Way) -> Plan:
     """Looks, and changes nothing."""
     found = way.read()
-    declared, remembered = way.declared, way.remembered
+    declared = way.declared
     steps = [
         *accounts.steps(declared, found, way.secret),
-        *groups.made(declared, found, remembered.groups),
-        *groups.filled(declared, found, remembered.groups),
+        *groups.made(declared, found),
+        *groups.filled(declared, found),
         *way_in(declared, found),
         *projects.steps(declared, found),
-        *groups.emptied(declared, found, remembered.groups),
+        *groups.emptied(declared, found),
     ]
     outcomes = expectations.check(way.server, declared, found)
-    renamed = {group.name for group in groups.renamed(declared, found, remembered.groups).values()}
-    undeclared = sorted({group.name for group in found.groups.values()} - {*declared.groups} - renamed)
+    undeclared = sorted({group.name for group in found.groups.values()} - {*declared.groups})
     rest = tuple(sorted({*found.projects} - {*declared.projects, words.ALL_USERS}))
-    made = Plan(tuple(steps), tuple(outcomes), tuple(undeclared), rest, tuple(_notes(declared, found, renamed)))
+    made = Plan(tuple(steps), tuple(outcomes), tuple(undeclared), rest, tuple(notes(declared, found)))
     way.remember(found)
     return made
 
@@ -101,10 +101,10 @@ def way_in(declared: Declared, found: Found) -> Iterator[Step]:
         yield Step(f"project {words.ALL_PROJECTS}", (told,))
 
 
-def _notes(declared: Declared, found: Found, renamed: set[str]) -> Iterator[str]:
+def notes(declared: Declared, found: Found) -> Iterator[str]:
     """Groups that may be there under another name, which this machine does not know of."""
     names = {group.name: group.uuid for group in found.groups.values()}
-    others = [f"{name!r} ({uuid})" for name, uuid in names.items() if name not in {*declared.groups} | renamed]
+    others = [f"{name!r} ({uuid})" for name, uuid in names.items() if name not in declared.groups]
     standard = (words.ADMINISTRATORS, words.SERVICE_USERS, "Blocked Users")
     others = [one for one in others if not one.startswith(tuple(f"{name!r} " for name in standard))]
     for name in declared.groups:
@@ -112,10 +112,9 @@ def _notes(declared: Declared, found: Found, renamed: set[str]) -> Iterator[str]
             yield f"group {name} is not there, and {', '.join(sorted(others))} undeclared: renamed?"
 
 
-def _check_lockout(declared: Declared, found: Found, remembered: Remembered) -> None:
-    if not found.uuid(words.ADMINISTRATORS) and words.ADMINISTRATORS not in groups.renamed(
-        declared, found, remembered.groups
-    ):
+def check_lockout(declared: Declared, found: Found) -> None:
+    """Raises InputError when what is declared leaves nobody to mend it, Refused when who could is not there."""
+    if not found.uuid(words.ADMINISTRATORS):
         raise Refused(f"there is no group {words.ADMINISTRATORS}: whoever renamed it, name it so again")
     rights = {name: projects.entries(declared, found, name) for name in declared.projects}
     there = found.projects[words.ALL_PROJECTS].config
@@ -123,7 +122,7 @@ def _check_lockout(declared: Declared, found: Found, remembered: Remembered) -> 
         own = Entry("access", words.META, "push", f"group {found.uuid(words.ADMINISTRATORS)}")
         rights[words.ALL_PROJECTS] = there.entries | {own}
     people = frozenset(declared.people)
-    members = groups.as_declared(declared, found, remembered.groups)
+    members = groups.as_declared(declared, found)
     project, why = lockout.problem(rights, members, declared.service, people)
     if why:
         table = declared.tables.get(project, f"groups.{words.ADMINISTRATORS}")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from roles.gerrit.tools.access.server import Request
+from roles.gerrit.tools.access.rest import Request
 
 
 @dataclass(frozen=True)
