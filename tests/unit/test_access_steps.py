@@ -98,8 +98,8 @@ def test_a_group_that_is_called_otherwise_is_renamed_back_where_it_is_known(tmp_
     assert known[0].requests[0].path == f"/groups/{'c' * 40}/name"
     assert [*groups.filled(one, seen)] == []
     assert unknown[0].words == ("+ group",)
-    notes = [*planning.notes(one, there)]
-    assert notes == [f"group core is not there, and 'score' ({'c' * 40}) undeclared: renamed?"]
+    told = f"groups that are not there: core; not declared: score ({'c' * 40}); was one renamed?"
+    assert [*planning.notes(one, there)] == [told]
 
 
 ROOT = """

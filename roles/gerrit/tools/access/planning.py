@@ -103,13 +103,11 @@ def way_in(declared: Declared, found: Found) -> Iterator[Step]:
 
 def notes(declared: Declared, found: Found) -> Iterator[str]:
     """Groups that may be there under another name, which this machine does not know of."""
-    names = {group.name: group.uuid for group in found.groups.values()}
-    others = [f"{name!r} ({uuid})" for name, uuid in names.items() if name not in declared.groups]
-    standard = (words.ADMINISTRATORS, words.SERVICE_USERS, "Blocked Users")
-    others = [one for one in others if not one.startswith(tuple(f"{name!r} " for name in standard))]
-    for name in declared.groups:
-        if others and not found.uuid(name):
-            yield f"group {name} is not there, and {', '.join(sorted(others))} undeclared: renamed?"
+    gerrits = {words.ADMINISTRATORS, words.SERVICE_USERS, "Blocked Users"}
+    others = sorted(group.name for group in found.groups.values() if group.name not in {*declared.groups} | gerrits)
+    if (missing := [name for name in declared.groups if not found.uuid(name)]) and others:
+        there = ", ".join(f"{name} ({found.uuid(name)})" for name in others)
+        yield f"groups that are not there: {', '.join(missing)}; not declared: {there}; was one renamed?"
 
 
 def check_lockout(declared: Declared, found: Found) -> None:
