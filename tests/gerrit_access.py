@@ -93,7 +93,8 @@ class Reviewed:
     @contextmanager
     def server(self) -> Iterator[Server]:
         """As its administrator."""
-        with connected(self.site) as login, Server(login.url, login.user, login.token) as server:
+        header = secure.header(secure.token(self.site)).get_secret_value()
+        with connected(self.site) as login, Server(login.url, login.user, login.token, header) as server:
             yield server
 
     @contextmanager

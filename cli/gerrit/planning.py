@@ -91,7 +91,7 @@ def opened(site: LoadedSite) -> Iterator[Way]:
     place = state_folder() / "gerrit" / f"{site.name}-{host_of(site)}.json"
     with (
         connected(site) as login,
-        Server(login.url, login.user, login.token) as server,
+        Server(login.url, login.user, login.token, secure.header(secure.token(site)).get_secret_value()) as server,
         TemporaryDirectory(prefix="mainstay-") as scratch,
     ):
         reading = Progressing("reading")

@@ -28,6 +28,7 @@ def found(*more: FoundGroup, **of_projects: Config) -> Found:
     root = FoundProject("0" * 40, Config(frozenset(), (), {}))
     return Found(
         (3, 13, 5),
+        True,
         {one.uuid: one for one in (group(SERVICE, "Service Users"), *own)},
         {name: f"global:{name.replace(' ', '-')}" for name in SYSTEM},
         {"mainstay": FoundAccount(1, {})},
@@ -64,6 +65,15 @@ def test_accounts_are_made_and_a_token_is_on_no_line_that_is_shown(example: Decl
     assert ("PUT", "/accounts/ci/password.http") in {
         (one.method, one.path) for step in accounts.steps(example, older, secret) for one in step.requests
     }
+
+
+def test_where_no_proxy_tells_who_somebody_is_accounts_of_people_are_waited_for(example: Declared) -> None:
+    there = replace(found(), by_header=False)
+    assert [one.about for one in accounts.steps(example, there, secret)] == ["bot ci"]
+    assert not [word for one in groups.filled(example, there) for word in one.words if "alice" in word or "bob" in word]
+    assert [*planning.notes(example, there)] == [
+        "have not logged in yet, and get their groups by an apply afterwards: alice, bob"
+    ]
 
 
 def test_people_keep_keys_of_their_own_and_bots_do_not(tmp_path: Path) -> None:

@@ -17,21 +17,30 @@ TOKENS_SINCE = (3, 13)
 
 def steps(declared: Declared, found: Found, secret: Secret) -> Iterator[Step]:
     """What is to do, one step an account."""
+    waiting = waited_for(declared, found)
     for name, person in sorted(declared.people.items()):
-        yield from _made(name, person, found, "")
+        if name not in waiting:
+            yield from _made(name, person, found, "")
     for name, bot in sorted(declared.bots.items()):
         yield from _made(name, bot, found, secret(bot.token) if bot.token else "")
+
+
+def waited_for(declared: Declared, found: Found) -> frozenset[str]:
+    """People whose accounts only they can make, by logging in."""
+    return frozenset() if found.by_header else frozenset(declared.people) - {*found.accounts}
 
 
 def _made(name: str, wanted: Person | Bot, found: Found, token: str) -> Iterator[Step]:
     bot = isinstance(wanted, Bot)
     there = found.accounts.get(name)
-    told, asked = [], []
+    told, asked, introduced = [], [], None
     path = f"/accounts/{there.number if there else part(name)}"
     if not there:
-        email = {"email": wanted.email} if isinstance(wanted, Person) and wanted.email else {}
         told.append("+ account" + (f", {wanted.full_name}" if wanted.full_name else ""))
-        asked.append(Request("PUT", path, {"name": wanted.full_name or name} | email, tolerated=(409,)))
+        if isinstance(wanted, Person):
+            introduced = (name, wanted.full_name, wanted.email)
+        else:
+            asked.append(Request("PUT", path, {"name": wanted.full_name or name}, tolerated=(409,)))
         there = FoundAccount(0, {}, not token)
     for line in wanted.ssh_keys:
         if _bare(line) not in there.keys:
@@ -52,7 +61,7 @@ def _made(name: str, wanted: Person | Bot, found: Found, token: str) -> Iterator
         member = found.accounts[name].number if name in found.accounts else part(name)
         asked.append(Request("PUT", f"/groups/{service.uuid}/members/{member}"))
     if told:
-        yield Step(f"{'bot' if bot else 'person'} {name}", tuple(told), tuple(asked))
+        yield Step(f"{'bot' if bot else 'person'} {name}", tuple(told), introduced, tuple(asked))
 
 
 def _token(path: str, token: str, version: tuple[int, ...]) -> list[Request]:

@@ -48,6 +48,8 @@ def apply(way: Way, say: Say) -> Done:
         nonlocal done
         before = done
         for step in steps:
+            if step.introduced:
+                way.server.introduce(*step.introduced)
             for request in step.requests:
                 way.server.ask(request)
             also(step)

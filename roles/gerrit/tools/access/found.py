@@ -47,6 +47,8 @@ class Found:
     """All of it. uuids: of groups that are not Gerrit's own, by name."""
 
     version: tuple[int, ...]
+    by_header: bool
+    """Whether a proxy tells who somebody is; otherwise accounts of people come into being as they log in."""
     groups: Mapping[str, FoundGroup]
     uuids: Mapping[str, str]
     accounts: Mapping[str, FoundAccount]

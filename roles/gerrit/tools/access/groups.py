@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from roles.gerrit.tools.access import lockout, words
+from roles.gerrit.tools.access.accounts import waited_for
 from roles.gerrit.tools.access.declaration import Group
 from roles.gerrit.tools.access.declared import Declared
 from roles.gerrit.tools.access.found import NEW, Found, FoundGroup
@@ -26,7 +27,9 @@ def made(declared: Declared, found: Found) -> Iterator[Step]:
     for name, group in sorted(declared.groups.items()):
         if name in found.called:
             told = f"~ is called {found.called[name]!r} there: renamed back"
-            yield Step(f"group {name}", (told,), (Request("PUT", f"/groups/{found.uuid(name)}/name", {"name": name}),))
+            yield Step(
+                f"group {name}", (told,), requests=(Request("PUT", f"/groups/{found.uuid(name)}/name", {"name": name}),)
+            )
         elif not found.uuid(name):
             body = {
                 "description": group.description,
@@ -35,11 +38,14 @@ def made(declared: Declared, found: Found) -> Iterator[Step]:
                 "members": [],
             }
             told = "+ group" + (f", {group.description}" if group.description else "")
-            yield Step(f"group {name}", (told,), (Request("PUT", f"/groups/{part(name)}", body, tolerated=(409,)),))
+            yield Step(
+                f"group {name}", (told,), requests=(Request("PUT", f"/groups/{part(name)}", body, tolerated=(409,)),)
+            )
 
 
 def filled(declared: Declared, found: Found) -> Iterator[Step]:
     """What is to be changed or added of each."""
+    waiting = waited_for(declared, found)
     for name, group, there in _each(declared, found):
         at = f"/groups/{there.uuid or part(name)}"
         told, asked = [], []
@@ -52,7 +58,7 @@ def filled(declared: Declared, found: Found) -> Iterator[Step]:
         if (owner := found.uuid(group.owner)) != there.owner or not owner:
             told.append(f"~ owner: {found.names().get(there.owner, there.owner)} -> {group.owner}")
             asked.append(Request("PUT", f"{at}/owner", {"owner": owner or group.owner}))
-        for member in sorted(declared.members(name) - {*there.members}):
+        for member in sorted(declared.members(name) - {*there.members} - waiting):
             told.append(f"+ member {member}")
             number = found.accounts[member].number if member in found.accounts else part(member)
             asked.append(Request("PUT", f"{at}/members/{number}"))
@@ -61,7 +67,7 @@ def filled(declared: Declared, found: Found) -> Iterator[Step]:
                 told.append(f"+ includes {other}")
                 asked.append(Request("PUT", f"{at}/groups/{part(uuid or other)}"))
         if told:
-            yield Step(f"group {name}", tuple(told), tuple(asked))
+            yield Step(f"group {name}", tuple(told), requests=tuple(asked))
 
 
 def emptied(declared: Declared, found: Found) -> Iterator[Step]:
@@ -80,7 +86,7 @@ def emptied(declared: Declared, found: Found) -> Iterator[Step]:
             told.append(f"- includes {names.get(uuid, uuid)}")
             asked.append(Request("DELETE", f"{at}/groups/{part(uuid)}", tolerated=(404,)))
         if told:
-            yield Step(f"group {name}", tuple(told), tuple(asked))
+            yield Step(f"group {name}", tuple(told), requests=tuple(asked))
 
 
 def _each(declared: Declared, found: Found) -> Iterator[tuple[str, Group, FoundGroup]]:

@@ -102,7 +102,10 @@ def way_in(declared: Declared, found: Found) -> Iterator[Step]:
 
 
 def notes(declared: Declared, found: Found) -> Iterator[str]:
-    """Groups that may be there under another name, which this machine does not know of."""
+    """People who have to log in first, and groups that may be there under another name which this machine does not
+    know of."""
+    if waiting := accounts.waited_for(declared, found):
+        yield f"have not logged in yet, and get their groups by an apply afterwards: {', '.join(sorted(waiting))}"
     gerrits = {words.ADMINISTRATORS, words.SERVICE_USERS, "Blocked Users"}
     others = sorted(group.name for group in found.groups.values() if group.name not in {*declared.groups} | gerrits)
     if (missing := [name for name in declared.groups if not found.uuid(name)]) and others:

@@ -28,7 +28,7 @@ def steps(declared: Declared, found: Found) -> Iterator[Step]:
         if there is None or there.config is None:
             told = [f"+ project, below {declared.projects[name].parent}"]
             told += differences(frozenset(one for one in want if one.key != "inheritFrom"), frozenset(), names)
-            yield Step(f"project {name}", tuple(told), (_made(declared, name),), project=name)
+            yield Step(f"project {name}", tuple(told), requests=(_made(declared, name),), project=name)
         elif want != there.config.entries:
             known = {uuid: title for title, uuid in there.config.named.items()} | names
             told = differences(want, there.config.entries, known)

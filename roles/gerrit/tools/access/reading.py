@@ -19,10 +19,11 @@ Secret = Callable[[str], str]
 
 def everything(server: Server, declared: Declared, remembered: Remembered, secret: Secret, tell: Tell) -> Found:
     """What is there of what is declared, and the names of all else. Raises Unreachable, Refused, InputError."""
-    version = server.version
+    version, info = server.version, server.get("/config/server/info")
     groups = {one.uuid: one for one in _groups(server)}
     return Found(
         version,
+        info["auth"]["auth_type"] == "HTTP",
         groups,
         _others(server, declared, {one.name for one in groups.values()}),
         _accounts(server, declared, secret),

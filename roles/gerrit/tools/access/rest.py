@@ -44,13 +44,14 @@ def part(name: object) -> str:
 class Server:
     """Its answers. Raises Unreachable when there are none, Refused when they are not the ones wanted."""
 
-    def __init__(self, url: str, user: str, token: str) -> None:
-        """url: without a path; user: whose token it is."""
+    def __init__(self, url: str, user: str, token: str, header: str = "") -> None:
+        """url: without a path; user: whose token it is; header: by which Gerrit is told who somebody is."""
         session = requests.Session()
         session.trust_env = False
         session.mount("http://", HTTPAdapter(pool_connections=AT_ONCE, pool_maxsize=AT_ONCE))
         self.url, self.user, self.token = url.rstrip("/"), user, token
         self.asked = 0
+        self._header = header
         self._client = GerritClient(base_url=self.url, username=user, password=token, session=session)
 
     def __enter__(self) -> "Server":
@@ -80,8 +81,8 @@ class Server:
             )
         except requests.RequestException as error:
             raise Unreachable(f"Gerrit does not answer: {_reason(error)}") from None
-        if answer.status_code in (502, 503, 504):
-            raise Unreachable(f"Gerrit does not answer: {answer.status_code} {answer.reason}")
+        if answer.status_code in (502, 503, 504) and "lock" not in answer.text.lower():
+            raise Unreachable(f"Gerrit does not answer: {answer.status_code} {answer.reason}: {answer.text[:200]}")
         if answer.status_code == 401:
             raise Refused(f"Gerrit does not take the token of {self.user}: it is another one there, or has expired")
         if answer.status_code in request.tolerated:
@@ -90,6 +91,17 @@ class Server:
             said = " ".join(answer.text.split())[:500]
             raise Refused(f"{request.method} {request.path}: Gerrit answers {answer.status_code}: {said}")
         return decode_response(answer)
+
+    def introduce(self, user: str, full_name: str, email: str) -> None:
+        """Has an account made as that person's first login would. One made by `PUT /accounts/` has no identity to log
+        in by, and Gerrit refuses a login whose name or address another account has (3.13.5)."""
+        who = {self._header: user, "X-Gerrit-Name": full_name or user} | ({"X-Gerrit-Email": email} if email else {})
+        try:
+            answer = requests.get(f"{self.url}/login/", headers=who, timeout=TIMEOUT_S, allow_redirects=False)
+        except requests.RequestException as error:
+            raise Unreachable(f"Gerrit does not answer: {_reason(error)}") from None
+        if "GerritAccount" not in answer.cookies:
+            raise Refused(f"Gerrit makes no account {user}: {answer.status_code}; is the e-mail address another's?")
 
     def takes(self, user: str, token: str) -> bool:
         """Whether somebody logs in by that token."""

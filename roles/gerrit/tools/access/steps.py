@@ -11,6 +11,8 @@ class Step:
 
     about: str
     words: tuple[str, ...]
+    introduced: tuple[str, str, str] | None = None
+    """Who is told to Gerrit first: name, full name and e-mail address."""
     requests: tuple[Request, ...] = field(default=(), repr=False)
     project: str = ""
     """Whose configuration is written once the requests are done; empty: none's."""
