@@ -2,13 +2,13 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from roles.gerrit import secure
 from roles.gerrit.tools.access import lock, reading
-from roles.gerrit.tools.access.meta import Raced, meta, revision
+from roles.gerrit.tools.access.meta import Meta, Raced, meta, revision
 from roles.gerrit.tools.access.rest import Refused
 from tests.gerrit_access import BOT_TOKEN, Reviewed, ask, reviewed
 from tests.gerrit_files import example
@@ -190,6 +190,14 @@ def test_of_two_at_once_one_does_it_and_the_other_says_so(gerrit: Reviewed) -> N
     assert gerrit.plan()["exit_code"] == 0
 
 
+class Overtaken(Meta):
+    """Somebody else writes after it has read, before it pushes."""
+
+    def _commit(self, before: str, files: Mapping[str, str], message: str) -> str:
+        ask(self._server, "PUT", "/projects/manifest/config", {"description": "Written between"})
+        return super()._commit(before, files, message)
+
+
 def test_what_somebody_else_wrote_meanwhile_is_not_written_over(gerrit: Reviewed) -> None:
     with gerrit.way() as way, meta(way.server, way.scratch) as repository:
         before = revision(way.server, "manifest")
@@ -198,8 +206,12 @@ def test_what_somebody_else_wrote_meanwhile_is_not_written_over(gerrit: Reviewed
         with pytest.raises(Raced):
             repository.write("manifest", before, {"project.config": "[project]\n"}, "Too late")
         assert revision(way.server, "manifest") == now != before
+        with pytest.raises(Raced):
+            Overtaken(repository._git, way.server).write("manifest", now, {"project.config": "[project]\n"}, "Too late")
+        assert ask(way.server, "GET", "/projects/manifest/description") == "Written between"
+        now = revision(way.server, "manifest")
         wrong = '[submit-requirement "x"]\n\tsubmittableIf = nonsense:\n'
-        with pytest.raises(Refused, match="does not take its configuration"):
+        with pytest.raises(Refused, match=r"does not take its configuration: .*nonsense"):
             repository.write("manifest", now, {"project.config": wrong}, "Wrong")
         assert revision(way.server, "manifest") == now
 

@@ -2,14 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from inventories import keys
 from inventories.fleet import Typed
 from roles.gerrit.tools.access import words
 
-Line = Annotated[str, Field(max_length=1000, pattern=r"^[^\n\r\x00]*$")]
-Expression = Annotated[str, Field(max_length=1000, pattern=r"^[^\n\r\x00]*$")]
+Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000, pattern=r"^[^\n\r\x00]*$")]
 SubmitType = Literal[
     "inherit",
     "merge if necessary",
@@ -72,7 +71,7 @@ class Label(Typed):
     function: Literal["NoBlock", "NoOp", "PatchSetLock", "MaxWithBlock", "MaxNoBlock", "AnyWithBlock"] = "NoBlock"
     """NoBlock leaves it to submit requirements; the last three are Gerrit's old way, and deprecated."""
     default: int = 0
-    copy_condition: Expression = ""
+    copy_condition: Line = ""
     branches: tuple[str, ...] = ()
     """Those that it is for; empty: all."""
     allow_post_submit: bool = True
@@ -98,9 +97,9 @@ class SubmitRequirement(Typed):
     """What a change has to fulfil before it can be submitted; expressions as Gerrit's documentation has them."""
 
     description: Line = ""
-    applicable_if: Expression = ""
-    submittable_if: Expression = Field(min_length=1)
-    override_if: Expression = ""
+    applicable_if: Line = ""
+    submittable_if: Line = Field(min_length=1)
+    override_if: Line = ""
     override_in_children: bool = False
 
 

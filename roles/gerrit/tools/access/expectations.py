@@ -47,5 +47,5 @@ def _why(answer: dict[str, object] | None, allowed: bool) -> str:
 
 
 def _member(declared: Declared, group: str) -> str:
-    """One that is no administrator of itself, where there is one."""
+    """One that is not this program, where there is one."""
     return min(declared.with_included(group), key=lambda name: (name == declared.service, name))

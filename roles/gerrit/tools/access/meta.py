@@ -3,6 +3,7 @@
 Gerrit takes a push only where it goes on from what is there: whoever else has written meanwhile is not written over.
 """
 
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from urllib.parse import quote
 from backup.reach import Unreachable
 from roles.gerrit.tools.access import words
 from roles.gerrit.tools.access.rest import Refused, Server, part
-from roles.gerrit.tools.sources.findings import Kind
+from roles.gerrit.tools.sources.findings import Kind, shown
 from roles.gerrit.tools.sources.git import Git, GitError, scratch
 
 NOW = "refs/meta/now"
@@ -47,7 +48,7 @@ class Meta:
                 raise Unreachable(f"Gerrit does not answer: {error}") from None
             if revision(self._server, project) != before:
                 raise Raced(project) from None
-            raise Refused(f"project {project}: Gerrit does not take its configuration: {error}") from None
+            raise Refused(f"project {project}: Gerrit does not take its configuration: {_why(error)}") from None
         return commit
 
     def _commit(self, before: str, files: Mapping[str, str], message: str) -> str:
@@ -64,6 +65,12 @@ class Meta:
 
     def _text(self, *words_: str, stdin: bytes = b"") -> str:
         return self._git.run(*words_, stdin=stdin).decode().strip()
+
+
+def _why(error: GitError) -> str:
+    """Gerrit's own words, without what it says of its progress, or git's."""
+    own = re.findall(r"ERROR: (?:commit \w+: )?(.*)|\[remote rejected\] (.*)", error.whole)
+    return shown("; ".join(dict.fromkeys("".join(one).strip() for one in own))) if own else error.said
 
 
 def revision(server: Server, project: str) -> str:
