@@ -87,7 +87,9 @@ def apply(
 def opened(site: LoadedSite) -> Iterator[Way]:
     """What is declared, and the server. All of what is declared is checked before any host is asked."""
     declared = loading.load(site.files, site.admins, secure.ACCOUNT)
-    tokens = {bot.token: site.secrets[bot.token].get_secret_value() for bot in declared.bots.values() if bot.token}
+    tokens = {
+        bot.token: site.secrets[bot.token].get_secret_value().strip() for bot in declared.bots.values() if bot.token
+    }
     place = state_folder() / "gerrit" / f"{site.name}-{host_of(site)}.json"
     with (
         connected(site) as login,

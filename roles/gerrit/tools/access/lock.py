@@ -10,7 +10,7 @@ from inventories.inventory import LoadedSite
 from roles.gerrit.tools.access.rest import Refused
 from roles.gerrit.tools.server import host_of
 
-FILE = "/run/lock/mainstay-gerrit-apply"
+FILE = "/run/mainstay-gerrit-apply.lock"
 TAKEN = 75
 """Exit code of flock where another has it; EX_TEMPFAIL of sysexits.h."""
 
