@@ -19,6 +19,7 @@ from bench.contest import Times, command, one_round, summed, table
 from roles.gerrit.tools.access import planning
 from tests.gerrit_access import Reviewed, reviewed
 from tests.gerrit_site import gerrit_site
+from tests.labs import end_kept_labs
 
 console = Console(stderr=True)
 PROJECTS, GROUPS, AT_MOST_S, ASKED_AT_MOST = 600, 60, 20, 0.1
@@ -73,7 +74,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    found = measure(given.rounds)
+    try:
+        found = measure(given.rounds)
+    finally:
+        end_kept_labs()
     if given.json:
         print(json.dumps(found, indent=2))
     else:

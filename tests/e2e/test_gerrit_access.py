@@ -247,5 +247,7 @@ def test_a_server_that_goes_down_meanwhile_is_told_with_what_was_done(gerrit: Re
     assert code == 3
     assert "Gerrit does not answer" in errors
     gerrit.saved.root(HOST, "systemctl start gerrit")
+    begun = [f"down{number:03}" for number in range(3)]
+    more(gerrit, "\n".join(f'[groups.{name}]\nmembers = ["bob"]' for name in begun))
     gerrit.apply()
     assert gerrit.plan()["exit_code"] == 0
