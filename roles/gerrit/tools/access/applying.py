@@ -13,7 +13,7 @@ from roles.gerrit.tools.access.config_file import Entry
 from roles.gerrit.tools.access.expectations import Outcome
 from roles.gerrit.tools.access.found import NEW, Found
 from roles.gerrit.tools.access.meta import Meta, Raced, meta, revision
-from roles.gerrit.tools.access.planning import Way, way_in
+from roles.gerrit.tools.access.planning import Way, right, way_in
 from roles.gerrit.tools.access.project_config import uuids, written
 from roles.gerrit.tools.access.reading import read_configs
 from roles.gerrit.tools.access.rest import Refused, Request, part
@@ -73,9 +73,8 @@ def apply(way: Way, say: Say) -> Done:
 
 def _let_in(way: Way, found: Found) -> None:
     """The right to push rights, which no project's configuration can be pushed without."""
-    right = Entry("access", words.META, "push", f"group {found.uuid(words.ADMINISTRATORS)}")
     there = found.projects[words.ALL_PROJECTS].config
-    if there and right not in there.entries:
+    if there and right(found) not in there.entries:
         rules = {"push": {"rules": {found.uuid(words.ADMINISTRATORS): {"action": "ALLOW", "force": False}}}}
         body = {"add": {words.META: {"permissions": rules}}}
         way.server.ask(Request("POST", f"/projects/{part(words.ALL_PROJECTS)}/access", body))

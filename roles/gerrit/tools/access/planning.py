@@ -95,10 +95,14 @@ def plan(way: Way) -> Plan:
 def way_in(declared: Declared, found: Found) -> Iterator[Step]:
     """Gerrit's own All-Projects lets nobody push rights. Where it is declared, that is among what it is to have."""
     there = found.projects[words.ALL_PROJECTS].config
-    right = Entry("access", words.META, "push", f"group {found.uuid(words.ADMINISTRATORS)}")
-    if words.ALL_PROJECTS not in declared.projects and there and right not in there.entries:
+    if words.ALL_PROJECTS not in declared.projects and there and right(found) not in there.entries:
         told = f"+ {words.META}: push {words.ADMINISTRATORS}, by which rights are written"
         yield Step(f"project {words.ALL_PROJECTS}", (told,))
+
+
+def right(found: Found) -> Entry:
+    """The one that this program writes by."""
+    return Entry("access", words.META, "push", f"group {found.uuid(words.ADMINISTRATORS)}")
 
 
 def notes(declared: Declared, found: Found) -> Iterator[str]:
@@ -120,8 +124,7 @@ def check_lockout(declared: Declared, found: Found) -> None:
     rights = {name: projects.entries(declared, found, name) for name in declared.projects}
     there = found.projects[words.ALL_PROJECTS].config
     if words.ALL_PROJECTS not in rights and there:
-        own = Entry("access", words.META, "push", f"group {found.uuid(words.ADMINISTRATORS)}")
-        rights[words.ALL_PROJECTS] = there.entries | {own}
+        rights[words.ALL_PROJECTS] = there.entries | {right(found)}
     people = frozenset(declared.people)
     members = groups.as_declared(declared, found)
     project, why = lockout.problem(rights, members, declared.service, people)
