@@ -14,7 +14,7 @@ from backup.reach import Unreachable
 from roles.gerrit.tools.access import words
 from roles.gerrit.tools.access.rest import Refused, Server, part
 from roles.gerrit.tools.sources.findings import Kind, shown
-from roles.gerrit.tools.sources.git import Git, GitError, scratch
+from roles.gerrit.tools.sources.git import Git, GitError, Place
 
 NOW = "refs/meta/now"
 
@@ -82,7 +82,7 @@ def revision(server: Server, project: str) -> str:
 @contextmanager
 def meta(server: Server, below: Path) -> Iterator[Meta]:
     """For as long as it is needed. The login lies in a file that nobody else can read, and on no command line."""
-    with scratch(below) as git:
+    with Place(below).scratch() as git:
         login = b64encode(f"{server.user}:{server.token}".encode()).decode()
         with (git.folder / "config").open("a") as config:
             config.write(f"[http]\n\textraHeader = Authorization: Basic {login}\n")
