@@ -18,7 +18,7 @@ GROUPS = {
     "drill": "Proves backups: restored on hosts of their own, checked, destroyed.",
     "release": "Releases: checked, published, promoted, rolled back; what is where.",
     "web": "The website: published on all its servers at once, and taken back.",
-    "gerrit": "The code review: can anybody get all that a manifest names?",
+    "gerrit": "The code review: its groups, projects and rights; can anybody get all that a manifest names?",
     "secrets": "What the repository holds encrypted: API keys, passwords.",
 }
 if find_spec("lab"):  # the control host has none

@@ -126,7 +126,7 @@ class LoadedSite:
         try:
             return model.model_validate(self.fleet.settings.get(role, {}) | host.settings.get(role, {}))
         except ValidationError as error:
-            raise _input_error(self.path, error, f"hosts.{name}.settings.{role}") from error
+            raise input_error(self.path, error, f"hosts.{name}.settings.{role}") from error
 
     def known_hosts(self) -> Path:
         """A known_hosts file for the pinned keys of this moment, in the user's cache.
@@ -178,7 +178,7 @@ def load_site(path: Path | str, control: str | None = None) -> LoadedSite:
     try:
         fleet = Fleet.model_validate(data)
     except ValidationError as error:
-        raise _input_error(path, error) from error
+        raise input_error(path, error) from error
     if control is None:
         control = "" if KEPT_DRILLS in path.parts else os.environ.get(CONTROL_FOLDER)
     site = LoadedSite(path, fleet, Path(control) if control else None)
@@ -290,7 +290,7 @@ def _check_admins(site: LoadedSite) -> None:
                 raise InputError(site.files / ADMINS, f"admins.{admin.name}.roles", f"no role {role!r}", hint)
 
 
-def _input_error(path: Path, error: ValidationError, prefix: str = "") -> InputError:
+def input_error(path: Path, error: ValidationError, prefix: str = "") -> InputError:
     first, *others = error.errors()
     field = ".".join([*filter(None, [prefix]), *(str(part) for part in first["loc"] if part != "[key]")])
     problem = first["msg"].removeprefix("Value error, ")

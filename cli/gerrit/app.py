@@ -2,10 +2,17 @@
 
 from cli import lazy
 
-COMMANDS = {"status": "looking", "audit": "auditing", "restore": "restoring"}
+COMMANDS = {
+    "status": "looking",
+    "plan": "planning",
+    "apply": "planning",
+    "audit": "auditing",
+    "restore": "restoring",
+}
 """The module of each, as an admin needs them."""
 app = lazy.commands(
     "cli.gerrit",
     COMMANDS,
-    "Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable; of audit 51, something is wrong.",
+    "Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable; of plan 52, the server is not as declared; "
+    "of audit 51, something is wrong.",
 )

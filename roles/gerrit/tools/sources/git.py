@@ -52,10 +52,10 @@ T = TypeVar("T")
 
 
 class GitError(Exception):
-    """git's words, and what they mean."""
+    """git's words, and what they mean. whole: all of them, as they came."""
 
     def __init__(self, kind: Kind, said: str) -> None:
-        self.kind, self.said = kind, shown(said)
+        self.kind, self.said, self.whole = kind, shown(said), said
         super().__init__(self.said)
 
 
