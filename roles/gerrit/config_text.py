@@ -1,6 +1,5 @@
 """Text in the form of git's configuration (git-config(1), CONFIGURATION FILE), which Gerrit's files have. Pure."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -8,7 +7,6 @@ from pydantic import Field
 
 from inventories.fleet import Typed
 
-PLAIN = re.compile(r"[A-Za-z0-9./:@%+_-]+")
 ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"})
 
 
@@ -42,9 +40,11 @@ def _each(value: Plain) -> Sequence[bool | int | str]:
 
 
 def _said(value: bool | int | str) -> str:
+    """Quoted where JGit quotes, so that `init`, which may write a file anew, writes the same."""
     if not isinstance(value, str):
         return str(value).lower()
-    return value if PLAIN.fullmatch(value) else f'"{value.translate(ESCAPES)}"'
+    quote = '"' if value != value.strip(" ") or {"#", ";"} & {*value} else ""
+    return f"{quote}{value.translate(ESCAPES)}{quote}"
 
 
 def plain(sections: Sections) -> dict[str, dict[str, Plain]]:
