@@ -32,8 +32,8 @@ SET = "etc/mainstay.token"
 """SHA-256 of the token that the account has."""
 SHARED = ("git", "data", "db", "index", "lib")
 PREFIX = "account-"
-EXTERNAL_IDS = "refs/meta/external-ids"
-"""Of All-Users: a note for each, as git-notes(1) has them."""
+EXTERNAL_IDS, NOTES = "refs/meta/external-ids", "refs/notes/mainstay"
+"""Of All-Users: a note for each; git-notes(1) works below refs/notes alone, so it has them there for a moment."""
 TOKEN_ID = "mainstay"  # noqa: S105  # a name
 START_TIMEOUT_S, STOP_TIMEOUT_S = 300, 60
 
@@ -126,19 +126,23 @@ def log_in(url: str, header: str, name: str, token: str) -> None:
 
 def let_in(users: Path, name: str) -> None:
     """Gives the account that has the user name the external id by which it is logged in, unless it has it."""
-    notes = ["git", "--git-dir", str(users), "notes", "--ref", EXTERNAL_IDS]
-    committer = {f"GIT_{role}_{what}": name for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    if not users.exists() or noted(notes, f"gerrit:{name}"):
-        return
-    if account := re.search(r"accountId = (\d+)", noted(notes, f"username:{name}")):
+    git = ["git", "--git-dir", str(users)]
+    if subprocess.run([*git, "update-ref", NOTES, EXTERNAL_IDS], capture_output=True, check=False).returncode:
+        return  # nobody was here yet
+    account = re.search(r"accountId = (\d+)", noted(git, f"username:{name}"))
+    if account and not noted(git, f"gerrit:{name}"):
         text = f'[externalId "gerrit:{name}"]\n\taccountId = {account[1]}\n'
-        add = [*notes, "add", "--file", "-", key(f"gerrit:{name}")]
+        committer = {f"GIT_{role}_{what}": name for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        add = [*git, "notes", "--ref", NOTES, "add", "--file", "-", key(f"gerrit:{name}")]
         subprocess.run(add, input=text, text=True, env=os.environ | committer, check=True)
+        subprocess.run([*git, "update-ref", EXTERNAL_IDS, NOTES], check=True)
+    subprocess.run([*git, "update-ref", "-d", NOTES], check=True)
 
 
-def noted(notes: list[str], external_id: str) -> str:
+def noted(git: list[str], external_id: str) -> str:
     """What Gerrit has of an external id; empty if nothing."""
-    return subprocess.run([*notes, "show", key(external_id)], capture_output=True, text=True, check=False).stdout
+    words = [*git, "notes", "--ref", NOTES, "show", key(external_id)]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
 
 
 def key(external_id: str) -> str:
