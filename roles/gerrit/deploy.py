@@ -123,7 +123,8 @@ def gerrit() -> None:
         secret=(*nginx.SECRET, *secrets, PASSWORDS),
         validate=nginx.VALIDATE | {"/etc/systemd/system/*gerrit*": f"systemd-analyze verify {UNIT} {STATE.name}"},
     )
-    started_with = (*config, f"{folder}/plugins/*.jar", DECLARED, *PROGRAMS, *secrets)
+    jars = [artifact.path for field, artifact in brought.items() if field != "war"]
+    started_with = (*config, *jars, DECLARED, *PROGRAMS, *secrets)
     services("services", (*nginx.UNITS, Unit(UNIT, started_with), STATE))
     loaded("plugins are loaded", f"http://127.0.0.1:{HTTP_PORT}", secure.ACCOUNT)
     obtained(name="certificate")
