@@ -1,13 +1,15 @@
-"""A large file that a host holds by its SHA-256: fetched by the host, or brought from the machine that deploys."""
+"""Large files that a host holds by their SHA-256: fetched by the host, or brought from the machine that deploys."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyinfra.api.command import FileUploadCommand, PyinfraCommand, QuoteString, StringCommand
 from pyinfra.api.operation import OperationMeta, operation
-from pyinfra.context import host
+from pyinfra.context import host, state
 
-from roles.common.facts import LOOKED, Look
+from roles.common.facts import LOOKED, Look, lines
+from roles.common.operations import files_to_come
 
 CHECK = """
 set -eu
@@ -19,41 +21,59 @@ if [ "$found" != "$0" ]; then
 fi
 chmod 0644 "$1"
 sync "$1"
-mv -T "$1" "$2"
 """
 FETCH = 'install -d -m 0755 "$0" && curl --fail --silent --show-error --location --proto =https --output "$1" "$2"'
+PLACE = 'set -eu; for path in "$@"; do mv -T "$path.new" "$path"; done'
 
 
-class Digest(Look):
-    """SHA-256 of a file, or no line when it is not there."""
+@dataclass(frozen=True)
+class Artifact:
+    """A file of a host. source: an https address, or a file of this machine."""
 
-    def command(self, path: str) -> str:
-        return f"echo {LOOKED}; test ! -e {path} || sha256sum {path}"
+    path: str
+    sha256: str
+    source: str
 
 
-def artifact(name: str, path: str, wanted: str, source: str) -> OperationMeta:
-    """The file is there, with that SHA-256; another one takes its place whole, or not at all.
+class Digests(Look):
+    """SHA-256 of the files on stdin; no line for what is not there."""
 
-    source: an https address, or a file of this machine. One remote command when nothing changes.
+    def command(self) -> str:
+        return f"echo {LOOKED}; tr '\\n' '\\0' | xargs -0 sha256sum -- 2>/dev/null; true"
+
+
+def artifacts(name: str, wanted: Sequence[Artifact]) -> OperationMeta:
+    """The files are there, each with its SHA-256; others take their places when all have come, or not at all.
+
+    One remote command when nothing changes.
     """
-    made: OperationMeta = _artifact(path=path, wanted=wanted, source=source, name=name)
+    made: OperationMeta = _artifacts(wanted=tuple(wanted), name=name)
     return made
 
 
 @operation()
-def _artifact(path: str, wanted: str, source: str) -> Generator[PyinfraCommand, None, None]:
-    lines = host.get_fact(Digest, path=path)
-    if lines is None:
+def _artifacts(wanted: Sequence[Artifact]) -> Generator[PyinfraCommand, None, None]:
+    found = host.get_fact(Digests, **lines([one.path for one in wanted]))
+    if found is None:
         return
-    found = lines[0].split()[0] if lines else ""
-    if found == wanted:
+    has = {line[66:]: line[:64] for line in found}
+    due = [one for one in wanted if has.get(one.path) != one.sha256]
+    for one in due:
+        host.log(f"  {one.path}: {'has another SHA-256' if one.path in has else 'is not there'}")
+        yield from _brought(one)
+    if not due:
         return
-    host.log(f"  {path}: {'has another SHA-256' if found else 'is not there'}")
-    fresh = f"{path}.new"
-    if source.startswith("https://"):
-        words = (str(Path(path).parent), fresh, source)
-        yield StringCommand("sh", "-c", QuoteString(FETCH), *map(QuoteString, words))
+    if not state.is_executing:
+        files_to_come[host.name].update(one.path for one in due)
+    yield StringCommand("sh", "-c", QuoteString(PLACE), "place", *(QuoteString(one.path) for one in due))
+
+
+def _brought(one: Artifact) -> Generator[PyinfraCommand, None, None]:
+    """To a name beside its own, and checked there."""
+    fresh, folder = f"{one.path}.new", str(Path(one.path).parent)
+    if one.source.startswith("https://"):
+        yield StringCommand("sh", "-c", QuoteString(FETCH), *map(QuoteString, (folder, fresh, one.source)))
     else:
-        yield StringCommand("install", "-d", "-m", "0755", QuoteString(str(Path(path).parent)))
-        yield FileUploadCommand(source, fresh)
-    yield StringCommand("sh", "-c", QuoteString(CHECK), *map(QuoteString, (wanted, fresh, path)))
+        yield StringCommand("install", "-d", "-m", "0755", QuoteString(folder))
+        yield FileUploadCommand(one.source, fresh)
+    yield StringCommand("sh", "-c", QuoteString(CHECK), *map(QuoteString, (one.sha256, fresh, one.path)))

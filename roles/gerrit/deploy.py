@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from inventories.errors import InputError
 from inventories.files import sha256
 from inventories.inventory import LoadedSite
+from roles.base.settings import Settings as Base
 from roles.common import Account, Unit, accounts, nginx, packages, services, tree, volumes
 from roles.common.nginx.obtained import obtained
 from roles.common.volume_plan import unit_name
-from roles.gerrit import secure
-from roles.gerrit.artifact import artifact
+from roles.gerrit import configuration, secure
+from roles.gerrit.artifact import Artifact, artifacts
+from roles.gerrit.auth import password_file
+from roles.gerrit.loaded import loaded
 from roles.gerrit.settings import HTTP_PORT, SSH_PORT, Settings, War
 
 PACKAGES: dict[str, str | None] = {"openjdk-21-jre-headless": None, "git": None, "curl": None}
@@ -21,7 +23,8 @@ OWNER = "gerrit"
 UNIT, PROGRAMS = "gerrit.service", tuple(f"/usr/local/lib/mainstay/gerrit_{one}.py" for one in ("site", "account"))
 STATE = Unit("mainstay-gerrit-state.timer", files=("/etc/systemd/system/mainstay-gerrit-state.service",))
 METRICS = "/var/lib/prometheus/node-exporter"
-TOKEN, NGINX = "/etc/gerrit/token", "/etc/nginx/http.d/gerrit.conf"
+TOKEN, DECLARED, NGINX = "/etc/gerrit/token", "/etc/gerrit/declared.json", "/etc/nginx/http.d/gerrit.conf"
+PASSWORDS = "/etc/nginx/gerrit.htpasswd"
 JGIT = "[receive]\n\tautogc = false\n[uploadpack]\n\tallowFilter = true\n"
 """The whole jgit.config: as `init` would write it, and that who wants no large files need not fetch them."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
@@ -32,25 +35,28 @@ def war_path(war: War) -> str:
     return f"/opt/gerrit/gerrit-{war.version}.war"
 
 
-def config(context: dict[str, object]) -> str:
-    """The whole gerrit.config."""
-    here = FileSystemLoader(Path(__file__).parent)
-    loader = Environment(loader=here, undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701  # not HTML
-    return loader.get_template("gerrit.config.j2").render(context)
+def wanted(settings: Settings, folder: str) -> dict[str, Artifact]:
+    """What has to be brought, by its name in the settings. folder: of the site."""
+    war = settings.war
+    plugins = {f"plugins.{one.name}": (f"{folder}/plugins/{one.name}.jar", one) for one in settings.loaded()}
+    return {
+        "war": Artifact(war_path(war), war.sha256, war.source),
+        **{name: Artifact(path, one.sha256, one.source) for name, (path, one) in plugins.items()},
+    }
 
 
-def check(site: LoadedSite, war: War) -> None:
-    """Raises InputError when a war of this machine is not there, or another one."""
-    if war.source.startswith("https://"):
+def check(site: LoadedSite, name: str, artifact: Artifact) -> None:
+    """Raises InputError when a file of this machine is not there, or another one. name: in the settings."""
+    if artifact.source.startswith("https://"):
         return
-    hint = "name a file of this machine, or an https address"
+    field, hint = f"settings.gerrit.{name}", "name a file of this machine, or an https address"
     try:
-        found = sha256(Path(war.source))
+        found = sha256(Path(artifact.source))
     except OSError as error:
-        raise InputError(site.path, "settings.gerrit.war.source", f"{war.source}: {error.strerror}", hint) from None
-    if found != war.sha256:
-        told = f"{war.source} has the SHA-256 {found}, and {war.sha256} is declared"
-        raise InputError(site.path, "settings.gerrit.war.sha256", told, "compare both with what the project publishes")
+        raise InputError(site.path, f"{field}.source", f"{artifact.source}: {error.strerror}", hint) from None
+    if found != artifact.sha256:
+        told = f"{artifact.source} has the SHA-256 {found}, and {artifact.sha256} is declared"
+        raise InputError(site.path, f"{field}.sha256", told, "compare both with what the project publishes")
 
 
 @deploy("gerrit")
@@ -59,46 +65,66 @@ def gerrit() -> None:
     site: LoadedSite = host.data.site
     name: str = host.data.host_name
     settings: Settings = host.data.settings["gerrit"]
+    base: Base = host.data.settings["base"]
     volume = nginx.content_volume(site, name, settings)
     declared = host.data.declared.volumes
     folder = f"{volume.mount}/site"
-    check(site, settings.war)
-    token = secure.token(site)
-    secrets = {TOKEN: token.get_secret_value(), f"{folder}/etc/secure.config": secure.secure_config(token)}
+    brought = wanted(settings, folder)
+    for field, artifact in brought.items():
+        check(site, field, artifact)
+    token, names = secure.token(site), nginx.certificate.names(site, name)
+    passwords = {PASSWORDS: file} if (file := password_file(site, settings.auth)) else {}
+    secrets = {
+        TOKEN: token.get_secret_value(),
+        f"{folder}/etc/secure.config": configuration.secure_config(site, settings, token, base.mail),
+    }
+    config = {
+        f"{folder}/etc/gerrit.config": configuration.gerrit_config(site, settings, names[0], base.mail),
+        f"{folder}/etc/jgit.config": JGIT,
+        **{f"{folder}/etc/{file}": content for file, content in configuration.files(settings).items()},
+    }
+    unused = {f"{folder}/etc/{file}" for file in configuration.FILES} - config.keys()
     context = settings.model_dump() | {
         "mount": volume.mount,
         "mount_unit": unit_name(volume.mount),
         "site": folder,
         "war": war_path(settings.war),
-        "name": nginx.certificate.names(site, name)[0],
-        "names": nginx.certificate.names(site, name),
+        "names": names,
         "ssh_port": SSH_PORT,
         "http_port": HTTP_PORT,
         "account": secure.ACCOUNT,
         "metrics": METRICS,
         "header": secure.header(token),
+        "passwords": PASSWORDS if passwords else "",
     }
 
     packages("packages", nginx.packages(settings) | PACKAGES | volumes.packages(declared))
     accounts("owner of the site", [Account(OWNER, system=True)])
     volumes.volumes("volumes", declared, host.data.locked.volumes, owners={settings.volume: OWNER})
-    artifact("war", war_path(settings.war), settings.war.sha256, settings.war.source)
+    artifacts("war and plugins", tuple(brought.values()))
     tree(
         "files",
         Path(__file__).parent / "tree",
         context,
         generated=nginx.files(site, name, settings, METHODS, ())
-        | {f"{folder}/etc/gerrit.config": config(context), f"{folder}/etc/jgit.config": JGIT}
-        | secrets,
-        directories=(folder, f"{folder}/etc", METRICS, *nginx.certificate.DIRECTORIES),
-        absent=nginx.absent(site, settings),
+        | {DECLARED: configuration.declared(settings)}
+        | config
+        | secrets
+        | passwords,
+        directories=(folder, f"{folder}/etc", f"{folder}/plugins", METRICS, *nginx.certificate.DIRECTORIES),
+        absent=(*nginx.absent(site, settings), *unused, *(() if passwords else (PASSWORDS,))),
         modes=nginx.MODES
-        | {volume.mount: "0755", f"{folder}*": "0750", f"{folder}/etc/*": "0640", NGINX: "0640", METRICS: "0775"}
+        | {volume.mount: "0755", f"{folder}*": "0750", f"{folder}/etc/*": "0640", METRICS: "0775"}
+        | dict.fromkeys((NGINX, PASSWORDS), "0640")
         | dict.fromkeys(secrets, "0600"),
-        owners=nginx.OWNERS | {f"{folder}*": f"{OWNER}:{OWNER}", NGINX: "root:www-data", METRICS: f"root:{OWNER}"},
-        secret=(*nginx.SECRET, *secrets),
+        owners=nginx.OWNERS
+        | {f"{folder}*": f"{OWNER}:{OWNER}", METRICS: f"root:{OWNER}"}
+        | dict.fromkeys((NGINX, PASSWORDS), "root:www-data"),
+        secret=(*nginx.SECRET, *secrets, PASSWORDS),
         validate=nginx.VALIDATE | {"/etc/systemd/system/*gerrit*": f"systemd-analyze verify {UNIT} {STATE.name}"},
     )
-    configured = (f"{folder}/etc/gerrit.config", f"{folder}/etc/jgit.config")
-    services("services", (*nginx.UNITS, Unit(UNIT, (*configured, *PROGRAMS, *secrets)), STATE))
+    jars = [artifact.path for field, artifact in brought.items() if field != "war"]
+    started_with = (*config, *jars, DECLARED, *PROGRAMS, *secrets)
+    services("services", (*nginx.UNITS, Unit(UNIT, started_with), STATE))
+    loaded("plugins are loaded", f"http://127.0.0.1:{HTTP_PORT}", secure.ACCOUNT)
     obtained(name="certificate")

@@ -1,14 +1,16 @@
-"""What of Gerrit's configuration nobody may read, all of it from one secret of the site: the token of the account that
-`mainstay gerrit` acts by."""
+"""What of Gerrit's configuration nobody may read. Most follows from one secret of the site: the token of the account
+that `mainstay gerrit` acts by."""
 
 import hmac
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 
 from pydantic import SecretStr
 
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
+from roles.gerrit.config_text import text
 
 TOKEN = "gerrit_token"  # noqa: S105  # its name
 ACCOUNT = "mainstay"
@@ -35,8 +37,11 @@ def header(secret: SecretStr) -> SecretStr:
     return SecretStr(f"X-Gerrit-{derived(secret, 'header').hex()[:32]}")
 
 
-def secure_config(secret: SecretStr) -> str:
-    """The whole secure.config; keys for what `init` would make up, which sign links that are good for a short time."""
+def secure_config(secret: SecretStr, more: Mapping[str, Mapping[str, str]]) -> str:
+    """The whole secure.config; keys for what `init` would make up, which sign links that are good for a short time.
+
+    more: sections beside [auth].
+    """
     keys = {use: b64encode(derived(secret, use)).decode() for use in ("registerEmailPrivateKey", "restTokenPrivateKey")}
-    lines = {**keys, "httpHeader": header(secret).get_secret_value()}
-    return "[auth]\n" + "".join(f"\t{key} = {value}\n" for key, value in lines.items())
+    own = {**keys, "httpHeader": header(secret).get_secret_value()}
+    return text({"auth": own, **more})

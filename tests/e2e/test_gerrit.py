@@ -163,7 +163,7 @@ def test_a_war_is_fetched_by_the_host_and_one_that_is_not_the_declared_is_none(g
             assert gerrit.root(HOST, "ls /opt/gerrit") == ""
             declared.write_text(before.replace(str(war), f"{address}/right.war"))
             fetched = converge(gerrit.inventory, "gerrit")
-        assert fetched.changed == (f"{HOST}: gerrit | war",), fetched.output
+        assert fetched.changed == (f"{HOST}: gerrit | war and plugins",), fetched.output
         assert gerrit.root(HOST, f"sha256sum {path}").split()[0] == sha256(war)
     finally:
         declared.write_text(before)

@@ -19,12 +19,20 @@ from tests.labs import one_connection
 from tests.roles.web_client import Client, clients
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The suite of a role that no host has."""
+    return True if collection_path.name.startswith("test_") and not _hosts(collection_path, config) else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "host_name" in metafunc.fixturenames:
-        role = Path(str(metafunc.definition.path)).stem.removeprefix("test_")
-        declared = load_site(metafunc.config.getoption("--inventory") or LAB_TOML).fleet.hosts
-        names = [name for name, host in declared.items() if role in roles_of(host)]
+        names = _hosts(Path(str(metafunc.definition.path)), metafunc.config)
         metafunc.parametrize("host_name", names, scope="session")
+
+
+def _hosts(suite: Path, config: pytest.Config) -> list[str]:
+    declared = load_site(config.getoption("--inventory") or LAB_TOML).fleet.hosts
+    return [name for name, host in declared.items() if suite.stem.removeprefix("test_") in roles_of(host)]
 
 
 @pytest.fixture(scope="session")

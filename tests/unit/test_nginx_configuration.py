@@ -11,6 +11,8 @@ import pytest
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
 from roles.common import nginx, tree_source
+from roles.gerrit import deploy as gerrit
+from roles.gerrit.settings import Settings as Gerrit
 from roles.gitmirror import deploy as gitmirror
 from roles.gitmirror.settings import Settings as Mirror
 from roles.release import deploy as release
@@ -20,6 +22,16 @@ from roles.web.archive import COMPRESSED
 from roles.web.settings import Settings as Web
 
 MIRROR = Mirror(source="https://review.example.org", volume="content")
+ALICE = {"name": "Alice", "email": "alice@example.org"}
+GERRIT = Gerrit.model_validate(
+    {
+        "volume": "content",
+        "war": {"version": "3.13.8", "sha256": "0" * 64, "source": "/x.war"},
+        "server_id": "3b5e7f5c-5a0c-4a86-9d1c-0a4f3f6a2f11",
+        "email": "gerrit@example.org",
+        "auth": {"type": "http", "passwords": "x", "people": {"alice": ALICE}},
+    }
+)
 SITES: dict[str, tuple[ModuleType, nginx.HttpSettings, dict[str, object]]] = {
     "release": (
         release,
@@ -31,6 +43,19 @@ SITES: dict[str, tuple[ModuleType, nginx.HttpSettings, dict[str, object]]] = {
         web,
         Web(redirects={"/old": "/new"}),
         {"redirects": Web(redirects={"/old": "/new"}).places(), "compressed": COMPRESSED},
+    ),
+    "gerrit": (
+        gerrit,
+        GERRIT,
+        {
+            "names": ("www.example.org",),
+            "http_port": 8081,
+            "ssh_port": 29418,
+            "header": "X-H",
+            "passwords": gerrit.PASSWORDS,
+        }
+        | dict.fromkeys(("mount", "mount_unit", "site", "account", "metrics"), "x")
+        | {"war": "/x.war"},
     ),
 }
 HOST = {
@@ -55,7 +80,7 @@ def written(role: ModuleType, settings: nginx.HttpSettings, more: dict[str, obje
     wanted = tree_source.wanted(
         Path(role.__file__ or "").parent / "tree",
         settings.model_dump() | more,
-        generated=nginx.files(loaded, "a", settings, role.METHODS, role.DOT_DIRECTORIES),
+        generated=nginx.files(loaded, "a", settings, role.METHODS, getattr(role, "DOT_DIRECTORIES", ())),
         directories=(),
         absent=(),
         modes={},

@@ -3,12 +3,16 @@
 The token is the systemd credential `token`. When the site has had another one, or none, its server is started for a
 moment beside it: on a port of loopback, without ssh, and told by a header whose name nobody else knows who logs in. The
 first who ever does becomes an administrator; so no browser is needed, and a token that was lost is set anew.
+
+Who is logged in by a name is the account that has the external id `gerrit:NAME` (3.13), whoever says so: nginx, or a
+directory. So the account has it for that moment alone; without it, a login by its name is refused everywhere.
 """
 
 import hashlib
 import http.cookiejar
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -28,6 +32,8 @@ SET = "etc/mainstay.token"
 """SHA-256 of the token that the account has."""
 SHARED = ("git", "data", "db", "index", "lib")
 PREFIX = "account-"
+EXTERNAL_IDS, NOTES = "refs/meta/external-ids", "refs/notes/mainstay"
+"""Of All-Users: a note for each; git-notes(1) works below refs/notes alone, so it has them there for a moment."""
 TOKEN_ID = "mainstay"  # noqa: S105  # a name
 START_TIMEOUT_S, STOP_TIMEOUT_S = 300, 60
 
@@ -45,8 +51,10 @@ def give(site: Path, war: str, name: str, token: str) -> None:
         for folder in SHARED:
             (site / folder).mkdir(exist_ok=True)
             (beside / folder).symlink_to(site / folder)
+        let_in(site / "git/All-Users.git", name)
         with served(site, beside, war) as (url, header):
             log_in(url, header, name, token)
+            shut_out(url, name, token)
             admin = administers(url, name, token)
     finally:
         shutil.rmtree(beside)
@@ -69,6 +77,8 @@ def served(site: Path, beside: Path, war: str) -> Iterator[tuple[str, str]]:
     settings = {
         "auth.type": "HTTP",
         "auth.httpHeader": header,
+        "auth.httpDisplaynameHeader": "X-Gerrit-Name",
+        "auth.httpEmailHeader": "",  # with one, nobody may be given an address
         "gerrit.canonicalWebUrl": url,
         "httpd.listenUrl": url,
         "sendemail.enable": "false",
@@ -104,7 +114,7 @@ def log_in(url: str, header: str, name: str, token: str) -> None:
     """As the browser of that user would, to set the token: of 3.12 its only one is the password for HTTP."""
     jar = http.cookiejar.CookieJar()
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-    who = {header: name, "X-Gerrit-Name": name.capitalize(), "X-Gerrit-Email": f"{name}@{socket.getfqdn()}"}
+    who = {header: name, "X-Gerrit-Name": name.capitalize()}
     for path in ("login/", ""):
         ask(browser, "GET", url + path, who, allowed=(404,))
     told = {"X-Gerrit-Auth": next((cookie.value or "" for cookie in jar if cookie.name == "XSRF_TOKEN"), "")}
@@ -114,11 +124,48 @@ def log_in(url: str, header: str, name: str, token: str) -> None:
         ask(browser, "PUT", f"{url}accounts/self/password.http", told, {"http_password": token})
 
 
+def let_in(users: Path, name: str) -> None:
+    """Gives the account that has the user name the external id by which it is logged in, unless it has it."""
+    git = ["git", "--git-dir", str(users)]
+    if subprocess.run([*git, "update-ref", NOTES, EXTERNAL_IDS], capture_output=True, check=False).returncode:
+        return  # nobody was here yet
+    account = re.search(r"accountId = (\d+)", noted(git, f"username:{name}"))
+    if account and not noted(git, f"gerrit:{name}"):
+        text = f'[externalId "gerrit:{name}"]\n\taccountId = {account[1]}\n'
+        committer = {f"GIT_{role}_{what}": name for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        add = [*git, "notes", "--ref", NOTES, "add", "--file", "-", key(f"gerrit:{name}")]
+        subprocess.run(add, input=text, text=True, env=os.environ | committer, check=True)
+        subprocess.run([*git, "update-ref", EXTERNAL_IDS, NOTES], check=True)
+    subprocess.run([*git, "update-ref", "-d", NOTES], check=True)
+
+
+def noted(git: list[str], external_id: str) -> str:
+    """What Gerrit has of an external id; empty if nothing."""
+    words = [*git, "notes", "--ref", NOTES, "show", key(external_id)]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+
+
+def key(external_id: str) -> str:
+    """By which it is in the notes of refs/meta/external-ids."""
+    return hashlib.sha1(external_id.encode(), usedforsecurity=False).hexdigest()
+
+
+def shut_out(url: str, name: str, token: str) -> None:
+    """Takes that external id away, and sees that the account has an address of its own, which its commits need."""
+    account, login, plain = f"{url}a/accounts/self", basic(name, token), urllib.request.build_opener()
+    ask(plain, "POST", f"{account}/external.ids:delete", login, [f"gerrit:{name}"])
+    address = {"no_confirmation": True, "preferred": True}
+    ask(plain, "PUT", f"{account}/emails/{name}@{socket.getfqdn()}", login, address, allowed=(409,))
+
+
+def basic(name: str, token: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {b64encode(f'{name}:{token}'.encode()).decode()}"}
+
+
 def administers(url: str, name: str, token: str) -> bool:
     """Whether the account, by its token, is an administrator."""
-    login = {"Authorization": f"Basic {b64encode(f'{name}:{token}'.encode()).decode()}"}
-    plain = urllib.request.build_opener()
-    return ask(plain, "GET", f"{url}a/accounts/self/capabilities/administrateServer", login, allowed=(404,)) == 200
+    path, plain = "a/accounts/self/capabilities/administrateServer", urllib.request.build_opener()
+    return ask(plain, "GET", url + path, basic(name, token), allowed=(404,)) == 200
 
 
 def ask(

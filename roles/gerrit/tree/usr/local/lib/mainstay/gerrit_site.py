@@ -1,11 +1,13 @@
 """What a Gerrit site needs before its server starts, and at its end: `prepare SITE WAR`, `answers URL`, `ended SITE`.
 
 prepare  a site that is not there yet is made; caches are removed where the server did not end in order, since H2's may
-         be broken then; an index that is not there is built anew. Refuses another version than the site's own.
+         be broken then; an index that is not there is built anew. Refuses another version than the site's own. Plugins
+         that are not declared go. A site without an index was restored: nothing goes out of it before the next deploy.
 answers  waits until the server does.
 ended    notes that it ended in order, if it did.
 """
 
+import json
 import os
 import re
 import shutil
@@ -15,9 +17,12 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 VERSION, RUNS = "etc/mainstay.version", "etc/mainstay.runs"
 """The version that the site is of; there while a server runs."""
+DECLARED = Path("/etc/gerrit/declared.json")
+"""`outgoing`, and `plugins` by name, each with `version` and `sends`."""
 
 
 def java(war: str, *words: str) -> None:
@@ -28,6 +33,7 @@ def prepare(site: Path, war: str) -> None:
     found = re.search(r"gerrit-([\d.]+)\.war$", war)
     assert found
     version, own = found[1], site / VERSION
+    restored = own.exists() and not indexed(site)
     if not own.exists():
         if (site / "git").exists() and any((site / "git").iterdir()) and not (site / "git/All-Projects.git").exists():
             sys.exit(f"{site}/git holds repositories, but not All-Projects: restore that, or move them away")
@@ -38,9 +44,31 @@ def prepare(site: Path, war: str) -> None:
     if (site / RUNS).exists():
         print("the server did not end in order: its caches are made anew")
         shutil.rmtree(site / "cache", ignore_errors=True)
-    if not (site / "index").is_dir() or not any((site / "index").iterdir()):
+    hold(site, json.loads(DECLARED.read_text()), restored)
+    if not indexed(site):
         java(war, "reindex", "-d", str(site))
     (site / RUNS).touch()
+
+
+def indexed(site: Path) -> bool:
+    return (site / "index").is_dir() and any((site / "index").iterdir())
+
+
+def hold(site: Path, declared: dict[str, Any], restored: bool) -> None:
+    """Takes away what must not be there, whatever a backup brought."""
+    keep = {f"{name}.jar" for name, one in declared["plugins"].items() if not (restored and one["sends"])}
+    for jar in (site / "plugins").glob("*"):
+        if jar.is_file() and jar.name not in keep and jar.suffix != ".new":
+            print(f"{jar.name} is not declared, and goes" if not restored else f"{jar.name} goes until the next deploy")
+            jar.unlink()
+    if restored or not declared["outgoing"]:
+        config = ["git", "config", "--file", str(site / "etc/gerrit.config")]
+        found = subprocess.run(
+            [*config, "--type=bool", "sendemail.enable"], capture_output=True, text=True, check=False
+        )
+        if found.stdout.strip() != "false":
+            print("no mail is sent until the next deploy")
+            subprocess.run([*config, "--replace-all", "sendemail.enable", "false"], check=True)
 
 
 def answers(url: str) -> None:

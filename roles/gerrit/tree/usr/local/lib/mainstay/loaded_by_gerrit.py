@@ -1,0 +1,44 @@
+"""What differs between the plugins that are declared and those that Gerrit has loaded, a line each: `URL ACCOUNT`."""
+
+import json
+import sys
+import urllib.request
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+DECLARED, TOKEN = Path("/etc/gerrit/declared.json"), Path("/etc/gerrit/token")
+
+
+def differences(declared: dict[str, Any], loaded: dict[str, Any]) -> list[str]:
+    """declared: as /etc/gerrit/declared.json has them; loaded: as Gerrit answers `GET /plugins/?all`."""
+    there = {name: one.get("version", "") for name, one in loaded.items() if not one.get("disabled")}
+    found = []
+    for name, one in sorted(declared.items()):
+        if name not in there:
+            found.append(
+                f"the plugin {name} {one['version']} is declared, and not loaded: `journalctl -u gerrit` says why"
+            )
+        elif there[name] != one["version"]:
+            found.append(
+                f"the plugin {name} is loaded as {there[name] or 'no version'}, and {one['version']} is declared"
+            )
+    return found + [f"the plugin {name} is loaded, and not declared" for name in sorted(there.keys() - declared.keys())]
+
+
+def loaded(url: str, account: str) -> dict[str, Any]:
+    login = b64encode(f"{account}:{TOKEN.read_text().strip()}".encode()).decode()
+    request = urllib.request.Request(f"{url}/a/plugins/?all", headers={"Authorization": f"Basic {login}"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # it is the host's own
+        found: dict[str, Any] = json.loads(answer.read().decode().removeprefix(")]}'"))
+    return found
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        lines = differences(json.loads(DECLARED.read_text())["plugins"], loaded(*sys.argv[1:]))
+    except (OSError, ValueError) as error:
+        lines = [f"Gerrit does not say which plugins it has: {error}"]
+    print(*lines, sep="\n", end="\n" if lines else "")
