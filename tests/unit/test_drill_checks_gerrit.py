@@ -1,9 +1,12 @@
 """What drills of Gerrit make of settings, and of counts in the last drill."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from backup.drills.checks import File
+from backup.drills.choosing import newest_change
 from roles.gerrit.drill import fresh
 from roles.gerrit.restored import fallen
 
@@ -41,3 +44,10 @@ def test_every_secret_that_a_configuration_takes_is_made_anew() -> None:
     }
     assert fresh(settings) == {"gerrit_token", "gerrit_oauth", "mirror"}
     assert fresh({}) == {"gerrit_token"}
+
+
+def test_the_newest_change_saved_is_one_of_the_data_and_not_the_manifest_that_the_backup_made() -> None:
+    saved, made = datetime(2026, 11, 27, 12, tzinfo=UTC), datetime(2026, 11, 27, 13, tzinfo=UTC)
+    listed = [File("site/git/a.git/HEAD", "file", mtime=saved), File("site", "dir", mtime=made)]
+    manifests = [File(name, "file", mtime=made) for name in (".mainstay-refs", ".mainstay-refs.json")]
+    assert newest_change([*listed, *manifests]) == saved
