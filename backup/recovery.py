@@ -54,6 +54,10 @@ class Recovery(Typed):
     """Commands run before it."""
     after: tuple[Words, ...] = ()
     """Commands run after it, whatever happened."""
+    halts: tuple[str, ...] = ()
+    """Units that may not run while what was restored takes the place of their data; the next deploy starts them."""
+    remade: tuple[Below, ...] = ()
+    """Below root, and not saved: made anew from the data, so that what there is of it goes when that is restored."""
     every: Literal["half-hourly", "hourly", "daily"] = "daily"
     """How often a backup starts."""
     rpo_hours: int = Field(default=30, ge=1, le=24 * 366)

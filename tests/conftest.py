@@ -37,6 +37,7 @@ LONGEST = (
     "tests/runbooks/test_runbooks.py",
     "tests/e2e/test_control.py",
     "tests/e2e/test_drill.py",
+    "tests/e2e/test_gerrit_drill.py",
     "tests/e2e/test_certificate.py",
     "tests/faults/test_backup_faults.py",
     "tests/e2e/test_drill_checks.py",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from backup.custody import DataSet
 from backup.drills import account, book, own_site, run
 from backup.drills.account import Thing
 from backup.drills.course import Order
@@ -56,6 +57,7 @@ class Drills:
     """Of a saved site, which has a backup."""
 
     saved: Saved
+    data_set: DataSet = SET
 
     @property
     def site(self) -> LoadedSite:
@@ -90,7 +92,7 @@ class Drills:
     def run(self, hear: Hearing | None = None, **order: Any) -> Report:
         """A drill in this process."""
         hear = hear or Hearing()
-        done = run.run(self.site, Order(SET, **order), hear)
+        done = run.run(self.site, Order(self.data_set, **order), hear)
         print(*hear.heard, done.model_dump_json(indent=1, exclude={"checks"}), sep="\n")
         return done
 

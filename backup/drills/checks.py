@@ -63,6 +63,12 @@ class Answer:
 class Client(Protocol):
     """Asks a service on the restored host as its users do: by TLS, and by a name of its own."""
 
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
     def certificate(self) -> str:
         """What a new connection is shown, in PEM. Raises CheckFailed where that is not the host's own."""
         ...
@@ -72,6 +78,10 @@ class Client(Protocol):
         ...
 
     def head(self, path: str, **headers: str) -> Answer: ...
+
+    def send(self, method: str, path: str, body: bytes, **headers: str) -> Answer:
+        """Another method, with a body; all else as `get`."""
+        ...
 
     def sha256(self, path: str, *, first: int = 0) -> tuple[int, str]:
         """Length and SHA-256 (hexadecimal) of what `Range: bytes=FIRST-` answers, read in parts: packages are large.
@@ -142,6 +152,11 @@ class Restored(Protocol):
         or so, however many, and is for small files. Raises NotJudged when one cannot be had."""
         ...
 
+    def last(self, check: str) -> Sequence[str]:
+        """What a check saw in the newest earlier drill of this data set in which it passed or failed, and no fault was
+        planted; nothing where there was none."""
+        ...
+
     def mirror(self, name: str) -> Path:
         """A bare git repository on this machine: the copy of one that `[settings.control.mirrors]` names.
 
@@ -185,6 +200,8 @@ class Drill:
     """From the files that a snapshot lists, and what reads one of them, to the paths that every drill restores."""
     budget_s: Mapping[str, int] = field(default_factory=dict)
     """How long each phase may take: host, packages, deploy, restore, start, checks. Others have BUDGET_S."""
+    fresh: Callable[[Mapping[str, Any]], Iterable[str]] = lambda settings: ()
+    """From the role's settings to the secrets that are made anew for a drill: random text, instead of production's."""
     quiet: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the role that keep a drilled service from acting on others, over those that it has."""
     within_days: int = 7

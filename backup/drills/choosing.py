@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from backup import collected, control, custody, record
+from backup.agent import ref_manifest, refs
 from backup.custody import DataSet
 from backup.drills.checks import Drill, share
 from backup.expected import SKEW
@@ -28,6 +29,7 @@ SILENT_S = 30
 """So often, while restic says nothing, the store is asked whether it is there."""
 AT_ONCE = 5000
 """Paths in one call of restic: Linux takes 2 MiB of arguments (execve(2))."""
+MANIFESTS = (refs.MANIFEST, ref_manifest.FILE)
 Say = Callable[[str], None]
 
 
@@ -188,8 +190,10 @@ def _newest_saved(restic: Restic, choice: Choice, saved: Sequence[File], listed:
 
 
 def newest_change(files: Sequence[File]) -> datetime | None:
-    """The newest time of a file's content; folders change when anything in them comes or goes."""
-    return max((file.mtime for file in files if file.type == "file" and file.mtime), default=None)
+    """The newest time of a file's content; folders change when anything in them comes or goes, and manifests of refs
+    are made by the backup."""
+    known = (file for file in files if file.type == "file" and file.path not in MANIFESTS)
+    return max((file.mtime for file in known if file.mtime), default=None)
 
 
 def _wanted(restic: Restic, snapshot: str, saved: tuple[File, ...], drill: Drill, turn: int) -> tuple[File, ...]:

@@ -15,10 +15,17 @@ REWRITTEN = ("HEAD", "HEAD.lock", "packed-refs", "packed-refs.lock", GC_LOCK, f"
 """In a git repository whose refs are put back from the manifest (backup/agent/refs.py), as is all of refs/."""
 
 
-def files(copy: Restored) -> Evidence:
-    """All that was to be restored is there, of its type, size and time, and nothing that was not saved."""
-    is_rewritten = rewritten(copy.saved)
-    wanted = _wanted(copy)
+def files(copy: Restored, lives: Callable[[str], bool] = lambda path: False) -> Evidence:
+    """All that was to be restored is there, of its type, size and time, and nothing that was not saved.
+
+    lives: whether the restored service itself changes a path, which is then not looked at.
+    """
+    by_restore = rewritten(copy.saved)
+
+    def is_rewritten(path: str) -> bool:
+        return by_restore(path) or lives(path)
+
+    wanted = {path: file for path, file in _wanted(copy).items() if not lives(path)}
     there = lying(copy)
     saved = {name(file.path) for file in copy.saved}
     wrong = {
@@ -96,6 +103,12 @@ FILES = Check(
     "what the snapshot lists",
     files,
 )
+
+
+def files_but(lives: Callable[[str], bool], what: str) -> Check:
+    """The check of files, of a role whose service changes some of them; what: those that it does not, in words."""
+    proves = f"{what}: all that was saved is there, with type, size and time, and nothing else"
+    return Check("files", proves, "what the snapshot lists", partial(files, lives=lives))
 
 
 def owned_by(owner: str) -> Check:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 import tomlkit
@@ -118,6 +119,10 @@ def _secrets(wanted: Wanted, files: Path) -> dict[str, str]:
     else:
         names += COPY_KEYS[custody.CONTROL]
     found = {name: custody.secret(site, name).get_secret_value() for name in dict.fromkeys(names)}
+    for data_set in wanted.data_sets:
+        role = data_set.plan
+        settings = {**site.fleet.settings.get(role, {}), **site.fleet.hosts[data_set.host].settings.get(role, {})}
+        found |= {name: token_urlsafe() for name in drill_of(role).fresh(settings)}
     if not wanted.whole and any(data_set.plan == CONTROL_ROLE for data_set in wanted.data_sets):
         found |= {custody.SSH_KEY: keys.new_ssh(), custody.AGE_KEY: keys.new_age()}
         replace(files / CONTROL_RECIPIENT, f"{keys.public_age(found[custody.AGE_KEY])}\n")

@@ -11,6 +11,7 @@ from typing import Any
 
 from backup import custody, mirror, record
 from backup.custody import CONTROL_ROLE, DataSet
+from backup.drills import book
 from backup.drills.checks import CheckFailed, File, NotJudged
 from backup.drills.choosing import Chosen
 from backup.drills.serving import own_certificate
@@ -104,6 +105,15 @@ class OnHost:
             except (Unreachable, ResticError, InputError, OSError) as error:
                 told = ", ".join(paths)
                 raise NotJudged(f"{told} cannot be read from {WORDS[self.chosen.store]}: {error}") from None
+
+    def last(self, check: str) -> Sequence[str]:
+        """See checks.Restored."""
+        for report in book.reports(book.folder(self.production), lambda _: None):
+            if report.data_set == str(self.data_set) and not report.fault:
+                for run in report.checks:
+                    if run.name == check and run.outcome in ("passed", "failed"):
+                        return run.evidence
+        return ()
 
     def mirror(self, name: str) -> Path:
         """See checks.Restored. The control host has its own; elsewhere it is cloned from where that gets it."""

@@ -72,6 +72,9 @@ def _go(one: Run, scratch: Path) -> None:
         _deploy(one, own, on)
         with one.phase("restore") as words:
             steps.restore(on.way, order.data_set, chosen, one.deadline, words.append, one.hear.progress)
+            if one.report.rpo:
+                newest = steps.newest_restored(on)
+                one.note(rpo=one.report.rpo.model_copy(update={"newest_restored": newest}))
         with one.phase("start"):
             steps.start(own, on, one.deadline)
         with one.phase("checks") as words:
@@ -111,9 +114,6 @@ def _checks(one: Run, on: OnHost) -> list[str]:
         done.append(steps.check(check, on, one.deadline))
         one.note(checks=tuple(done))
         one.hear.progress(0, f"{check.name}: {done[-1].outcome}")
-    newest = steps.newest_restored(on)
-    if one.report.rpo:
-        one.note(rpo=one.report.rpo.model_copy(update={"newest_restored": newest}))
     told = ", ".join(f"{count} {word}" for word, count in Counter(run.outcome for run in done).items())
     return [f"planted {one.order.fault}: {planted}", told] if planted else [told]
 

@@ -146,8 +146,10 @@ def restore(
             raise StepFailed(f"the restore on {data_set.host} failed: {why}", "\n".join(said))
         hear(f"the restore was cut, and goes on: {why}")
         time.sleep(min(AGAIN_S, deadline.left()))
+    halts = [f"systemctl stop {shlex.join(recovery.halts)}"] if recovery.halts else []
     moves = [_into_place(recovery.root, beside, path) for path in recovery.paths]
-    as_root(way, data_set.host, "\n".join([*moves, f"rm -r {shlex.quote(beside)}"]), deadline.left())
+    gone = shlex.join([beside, *(f"{recovery.root}/{path}" for path in recovery.remade)])
+    as_root(way, data_set.host, "\n".join([*halts, *moves, f"rm -rf {gone}"]), deadline.left())
 
 
 def as_root(way: Reach, host: str, script: str, timeout_s: float) -> str:

@@ -45,6 +45,10 @@ class Web:
     def head(self, path: str, **headers: str) -> Answer:
         return self._ask("HEAD", path, headers)
 
+    def send(self, method: str, path: str, body: bytes, **headers: str) -> Answer:
+        """See checks.Client."""
+        return self._ask(method, path, headers, body)
+
     def sha256(self, path: str, *, first: int = 0) -> tuple[int, str]:
         """See checks.Client."""
         asked = {"Range": f"bytes={first}-"} if first else {}
@@ -57,21 +61,23 @@ class Web:
                 digest.update(chunk)
         return length, digest.hexdigest()
 
-    def _ask(self, method: str, path: str, headers: dict[str, str]) -> Answer:
+    def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        with self._sent(method, path, named) as answer:
-            body = answer.raw.read(decode_content=False)
-            return Answer(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, body)
+        with self._sent(method, path, named, body) as answer:
+            came = answer.raw.read(decode_content=False)
+            return Answer(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, came)
 
     @contextmanager
-    def _sent(self, method: str, path: str, headers: dict[str, str]) -> Iterator[requests.Response]:
+    def _sent(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+    ) -> Iterator[requests.Response]:
         """Raises CheckFailed, also when the answer breaks off while it is read."""
         sent = {"Accept-Encoding": "gzip", "User-Agent": "mainstay"} | headers
         host = f"[{self.address}]" if ip_address(self.address).version == 6 else self.address
         url = f"https://{host}:{self.port}{path}"
         try:
             with self._session.request(
-                method, url, headers=sent, timeout=SILENCE_S, allow_redirects=False, stream=True
+                method, url, data=body, headers=sent, timeout=SILENCE_S, allow_redirects=False, stream=True
             ) as answer:
                 yield answer
         except (requests.RequestException, HTTPError) as error:

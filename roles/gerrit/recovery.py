@@ -4,6 +4,7 @@ Left out: bin/ and the war, which a deploy brings; index/ and cache/, which are 
 """
 
 from backup.recovery import Recovery
+from roles.gerrit.drill import DRILL
 
 RECOVERY = Recovery(
     root="/srv/gerrit",
@@ -13,4 +14,7 @@ RECOVERY = Recovery(
     repositories=("site/git",),
     every="hourly",
     rpo_hours=2,
+    halts=("gerrit.service",),
+    remade=("site/index", "site/cache"),
+    drill=DRILL,
 )

@@ -90,6 +90,9 @@ class Deployed:
     def read(self, *paths: str) -> list[bytes]:
         return [base64.b64decode(self.sh('base64 "$1"', f"{PRISTINE}/{path}")) for path in paths]
 
+    def last(self, check: str) -> Sequence[str]:
+        return ()
+
     def mirror(self, name: str) -> Path:
         if name != "checksums":
             raise NotJudged(f"no mirror {name}")

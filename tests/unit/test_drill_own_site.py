@@ -1,5 +1,6 @@
 """A drill's own site: what is declared in it, what it may reach, and which secrets it holds."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,12 @@ def test_a_site_that_declares_none_says_so(production: LoadedSite, tmp_path: Pat
     path.write_text(text[: text.index("[drill]")])
     with pytest.raises(InputError, match="no drills are declared"):
         own_site.declared(load_site(path))
+
+
+def test_secrets_that_a_role_has_made_anew_are_not_productions(
+    production: LoadedSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = own_site.drill_of("web")
+    monkeypatch.setattr(own_site, "drill_of", lambda _: replace(declared, fresh=lambda settings: {"drill_api_key"}))
+    own, again = (made(production, tmp_path / name, "web") for name in ("one", "other"))
+    assert len({values(one)["drill_api_key"] for one in (own, again, production)}) == 3
