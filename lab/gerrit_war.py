@@ -72,12 +72,19 @@ VERSIONS = {
     )
 }
 """Which there are, with the two parts of each."""
+CURRENT = "3.13.5"
+"""The one that inventories/lab.toml declares."""
+
+
+def place(version: str) -> Path:
+    """Where the war of a version lies once it is made."""
+    return CACHE / f"gerrit-{version}.war"
 
 
 def war(version: str) -> Path:
     """The war of a version of VERSIONS, made at the first call. Raises EngineError."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    made = CACHE / f"gerrit-{version}.war"
+    made = place(version)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 from inventories.files import replace
 from inventories.fleet import NAME
-from lab import authority, repositories, site_files, storage
+from lab import authority, gerrit_war, repositories, site_files, storage
 from lab.api.store import DRILL, MAIN, Store, account_of
 from lab.command import BASE
 from lab.engine import MAX_INDEX, LabConfig
@@ -48,6 +48,9 @@ def up(name: str = "lab", *, prepared: bool = False) -> LabConfig:
     _check(name)
     if os.geteuid() != 0:
         raise LabError("the local cloud needs root: it makes networks and boots hosts")
+    if name == "lab":
+        # Its inventory declares a Gerrit; those of other labs that have one ask for the war themselves.
+        gerrit_war.war(gerrit_war.CURRENT)
     with _exclusive():
         config = find(name) or _allocate(name)
         if _make_keys(config):

@@ -1,4 +1,7 @@
-"""The sample content onto the lab's volumes, as the admin over ssh. For labs alone; publishing is something else."""
+"""The sample content onto the lab's volumes, as the admin over ssh. For labs alone; publishing is something else.
+
+Also the lab's Gerrit onto control hosts, which drill it: production's is fetched from where all the world has it.
+"""
 
 import hashlib
 import os
@@ -7,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from backup.custody import CONTROL_ROLE
 from backup.reach import reach
 from inventories.inventory import LoadedSite
 from inventories.ssh import configured
@@ -16,6 +20,8 @@ from lab.fetch import lab_of
 from roles.common import nginx
 from roles.common.publishing.hearing import Nobody
 from roles.common.publishing.servers import ServerError
+from roles.gerrit.settings import Settings
+from roles.gerrit.tools import server as gerrit
 from roles.release.archive import METADATA, PUBLIC
 from roles.release.tools.volume import COMMIT
 from roles.web.tools import publish
@@ -42,7 +48,7 @@ CONTENT: dict[str, Callable[[LabConfig, Path], None]] = {"release": archive}
 
 
 def content(site: LoadedSite) -> str:
-    """Loads every release and web host that has not got the sample yet; returns what was done, in words."""
+    """Loads every host that has not got its part yet; returns what was done, in words. Raises LoadError."""
     loaded = 0
     hosts = [(name, host) for name, host in site.fleet.hosts.items() if host.role in CONTENT]
     with tempfile.TemporaryDirectory() as scratch, configured(site) as config:
@@ -55,8 +61,26 @@ def content(site: LoadedSite) -> str:
             assert isinstance(settings, nginx.HttpSettings)
             mount = nginx.content_volume(site, name, settings).mount
             loaded += _load(["ssh", "-F", str(config), name], source, mount, owner=host.role)
+        loaded += sum(_bring_war(["ssh", "-F", str(config), name], site) for name in site.fleet.with_role(CONTROL_ROLE))
     loaded += _publish(site)
     return f"{loaded} hosts loaded" if loaded else "nothing to load"
+
+
+def _bring_war(ssh: list[str], site: LoadedSite) -> bool:
+    """Gerrit's, where it is on this machine. Whether it had to be sent."""
+    if not site.fleet.with_role(gerrit.ROLE):
+        return False
+    settings = site.settings(gerrit.host_of(site))[gerrit.ROLE]
+    assert isinstance(settings, Settings)
+    path, fresh = settings.war.source, f"{settings.war.source}.new"
+    there = f"echo '{settings.war.sha256}  {path}' | sha256sum --check --status"
+    bring = f"install -d {Path(path).parent} && cat >{fresh} && chmod 0644 {fresh} && mv -T {fresh} {path}"
+    with Path(path).open("rb") as war:
+        script = f"{there} && echo there && exit; sudo sh -ec '{bring}'"
+        done = subprocess.run([*ssh, script], stdin=war, capture_output=True, timeout=TIMEOUT_SECONDS, check=False)
+    if done.returncode:
+        raise LoadError(f"{ssh[-1]}: loading {path}: {done.stderr.decode().strip()}")
+    return done.stdout.strip() != b"there"
 
 
 def _publish(site: LoadedSite) -> int:

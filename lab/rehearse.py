@@ -15,12 +15,15 @@ from rich.console import Console
 from rich.table import Table
 
 from backup import custody
+from backup.reach import Unreachable
 from backup.sizes import counted
 from cloud.converge import REPOSITORY, command, converge
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
-from lab import fetch, lifecycle, load, release_build, sample, storage, tools
+from lab import fetch, gerrit_war, lifecycle, load, release_build, review, sample, storage, tools
 from lab.engine import EngineError
+from roles.gerrit.tools.access.rest import Refused
+from roles.gerrit.tools.server import ROLE
 
 INVENTORY = REPOSITORY / "inventories/lab.py"
 PAGE = lifecycle.LABS / "lab/drills.html"
@@ -33,6 +36,10 @@ WHO = {
     for what, text in (("NAME", "Rehearsal"), ("EMAIL", "rehearsal@lab.example.org"))
 }
 """Who publishes: git of a bare machine knows nobody."""
+FAILURES = (
+    *(InputError, lifecycle.LabError, EngineError, load.LoadError, fetch.FetchError),
+    *(review.ReviewError, Refused, Unreachable),
+)
 console = Console(stderr=True, highlight=False)
 
 
@@ -114,6 +121,8 @@ def rehearse(rehearsal: Rehearsal) -> None:
     try:
         if not storage.program().exists():
             rehearsal.run("build the lab's S3 server, once: some minutes", _built)
+        if not gerrit_war.place(gerrit_war.CURRENT).exists():
+            rehearsal.run("put the lab's Gerrit together, once", lambda: str(gerrit_war.war(gerrit_war.CURRENT)))
         rehearsal.run("local cloud up", lambda: f"API at {lifecycle.up('lab').api_url}")
         rehearsal.mainstay("backup", "keys")
         rehearsal.deploy("provision")
@@ -125,13 +134,19 @@ def rehearse(rehearsal: Rehearsal) -> None:
         rehearsal.run("fetch as a phone does", lambda: fetch.as_phone(site))
         rehearsal.run("fetch as a browser does", lambda: fetch.as_browser(site))
         publish(rehearsal, site)
+        develop(rehearsal, site)
         os.environ["MAINSTAY_RESTIC"] = tools.restic()
         for data_set in custody.data_sets(site.fleet):
             if data_set.plan == custody.CONTROL_ROLE:
                 # What it keeps is there before it is saved.
                 rehearsal.on(data_set.host, "sudo", "mainstay", "backup", "mirror")
                 rehearsal.on(data_set.host, "sudo", "mainstay", "backup", "collect")
-            rehearsal.mainstay("backup", "run", str(data_set))
+            if data_set.plan == ROLE:
+                with review.pushing(site) as ended:
+                    rehearsal.mainstay("backup", "run", str(data_set))
+                    rehearsal.run("changes pushed meanwhile", ended)
+            else:
+                rehearsal.mainstay("backup", "run", str(data_set))
         for word in ("copy", "verify", "status"):
             rehearsal.mainstay("backup", word)
         for host in site.fleet.with_role(custody.CONTROL_ROLE):
@@ -152,6 +167,15 @@ def publish(rehearsal: Rehearsal, site: LoadedSite) -> None:
     rehearsal.mainstay("release", "audit")
     for host in site.fleet.with_role(custody.CONTROL_ROLE):
         rehearsal.on(host, "sudo", "mainstay", "release", "audit", "--status", "/srv/control/status")
+
+
+def develop(rehearsal: Rehearsal, site: LoadedSite) -> None:
+    """Projects and rights come to be, changes go through review, and what anybody can fetch of it is audited."""
+    rehearsal.mainstay("gerrit", "apply", "--yes")
+    rehearsal.run("changes reviewed and submitted", lambda: review.changes(site))
+    rehearsal.mainstay("gerrit", "status")
+    for host in site.fleet.with_role(custody.CONTROL_ROLE):
+        rehearsal.on(host, "sudo", "mainstay", "gerrit", "audit", "--deep", "--status", "/srv/control/status")
 
 
 def table(steps: list[Step]) -> None:
@@ -188,7 +212,7 @@ def main() -> int:
     rehearsal = Rehearsal(options.verbose)
     try:
         rehearse(rehearsal)
-    except (StepFailed, InputError, lifecycle.LabError, EngineError, load.LoadError, fetch.FetchError) as error:
+    except (StepFailed, *FAILURES) as error:
         console.print(f"[red]rehearsal failed:[/red] {error}")
         return 1
     finally:

@@ -14,6 +14,8 @@ GERRIT_SECRET = "gerrit_token"  # noqa: S105  # its name
 DNS_SECRET = "acme_dns_key"  # noqa: S105  # its name
 DNS_USER: Final = {"name": "acme", "email": "acme@mainstay.invalid", "acls": ["dns"]}
 """Who may change DNS and nothing else: for challenges that are answered there."""
+DECLARED: Final = Path(__file__).parent / "site"
+"""What the lab's admins have declared beside the inventory."""
 
 
 def write(config: LabConfig, api_key: str, drill_api_key: str) -> None:
@@ -24,6 +26,9 @@ def write(config: LabConfig, api_key: str, drill_api_key: str) -> None:
     for name in ("copy.pem", "provider.pem", trusted.ACME):
         if not (site / name).exists():
             replace(site / name, certificate.read_text(), 0o644)
+    for file in DECLARED.iterdir():
+        if not (site / file.name).exists():
+            replace(site / file.name, file.read_text(), 0o644)
     if not (site / "secrets.age").exists():
         _write_access(site, {"vultr_api_key": api_key} | storage.keys(config))
     if _lacks(site, GERRIT_SECRET):

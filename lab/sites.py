@@ -11,6 +11,7 @@ from lab.engine import LabConfig
 
 REPOSITORY = Path(__file__).parent.parent
 LAB_TOML = REPOSITORY / "inventories/lab.toml"
+GERRIT = "gerrit-1"
 
 
 def derive(config: LabConfig, folder: Path, change: Callable[[Any], None] = lambda _: None) -> Path:
@@ -25,7 +26,7 @@ def derive(config: LabConfig, folder: Path, change: Callable[[Any], None] = lamb
     document["provider"]["api_url"] = config.api_url
     document["drill"]["api_url"] = config.drill_api_url
     document["backup"]["copy"]["endpoint"] = storage.endpoint(config)
-    for role in ("release", "web"):
+    for role in ("release", "web", "gerrit"):
         document["settings"][role]["certificate"]["directory"] = authority.directory(config)
     document["settings"]["control"]["mirrors"]["checksums"] = repositories.CHECKSUMS.url(config)
     document["settings"]["control"]["mirrors"]["release-metadata"] = repositories.METADATA.url(config)
@@ -39,6 +40,8 @@ def derive(config: LabConfig, folder: Path, change: Callable[[Any], None] = lamb
 
 
 def only(document: Any, *names: str) -> None:
-    """Takes all other hosts out of a TOML document."""
+    """Takes all other hosts out of a TOML document, and with Gerrit the sources on it, which nobody could audit."""
     for other in document["hosts"].keys() - {*names}:
         del document["hosts"][other]
+    if GERRIT not in names:
+        document["settings"]["control"].pop("sources", None)

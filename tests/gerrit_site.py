@@ -5,19 +5,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-
 from inventories.files import sha256
-from lab import authority, gerrit_war
+from lab import gerrit_war
 from lab.engine import LabConfig
-from lab.sites import derive, only
+from lab.sites import GERRIT, derive, only
 from tests.labs import disconnect, kept_lab
 from tests.saved_site import Saved
 from tests.waiting import until
 
-HOST, NAME = "gerrit-1", "review.lab.example.org"
+HOST, NAME = GERRIT, "review.lab.example.org"
 VAULT = "vault-1"
-VERSION = "3.13.5"
+VERSION = gerrit_war.CURRENT
 SERVER_ID = "3b5e7f5c-5a0c-4a86-9d1c-0a4f3f6a2f11"
 
 
@@ -26,21 +24,11 @@ def derived(config: LabConfig, folder: Path, version: str = VERSION, *others: st
     war = gerrit_war.war(version)
 
     def change(document: Any) -> None:
-        only(document, "web-1", *others)
-        document["hosts"][HOST] = tomlkit.item(document["hosts"].pop("web-1").unwrap())
-        document["hosts"][HOST] |= {"role": "gerrit", "plan": "vc2-2c-4gb", "dns": [NAME]}
-        document["hosts"][HOST]["volumes"] = {
-            "site": {"size_gb": 10, "mount": "/srv/gerrit", "filesystem": "btrfs"},
-        }
-        document["firewalls"]["public-web"]["rules"].append({"protocol": "tcp", "port": "29418"})
+        only(document, HOST, *others)
         for role in ("release", "control", "web"):
             del document["settings"][role]
-        document["settings"]["gerrit"] = {
-            "war": {"version": version, "sha256": sha256(war), "source": str(war)},
-            "server_id": SERVER_ID,
-            "email": "gerrit@lab.example.org",
-            "certificate": {"directory": authority.directory(config)},
-        }
+        declared = {"version": version, "sha256": sha256(war), "source": str(war)}
+        document["settings"]["gerrit"]["war"].update(declared)
 
     return derive(config, folder, change)
 

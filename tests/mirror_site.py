@@ -26,7 +26,8 @@ def derived(config: LabConfig, folder: Path) -> Path:
     declared = inventory.with_suffix(".toml")
     document: Any = tomlkit.parse(declared.read_text())
     document["hosts"][HOST] = tomlkit.item(document["hosts"][GERRIT].unwrap())
-    document["hosts"][HOST] |= {"role": "gitmirror", "plan": "vc2-1c-1gb", "dns": [NAME]}
+    own = {"role": "gitmirror", "plan": "vc2-1c-1gb", "firewall": "public-web", "dns": [NAME]}
+    document["hosts"][HOST] |= own
     document["hosts"][HOST]["volumes"] = {"repositories": {"size_gb": 10, "mount": MOUNT}}
     document["settings"]["gitmirror"] = {
         "source": f"https://{SOURCE}",

@@ -101,7 +101,8 @@ def small_site(lab: LabConfig, folder: Path) -> Iterator[SmallSite]:
     def change(document: Any) -> None:
         document["site"].update({"name": name, "domain": f"{name}.example.org", "files": str(folder / "site")})
         only(document, "web-1")
-        del document["firewalls"]["vault"], document["firewalls"]["control"]
+        for other in document["firewalls"].keys() - {"public-web"}:
+            del document["firewalls"][other]
         document["hosts"]["web-1"]["dns"] = [f"www.{name}.example.org"]
         document["vpcs"]["internal"]["subnet"] = f"10.30.{name.removeprefix('small-')}.0/24"
         document["firewalls"]["public-web"]["rules"] = [

@@ -48,6 +48,8 @@ def _print(host: str, told: State, found: list[str]) -> None:
     console.print(table)
     for one in found:
         console.print(f"[red]wrong[/]: {one}")
+    if not found:
+        console.print("[green]all is well[/]")
 
 
 def _lines(told: State) -> list[tuple[str, str]]:

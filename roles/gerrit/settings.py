@@ -13,7 +13,11 @@ SSH_PORT = 29418
 HTTP_PORT = 8081
 """On loopback alone."""
 OPENINGS = (*nginx.OPENINGS, Opening(protocol="tcp", port=SSH_PORT))
-LISTENS = (*nginx.LISTENS, Listen(protocol="tcp", port=SSH_PORT))
+LISTENS = (
+    *nginx.LISTENS,
+    Listen(protocol="tcp", port=SSH_PORT),
+    Listen(protocol="tcp", port=HTTP_PORT, address="127.0.0.1"),
+)
 OWN_SECTIONS = frozenset({"auth", "container", "gerrit", "include", "ldap", "plugins", "sendemail"})
 """That the role writes, or nobody may: `include` would bring what no deploy knows of."""
 OWN_KEYS = frozenset(

@@ -29,7 +29,7 @@ from tests.watched_site import MAINSTAY
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 VAULT, DATA, CONTROL = "vault-1", "release-1", "control-1"
 DATA_SETS = {f"{DATA}:release", f"{CONTROL}:control"}
-ALL = DATA_SETS | {"release-2:release", "web-1:web"}
+ALL = DATA_SETS | {"release-2:release", "web-1:web", "gerrit-1:gerrit"}
 DRILLS, SWEEP = "mainstay-control@drill.service", "mainstay-control@sweep.service"
 OVERRIDE = f"/run/systemd/system/{DRILLS}.d"
 FAMILIES = {"instances": "instances", "blocks": "blocks", "firewalls": "firewall_groups", "vpcs": "vpcs"}

@@ -1,6 +1,7 @@
 """A newcomer's first command."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,24 @@ def test_the_rehearsal_publishes_a_release_to_two_servers(site: Path) -> None:
     offered = {(one["device"], one["channel"]): one["build"] for one in told["channels"]}
     assert offered["panther", "testing"] == offered["panther", "beta"] == release_build.NEXT.number
     assert offered["panther", "stable"] == sample.CURRENT.number
+
+
+def test_the_rehearsal_takes_changes_through_review_and_saves_gerrit_while_people_push(rehearsal: Any) -> None:
+    outcomes = {step["name"]: step["outcome"] for step in rehearsal["steps"]}
+    submitted = "2 changes submitted, over ssh and https, and fetched by anybody"
+    assert outcomes["changes reviewed and submitted"] == submitted
+    assert re.fullmatch(r"[1-9]\d* changes taken, over ssh and https", outcomes["changes pushed meanwhile"])
+    names = list(outcomes)
+    assert names.index("changes pushed meanwhile") == names.index("mainstay backup run gerrit-1:gerrit") + 1
+
+
+def test_after_the_rehearsal_gerrit_is_as_it_is_declared_and_its_sources_are_clean(site: Path) -> None:
+    told = json.loads(_said(str(REPOSITORY / "bin/mainstay"), "gerrit", "plan", "--json", "--inventory", str(site)))
+    assert (told["differences"], [one["holds"] for one in told["expectations"]]) == ([], [True] * 2)
+    with configured(load_site(site)) as config:
+        status = "sudo cat /srv/control/status/sources.json"
+        audited = json.loads(_said("ssh", "-F", str(config), "control-1", status))
+    assert (audited["exit_code"], [one["projects"] for one in audited["manifests"]]) == (0, [1])
 
 
 @pytest.mark.parametrize("deploy", ["provision", "site"])

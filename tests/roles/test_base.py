@@ -198,7 +198,8 @@ def test_nothing_listens_that_no_role_declares(host: Host, declared: Declared) -
     for line in host.check_output("ss -H -tuln").splitlines():
         protocol, _, _, _, local = line.split()[:5]
         address, _, port = local.rpartition(":")
-        found.add((protocol, re.sub(r"%\w+", "", address), int(port)))
+        # Java's sockets are of both families: an IPv4 address is one of IPv6 to them.
+        found.add((protocol, re.sub(r"%\w+|^\[::ffff:([\d.]+)\]$", r"\1", address), int(port)))
     dhcp_client = {socket for socket in found if socket[0] == "udp" and socket[2] in (68, 546)}
     assert found - dhcp_client <= allowed
     assert {(protocol, port) for protocol, _, port in allowed} == {(p, port) for p, _, port in found - dhcp_client}
