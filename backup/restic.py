@@ -88,16 +88,19 @@ class Restic:
         tags: Sequence[str],
         exclude: Sequence[str] = (),
         skip_unchanged: bool = False,
+        totals: bool = True,
         progress: Callable[[Progress], None] | None = None,
     ) -> Backup:
         """Saves paths below root. Files that could not be read are in the result; the snapshot is there all the same.
 
         The snapshot's paths begin at root, whatever root is called: one of a moved or mounted tree is comparable.
-        skip_unchanged needs restic 0.17.
+        skip_unchanged needs restic 0.17. totals: progress tells how much there is, for which restic walks through all
+        of it once more.
         """
         options = [
             *(f"--exclude={pattern}" for pattern in exclude),
             *(["--skip-if-unchanged"] if skip_unchanged else []),
+            *([] if totals else ["--no-scan"]),
         ]
         return self._backup([*options, "--", *paths], host, tags, progress, root, paths)
 

@@ -235,6 +235,8 @@ def _environment(repository: Repository) -> dict[str, str]:
         "HOME": os.environ.get("HOME", "/"),
         "RESTIC_CACHE_DIR": str(repository.cache.absolute()),
         "RESTIC_PROGRESS_FPS": "2",
+        # A btrfs snapshot is a device of its own: all folders would be others, and saved anew (since 0.17).
+        "RESTIC_FEATURES": "device-id-for-hardlinks=true",
     }
 
 

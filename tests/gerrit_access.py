@@ -17,7 +17,7 @@ from roles.gerrit import secure
 from roles.gerrit.tools.access import loading
 from roles.gerrit.tools.access.planning import Way
 from roles.gerrit.tools.access.remembered import Remembered
-from roles.gerrit.tools.access.rest import Request, Server
+from roles.gerrit.tools.rest import Request, Server
 from roles.gerrit.tools.server import connected
 from tests.gerrit_files import write_example
 from tests.gerrit_site import HOST

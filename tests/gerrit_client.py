@@ -15,8 +15,9 @@ from urllib.parse import quote
 from backup.reach import reach
 from inventories import trusted
 from inventories.inventory import load_site
+from roles.gerrit.tools.rest import Request, Server, part
 from roles.gerrit.tools.restore import Gerrit
-from roles.gerrit.tools.server import Login, connected, host_of
+from roles.gerrit.tools.server import connected, host_of
 from tests.gerrit_site import HOST, NAME
 from tests.saved_site import Saved
 
@@ -24,17 +25,17 @@ from tests.saved_site import Saved
 @contextmanager
 def administrator(saved: Saved) -> Iterator[Gerrit]:
     site = load_site(saved.inventory)
-    with reach(site) as way, connected(site) as login:
-        yield Gerrit(way, host_of(site), login)
+    with reach(site) as way, connected(site) as login, Server(login.url, login.user, login.token) as server:
+        yield Gerrit(way, host_of(site), server)
 
 
 def make_project(gerrit: Gerrit, name: str) -> None:
     body = {"create_empty_commit": True, "branches": ["main"]}
-    gerrit.must("PUT", f"projects/{quote(name, safe='')}", body)
+    gerrit.server.ask(Request("PUT", f"/projects/{part(name)}", body))
 
 
 def changes(gerrit: Gerrit, query: str) -> dict[int, Any]:
-    found = gerrit.must("GET", f"changes/?q={quote(query)}&o=CURRENT_REVISION&n=500")
+    found = gerrit.server.get("/changes/", q=query, o="CURRENT_REVISION", n=500)
     return {one["_number"]: one for one in found}
 
 
@@ -52,14 +53,14 @@ class Pusher:
     """A clone of one project, in a folder of its own."""
 
     saved: Saved
-    login: Login
+    server: Server
     email: str
     project: str
     folder: Path
 
     @classmethod
     def of(cls, saved: Saved, gerrit: Gerrit, project: str, folder: Path) -> "Pusher":
-        return cls(saved, gerrit.login, gerrit.must("GET", "accounts/self")["email"], project, folder)
+        return cls(saved, gerrit.server, gerrit.server.get("/accounts/self")["email"], project, folder)
 
     def git(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         site = load_site(self.saved.inventory)
@@ -82,7 +83,7 @@ class Pusher:
 
     @property
     def url(self) -> str:
-        return f"https://{self.login.user}:{quote(self.login.token, safe='')}@{NAME}/a/{quote(self.project)}"
+        return f"https://{self.server.user}:{quote(self.server.token, safe='')}@{NAME}/a/{quote(self.project)}"
 
     def clone(self) -> None:
         self.git("clone", "-q", self.url, str(self.folder))

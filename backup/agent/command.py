@@ -79,7 +79,7 @@ def _do(asked: argparse.Namespace, agent: str) -> int:
                 telling.note(left)
         return OK
     if asked.command == "run":
-        entry = save(job, telling.progress, telling.note, asked.give_up)
+        entry = save(job, telling.progress if telling.is_watched else None, telling.note, asked.give_up)
     elif asked.command == "verify":
         entry = verify(job)
     else:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from backup.agent import btrfs, interrupts, ref_manifest, refs
+from backup.agent import btrfs, interrupts, ref_manifest, ref_seen, refs
 from backup.agent.plan import Plan
 from backup.agent.state import State
 from backup.restic_results import Unread
@@ -51,8 +51,9 @@ def source(plan: Plan, state: State) -> Iterator[Source]:
             _are_there(root, paths)
         if plan.consistency == "btrfs":
             with _snapshot(plan) as frozen:
-                lacking = _manifest(plan, frozen)
-                manifest = (ref_manifest.FILE,) if (frozen / ref_manifest.FILE).exists() else ()
+                lacking = _manifest(plan, state, frozen)
+                listed = plan.repositories and (frozen / ref_manifest.FILE).exists()
+                manifest = (ref_manifest.FILE,) if listed else ()
                 exclude = anchored((*plan.exclude, f"/{btrfs.PREFIX}*"), frozen)
                 yield Source(frozen, _with(paths, *manifest), exclude, lacking)
             return
@@ -96,13 +97,13 @@ def _with(paths: tuple[str, ...], *more: str) -> tuple[str, ...]:
     return paths if "." in paths else (*paths, *more)
 
 
-def _manifest(plan: Plan, frozen: Path) -> tuple[Unread, ...]:
-    """Of refs, written into the snapshot, which is sealed then; returns the repositories that are broken. Where there
+def _manifest(plan: Plan, state: State, frozen: Path) -> tuple[Unread, ...]:
+    """Of refs, in the snapshot, which is sealed then; returns the repositories that are broken. Where there
     is no room for it the rest is saved all the same."""
     if not plan.repositories:
         return ()
     try:
-        broken = ref_manifest.write(frozen, plan.repositories)
+        broken = ref_seen.manifest(Path(plan.root), frozen, plan.repositories, state.refs_seen)
     except OSError as error:
         broken = [(ref_manifest.FILE, f"cannot be written: {error.strerror}")]
     btrfs.seal(Path(plan.root), plan.name)

@@ -54,11 +54,11 @@ def write(root: Path, tops: Sequence[str]) -> list[tuple[str, str]]:
     fresh = root / f"{FILE}.fresh"
     for old in (fresh, root / FILE):  # the latter from a restore
         old.unlink(missing_ok=True)
-    with open(fresh, "xb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o600)) as out:
+    with open(fresh, "xb", opener=private) as out:
         out.write(FIRST)
-        found = {os.path.relpath(path, root): (path, why) for top in tops for path, why in _found(root, top)}
-        for name in sorted(found, key=os.fsencode):
-            (path, why), quoted = found[name], json.dumps(name).encode()
+        listed = {os.path.relpath(path, root): (path, why) for top in tops for path, why in found(root, top)}
+        for name in sorted(listed, key=os.fsencode):
+            (path, why), quoted = listed[name], json.dumps(name).encode()
             try:
                 if why:
                     raise RefsError(why)
@@ -73,6 +73,11 @@ def write(root: Path, tops: Sequence[str]) -> list[tuple[str, str]]:
         out.write(b"end %d %d\n" % (repositories, refs))
     fresh.replace(root / FILE)
     return broken
+
+
+def private(name: str, flags: int) -> int:
+    """Opens a file that is made for its owner alone, through no link."""
+    return os.open(name, flags | os.O_NOFOLLOW, 0o600)
 
 
 def read(file: Path) -> Iterator[Listed]:
@@ -122,7 +127,7 @@ def _word(file: Path, number: int, text: bytes, count: int = 1) -> list[str]:
     return [str(one) for one in found]
 
 
-def _found(root: Path, top: str) -> Iterator[tuple[Path, str]]:
+def found(root: Path, top: str) -> Iterator[tuple[Path, str]]:
     """Repositories below a folder; and what has a repository's name and is none, with why."""
     for folder, names, files in os.walk(root / top):
         lacks = [part for part in PARTS if part not in (files if part == "HEAD" else names)]

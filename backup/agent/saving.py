@@ -18,11 +18,11 @@ SHORT_WAIT_S = 10
 """For another's lock, before locks whose owner is gone are removed."""
 
 
-def save(job: Job, tell: Tell, note: Callable[[str], None], give_up_s: float) -> Entry:
+def save(job: Job, tell: Tell | None, note: Callable[[str], None], give_up_s: float) -> Entry:
     """Makes a backup and returns the ledger's entry. Raises Busy when another run is at it.
 
     One in which something was replaced while it was read does not count, and is made once more at once.
-    give_up_s: how long nothing may move while the vault does not answer.
+    give_up_s: how long nothing may move while the vault does not answer. tell: None where nobody looks on.
     """
     watch = Watch(give_up_s, lambda: job.greet() is not None, tell)
     with job.state.locked():
@@ -33,7 +33,7 @@ def save(job: Job, tell: Tell, note: Callable[[str], None], give_up_s: float) ->
         return entry
 
 
-def _save(job: Job, found: Found, tell: Tell, note: Callable[[str], None]) -> None:
+def _save(job: Job, found: Found, watch: Watch, note: Callable[[str], None]) -> None:
     for left in consistency.settle(job.plan, job.state):
         note(left)
     _be_there(job, note)
@@ -43,7 +43,7 @@ def _save(job: Job, found: Found, tell: Tell, note: Callable[[str], None]) -> No
         if left_a_lock:
             note("an earlier run did not end well: removing the lock that it may have left")
             job.restic.unlock()
-        saved = _patiently(job, source, tell, note)
+        saved = _patiently(job, source, watch, note)
         replaced = source.replaced()
         job.state.running_mark.unlink()
         _prove(job, saved.snapshot)
@@ -88,24 +88,30 @@ def _prove(job: Job, snapshot: str) -> None:
     raise Refused(f"restic said that it saved snapshot {snapshot[:8]}, but that {problem}: look at the vault's disk")
 
 
-def _patiently(job: Job, source: Source, tell: Tell, note: Callable[[str], None]) -> Backup:
+def _patiently(job: Job, source: Source, watch: Watch, note: Callable[[str], None]) -> Backup:
     """The backup, with what may stand in its way: a lock whose owner is gone."""
     restic = replace(job.restic, lock_wait_s=min(SHORT_WAIT_S, job.restic.lock_wait_s))
     try:
-        return _backup(job, restic, source, tell)
+        return _backup(job, restic, source, watch)
     except Locked:
         note("the repository is locked: removing locks whose owner is gone, and waiting for others")
         restic.unlock()
-    return _backup(job, job.restic, source, tell)
+    return _backup(job, job.restic, source, watch)
 
 
-def _backup(job: Job, restic: Restic, source: Source, tell: Tell) -> Backup:
+def _backup(job: Job, restic: Restic, source: Source, watch: Watch) -> Backup:
     plan = job.plan
     if plan.consistency == "command":
         name = f"{plan.name}.out"
-        return restic.backup_command(plan.command, name, host=plan.host, tags=[plan.name], progress=tell)
+        return restic.backup_command(plan.command, name, host=plan.host, tags=[plan.name], progress=watch)
     return restic.backup(
-        source.root, source.paths, host=plan.host, tags=[plan.name], exclude=source.exclude, progress=tell
+        source.root,
+        source.paths,
+        host=plan.host,
+        tags=[plan.name],
+        exclude=source.exclude,
+        progress=watch,
+        totals=bool(watch.tell),
     )
 
 

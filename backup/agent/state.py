@@ -44,6 +44,11 @@ class State:
         return self.folder / "after-due"
 
     @property
+    def refs_seen(self) -> Path:
+        """Of what the ref manifest was made that the plan's root has (ref_seen.py)."""
+        return self.folder / "refs-seen"
+
+    @property
     def running_mark(self) -> Path:
         """Is there while a backup runs; one that was killed, or whose restic was, leaves it."""
         return self.folder / "running"

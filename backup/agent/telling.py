@@ -24,6 +24,11 @@ class Telling:
         self.open_line = False
         self.gone = False
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody sees the progress."""
+        return self.as_json or self.on_terminal
+
     def progress(self, progress: Progress) -> None:
         if self.as_json:
             self._object("progress", asdict(progress))

@@ -26,7 +26,7 @@ class Watch:
     give_up_s: float
     answers: Callable[[], bool]
     """Whether the vault does."""
-    tell: Tell
+    tell: Tell | None
     server: str = "the vault"
     done: str = "saved"
     then: str = NEXT_RUN
@@ -41,7 +41,8 @@ class Watch:
             self.moved, self.since = at, time.monotonic()
         else:
             self.look()
-        self.tell(progress)
+        if self.tell:
+            self.tell(progress)
 
     def look(self) -> None:
         """The same when restic says nothing at all."""

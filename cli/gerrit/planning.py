@@ -23,8 +23,8 @@ from roles.gerrit.tools.access.declared import FILE
 from roles.gerrit.tools.access.expectations import Outcome
 from roles.gerrit.tools.access.planning import Plan, Way
 from roles.gerrit.tools.access.remembered import Remembered
-from roles.gerrit.tools.access.rest import Refused, Server
 from roles.gerrit.tools.access.steps import Step
+from roles.gerrit.tools.rest import Refused, Server
 from roles.gerrit.tools.server import connected, host_of
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]

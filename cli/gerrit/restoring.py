@@ -25,6 +25,7 @@ from cli.backup.restoring import bring
 from cli.gerrit.app import app
 from cli.options import BAD_USAGE, FAILED, UNREACHABLE, Inventory, chosen, stop
 from inventories.inventory import LoadedSite
+from roles.gerrit.tools import rest
 from roles.gerrit.tools import restore as gerrits
 from roles.gerrit.tools import restore_names as names
 from roles.gerrit.tools.restore_copy import NotRestored
@@ -94,9 +95,9 @@ def restore(
 def _running(site: LoadedSite) -> Iterator[gerrits.Gerrit]:
     """The site's, and what may go wrong with it as words and an exit code."""
     try:
-        with reach(site) as way, connected(site) as login:
-            yield gerrits.Gerrit(way, host_of(site), login)
+        with reach(site) as way, connected(site) as login, rest.Server(login.url, login.user, login.token) as server:
+            yield gerrits.Gerrit(way, host_of(site), server)
     except Unreachable as error:
         raise stop("gerrit", error, UNREACHABLE) from None
-    except (NotRestored, restoring.NotRestored, Refused, RefsError, ResticError, LedgerError, OSError) as error:
+    except (NotRestored, Refused, restoring.NotRestored, RefsError, ResticError, LedgerError, OSError) as error:
         raise stop("gerrit", error, FAILED) from None

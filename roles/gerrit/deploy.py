@@ -25,8 +25,12 @@ STATE = Unit("mainstay-gerrit-state.timer", files=("/etc/systemd/system/mainstay
 METRICS = "/var/lib/prometheus/node-exporter"
 TOKEN, DECLARED, NGINX = "/etc/gerrit/token", "/etc/gerrit/declared.json", "/etc/nginx/http.d/gerrit.conf"
 PASSWORDS = "/etc/nginx/gerrit.htpasswd"
-JGIT = "[receive]\n\tautogc = false\n[uploadpack]\n\tallowFilter = true\n"
-"""The whole jgit.config: as `init` would write it, and that who wants no large files need not fetch them."""
+JGIT = (
+    "[receive]\n\tautogc = false\n[uploadpack]\n\tallowFilter = true\n"
+    "[core]\n\tfsyncObjectFiles = true\n\tfsyncRefFiles = true\n"
+)
+"""The whole jgit.config: as `init` would write it; that who wants no large files need not fetch them; and that a push
+is on the disk when it is acknowledged."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
 

@@ -40,7 +40,7 @@ def test_what_is_pushed_meanwhile_is_in_neither_and_both_agree(agent: Agent, vol
         agent("run", "data")
         assert len(pushed.read_text().split()) > acknowledged
     assert snapshots_in(volume) == []
-    assert not list(root.glob(".mainstay*"))
+    assert [path.name for path in root.glob(".mainstay*")] == [FILE]
     agent("verify", "data")
     back = tmp_path / "back"
     agent("restore", "data", "--to", str(back))
@@ -53,6 +53,15 @@ def test_what_is_pushed_meanwhile_is_in_neither_and_both_agree(agent: Agent, vol
     assert saved >= {f"refs/heads/b{number}" for number in range(1, acknowledged + 1)}
     agent("restore", "data", "--to", str(tmp_path / "alone"), "--include", FILE)
     assert [path.name for path in (tmp_path / "alone").iterdir()] == [FILE]
+    for _ in range(2):
+        agent("run", "data")
+        kept = (root / FILE).stat().st_ctime_ns
+    agent("run", "data")
+    assert ((root / FILE).stat().st_ctime_ns, agent.last.bytes_added) == (kept, 0)
+    git("-C", root / "0.git", "update-ref", "refs/heads/later", *refs(root / "0.git").popitem()[1:])
+    agent("run", "data")
+    agent("restore", "data", "--to", str(tmp_path / "later"), "--include", FILE)
+    assert next(read(tmp_path / "later" / FILE)).refs == refs(root / "0.git")
 
 
 def test_one_broken_repository_of_many_is_named_and_the_others_are_saved(

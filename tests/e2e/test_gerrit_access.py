@@ -9,7 +9,7 @@ import pytest
 from roles.gerrit import secure
 from roles.gerrit.tools.access import lock, reading
 from roles.gerrit.tools.access.meta import Meta, Raced, meta, revision
-from roles.gerrit.tools.access.rest import Refused
+from roles.gerrit.tools.rest import Refused
 from tests.gerrit_access import BOT_TOKEN, Reviewed, ask, reviewed
 from tests.gerrit_files import example
 from tests.gerrit_site import HOST, gerrit_site

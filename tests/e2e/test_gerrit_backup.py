@@ -13,6 +13,7 @@ import requests
 from backup.agent import ref_manifest
 from cloud import provision
 from inventories.inventory import load_site
+from roles.gerrit.tools.rest import Request
 from roles.gerrit.tools.restore import Gerrit, values
 from tests.gerrit_client import Pusher, administrator, changes, make_project, pushing
 from tests.gerrit_site import HOST, SERVER_ID, saved_gerrit_site
@@ -37,7 +38,7 @@ def clones(saved: Saved, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a clone of each project, which are there from now on."""
     folder = tmp_path_factory.mktemp("clones")
     with administrator(saved) as gerrit:
-        gerrit.must("PUT", f"accounts/{BOB[0]}", {"name": "Bob", "http_password": BOB[1]})
+        gerrit.server.ask(Request("PUT", f"/accounts/{BOB[0]}", {"name": "Bob", "http_password": BOB[1]}))
         for project in PROJECTS:
             make_project(gerrit, project)
         for pusher in pushers(saved, gerrit, folder):
@@ -88,7 +89,7 @@ def test_saved_while_people_push_it_is_the_same_on_a_fresh_host(saved: Saved, cl
         for project in PROJECTS:
             assert values(gerrit, project) == manifest[f"site/git/{project}.git"].refs
             gerrit.git("--git-dir", gerrit.place(project), "rev-list", "--objects", "--all", "--quiet")
-        url = f"{gerrit.login.url}a/accounts/self"
+        url = f"{gerrit.server.url}/a/accounts/self"
         assert requests.get(url, auth=BOB, timeout=30).status_code == 200
         acknowledged = {one.commit for one in crowd.pushed if one.ended < before}
         later = {one.commit for one in crowd.pushed if one.began > after}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloud.converge import REPOSITORY
+from roles.gerrit.tools.rest import Request, part
 from roles.gerrit.tools.restore import Gerrit, values
 from tests.gerrit_client import Pusher, administrator, changes, make_project
 from tests.gerrit_site import HOST, saved_gerrit_site
@@ -81,10 +82,9 @@ def test_a_repository_comes_back_under_a_new_name_that_administrators_alone_see(
     pusher.clone()
     pusher.git("fetch", "-q", "origin", f"refs/restored/{ref_of(gerrit, 'meta').removeprefix('refs/')}")
     assert pusher.push() is None
-    gerrit.must("PUT", "accounts/bob", {"name": "Bob", "http_password": "the password of bob"})
-    path = f"projects/{COPY.replace('/', '%2F').replace(' ', '%20')}"
-    assert gerrit.ask("GET", path, anonymous=True).status_code == 404
-    bob = pusher.url.replace(f"//{gerrit.login.user}:{gerrit.login.token}@", "//bob:the%20password%20of%20bob@")
+    gerrit.server.ask(Request("PUT", "/accounts/bob", {"name": "Bob", "http_password": "the password of bob"}))
+    assert not gerrit.server.anybody_sees(f"/projects/{part(COPY)}")
+    bob = pusher.url.replace(f"//{gerrit.server.user}:{gerrit.server.token}@", "//bob:the%20password%20of%20bob@")
     for name, code in ((COPY, 128), (ORIGINAL, 0)):
         asked = pusher.git("ls-remote", bob.replace(COPY.replace(" ", "%20"), name.replace(" ", "%20")), check=False)
         assert asked.returncode == code, asked.stderr
@@ -98,12 +98,12 @@ def test_one_ref_goes_back_into_the_original_and_gerrit_sees_it(saved: Saved, ge
     before = {one: values(gerrit, one) for one in (ORIGINAL, OTHER)}
     for ref in (patch_set, meta):
         delete(gerrit, ref)
-    path = f"changes/{ORIGINAL.replace('/', '%2F').replace(' ', '%20')}~{number}"
-    assert gerrit.ask("GET", path).status_code == 404
+    path = f"/changes/{part(ORIGINAL)}~{number}"
+    assert gerrit.server.get(path) is None
     back = ("one-change", "--into", ORIGINAL, "--ref", patch_set, "--ref", meta)
     assert f"{meta} of {ORIGINAL}: none -> " in restore(saved, *back)
     assert {one: values(gerrit, one) for one in (ORIGINAL, OTHER)} == before
-    assert gerrit.must("GET", path)["status"] == "NEW"
+    assert gerrit.server.get(path)["status"] == "NEW"
     assert "as it was" in restore(saved, *back)
 
 
@@ -120,8 +120,7 @@ def test_what_has_another_value_by_now_is_replaced_only_if_that_is_said(saved: S
     assert values(gerrit, ORIGINAL)[branch] == old["refs/heads/main"]
     restore(saved, *back, "--replace")
     assert values(gerrit, ORIGINAL) == old
-    project = f"projects/{ORIGINAL.replace('/', '%2F').replace(' ', '%20')}"
-    assert gerrit.must("GET", f"{project}/branches/dev")["revision"] == old[branch]
+    assert gerrit.server.get(f"/projects/{part(ORIGINAL)}/branches/dev")["revision"] == old[branch]
 
 
 def test_what_the_backup_has_not_or_has_broken_is_told_and_nothing_is_made(saved: Saved, gerrit: Gerrit) -> None:

@@ -6,66 +6,40 @@ none, by the lock files that Gerrit's JGit heeds too; each only if it still has 
 refs without a restart (3.13).
 """
 
-import json
 import shlex
 import subprocess
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
-
-import requests
 
 from backup import custody
 from backup.agent import ref_manifest
 from backup.reach import SSH_FAILED, Reach, Unreachable
+from roles.gerrit.tools.rest import Request, Server, part
 from roles.gerrit.tools.restore_copy import NotRestored, git, head, listed, prepared
 from roles.gerrit.tools.restore_names import CONFIG, administrators, change_of, kept_as, readable_by
-from roles.gerrit.tools.server import ROLE, Login
+from roles.gerrit.tools.server import ROLE
 
 OWNER = "gerrit"
 RECEIVE = "git -c core.hooksPath=/dev/null -c receive.autogc=false receive-pack"
 """What is pushed to on the host. JGit runs no hooks of a repository, and collects garbage itself."""
-TIMEOUT_S = 60
 ALL_PROJECTS, ALL_USERS = "All-Projects", "All-Users"
 
 
 @dataclass(frozen=True)
 class Gerrit:
-    """A running one: by ssh to its host, and by REST as its administrator."""
+    """A running one: by ssh to its host, and by REST as its administrator. Raises Refused as rest.py does."""
 
     way: Reach
     host: str
-    login: Login
+    server: Server
 
     def place(self, project: str) -> str:
         """Of a repository on the host."""
         return f"{custody.recovery(ROLE).root}/{below(project)}"
 
-    def ask(self, method: str, path: str, body: object = None, *, anonymous: bool = False) -> "requests.Response":
-        """path: after the slash. Raises Unreachable when there is no answer."""
-        login = None if anonymous else (self.login.user, self.login.token)
-        url = f"{self.login.url}{'' if anonymous else 'a/'}{path}"
-        try:
-            return requests.request(method, url, json=body, auth=login, timeout=TIMEOUT_S, allow_redirects=False)
-        except requests.RequestException as error:
-            raise Unreachable(f"Gerrit on {self.host} does not answer: {type(error).__name__}") from None
-
-    def must(self, method: str, path: str, body: object = None) -> Any:
-        """The answer of what has to succeed. Raises NotRestored."""
-        answer = self.ask(method, path, body)
-        if not answer.ok:
-            said = " ".join(answer.text.split())[:500]
-            raise NotRestored(f"Gerrit on {self.host}: {method} {path}: {answer.status_code}: {said}")
-        text = answer.text.removeprefix(")]}'\n")
-        return json.loads(text) if text.startswith(("{", "[", '"')) else None
-
     def exists(self, project: str) -> bool:
-        answer = self.ask("GET", f"projects/{_part(project)}")
-        if answer.status_code in (401, 403):
-            raise NotRestored(f"Gerrit on {self.host} does not take the login of {self.login.user}: deploy gerrit")
-        return answer.status_code != 404
+        return self.server.get(f"/projects/{part(project)}") is not None
 
     def git(self, *words: str) -> str:
         """git on the host, as Gerrit's user. Raises NotRestored, Unreachable."""
@@ -106,17 +80,16 @@ def make(gerrit: Gerrit, name: str, head: str, what: str) -> None:
     """An empty project that administrators alone see. what: is in it, for its description. Raises NotRestored."""
     if gerrit.exists(name):
         raise NotRestored(f"there is a project {name} already: take another --as, nothing was changed")
-    all_projects = gerrit.must("GET", f"projects/{ALL_PROJECTS}/access")
+    all_projects = gerrit.server.ask(Request("GET", f"/projects/{ALL_PROJECTS}/access"))
     groups = administrators(all_projects)
     if not groups:
         raise NotRestored("nobody administers the server by All-Projects: nobody could read the copy")
     branches = [head] if head else []
     made = {"parent": ALL_PROJECTS, "description": what, "create_empty_commit": False, "branches": branches}
-    gerrit.must("PUT", f"projects/{_part(name)}", made)
-    gerrit.must("POST", f"projects/{_part(name)}/access", readable_by(groups, [all_projects]))
-    gerrit.must("PUT", f"projects/{_part(name)}/config", {"state": "READ_ONLY"})
-    answer = gerrit.ask("GET", f"projects/{_part(name)}", anonymous=True)
-    if answer.status_code != 404:
+    gerrit.server.ask(Request("PUT", f"/projects/{part(name)}", made))
+    gerrit.server.ask(Request("POST", f"/projects/{part(name)}/access", readable_by(groups, [all_projects])))
+    gerrit.server.ask(Request("PUT", f"/projects/{part(name)}/config", {"state": "READ_ONLY"}))
+    if gerrit.server.anybody_sees(f"/projects/{part(name)}"):
         raise NotRestored(f"the project {name} was made, and anybody sees it: it was left empty. See its access rights")
 
 
@@ -170,11 +143,6 @@ def tell_gerrit(gerrit: Gerrit, project: str, refs: Sequence[str], there: Contai
     """Of refs that were set beside it: what it keeps in mind of them is read anew. there: all refs of the project."""
     for number in sorted({number for ref in refs if (number := change_of(ref))}):
         if f"refs/changes/{number % 100:02}/{number}/meta" in there:
-            gerrit.must("POST", f"changes/{_part(project)}~{number}/index", {})
+            gerrit.server.ask(Request("POST", f"/changes/{part(project)}~{number}/index", {}))
     if CONFIG in refs:
-        gerrit.must("POST", "config/server/caches/projects/flush", {})
-
-
-def _part(name: str) -> str:
-    """A name as one part of an address."""
-    return quote(name, safe="")
+        gerrit.server.ask(Request("POST", "/config/server/caches/projects/flush", {}))

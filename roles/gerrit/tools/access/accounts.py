@@ -7,8 +7,8 @@ from roles.gerrit.tools.access.declaration import Bot, Person
 from roles.gerrit.tools.access.declared import Declared
 from roles.gerrit.tools.access.found import Found, FoundAccount
 from roles.gerrit.tools.access.reading import Secret
-from roles.gerrit.tools.access.rest import Request, part
 from roles.gerrit.tools.access.steps import Step
+from roles.gerrit.tools.rest import Request, part
 
 TOKEN = "mainstay"  # noqa: S105  # its name at Gerrit
 TOKENS_SINCE = (3, 13)

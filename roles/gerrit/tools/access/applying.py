@@ -16,8 +16,8 @@ from roles.gerrit.tools.access.meta import Meta, Raced, meta, revision
 from roles.gerrit.tools.access.planning import Way, right, way_in
 from roles.gerrit.tools.access.project_config import uuids, written
 from roles.gerrit.tools.access.reading import read_configs
-from roles.gerrit.tools.access.rest import Refused, Request, part
 from roles.gerrit.tools.access.steps import Step
+from roles.gerrit.tools.rest import Refused, Request, part
 
 TRIES = 10
 """How often a project is read again that others write to."""

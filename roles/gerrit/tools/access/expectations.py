@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from roles.gerrit.tools.access.declaration import Expectation
 from roles.gerrit.tools.access.declared import Declared
 from roles.gerrit.tools.access.found import Found
-from roles.gerrit.tools.access.rest import AT_ONCE, Server, part
+from roles.gerrit.tools.rest import AT_ONCE, Server, part
 from roles.gerrit.tools.sources.ask import on_all
 
 

@@ -8,8 +8,8 @@ from roles.gerrit.tools.access.accounts import waited_for
 from roles.gerrit.tools.access.declaration import Group
 from roles.gerrit.tools.access.declared import Declared
 from roles.gerrit.tools.access.found import NEW, Found, FoundGroup
-from roles.gerrit.tools.access.rest import Request, part
 from roles.gerrit.tools.access.steps import Step
+from roles.gerrit.tools.rest import Request, part
 
 
 def known(declared: Declared, found: Found, remembered: Mapping[str, str]) -> Found:

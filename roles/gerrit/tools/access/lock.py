@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from backup.reach import Unreachable, reach
 from inventories.inventory import LoadedSite
-from roles.gerrit.tools.access.rest import Refused
+from roles.gerrit.tools.rest import Refused
 from roles.gerrit.tools.server import host_of
 
 FILE = "/run/mainstay-gerrit-apply.lock"

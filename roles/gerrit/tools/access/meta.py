@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from backup.reach import Unreachable
 from roles.gerrit.tools.access import words
-from roles.gerrit.tools.access.rest import Refused, Server, part
+from roles.gerrit.tools.rest import Refused, Server, part
 from roles.gerrit.tools.sources.findings import Kind, shown
 from roles.gerrit.tools.sources.git import Git, GitError, Place
 

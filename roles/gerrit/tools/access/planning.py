@@ -11,8 +11,8 @@ from roles.gerrit.tools.access.declared import Declared
 from roles.gerrit.tools.access.expectations import Outcome
 from roles.gerrit.tools.access.found import Found
 from roles.gerrit.tools.access.remembered import Remembered
-from roles.gerrit.tools.access.rest import Refused, Server
 from roles.gerrit.tools.access.steps import Step
+from roles.gerrit.tools.rest import Refused, Server
 from roles.gerrit.tools.sources.ask import Tell
 
 DIFFERS = 52

@@ -7,8 +7,8 @@ from roles.gerrit.tools.access.config_file import Entry
 from roles.gerrit.tools.access.declared import Declared
 from roles.gerrit.tools.access.found import NEW, Found
 from roles.gerrit.tools.access.project_config import EXCLUSIVE, LOST, is_rule, wanted
-from roles.gerrit.tools.access.rest import Request, part
 from roles.gerrit.tools.access.steps import Step
+from roles.gerrit.tools.rest import Request, part
 
 WHOLE = ("label", "submit-requirement")
 _SEVERAL = ("value", "branch", EXCLUSIVE)

@@ -8,7 +8,7 @@ from roles.gerrit.tools.access.declared import Declared
 from roles.gerrit.tools.access.found import Found, FoundAccount, FoundGroup, FoundProject
 from roles.gerrit.tools.access.project_config import Config, read
 from roles.gerrit.tools.access.remembered import Remembered, Texts
-from roles.gerrit.tools.access.rest import AT_ONCE, Refused, Server, part
+from roles.gerrit.tools.rest import AT_ONCE, Refused, Server, part
 from roles.gerrit.tools.sources.ask import Tell, on_all
 
 NAMES_AT_ONCE = 40

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from roles.gerrit.tools.access.rest import Request
+from roles.gerrit.tools.rest import Request
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """What a Gerrit site needs before its server starts, and at its end: `prepare SITE WAR`, `answers URL`, `ended SITE`.
 
-prepare  a site that is not there yet is made; caches are removed where the server did not end in order, since H2's may
-         be broken then; an index that is not there is built anew. Refuses another version than the site's own. Plugins
-         that are not declared go. A site without an index was restored: nothing goes out of it before the next deploy.
+prepare  a site that is not there yet is made; where the server did not end in order, caches are removed, since H2's may
+         be broken then, and the lock files of refs, since nobody else would; an index that is not there is built anew.
+         Refuses another version than the site's own. Plugins that are not declared go. A site without an index was
+         restored: nothing goes out of it before the next deploy.
 answers  waits until the server does.
 ended    notes that it ended in order, if it did.
 """
@@ -44,6 +45,7 @@ def prepare(site: Path, war: str) -> None:
     if (site / RUNS).exists():
         print("the server did not end in order: its caches are made anew")
         shutil.rmtree(site / "cache", ignore_errors=True)
+        unlock(site / "git")
     hold(site, json.loads(DECLARED.read_text()), restored)
     if not indexed(site):
         java(war, "reindex", "-d", str(site))
@@ -69,6 +71,17 @@ def hold(site: Path, declared: dict[str, Any], restored: bool) -> None:
         if found.stdout.strip() != "false":
             print("no mail is sent until the next deploy")
             subprocess.run([*config, "--replace-all", "sendemail.enable", "false"], check=True)
+
+
+def unlock(git: Path) -> None:
+    """Removes what would keep everybody from writing refs: a repository's *.lock, its own and below refs/."""
+    for folder, names, files in os.walk(git):
+        if "objects" in names:
+            names[:] = ["refs"]
+        for name in files:
+            if name.endswith(".lock"):
+                print(f"removed {folder}/{name}, which the server left")
+                Path(folder, name).unlink()
 
 
 def answers(url: str) -> None:

@@ -96,12 +96,21 @@ class Server:
         """Has an account made as that person's first login would. One made by `PUT /accounts/` has no identity to log
         in by, and Gerrit refuses a login whose name or address another account has (3.13.5)."""
         who = {self._header: user, "X-Gerrit-Name": full_name or user} | ({"X-Gerrit-Email": email} if email else {})
-        try:
-            answer = requests.get(f"{self.url}/login/", headers=who, timeout=TIMEOUT_S, allow_redirects=False)
-        except requests.RequestException as error:
-            raise Unreachable(f"Gerrit does not answer: {_reason(error)}") from None
+        answer = self._without_login("/login/", who)
         if "GerritAccount" not in answer.cookies:
             raise Refused(f"Gerrit makes no account {user}: {answer.status_code}; is the e-mail address another's?")
+
+    def anybody_sees(self, path: str) -> bool:
+        """Whether who has no login is told anything but that nothing is there."""
+        return self._without_login(path, {}).status_code != 404
+
+    def _without_login(self, path: str, headers: Mapping[str, str]) -> requests.Response:
+        with requests.Session() as session:
+            session.trust_env = False
+            try:
+                return session.get(self.url + path, headers=headers, timeout=TIMEOUT_S, allow_redirects=False)
+            except requests.RequestException as error:
+                raise Unreachable(f"Gerrit does not answer: {_reason(error)}") from None
 
     def takes(self, user: str, token: str) -> bool:
         """Whether somebody logs in by that token."""
