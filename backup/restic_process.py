@@ -138,6 +138,9 @@ def run(
     ResticError, by its meaning, for an exit code that is not allowed.
     """
     with given(repository, source) as (environment, held, options):
+        if command == "backup":
+            # A btrfs snapshot is a device of its own: all folders would be others, and saved anew (since 0.17).
+            environment["RESTIC_FEATURES"] = "device-id-for-hardlinks=true"
         process = subprocess.Popen(
             [program, command, "--json", *options, *arguments],
             env=environment,
@@ -235,8 +238,6 @@ def _environment(repository: Repository) -> dict[str, str]:
         "HOME": os.environ.get("HOME", "/"),
         "RESTIC_CACHE_DIR": str(repository.cache.absolute()),
         "RESTIC_PROGRESS_FPS": "2",
-        # A btrfs snapshot is a device of its own: all folders would be others, and saved anew (since 0.17).
-        "RESTIC_FEATURES": "device-id-for-hardlinks=true",
     }
 
 

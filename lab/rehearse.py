@@ -22,7 +22,7 @@ from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
 from lab import fetch, gerrit_war, lifecycle, load, release_build, review, sample, storage, tools
 from lab.engine import EngineError
-from roles.gerrit.tools.access.rest import Refused
+from roles.gerrit.tools.rest import Refused
 from roles.gerrit.tools.server import ROLE
 
 INVENTORY = REPOSITORY / "inventories/lab.py"

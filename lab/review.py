@@ -22,7 +22,7 @@ from backup.sizes import counted
 from inventories import trusted
 from inventories.inventory import LoadedSite
 from roles.gerrit.settings import SSH_PORT
-from roles.gerrit.tools.access.rest import Request, Server, part
+from roles.gerrit.tools.rest import Request, Server, part
 from roles.gerrit.tools.server import ROLE, connected, host_of
 
 BRANCH = "main"

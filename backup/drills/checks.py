@@ -174,6 +174,10 @@ class Check:
     compares: str
     run: Callable[[Restored], Evidence]
     limit_s: float = CHECK_S
+    before: bool = True
+    after: bool = True
+    """Whether it is made before and after the change that a drill rehearses: what it changes itself, and what the
+    change does, would be found."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,14 @@ class Fault:
     caught_by: str
     """The check that has to fail."""
     plant: Callable[[Restored], str]
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What a change that was rehearsed came to. downtime_s: how long people had to wait."""
+
+    told: tuple[str, ...]
+    downtime_s: float
 
 
 @dataclass(frozen=True)
@@ -204,6 +216,8 @@ class Drill:
     """From the role's settings to the secrets that are made anew for a drill: random text, instead of production's."""
     quiet: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the role that keep a drilled service from acting on others, over those that it has."""
+    rehearse: Callable[[Restored, str], Rehearsed] | None = None
+    """Makes the change that is rehearsed on the restored copy, such as an upgrade to a version; raises CheckFailed."""
     within_days: int = 7
     """So old the last passed drill may be: they come weekly, and take their time."""
 

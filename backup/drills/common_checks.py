@@ -108,7 +108,7 @@ FILES = Check(
 def files_but(lives: Callable[[str], bool], what: str) -> Check:
     """The check of files, of a role whose service changes some of them; what: those that it does not, in words."""
     proves = f"{what}: all that was saved is there, with type, size and time, and nothing else"
-    return Check("files", proves, "what the snapshot lists", partial(files, lives=lives))
+    return Check("files", proves, "what the snapshot lists", partial(files, lives=lives), after=False)
 
 
 def owned_by(owner: str) -> Check:

@@ -70,7 +70,8 @@ class Hearing(Protocol):
 
 @dataclass(frozen=True)
 class Order:
-    """What an admin asked for. fault: the name of one to be planted; keep: leave the host until the drill expires."""
+    """What an admin asked for. fault: the name of one to be planted; keep: leave the host until the drill expires;
+    rehearse: the change that is to be made there between two rounds of checks."""
 
     data_set: DataSet
     store: str = VAULT
@@ -79,6 +80,7 @@ class Order:
     fallback: bool = False
     keep: bool = False
     fault: str = ""
+    rehearse: str = ""
 
 
 @dataclass
@@ -135,7 +137,9 @@ class Run:
         self.hear.ended(run)
 
 
-def begun(site: LoadedSite, data_set: str, fault: str, hear: Hearing) -> tuple[Report, Deadline]:
+def begun(
+    site: LoadedSite, data_set: str, hear: Hearing, *, fault: str = "", rehearse: str = ""
+) -> tuple[Report, Deadline]:
     """A report that says when it began and may go and how many there were before, and until when it may go on."""
     drills, now = own_site.declared(site), datetime.now(UTC)
     earlier = book.reports(book.folder(site), hear.note)
@@ -147,6 +151,7 @@ def begun(site: LoadedSite, data_set: str, fault: str, hear: Hearing) -> tuple[R
         begun=now,
         expires=(now + timedelta(hours=drills.hours)).replace(second=0, microsecond=0),
         fault=fault,
+        rehearsed=rehearse,
         turn=book.turn(earlier, data_set),
     )
     return report, Deadline(time.monotonic() + drills.hours * 3600)

@@ -95,8 +95,8 @@ def _bad(wanted: Wanted, own: Sequence[Report], now: datetime) -> Iterator[tuple
     seen: set[str] = set()
     good = False
     for one in own:
-        if word(one, now) == RUNNING:
-            continue
+        if word(one, now) == RUNNING or (one.rehearsed and not one.proved):
+            continue  # a change that was rehearsed and went wrong says nothing of the backup
         kind = trouble(one, now)
         over = one.fault in seen or (good and kind == Kind.NOT_DRILLED)
         if kind and not over and one.fault in ("", *wanted.faults):

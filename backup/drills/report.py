@@ -12,6 +12,8 @@ SCHEMA = 1
 SITE = "site"
 """In the place of a data set, in the report of a drill of the whole site."""
 PHASES = ("plan", "host", "packages", "deploy", "restore", "start", "checks", "report", "destroy")
+REHEARSAL = ("rehearsal", "checks after it")
+"""The phases of a change that is rehearsed, after the checks."""
 RTO_PHASES = ("host", "packages", "deploy", "restore", "start", "checks")
 """Those that a real recovery has too: the sum is the recovery time."""
 
@@ -163,6 +165,10 @@ class Report(Part):
     """The fault that was planted; "" for a drill of the backup itself."""
     caught: bool | None = None
     """Whether the right check found it."""
+    rehearsed: str = ""
+    """The change that was rehearsed on what was restored, such as the version of an upgrade."""
+    downtime_s: float | None = None
+    """How long people would have had to wait for it."""
     phases: tuple[PhaseRun, ...] = ()
     source: Source | None = None
     rpo: Rpo | None = None

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from backup.drills.checks import Check, CheckFailed, Evidence, Fault, NotJudged,
 from backup.drills.choosing import Asked, Chosen
 from backup.drills.course import Hearing, Order, Run, Say, begun, carry_out, keep, swept, version
 from backup.drills.own_site import Wanted
-from backup.drills.report import CheckRun, PhaseRun, Report, Rpo, Source
+from backup.drills.report import REHEARSAL, CheckRun, PhaseRun, Report, Rpo, Source
 from backup.drills.restored import OnHost
 from backup.reach import reach
 from backup.sizes import size
@@ -25,7 +26,9 @@ def run(site: LoadedSite, order: Order, hear: Hearing) -> Report:
     """One drill. Raises InputError for an order that cannot be meant, before anything is made."""
     own_site.declared(site)
     _check(site, order)
-    return carry_out(Run(site, order, hear, *begun(site, str(order.data_set), order.fault, hear)), _go)
+    return carry_out(
+        Run(site, order, hear, *begun(site, str(order.data_set), hear, fault=order.fault, rehearse=order.rehearse)), _go
+    )
 
 
 def with_fault(site: LoadedSite, order: Order, say: Say) -> Order:
@@ -48,6 +51,10 @@ def _check(site: LoadedSite, order: Order) -> None:
     if order.fault and order.fault not in {fault.name for fault in faults}:
         hint = f"of {order.data_set.plan} there are: {', '.join(fault.name for fault in faults) or 'none'}"
         raise InputError("--fault", order.fault, "no such fault", hint)
+    if order.rehearse and not own_site.drill_of(order.data_set.plan).rehearse:
+        raise InputError(
+            "--rehearse", order.rehearse, f"{order.data_set.plan} has no change to rehearse", "leave it out"
+        )
 
 
 def _go(one: Run, scratch: Path) -> None:
@@ -79,6 +86,8 @@ def _go(one: Run, scratch: Path) -> None:
             steps.start(own, on, one.deadline)
         with one.phase("checks") as words:
             words += _checks(one, on)
+        if order.rehearse:
+            _rehearse(one, on)
         with one.phase("report"):
             seen = {**one.report.versions, **steps.versions(on)}
             one.note(versions=seen, estimate=verdict.estimate(one.report))
@@ -109,13 +118,35 @@ def _checks(one: Run, on: OnHost) -> list[str]:
         fault = _fault(one)
         planted = fault.plant(on)
         one.hear.note(f"planted {fault.name}: {planted}")
-    done: list[CheckRun] = []
-    for check in (_newest(one), *one.drill.checks):
-        done.append(steps.check(check, on, one.deadline))
-        one.note(checks=tuple(done))
-        one.hear.progress(0, f"{check.name}: {done[-1].outcome}")
-    told = ", ".join(f"{count} {word}" for word, count in Counter(run.outcome for run in done).items())
+    wanted = [check for check in one.drill.checks if check.before or not one.order.rehearse]
+    told = _made(one, on, [_newest(one), *wanted])
     return [f"planted {one.order.fault}: {planted}", told] if planted else [told]
+
+
+def _rehearse(one: Run, on: OnHost) -> None:
+    """A change to a copy that is as it was saved, and then the checks once more; not where the first ones failed."""
+    before, after = REHEARSAL
+    if any(run.outcome in ("failed", "timed out") for run in one.report.checks):
+        return
+    with one.phase(before) as words:
+        assert one.drill.rehearse, "who asks for a rehearsal has looked whether the role has one"
+        rehearsed = one.drill.rehearse(on, one.order.rehearse)
+        one.note(downtime_s=rehearsed.downtime_s)
+        words += rehearsed.told
+    with one.phase(after) as words:
+        wanted = [check for check in one.drill.checks if check.after]
+        words.append(_made(one, on, [dataclasses.replace(check, name=f"{check.name}, {after}") for check in wanted]))
+
+
+def _made(one: Run, on: OnHost, checks: Sequence[Check]) -> str:
+    """Makes them, and says how many ended how."""
+    done: list[CheckRun] = []
+    earlier = one.report.checks
+    for check in checks:
+        done.append(steps.check(check, on, one.deadline))
+        one.note(checks=(*earlier, *done))
+        one.hear.progress(0, f"{check.name}: {done[-1].outcome}")
+    return ", ".join(f"{count} {word}" for word, count in Counter(run.outcome for run in done).items())
 
 
 def _size(one: Run, chosen: Chosen) -> str:

@@ -113,6 +113,11 @@ def facts(report: Report) -> list[tuple[str, str]]:
     if report.fault:
         caught = {True: "caught", False: "not caught", None: "it did not come to that"}[report.caught]
         found.append(("fault planted", f"{report.fault}: {caught}"))
+    if report.rehearsed:
+        waits = (
+            f"people wait {took(report.downtime_s)}" if report.downtime_s is not None else "it did not come to its end"
+        )
+        found.append(("rehearsed", f"{report.rehearsed}: {waits}"))
     if report.rpo and report.rpo.newest_restored:
         found.append(("newest change restored", moment(report.rpo.newest_restored)))
     if report.rpo and report.rpo.newest_saved:

@@ -62,7 +62,7 @@ def drill(site: LoadedSite, hear: Hearing, *, keep: bool) -> Report:
         hint = "declare [backup.copy]: without it nothing survives the loss of the vault"
         raise InputError(site.path, "backup.copy", "this site has no second copy to come back from", hint)
     order = Order(DataSet(site.name, SITE), COPY, keep=keep)
-    report = carry_out(SiteRun(site, order, hear, *begun(site, SITE, "", hear)), _go)
+    report = carry_out(SiteRun(site, order, hear, *begun(site, SITE, hear)), _go)
     checklist.write(site, report)
     return report
 

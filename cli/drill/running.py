@@ -15,7 +15,7 @@ from rich.console import Console
 from backup import control
 from backup.custody import DataSet
 from backup.drills import own_site
-from backup.drills.report import Outcome, PhaseRun, Report, outcome
+from backup.drills.report import PhaseRun, Report, outcome
 from backup.sizes import counted
 from backup.store import STORES
 from cli.backup.app import failures
@@ -114,15 +114,12 @@ def run_(
             codes.append(_each(faulty, [*options, "--negative"]))
         raise typer.Exit(max(codes))
     from backup.drills import course, run  # these bring pyinfra along, which nothing else here waits for
+    from cli.drilling import carry_out
 
     order = course.Order(wanted[0], STORES[copy], snapshot, full, fallback, keep, fault)
     with failures(), in_order():
         order = run.with_fault(site, order, say) if negative and not fault else order
-        try:
-            report = run.run(site, order, Told(str(wanted[0]), yes=yes))
-        except KeyboardInterrupt:
-            raise stop("drill", f"{wanted[0]}: it was ended", Outcome.ABANDONED.code) from None
-    _tell(report)
+        report = carry_out(site, order, yes=yes)
     raise typer.Exit(outcome(report.outcome or "").code)
 
 
@@ -141,7 +138,7 @@ def site(
     loaded = chosen(inventory)
     with failures(), in_order():
         report = whole_site.drill(loaded, Told("site", yes=True), keep=keep)
-    _tell(report)
+    tell(report)
     typer.echo(checklist.write(loaded, report))
     raise typer.Exit(outcome(report.outcome or "").code)
 
@@ -214,7 +211,7 @@ def _wanted(site: LoadedSite, names: Sequence[str], *, every: bool) -> list[Data
     return list(dict.fromkeys(found)) if names else there
 
 
-def _tell(report: Report) -> None:
+def tell(report: Report) -> None:
     result = outcome(report.outcome or "")
     found = f", {report.fault} was found" if report.caught else ""
     colour = "green" if not result.code else "red"

@@ -12,8 +12,7 @@ from backup.rules import span
 from backup.sizes import counted, size
 from cli.gerrit.app import app
 from cli.options import FAILED, UNREACHABLE, ForPrograms, Inventory, chosen, stop
-from roles.gerrit.settings import Settings
-from roles.gerrit.tools.server import host_of
+from roles.gerrit.tools.server import host_of, settings_of
 from roles.gerrit.tools.state import State, state, wrong
 
 
@@ -25,13 +24,11 @@ def status(for_programs: ForPrograms = False, inventory: Inventory = None) -> No
     """
     site = chosen(inventory)
     host = host_of(site)
-    settings = site.settings(host)["gerrit"]
-    assert isinstance(settings, Settings)
     try:
         told = state(site)
     except Unreachable as error:
         raise stop("gerrit", error, UNREACHABLE) from None
-    found = wrong(told, settings.war.version)
+    found = wrong(told, [war.version for war, _ in settings_of(site).wars().values()])
     if for_programs:
         typer.echo(json.dumps(told | {"wrong": found}, indent=2))
     else:

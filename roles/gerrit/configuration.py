@@ -1,7 +1,6 @@
 """The files of Gerrit's site that a deploy writes: their whole content, from settings and secrets. Touches no host."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -52,8 +51,10 @@ def files(settings: Settings) -> dict[str, str]:
 
 
 def declared(settings: Settings) -> str:
-    """What the unit's programs go by: JSON with `outgoing`, and `plugins` by name with `version` and `sends`."""
-    plugins: Mapping[str, object] = {
-        one.name: {"version": one.version, "sends": one.sends} for one in settings.loaded()
+    """What the unit's programs go by: JSON with `outgoing`, and `versions`, that of a new site first, each with its
+    `plugins` by name with `version` and `sends`."""
+    versions = {
+        war.version: {"plugins": {one.name: {"version": one.version, "sends": one.sends} for one in plugins}}
+        for war, plugins in settings.wars().values()
     }
-    return json.dumps({"outgoing": settings.outgoing, "plugins": plugins}, indent=2) + "\n"
+    return json.dumps({"outgoing": settings.outgoing, "versions": versions}, indent=2) + "\n"

@@ -16,8 +16,10 @@ from roles.gerrit import configuration, secure
 from roles.gerrit.artifact import Artifact, artifacts
 from roles.gerrit.auth import password_file
 from roles.gerrit.loaded import loaded
-from roles.gerrit.settings import HTTP_PORT, SSH_PORT, Settings, War
+from roles.gerrit.settings import HTTP_PORT, SSH_PORT, Settings
 
+WARS = "/opt/gerrit"
+"""Each version's war, and a folder with its plugins; gerrit_site.py puts those of the site's version in their place."""
 PACKAGES: dict[str, str | None] = {"openjdk-21-jre-headless": None, "git": None, "curl": None}
 OWNER = "gerrit"
 UNIT, PROGRAMS = "gerrit.service", tuple(f"/usr/local/lib/mainstay/gerrit_{one}.py" for one in ("site", "account"))
@@ -34,19 +36,15 @@ is on the disk when it is acknowledged."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 
 
-def war_path(war: War) -> str:
-    """Where the war of a version lies on the host."""
-    return f"/opt/gerrit/gerrit-{war.version}.war"
-
-
-def wanted(settings: Settings, folder: str) -> dict[str, Artifact]:
-    """What has to be brought, by its name in the settings. folder: of the site."""
-    war = settings.war
-    plugins = {f"plugins.{one.name}": (f"{folder}/plugins/{one.name}.jar", one) for one in settings.loaded()}
-    return {
-        "war": Artifact(war_path(war), war.sha256, war.source),
-        **{name: Artifact(path, one.sha256, one.source) for name, (path, one) in plugins.items()},
-    }
+def wanted(settings: Settings) -> dict[str, Artifact]:
+    """What has to be brought, by its name in the settings."""
+    found = {}
+    for name, (war, plugins) in settings.wars().items():
+        found[name] = Artifact(f"{WARS}/gerrit-{war.version}.war", war.sha256, war.source)
+        for one in plugins:
+            field = f"upgrade.plugins.{one.name}" if name == "upgrade" else f"plugins.{one.name}"
+            found[field] = Artifact(f"{WARS}/{war.version}/{one.name}.jar", one.sha256, one.source)
+    return found
 
 
 def check(site: LoadedSite, name: str, artifact: Artifact) -> None:
@@ -73,7 +71,7 @@ def gerrit() -> None:
     volume = nginx.content_volume(site, name, settings)
     declared = host.data.declared.volumes
     folder = f"{volume.mount}/site"
-    brought = wanted(settings, folder)
+    brought = wanted(settings)
     for field, artifact in brought.items():
         check(site, field, artifact)
     token, names = secure.token(site), nginx.certificate.names(site, name)
@@ -92,7 +90,6 @@ def gerrit() -> None:
         "mount": volume.mount,
         "mount_unit": unit_name(volume.mount),
         "site": folder,
-        "war": war_path(settings.war),
         "names": names,
         "ssh_port": SSH_PORT,
         "http_port": HTTP_PORT,
@@ -115,8 +112,20 @@ def gerrit() -> None:
         | config
         | secrets
         | passwords,
-        directories=(folder, f"{folder}/etc", f"{folder}/plugins", METRICS, *nginx.certificate.DIRECTORIES),
-        absent=(*nginx.absent(site, settings), *unused, *(() if passwords else (PASSWORDS,))),
+        directories=(
+            folder,
+            f"{folder}/etc",
+            f"{folder}/plugins",
+            f"{folder}/restored",
+            METRICS,
+            *nginx.certificate.DIRECTORIES,
+        ),
+        absent=(
+            *nginx.absent(site, settings),
+            f"{folder}/restored/silent",
+            *unused,
+            *(() if passwords else (PASSWORDS,)),
+        ),
         modes=nginx.MODES
         | {volume.mount: "0755", f"{folder}*": "0750", f"{folder}/etc/*": "0640", METRICS: "0775"}
         | dict.fromkeys((NGINX, PASSWORDS), "0640")
@@ -127,8 +136,15 @@ def gerrit() -> None:
         secret=(*nginx.SECRET, *secrets, PASSWORDS),
         validate=nginx.VALIDATE | {"/etc/systemd/system/*gerrit*": f"systemd-analyze verify {UNIT} {STATE.name}"},
     )
-    jars = [artifact.path for field, artifact in brought.items() if field != "war"]
-    started_with = (*config, *jars, DECLARED, *PROGRAMS, *secrets)
+    # What went from the folder `restored` is seen, too.
+    started_with = (
+        *config,
+        *(one.path for one in brought.values()),
+        DECLARED,
+        f"{folder}/restored",
+        *PROGRAMS,
+        *secrets,
+    )
     services("services", (*nginx.UNITS, Unit(UNIT, started_with), STATE))
     loaded("plugins are loaded", f"http://127.0.0.1:{HTTP_PORT}", secure.ACCOUNT)
     obtained(name="certificate")

@@ -1,14 +1,15 @@
 """How it is proved that a restored Gerrit works, and the faults that prove the proof."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from backup.agent import ref_manifest
 from backup.drills import common_checks, damage
-from backup.drills.checks import Check, CheckFailed, Drill, Fault, Restored
+from backup.drills.checks import Check, CheckFailed, Drill, Fault, Rehearsed, Restored
 from backup.drills.serving import CERTIFICATE, QUIET, anothers_certificate
-from roles.gerrit import configuration, secure
+from roles.gerrit import configuration, secure, upgrading
 from roles.gerrit.asked import Api
 from roles.gerrit.repositories import GIT, LFS, SUFFIX, large_files, manifest, objects, refs
 from roles.gerrit.restored import CONFIG, META, SECURE, USER, access, changes, consistency, counts, identity, quiet
@@ -17,6 +18,7 @@ from roles.gerrit.reviewed import clone, review
 
 KEPT = re.compile(r"site/(etc|data|lib|static)(/|$)")
 """Plugins are as they are declared, whatever was saved."""
+UPGRADE_S = 4 * 3600
 WRITTEN = {CONFIG, SECURE, *(f"site/etc/{one}" for one in ("jgit.config", *configuration.FILES))}
 WRITTEN |= {f"site/etc/mainstay.{one}" for one in ("token", "version", "runs")}
 """Of what is kept: by a deploy, or at each start."""
@@ -36,6 +38,7 @@ CHECKS = (
         "the ref manifest in the snapshot",
         refs,
         limit_s=3600,
+        after=False,
     ),
     Check(
         "objects", "every repository has all objects that its refs lead to", "git's own walk", objects, limit_s=14400
@@ -62,7 +65,13 @@ CHECKS = (
     ),
     Check("access", "groups have the members that they had", "their files at the commits of the ref manifest", access),
     Check("clone", "people clone over https and ssh what was saved", "the ref manifest", clone, limit_s=3600),
-    Check("review", "people push a change, which is reviewed and merged", "what comes back over https", review),
+    Check(
+        "review",
+        "people push a change, which is reviewed and merged",
+        "what comes back over https",
+        review,
+        before=False,
+    ),
 )
 AS_GERRIT = 'script=$1; shift; exec runuser -u gerrit -- env HOME=/nonexistent sh -euc "$script" sh "$@"'
 NO_OBJECT = """cd "$1"; id=$(git rev-parse "$2")
@@ -156,6 +165,15 @@ def _no_secrets(copy: Restored) -> str:
     return f"{SECURE} is empty"
 
 
+def _upgrade(copy: Restored, version: str) -> Rehearsed:
+    """As `mainstay gerrit upgrade apply` does."""
+    script = 'systemctl start "$1" || true; python3 -I "$2" told "$3"'
+    told = json.loads(copy.sh(script, upgrading.unit(version), upgrading.PROGRAM, copy.root, timeout_s=UPGRADE_S))
+    if why := upgrading.trouble(told, version):
+        raise CheckFailed(why)
+    return Rehearsed((f"from {told['old']} to {version}",), told["downtime_s"])
+
+
 def _index(copy: Restored) -> str:
     """As a broken index that is begun anew with nothing in it: the server starts, and answers."""
     copy.sh('systemctl stop gerrit; rm -r "$1"/site/index/changes_*; systemctl start gerrit', copy.root)
@@ -190,4 +208,5 @@ DRILL = Drill(
     budget_s={"start": 3600, "checks": 4 * 3600},
     fresh=fresh,
     quiet=QUIET | ACTS_ON_NOBODY,
+    rehearse=_upgrade,
 )

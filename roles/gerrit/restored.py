@@ -67,8 +67,9 @@ def identity(copy: Restored) -> Evidence:
     wrong += _keys(copy, [text.decode(errors="replace") for text in saved_keys])
     if (url := _config(here, "gerrit.canonicalWebUrl")) != f"https://{copy.client.name}/":
         wrong.append(f"it takes itself for {url}, and is {copy.client.name}")
-    if (version := Api.of(copy).get("/config/server/version")) != copy.settings.war.version:
-        wrong.append(f"it is Gerrit {version}, and {copy.settings.war.version} is declared")
+    declared = [war.version for war, _ in copy.settings.wars().values()]
+    if (version := Api.of(copy).get("/config/server/version")) not in declared:
+        wrong.append(f"it is Gerrit {version}, and {' and '.join(declared)} is declared")
     if wrong:
         raise CheckFailed(*wrong)
     return Evidence((f"Gerrit {version}, server {own}, with {counted(len(public), 'host key')} as saved",))

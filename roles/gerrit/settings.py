@@ -60,12 +60,21 @@ class Plugin(Typed):
     """That it tells other servers: it is there only while `outgoing` is set."""
 
 
+class Upgrade(War):
+    """What is to run next: `mainstay gerrit upgrade`. It stays declared until `war` is the version that runs."""
+
+    plugins: tuple[Plugin, ...] | None = None
+    """Of that version; by default those of now."""
+
+
 class Settings(nginx.HttpSettings):
     """The code review."""
 
     volume: str = "site"
     """The host's volume that holds Gerrit's site, and nothing else: btrfs, so that a backup is of one instant."""
     war: War
+    """What a new site is of, and what runs until an upgrade."""
+    upgrade: Upgrade | None = None
     server_id: str = Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
     """Gerrit's `gerrit.serverId`, a UUID (`uuidgen`). Part of the data: changes name it, so it never changes again."""
     email: str = Field(pattern=r"^\S+@\S+$")
@@ -85,9 +94,12 @@ class Settings(nginx.HttpSettings):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        names = [plugin.name for plugin in self.plugins]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"plugins: {twice[0]} is there twice")
+        if self.upgrade and self.upgrade.version == self.war.version:
+            raise ValueError("upgrade: that is the version of war: it is done, and can go")
+        for where, plugins in (("plugins", self.plugins), ("upgrade.plugins", self.upgrade and self.upgrade.plugins)):
+            names = [plugin.name for plugin in plugins or ()]
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise ValueError(f"{where}: {twice[0]} is there twice")
         if self.auth.type == "oauth" and not self.plugins:
             raise ValueError("auth: oauth needs a plugin that leads to a provider: declare it in plugins")
         for where, sections in (("sections", self.sections), *self.files.items()):
@@ -99,6 +111,12 @@ class Settings(nginx.HttpSettings):
                         raise ValueError(f"sections: {section}.{key} is the role's own")
         return self
 
-    def loaded(self) -> tuple[Plugin, ...]:
-        """The plugins that have to be there now."""
-        return tuple(plugin for plugin in self.plugins if self.outgoing or not plugin.sends)
+    def wars(self) -> dict[str, tuple[War, tuple[Plugin, ...]]]:
+        """What can run, the one of now first, by its name here; each with the plugins that have to be there then."""
+        found = {"war": (self.war, self.plugins)}
+        if self.upgrade:
+            found["upgrade"] = (self.upgrade, self.plugins if self.upgrade.plugins is None else self.upgrade.plugins)
+        return {
+            name: (war, tuple(plugin for plugin in plugins if self.outgoing or not plugin.sends))
+            for name, (war, plugins) in found.items()
+        }

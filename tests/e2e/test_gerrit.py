@@ -114,11 +114,16 @@ def test_killed_it_comes_back_by_itself_without_its_caches(gerrit: Saved) -> Non
     assert "kept" in gerrit.root(HOST, f"ls {SITE}/cache").split()
 
 
-def test_another_version_is_refused_before_it_touches_the_site(gerrit: Saved) -> None:
-    words = f"prepare {SITE} /opt/gerrit/gerrit-3.99.0.war"
-    done = gerrit.ssh(HOST, f"runuser -u gerrit -- python3 -I /usr/local/lib/mainstay/gerrit_site.py {words}")
+def test_a_site_of_a_version_that_is_not_declared_is_refused_and_not_touched(gerrit: Saved) -> None:
+    mark = f"{SITE}/etc/mainstay.version"
+    gerrit.root(HOST, f"echo 3.99.0 >{mark}")
+    try:
+        program = f"runuser -u gerrit -- python3 -I /usr/local/lib/mainstay/gerrit_site.py prepare {SITE}"
+        done = gerrit.ssh(HOST, program)
+    finally:
+        gerrit.root(HOST, f"echo {VERSION} >{mark}")
     assert done.returncode == 1
-    assert f"the site is of Gerrit {VERSION}, and 3.99.0 is declared" in done.stderr
+    assert f"the site is of Gerrit 3.99.0, and {VERSION} is declared" in done.stderr
 
 
 def test_its_unit_has_little_power(gerrit: Saved) -> None:

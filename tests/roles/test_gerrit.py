@@ -10,7 +10,7 @@ from testinfra.host import Host
 from inventories.fleet import Volume
 from inventories.inventory import LoadedSite
 from roles.gerrit import secure
-from roles.gerrit.deploy import DECLARED, PASSWORDS, TOKEN, war_path
+from roles.gerrit.deploy import DECLARED, PASSWORDS, TOKEN, WARS
 from roles.gerrit.settings import HTTP_PORT, SSH_PORT, Settings
 from tests.roles import web_host
 from tests.roles.web_client import Client, clients
@@ -80,10 +80,12 @@ def test_it_runs_as_its_own_user_with_the_java_that_it_needs(host: Host, setting
     pid = host.check_output("systemctl show -p MainPID --value gerrit.service")
     user, words = host.check_output(f"ps -o user=,args= -ww -p {pid}").split(maxsplit=1)
     assert user == "gerrit"
-    assert war_path(settings.war) in words
+    assert f"{WARS}/gerrit-{settings.war.version}.war" in words
     assert host.user("gerrit").shell == "/usr/sbin/nologin"
     assert host.check_output(f"readlink /proc/{pid}/exe") == "/usr/lib/jvm/java-21-openjdk-amd64/bin/java"
-    assert host.check_output(f"sha256sum {war_path(settings.war)}").split()[0] == settings.war.sha256
+    assert (
+        host.check_output(f"sha256sum {f'{WARS}/gerrit-{settings.war.version}.war'}").split()[0] == settings.war.sha256
+    )
 
 
 def test_its_unit_has_little_power_and_time_to_end(host: Host) -> None:
@@ -118,7 +120,7 @@ def test_no_secret_is_readable_by_others(host: Host, folder: str, loaded_site: L
 
 
 def test_plugins_are_the_declared_ones(host: Host, settings: Settings, folder: str) -> None:
-    wanted = {f"{one.name}.jar": one.sha256 for one in settings.loaded()}
+    wanted = {f"{one.name}.jar": one.sha256 for one in settings.wars()["war"][1]}
     lines = host.check_output(f"cd {folder}/plugins && find . -type f -exec sha256sum {{}} +").splitlines()
     assert {line[66:].removeprefix("./"): line[:64] for line in lines} == wanted
     assert json.loads(host.file(DECLARED).content_string)["outgoing"] is settings.outgoing

@@ -135,8 +135,8 @@ def test_mail_needs_somebody_who_takes_it(site: Any) -> None:
 
 def test_plugins_that_send_are_there_only_while_something_goes_out() -> None:
     plugins = [PLUGIN, PLUGIN | {"name": "webhooks", "sends": True}]
-    assert [one.name for one in settings(plugins=plugins).loaded()] == ["lfs"]
-    assert [one.name for one in settings(plugins=plugins, outgoing=True).loaded()] == ["lfs", "webhooks"]
+    assert [one.name for one in settings(plugins=plugins).wars()["war"][1]] == ["lfs"]
+    assert [one.name for one in settings(plugins=plugins, outgoing=True).wars()["war"][1]] == ["lfs", "webhooks"]
     with pytest.raises(ValidationError, match="lfs is there twice"):
         settings(plugins=[PLUGIN, PLUGIN])
     with pytest.raises(ValidationError, match="needs a plugin"):
@@ -164,17 +164,23 @@ def test_what_is_loaded_is_compared_with_what_is_declared() -> None:
     [
         (True, False, ["lfs.jar", "webhooks.jar"], "true"),
         (True, True, ["lfs.jar"], "false"),
-        (False, False, ["lfs.jar", "webhooks.jar"], "false"),
+        (False, False, ["lfs.jar"], "false"),
     ],
 )
 def test_what_a_backup_brought_sends_nothing(
-    tmp_path: Path, outgoing: bool, restored: bool, left: list[str], mail: str
+    tmp_path: Path, outgoing: bool, restored: bool, left: list[str], mail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("plugins/lfs.jar", "plugins/webhooks.jar", "plugins/undeclared.jar", "etc/gerrit.config"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    monkeypatch.setattr(gerrit_site, "WARS", tmp_path / "wars")
+    for name in ("wars/3.13.5/lfs.jar", "wars/3.13.5/webhooks.jar", "plugins/webhooks.jar", "plugins/undeclared.jar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text("")
+    (tmp_path / "etc").mkdir()
     (tmp_path / "etc/gerrit.config").write_text(config_text.text({"sendemail": {"enable": True}}))
     plugins = {"lfs": {"version": "1", "sends": False}, "webhooks": {"version": "1", "sends": True}}
-    gerrit_site.hold(tmp_path, {"outgoing": outgoing, "plugins": plugins}, restored)
+    if restored:
+        (tmp_path / gerrit_site.RESTORED).parent.mkdir()
+        (tmp_path / gerrit_site.RESTORED).touch()
+    declared = {"outgoing": outgoing, "versions": {"3.13.5": {"plugins": plugins}}}
+    gerrit_site.settle(tmp_path, declared, "3.13.5")
     assert sorted(one.name for one in (tmp_path / "plugins").iterdir()) == left
     assert read((tmp_path / "etc/gerrit.config").read_text(), tmp_path) == [("sendemail.enable", mail)]

@@ -1,6 +1,7 @@
 """How a site's Gerrit is, as its host looks at it each minute and now (tree/usr/local/lib/mainstay/gerrit_state.py)."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from backup.reach import Unreachable, answer, reach
@@ -25,9 +26,9 @@ def state(site: LoadedSite) -> State:
     return told
 
 
-def wrong(told: State, declared: str) -> list[str]:
-    """What is not as it should be, in words. declared: the version."""
+def wrong(told: State, declared: Collection[str]) -> list[str]:
+    """What is not as it should be, in words. declared: the versions that may run."""
     found = [*told["wrong"]]
-    if told["version"] and told["version"] != declared:
-        found.append(f"version: {told['version']} runs, and {declared} is declared")
+    if told["version"] and told["version"] not in declared:
+        found.append(f"version: {told['version']} runs, and {' or '.join(declared)} is declared")
     return found

@@ -1,8 +1,9 @@
-"""The account by which admins' programs act on Gerrit, made or given its token while no server runs: `SITE WAR NAME`.
+"""The account by which admins' programs act on Gerrit, made or given its token while no server runs: `give SITE NAME`;
+and any program run beside a server of the site that nobody else reaches: `beside SITE VERSION PROGRAM...`.
 
-The token is the systemd credential `token`. When the site has had another one, or none, its server is started for a
-moment beside it: on a port of loopback, without ssh, and told by a header whose name nobody else knows who logs in. The
-first who ever does becomes an administrator; so no browser is needed, and a token that was lost is set anew.
+give: the token is the systemd credential `token`. When the site has had another one, or none, its server is started for
+a moment beside it: on a port of loopback, without ssh, and told by a header whose name nobody else knows who logs in.
+The first who ever does becomes an administrator; so no browser is needed, and a token that was lost is set anew.
 
 Who is logged in by a name is the account that has the external id `gerrit:NAME` (3.13), whoever says so: nginx, or a
 directory. So the account has it for that moment alone; without it, a login by its name is refused everywhere.
@@ -28,8 +29,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-SET = "etc/mainstay.token"
-"""SHA-256 of the token that the account has."""
+SET, VERSION = "etc/mainstay.token", "etc/mainstay.version"
+"""SHA-256 of the token that the account has; the version that the site is of."""
 SHARED = ("git", "data", "db", "index", "lib")
 PREFIX = "account-"
 EXTERNAL_IDS, NOTES = "refs/meta/external-ids", "refs/notes/mainstay"
@@ -38,11 +39,25 @@ TOKEN_ID = "mainstay"  # noqa: S105  # a name
 START_TIMEOUT_S, STOP_TIMEOUT_S = 300, 60
 
 
-def give(site: Path, war: str, name: str, token: str) -> None:
+def give(site: Path, name: str, token: str) -> None:
     digest, known = hashlib.sha256(token.encode()).hexdigest(), site / SET
     if known.exists() and known.read_text().strip() == digest:
         return
     print(f"the account {name} gets its token")
+    let_in(site / "git/All-Users.git", name)
+    with served(site, (site / VERSION).read_text().strip()) as (url, header):
+        log_in(url, header, name, token)
+        shut_out(url, name, token)
+        admin = administers(url, name, token)
+    known.touch(mode=0o600)
+    known.write_text(digest + "\n")
+    if not admin:
+        print(f"{name} is in no group that administers this server: an administrator has to add it", file=sys.stderr)
+
+
+@contextmanager
+def served(site: Path, version: str) -> Iterator[tuple[str, str]]:
+    """A server of that version on the site's data, without plugins: its address, and the header that it believes."""
     (site / "tmp").mkdir(exist_ok=True)
     for left in (site / "tmp").glob(f"{PREFIX}*"):
         shutil.rmtree(left)
@@ -51,22 +66,14 @@ def give(site: Path, war: str, name: str, token: str) -> None:
         for folder in SHARED:
             (site / folder).mkdir(exist_ok=True)
             (beside / folder).symlink_to(site / folder)
-        let_in(site / "git/All-Users.git", name)
-        with served(site, beside, war) as (url, header):
-            log_in(url, header, name, token)
-            shut_out(url, name, token)
-            admin = administers(url, name, token)
+        with running(site, beside, f"/opt/gerrit/gerrit-{version}.war") as found:
+            yield found
     finally:
         shutil.rmtree(beside)
-    known.touch(mode=0o600)
-    known.write_text(digest + "\n")
-    if not admin:
-        print(f"{name} is in no group that administers this server: an administrator has to add it", file=sys.stderr)
 
 
 @contextmanager
-def served(site: Path, beside: Path, war: str) -> Iterator[tuple[str, str]]:
-    """Its address, and the header that it believes."""
+def running(site: Path, beside: Path, war: str) -> Iterator[tuple[str, str]]:
     header = f"X-{secrets.token_hex(16)}"
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
@@ -86,12 +93,12 @@ def served(site: Path, beside: Path, war: str) -> Iterator[tuple[str, str]]:
     for key, value in settings.items():
         subprocess.run(["git", "config", "--file", config, "--replace-all", key, value], check=True)
     words = ["/usr/bin/java", "-Duser.home=/var/lib/gerrit", "-jar", war, "daemon", "-d", str(beside)]
-    with subprocess.Popen([*words, "--disable-sshd", "--console-log"]) as server:
+    with subprocess.Popen([*words, "--disable-sshd", "--console-log"], stdout=sys.stderr) as server:
         try:
             deadline = time.monotonic() + START_TIMEOUT_S
             while not answers(f"{url}config/server/version"):
                 if server.poll() is not None or time.monotonic() > deadline:
-                    sys.exit("the server that was to give the account its token did not start")
+                    sys.exit("the server beside the site did not start")
                 time.sleep(0.2)
             yield url, header
         finally:
@@ -190,7 +197,12 @@ def ask(
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit(__doc__)
-    given = (Path(os.environ["CREDENTIALS_DIRECTORY"]) / "token").read_text().strip()
-    give(Path(sys.argv[1]), sys.argv[2], sys.argv[3], given)
+    match sys.argv[1:]:
+        case ["give", folder, account]:
+            token_file = Path(os.environ["CREDENTIALS_DIRECTORY"]) / "token"
+            give(Path(folder), account, token_file.read_text().strip())
+        case ["beside", folder, version, *program]:
+            with served(Path(folder), version) as (address, _):
+                sys.exit(subprocess.run([*program, address], check=False).returncode)
+        case _:
+            sys.exit(__doc__)

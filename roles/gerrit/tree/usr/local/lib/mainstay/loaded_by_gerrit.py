@@ -26,19 +26,23 @@ def differences(declared: dict[str, Any], loaded: dict[str, Any]) -> list[str]:
     return found + [f"the plugin {name} is loaded, and not declared" for name in sorted(there.keys() - declared.keys())]
 
 
-def loaded(url: str, account: str) -> dict[str, Any]:
+def ask(url: str, account: str, path: str) -> Any:
     login = b64encode(f"{account}:{TOKEN.read_text().strip()}".encode()).decode()
-    request = urllib.request.Request(f"{url}/a/plugins/?all", headers={"Authorization": f"Basic {login}"})  # noqa: S310
+    request = urllib.request.Request(f"{url}/a/{path}", headers={"Authorization": f"Basic {login}"})  # noqa: S310
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # it is the host's own
-        found: dict[str, Any] = json.loads(answer.read().decode().removeprefix(")]}'"))
-    return found
+        return json.loads(answer.read().decode().removeprefix(")]}'"))
+
+
+def look(url: str, account: str) -> list[str]:
+    declared = json.loads(DECLARED.read_text())["versions"][ask(url, account, "config/server/version")]
+    return differences(declared["plugins"], ask(url, account, "plugins/?all"))
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     try:
-        lines = differences(json.loads(DECLARED.read_text())["plugins"], loaded(*sys.argv[1:]))
-    except (OSError, ValueError) as error:
+        lines = look(*sys.argv[1:])
+    except (OSError, ValueError, LookupError) as error:
         lines = [f"Gerrit does not say which plugins it has: {error}"]
     print(*lines, sep="\n", end="\n" if lines else "")
