@@ -10,7 +10,7 @@ from inventories.inventory import LoadedSite
 from roles.base.settings import Mail
 from roles.gerrit import auth, config_text, mail, secure
 from roles.gerrit.auth import LdapAuth
-from roles.gerrit.settings import HTTP_PORT, SSH_PORT, Settings
+from roles.gerrit.settings import HTTP_PORT, INDEXES, SSH_PORT, Settings
 
 FILES = ("lfs.config", "replication.config")
 
@@ -24,7 +24,7 @@ def gerrit_config(site: LoadedSite, settings: Settings, name: str, smarthost: Ma
     }
     here = FileSystemLoader(Path(__file__).parent)
     loader = Environment(loader=here, undefined=StrictUndefined, keep_trailing_newline=True)  # noqa: S701  # not HTML
-    context = settings.model_dump() | {"name": name, "http_port": HTTP_PORT, "ssh_port": SSH_PORT}
+    context = settings.model_dump() | {"name": name, "http_port": HTTP_PORT, "ssh_port": SSH_PORT, "indexes": INDEXES}
     return loader.get_template("gerrit.config.j2").render(context, more=config_text.text(more))
 
 

@@ -135,7 +135,7 @@ def quiet(copy: Restored) -> Evidence:
     if _config(here, "--type=bool", "sendemail.enable") != "false":
         wrong.append(f"{CONFIG}: sendemail.enable is not false: it could send mail to people")
     loaded = {name for name, _ in Api.of(copy).pages("/a/plugins/", "")}
-    allowed = {one.name for one in copy.settings.loaded()}
+    allowed = {one.name for _, plugins in copy.settings.wars().values() for one in plugins}
     wrong += [f"the plugin {name} is loaded, and not declared to be in a drill" for name in sorted(loaded - allowed)]
     if wrong:
         raise CheckFailed(*wrong)

@@ -20,8 +20,10 @@ LISTENS = (
 )
 OWN_SECTIONS = frozenset({"auth", "container", "gerrit", "include", "ldap", "plugins", "sendemail"})
 """That the role writes, or nobody may: `include` would bring what no deploy knows of."""
+INDEXES = ("accounts", "changes_open", "changes_closed", "groups", "projects")
 OWN_KEYS = frozenset(
     {
+        *(f'index "{one}".commitwithin' for one in INDEXES),
         "cache.directory",
         "httpd.listenurl",
         "index.type",

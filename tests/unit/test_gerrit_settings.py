@@ -73,7 +73,8 @@ def test_no_section_of_the_settings_says_what_the_role_says(tmp_path: Path, site
     loaded = site(smtp="s")
     for one in (settings(outgoing=True), settings(auth=LDAP, outgoing=True)):
         for key, _ in read(configuration.gerrit_config(loaded, one, "review.example.org", SMARTHOST), tmp_path):
-            section, name = key.split(".")
+            section, *sub, name = key.split(".")
+            section += "".join(f' "{one}"' for one in sub)
             with pytest.raises(ValidationError, match=r"is not for this|is the role's own"):
                 settings(sections={section: {name: "x"}})
     settings(sections={"receive": {"maxObjectSizeLimit": "40m"}, 'cache "web_sessions"': {"maxAge": "1d"}})
