@@ -1,5 +1,6 @@
 """Runbooks of Gerrit, followed to the letter on one that has content and a backup."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,17 +170,19 @@ def quoted(project: str) -> str:
     return project.replace("/", "%2F")
 
 
-def corrupt(copy: str) -> dict[str, Any]:
-    return {**OF, "project": PROJECT, "copy": copy, "snapshot": "latest", "git": f"{SITE}/git"}
+def corrupt(gerrit: Reviewed, copy: str) -> dict[str, Any]:
+    """The names of the page, of what is whole until now."""
+    gerrit.saved.must("run", DATA)
+    snapshot = json.loads(gerrit.saved.must("restic", DATA, "snapshots", "--json"))[-1]["id"]
+    return {**OF, "project": PROJECT, "copy": copy, "snapshot": snapshot, "git": f"{SITE}/git"}
 
 
 def test_objects_of_a_repository_are_missing(gerrit: Reviewed) -> None:
-    gerrit.saved.must("run", DATA)
-    before = read(gerrit, PROJECT)
+    names, before = corrupt(gerrit, "objects-restored"), read(gerrit, PROJECT)
     place = f"{SITE}/git/{PROJECT}.git"
     gerrit.saved.root(HOST, f"cd {place}/objects; rm -f pack/*; find ?? -type f -exec sh -c 'echo x >\"$1\"' sh {{}} \\;")
     titles = ("Look", "A copy of before", "Objects are missing", "When it is whole")
-    said = follow(gerrit.saved, "gerrit-repository-corrupt", *titles, **corrupt("of objects"))
+    said = follow(gerrit.saved, "gerrit-repository-corrupt", *titles, **names)
     assert "invalid sha1 pointer" in said or "missing" in said
     assert said.rstrip().endswith("all is well")
     assert read(gerrit, PROJECT) == before
@@ -194,13 +197,12 @@ def reads_every_change(server: Gerrit) -> bool:
 
 
 def test_refs_of_a_repository_are_spoiled(gerrit: Reviewed) -> None:
-    gerrit.saved.must("run", DATA)
-    before = read(gerrit, PROJECT)
+    names, before = corrupt(gerrit, "unused"), read(gerrit, PROJECT)
     gerrit.saved.root(HOST, f"cd {SITE}/git/{PROJECT}.git; echo half a li >packed-refs")
     told = gerrit.saved.mainstay("run", DATA)
     assert f"{PROJECT}.git: packed-refs: is no list of refs" in told.stdout + told.stderr
     titles = ("Look", "Its refs are spoiled", "When it is whole")
-    said = follow(gerrit.saved, "gerrit-repository-corrupt", *titles, **corrupt("unused"))
+    said = follow(gerrit.saved, "gerrit-repository-corrupt", *titles, **names)
     assert said.rstrip().endswith("all is well")
     assert read(gerrit, PROJECT) == before
     with administrator(gerrit.saved) as server:
