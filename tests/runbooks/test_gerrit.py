@@ -17,13 +17,12 @@ from tests.gerrit_client import administrator, changes
 from tests.gerrit_content import fill
 from tests.gerrit_site import HOST, saved_gerrit_site
 from tests.runbooks.reader import editing, follow
-from tests.saved_site import Saved
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 DATA, SITE, PROJECT = f"{HOST}:gerrit", "/srv/gerrit/site", "tools/one"
 OF = {"host": HOST}
-NEW_TOKEN = "another-token-of-the-lab-0123456789-abcdefgh"  # noqa: S105
+NEW_TOKEN = "another-token-of-the-lab-0123456789-abcdefgh"
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +75,9 @@ def test_a_new_person(gerrit: Reviewed) -> None:
         f"*/{gerrit.saved.inventory.stem}.toml) cat >>\"$1\" <<'EOF'\n"
         '[settings.gerrit.auth]\ntype = "http"\npasswords = "gerrit_passwords"\n'
         'people.carol = { name = "Carol", email = "carol@example.org" }\nEOF\n;;\n'
-        f"*) echo 'gerrit_passwords = \"carol:{ALICE_HASHED}\"' >>\"$1\" ;;\nesac",
+        f'*) echo \'gerrit_passwords = "carol:{ALICE_HASHED}"\' >>"$1" ;;\nesac',
     )
-    names = {**OF, "files": files(gerrit)}
+    names: dict[str, Any] = {**OF, "files": files(gerrit)}
     titles = ("Declare her", "Make it so", "Her password, where nginx asks for it")
     said = follow(gerrit.saved, "gerrit-new-person", *titles, editor=editor, **names)
     assert "+ member carol" in said
@@ -101,7 +100,7 @@ def test_a_new_person_of_a_directory(gerrit: Reviewed) -> None:
         '*/people.toml) printf \'[people.dora]\\nfull_name = "Dora"\\nemail = "dora@example.org"\\n\' >>"$1" ;;\n'
         '*) sed -i \'s/^members = \\["ci"\\]/members = ["ci", "dora"]/\' "$1" ;;\nesac',
     )
-    names = {**OF, "files": site.files}
+    names: dict[str, Any] = {**OF, "files": site.files}
     said = follow(gerrit.saved, "gerrit-new-person", "Declare her", "Make it so", editor=editor, **names)
     assert "dora" in said
     dora = by_form(gerrit.saved, "dora", "of dora")
@@ -117,7 +116,7 @@ def administers(gerrit: Reviewed, token: str) -> bool:
 
 def test_the_token_is_known_to_somebody_else(gerrit: Reviewed) -> None:
     old = secure.token(gerrit.site).get_secret_value()
-    editor = editing(gerrit.saved.folder, f"sed -i 's/^gerrit_token = .*/gerrit_token = \"{NEW_TOKEN}\"/' \"$1\"")
+    editor = editing(gerrit.saved.folder, f'sed -i \'s/^gerrit_token = .*/gerrit_token = "{NEW_TOKEN}"/\' "$1"')
     said = follow(gerrit.saved, "gerrit-token-lost", "Somebody else may know it", editor=editor, **OF)
     assert "gerrit_token: changed" in said
     assert '"username":"lab"' in said.replace(" ", "")
@@ -135,7 +134,7 @@ def test_the_token_is_not_taken(gerrit: Reviewed) -> None:
 
 
 def test_the_token_of_a_bot(gerrit: Reviewed) -> None:
-    editor = editing(gerrit.saved.folder, f"sed -i 's/^{BOT_TOKEN} = .*/{BOT_TOKEN} = \"{NEW_TOKEN}\"/' \"$1\"")
+    editor = editing(gerrit.saved.folder, f'sed -i \'s/^{BOT_TOKEN} = .*/{BOT_TOKEN} = "{NEW_TOKEN}"/\' "$1"')
     follow(gerrit.saved, "gerrit-token-lost", "A bot's", editor=editor, **OF)
     with gerrit.server() as server:
         assert server.takes("ci", NEW_TOKEN)
@@ -180,7 +179,9 @@ def corrupt(gerrit: Reviewed, copy: str) -> dict[str, Any]:
 def test_objects_of_a_repository_are_missing(gerrit: Reviewed) -> None:
     names, before = corrupt(gerrit, "objects-restored"), read(gerrit, PROJECT)
     place = f"{SITE}/git/{PROJECT}.git"
-    gerrit.saved.root(HOST, f"cd {place}/objects; rm -f pack/*; find ?? -type f -exec sh -c 'echo x >\"$1\"' sh {{}} \\;")
+    gerrit.saved.root(
+        HOST, f"cd {place}/objects; rm -f pack/*; find ?? -type f -exec sh -c 'echo x >\"$1\"' sh {{}} \\;"
+    )
     titles = ("Look", "A copy of before", "Objects are missing", "When it is whole")
     said = follow(gerrit.saved, "gerrit-repository-corrupt", *titles, **names)
     assert "invalid sha1 pointer" in said or "missing" in said
@@ -220,7 +221,7 @@ def test_a_change_and_a_branch_were_deleted(gerrit: Reviewed, tmp_path: Path) ->
             if f"/{change}/" in ref:
                 server.git("--git-dir", server.place(PROJECT), "update-ref", "-d", ref)
         assert server.ask("GET", f"changes/{quoted(PROJECT)}~{change}").status_code == 404
-        names = {**OF, "project": PROJECT, "snapshot": "latest"}
+        names: dict[str, Any] = {**OF, "project": PROJECT, "snapshot": "latest"}
         titles = ("What it was", "Bring it back")
         said = follow(
             gerrit.saved, "gerrit-restore-a-ref", *titles, **names, change=change, ref="", work=tmp_path / "a"
@@ -228,7 +229,7 @@ def test_a_change_and_a_branch_were_deleted(gerrit: Reviewed, tmp_path: Path) ->
         assert "/meta of tools/one: none -> " in said
         assert server.must("GET", f"changes/{quoted(PROJECT)}~{change}")["status"] == "NEW"
         server.git("--git-dir", server.place(PROJECT), "update-ref", "-d", "refs/heads/main")
-        branch = {"change": "", "ref": "refs/heads/main", "work": tmp_path / "b"}
+        branch: dict[str, Any] = {"change": "", "ref": "refs/heads/main", "work": tmp_path / "b"}
         follow(gerrit.saved, "gerrit-restore-a-ref", *titles, **names, **branch)
     assert read(gerrit, PROJECT) == before
 
@@ -249,3 +250,35 @@ def test_a_whole_site_is_restored(gerrit: Reviewed) -> None:
         assert len(changes(server, "is:open")) == 3
     assert gerrit.run("plan")[0] == 0
     assert {path.split("/")[0] for path in custody.recovery("gerrit").paths} == {"site"}
+
+
+def toml(gerrit: Reviewed, script: str) -> str:
+    """An editor of the inventory."""
+    return editing(gerrit.saved.folder, f"sed -i -E '{script}' \"$1\"")
+
+
+def page(gerrit: Reviewed, title: str, script: str) -> str:
+    name = "gerrit-move-to-a-bigger-host"
+    return follow(gerrit.saved, name, title, editor=toml(gerrit, script), **OF)
+
+
+@pytest.mark.full
+def test_more_room_and_a_larger_machine(gerrit: Reviewed) -> None:
+    before = read(gerrit, PROJECT)
+    page(gerrit, "More room", f"/^.hosts.{HOST}.volumes/,/^filesystem/s/size_gb = .*/size_gb = 12/")
+    size = int(gerrit.saved.root(HOST, "df --output=size --block-size=1G /srv/gerrit | tail -1"))
+    assert size == 12
+    page(gerrit, "More memory and processors", "s/vc2-2c-4gb/vc2-4c-8gb/")
+    assert read(gerrit, PROJECT) == before
+
+
+@pytest.mark.full
+def test_another_machine_has_the_volume_of_the_old_one(gerrit: Reviewed) -> None:
+    before, old = read(gerrit, PROJECT), gerrit.saved.machine(HOST)
+    keys = gerrit.saved.root(HOST, f"cat {SITE}/etc/ssh_host_*.pub")
+    out = f"/^\\[hosts\\.{HOST}\\]/,/^filesystem/d"
+    page(gerrit, "Another machine, and its volume comes along", out)
+    page(gerrit, "Its successor", "s/vc2-4c-8gb/vc2-2c-4gb/")
+    assert gerrit.saved.machine(HOST) != old
+    assert read(gerrit, PROJECT) == before
+    assert gerrit.saved.root(HOST, f"cat {SITE}/etc/ssh_host_*.pub") == keys
