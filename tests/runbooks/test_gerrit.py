@@ -9,10 +9,11 @@ import pytest
 
 from backup import custody
 from roles.gerrit import secure
+from roles.gerrit.tools.rest import part
 from roles.gerrit.tools.restore import Gerrit, values
 from tests import directory
 from tests.e2e.test_gerrit_auth import ALICE, ALICE_HASHED, LDAP, by_form, by_password, log_in_by
-from tests.gerrit_access import BOT_TOKEN, Reviewed, reviewed
+from tests.gerrit_access import BOT_TOKEN, Reviewed, ask, reviewed
 from tests.gerrit_client import administrator, changes
 from tests.gerrit_content import fill
 from tests.gerrit_site import HOST, saved_gerrit_site
@@ -53,8 +54,8 @@ def files(gerrit: Reviewed) -> Path:
 
 def read(gerrit: Reviewed, project: str) -> dict[str, str]:
     """Its refs, as they are on the disk."""
-    with administrator(gerrit.saved) as server:
-        return values(server, project)
+    with administrator(gerrit.saved) as admin:
+        return values(admin, project)
 
 
 def test_a_new_project(gerrit: Reviewed) -> None:
@@ -124,8 +125,8 @@ def test_the_token_is_known_to_somebody_else(gerrit: Reviewed) -> None:
 
 
 def test_the_token_is_not_taken(gerrit: Reviewed) -> None:
-    with administrator(gerrit.saved) as server:
-        server.must("DELETE", "accounts/self/tokens/mainstay")
+    with administrator(gerrit.saved) as admin:
+        ask(admin.server, "DELETE", "/accounts/self/tokens/mainstay")
     code, out, errors = gerrit.run("plan")
     assert code == 1, out + errors
     assert "does not take the token" in errors
@@ -141,32 +142,28 @@ def test_the_token_of_a_bot(gerrit: Reviewed) -> None:
 
 
 def test_what_gerrit_keeps_in_mind_is_no_longer_so(gerrit: Reviewed) -> None:
-    with administrator(gerrit.saved) as server:
-        config = ("--git-dir", server.place(PROJECT), "update-ref", "refs/meta/config")
-        server.must("PUT", f"projects/{quoted(PROJECT)}/description", {"description": "before"})
-        before = values(server, PROJECT)["refs/meta/config"]
-        server.must("PUT", f"projects/{quoted(PROJECT)}/description", {"description": "stale"})
-        server.git(*config, before)
-        assert server.must("GET", f"projects/{quoted(PROJECT)}")["description"] == "stale"
+    with administrator(gerrit.saved) as admin:
+        config = ("--git-dir", admin.place(PROJECT), "update-ref", "refs/meta/config")
+        ask(admin.server, "PUT", f"/projects/{part(PROJECT)}/description", {"description": "before"})
+        before = values(admin, PROJECT)["refs/meta/config"]
+        ask(admin.server, "PUT", f"/projects/{part(PROJECT)}/description", {"description": "stale"})
+        admin.git(*config, before)
+        assert ask(admin.server, "GET", f"/projects/{part(PROJECT)}")["description"] == "stale"
         follow(gerrit.saved, "gerrit-cache-broken", "Look", "It shows what is no longer so", **OF, site=SITE)
-        assert server.must("GET", f"projects/{quoted(PROJECT)}")["description"] == "before"
+        assert ask(admin.server, "GET", f"/projects/{part(PROJECT)}")["description"] == "before"
 
 
 def test_a_cache_and_the_index_are_broken(gerrit: Reviewed) -> None:
     spoil = "find . -type f -exec sh -c 'head -c 5000 /dev/urandom >\"$1\"' sh {} \\;"
-    with administrator(gerrit.saved) as server:
-        known = {*changes(server, "is:open")}
+    with administrator(gerrit.saved) as admin:
+        known = {*changes(admin, "is:open")}
     assert len(known) == 3
     gerrit.saved.root(HOST, f"systemctl stop gerrit; cd {SITE}/cache; {spoil}; touch spoiled; cd ../index; {spoil}")
     said = follow(gerrit.saved, "gerrit-cache-broken", "The index is broken", "A cache is broken", **OF, site=SITE)
     assert "active (running)" in said
-    with administrator(gerrit.saved) as server:
-        assert {*changes(server, "is:open")} == known
+    with administrator(gerrit.saved) as admin:
+        assert {*changes(admin, "is:open")} == known
     assert "spoiled" not in gerrit.saved.root(HOST, f"ls {SITE}/cache").split()
-
-
-def quoted(project: str) -> str:
-    return project.replace("/", "%2F")
 
 
 def corrupt(gerrit: Reviewed, copy: str) -> dict[str, Any]:
@@ -187,14 +184,16 @@ def test_objects_of_a_repository_are_missing(gerrit: Reviewed) -> None:
     assert "invalid sha1 pointer" in said or "missing" in said
     assert said.rstrip().endswith("all is well")
     assert read(gerrit, PROJECT) == before
-    with administrator(gerrit.saved) as server:
-        server.must("GET", f"projects/{quoted(PROJECT)}/commits/{before['refs/heads/main']}")
-        assert reads_every_change(server)
+    with administrator(gerrit.saved) as admin:
+        ask(admin.server, "GET", f"/projects/{part(PROJECT)}/commits/{before['refs/heads/main']}")
+        assert reads_every_change(admin)
 
 
-def reads_every_change(server: Gerrit) -> bool:
+def reads_every_change(admin: Gerrit) -> bool:
     """Down to the files of each."""
-    return all(server.must("GET", f"changes/{one}/revisions/current/files/") for one in changes(server, "is:open"))
+    return all(
+        ask(admin.server, "GET", f"/changes/{one}/revisions/current/files/") for one in changes(admin, "is:open")
+    )
 
 
 def test_refs_of_a_repository_are_spoiled(gerrit: Reviewed) -> None:
@@ -206,29 +205,29 @@ def test_refs_of_a_repository_are_spoiled(gerrit: Reviewed) -> None:
     said = follow(gerrit.saved, "gerrit-repository-corrupt", *titles, **names)
     assert said.rstrip().endswith("all is well")
     assert read(gerrit, PROJECT) == before
-    with administrator(gerrit.saved) as server:
-        assert len(changes(server, "is:open")) == 3
-        assert reads_every_change(server)
+    with administrator(gerrit.saved) as admin:
+        assert len(changes(admin, "is:open")) == 3
+        assert reads_every_change(admin)
     gerrit.saved.root(HOST, "rm -r /srv/gerrit/.before")
 
 
 def test_a_change_and_a_branch_were_deleted(gerrit: Reviewed, tmp_path: Path) -> None:
     gerrit.saved.must("run", DATA)
     before = read(gerrit, PROJECT)
-    with administrator(gerrit.saved) as server:
-        change = min(changes(server, "is:open"))
+    with administrator(gerrit.saved) as admin:
+        change = min(changes(admin, "is:open"))
         for ref in before:
             if f"/{change}/" in ref:
-                server.git("--git-dir", server.place(PROJECT), "update-ref", "-d", ref)
-        assert server.ask("GET", f"changes/{quoted(PROJECT)}~{change}").status_code == 404
+                admin.git("--git-dir", admin.place(PROJECT), "update-ref", "-d", ref)
+        assert admin.server.get(f"/changes/{part(PROJECT)}~{change}") is None
         names: dict[str, Any] = {**OF, "project": PROJECT, "snapshot": "latest"}
         titles = ("What it was", "Bring it back")
         said = follow(
             gerrit.saved, "gerrit-restore-a-ref", *titles, **names, change=change, ref="", work=tmp_path / "a"
         )
         assert "/meta of tools/one: none -> " in said
-        assert server.must("GET", f"changes/{quoted(PROJECT)}~{change}")["status"] == "NEW"
-        server.git("--git-dir", server.place(PROJECT), "update-ref", "-d", "refs/heads/main")
+        assert ask(admin.server, "GET", f"/changes/{part(PROJECT)}~{change}")["status"] == "NEW"
+        admin.git("--git-dir", admin.place(PROJECT), "update-ref", "-d", "refs/heads/main")
         branch: dict[str, Any] = {"change": "", "ref": "refs/heads/main", "work": tmp_path / "b"}
         follow(gerrit.saved, "gerrit-restore-a-ref", *titles, **names, **branch)
     assert read(gerrit, PROJECT) == before
@@ -246,8 +245,8 @@ def test_a_whole_site_is_restored(gerrit: Reviewed) -> None:
     assert read(gerrit, PROJECT) == before
     assert gerrit.saved.root(HOST, f"cat {SITE}/etc/ssh_host_*.pub") == keys
     assert gerrit.saved.root(HOST, f"find {SITE}/data/lfs -type f")
-    with administrator(gerrit.saved) as server:
-        assert len(changes(server, "is:open")) == 3
+    with administrator(gerrit.saved) as admin:
+        assert len(changes(admin, "is:open")) == 3
     assert gerrit.run("plan")[0] == 0
     assert {path.split("/")[0] for path in custody.recovery("gerrit").paths} == {"site"}
 
