@@ -73,7 +73,7 @@ def test_restore_a_whole_data_set(saved: Saved) -> None:
     before = saved.root(HOST, ALL)
     saved.root(HOST, f"rm -r {ROOT}/public/ota; echo spoiled > {ROOT}/public/{FILE.rpartition('/')[2]}")
     titles = ("Fetch it beside the data", "Put it in the place of the data", "When all is as it should be")
-    said = follow(saved, "restore-a-whole-data-set", *titles, **OF, root=ROOT, paths=PATHS)
+    said = follow(saved, "restore-a-whole-data-set", *titles, **OF, root=ROOT, paths=PATHS, halts="")
     assert "all is well" in said
     assert saved.root(HOST, ALL) == before
     assert saved.root(HOST, f"ls -A {ROOT}").split() == saved.root(HOST, f"ls {ROOT}").split()
