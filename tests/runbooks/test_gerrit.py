@@ -187,6 +187,8 @@ def test_objects_of_a_repository_are_missing(gerrit: Reviewed) -> None:
     with administrator(gerrit.saved) as admin:
         ask(admin.server, "GET", f"/projects/{part(PROJECT)}/commits/{before['refs/heads/main']}")
         assert reads_every_change(admin)
+    git = f"git -c safe.directory='*' --git-dir {place}"
+    assert "corrupt" not in gerrit.saved.root(HOST, f"{git} fsck --full 2>&1 || true")
 
 
 def reads_every_change(admin: Gerrit) -> bool:
