@@ -1,7 +1,9 @@
 """What differs between the plugins that are declared and those that Gerrit has loaded, a line each: `URL ACCOUNT`."""
 
 import json
+import subprocess
 import sys
+import time
 import urllib.request
 from base64 import b64encode
 from pathlib import Path
@@ -34,8 +36,16 @@ def ask(url: str, account: str, path: str) -> Any:
 
 
 def look(url: str, account: str) -> list[str]:
-    declared = json.loads(DECLARED.read_text())["versions"][ask(url, account, "config/server/version")]
-    return differences(declared["plugins"], ask(url, account, "plugins/?all"))
+    """One that is just being started, say after a boot, is waited for."""
+    while True:
+        try:
+            declared = json.loads(DECLARED.read_text())["versions"][ask(url, account, "config/server/version")]
+            return differences(declared["plugins"], ask(url, account, "plugins/?all"))
+        except OSError:
+            words = ["systemctl", "is-active", "gerrit.service"]
+            if subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() != "activating":
+                raise
+        time.sleep(1)
 
 
 if __name__ == "__main__":
