@@ -115,6 +115,7 @@ def administers(gerrit: Reviewed, token: str) -> bool:
         return server.takes(secure.ACCOUNT, token)
 
 
+@pytest.mark.full
 def test_the_token_is_known_to_somebody_else(gerrit: Reviewed) -> None:
     old = secure.token(gerrit.site).get_secret_value()
     editor = editing(gerrit.saved.folder, f'sed -i \'s/^gerrit_token = .*/gerrit_token = "{NEW_TOKEN}"/\' "$1"')
@@ -124,6 +125,7 @@ def test_the_token_is_known_to_somebody_else(gerrit: Reviewed) -> None:
     assert [administers(gerrit, one) for one in (old, NEW_TOKEN)] == [False, True]
 
 
+@pytest.mark.full
 def test_the_token_is_not_taken(gerrit: Reviewed) -> None:
     with administrator(gerrit.saved) as admin:
         ask(admin.server, "DELETE", "/accounts/self/tokens/mainstay")
@@ -141,6 +143,7 @@ def test_the_token_of_a_bot(gerrit: Reviewed) -> None:
         assert server.takes("ci", NEW_TOKEN)
 
 
+@pytest.mark.full
 def test_what_gerrit_keeps_in_mind_is_no_longer_so(gerrit: Reviewed) -> None:
     with administrator(gerrit.saved) as admin:
         config = ("--git-dir", admin.place(PROJECT), "update-ref", "refs/meta/config")
@@ -153,6 +156,7 @@ def test_what_gerrit_keeps_in_mind_is_no_longer_so(gerrit: Reviewed) -> None:
         assert ask(admin.server, "GET", f"/projects/{part(PROJECT)}")["description"] == "before"
 
 
+@pytest.mark.full
 def test_a_cache_and_the_index_are_broken(gerrit: Reviewed) -> None:
     spoil = "find . -type f -exec sh -c 'head -c 5000 /dev/urandom >\"$1\"' sh {} \\;"
     with administrator(gerrit.saved) as admin:
@@ -198,6 +202,7 @@ def reads_every_change(admin: Gerrit) -> bool:
     )
 
 
+@pytest.mark.full
 def test_refs_of_a_repository_are_spoiled(gerrit: Reviewed) -> None:
     names, before = corrupt(gerrit, "unused"), read(gerrit, PROJECT)
     gerrit.saved.root(HOST, f"cd {SITE}/git/{PROJECT}.git; echo half a li >packed-refs")
@@ -235,6 +240,7 @@ def test_a_change_and_a_branch_were_deleted(gerrit: Reviewed, tmp_path: Path) ->
     assert read(gerrit, PROJECT) == before
 
 
+@pytest.mark.full
 def test_a_whole_site_is_restored(gerrit: Reviewed) -> None:
     gerrit.saved.must("run", DATA)
     before = read(gerrit, PROJECT)
