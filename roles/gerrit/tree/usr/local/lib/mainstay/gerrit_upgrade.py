@@ -91,7 +91,10 @@ def apply(place: Place, version: str) -> None:
         raise Failed(f"the site is of {version} already")
     if not war.exists():
         raise Failed(f"{war} is not there: declare it as `upgrade` in [settings.gerrit], and deploy")
-    before = facts(URL, TOKEN.read_text())
+    try:
+        before = facts(URL, TOKEN.read_text())
+    except (OSError, ValueError) as error:
+        raise Failed(f"the server does not answer, so that nothing can be compared with it: {error}") from None
     forget(place)
     place.note(step="stopping", old=old, new=version, begun=now(), ended=None, error=None, downtime_s=None)
     clock = time.monotonic()
