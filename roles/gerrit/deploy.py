@@ -136,15 +136,9 @@ def gerrit() -> None:
         secret=(*nginx.SECRET, *secrets, PASSWORDS),
         validate=nginx.VALIDATE | {"/etc/systemd/system/*gerrit*": f"systemd-analyze verify {UNIT} {STATE.name}"},
     )
+    jars = [one.path for one in brought.values() if one.path.endswith(".jar")]
     # What went from the folder `restored` is seen, too.
-    started_with = (
-        *config,
-        *(one.path for one in brought.values()),
-        DECLARED,
-        f"{folder}/restored",
-        *PROGRAMS,
-        *secrets,
-    )
+    started_with = (*config, *jars, DECLARED, f"{folder}/restored", *PROGRAMS, *secrets)
     services("services", (*nginx.UNITS, Unit(UNIT, started_with), STATE))
     loaded("plugins are loaded", f"http://127.0.0.1:{HTTP_PORT}", secure.ACCOUNT)
     obtained(name="certificate")
