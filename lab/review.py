@@ -22,8 +22,8 @@ from backup.sizes import counted
 from inventories import trusted
 from inventories.inventory import LoadedSite
 from roles.gerrit.settings import SSH_PORT
-from roles.gerrit.tools.rest import Request, Server, part
-from roles.gerrit.tools.server import ROLE, connected, host_of
+from roles.gerrit.tools.rest import Request, connected, part
+from roles.gerrit.tools.server import ROLE, host_of
 
 BRANCH = "main"
 MANIFEST, PROJECT = "manifest", "platform/hello"
@@ -143,11 +143,7 @@ def at_work(site: LoadedSite) -> Iterator[Developer]:
     token = secrets.token_urlsafe(32)
     account = f"/accounts/{part(admin.name)}"
     old = Request("DELETE", f"{account}/tokens/{TOKEN}", tolerated=(404,))
-    with (
-        connected(site) as login,
-        Server(login.url, login.user, login.token) as server,
-        TemporaryDirectory(prefix="mainstay-") as scratch,
-    ):
+    with connected(site) as server, TemporaryDirectory(prefix="mainstay-") as scratch:
         email = server.get(f"{account}/detail")["email"]
         server.ask(old)
         server.ask(Request("PUT", f"{account}/tokens/{TOKEN}", {"token": token}))

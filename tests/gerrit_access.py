@@ -17,8 +17,7 @@ from roles.gerrit import secure
 from roles.gerrit.tools.access import loading
 from roles.gerrit.tools.access.planning import Way
 from roles.gerrit.tools.access.remembered import Remembered
-from roles.gerrit.tools.rest import Request, Server
-from roles.gerrit.tools.server import connected
+from roles.gerrit.tools.rest import Request, Server, connected
 from tests.gerrit_files import write_example
 from tests.gerrit_site import HOST
 from tests.saved_site import Saved
@@ -93,8 +92,7 @@ class Reviewed:
     @contextmanager
     def server(self) -> Iterator[Server]:
         """As its administrator."""
-        header = secure.header(secure.token(self.site)).get_secret_value()
-        with connected(self.site) as login, Server(login.url, login.user, login.token, header) as server:
+        with connected(self.site) as server:
             yield server
 
     @contextmanager

@@ -15,9 +15,9 @@ from urllib.parse import quote
 from backup.reach import reach
 from inventories import trusted
 from inventories.inventory import load_site
-from roles.gerrit.tools.rest import Request, Server, part
+from roles.gerrit.tools.rest import Request, Server, connected, part
 from roles.gerrit.tools.restore import Gerrit
-from roles.gerrit.tools.server import connected, host_of
+from roles.gerrit.tools.server import host_of
 from tests.gerrit_site import HOST, NAME
 from tests.saved_site import Saved
 
@@ -25,7 +25,7 @@ from tests.saved_site import Saved
 @contextmanager
 def administrator(saved: Saved) -> Iterator[Gerrit]:
     site = load_site(saved.inventory)
-    with reach(site) as way, connected(site) as login, Server(login.url, login.user, login.token) as server:
+    with reach(site) as way, connected(site) as server:
         yield Gerrit(way, host_of(site), server)
 
 

@@ -15,7 +15,7 @@ from rich.progress import Progress
 from backup.reach import Unreachable, state_folder
 from backup.sizes import counted
 from cli.gerrit.app import app
-from cli.options import BAD_USAGE, FAILED, UNREACHABLE, Inventory, chosen, stop
+from cli.options import BAD_USAGE, FAILED, UNREACHABLE, ForPrograms, Inventory, chosen, stop
 from inventories.inventory import LoadedSite
 from roles.gerrit import secure
 from roles.gerrit.tools.access import applying, loading, lock, planning
@@ -24,14 +24,12 @@ from roles.gerrit.tools.access.expectations import Outcome
 from roles.gerrit.tools.access.planning import Plan, Way
 from roles.gerrit.tools.access.remembered import Remembered
 from roles.gerrit.tools.access.steps import Step
-from roles.gerrit.tools.rest import Refused, Server
-from roles.gerrit.tools.server import connected, host_of
-
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+from roles.gerrit.tools.rest import Refused, connected
+from roles.gerrit.tools.server import host_of
 
 
 @app.command()
-def plan(for_programs: Json = False, inventory: Inventory = None) -> None:
+def plan(for_programs: ForPrograms = False, inventory: Inventory = None) -> None:
     """Compare gerrit.toml with the server, in words: + is missing, - is there and not declared, ~ is otherwise.
 
     Changes nothing. Exit codes: 0 all is as declared, 52 it is not, or a permission comes out otherwise than expected.
@@ -46,7 +44,7 @@ def plan(for_programs: Json = False, inventory: Inventory = None) -> None:
 def apply(
     dry: Annotated[bool, typer.Option("--dry", help="As `plan`: tell what would be done, and do nothing.")] = False,
     sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    for_programs: Json = False,
+    for_programs: ForPrograms = False,
     inventory: Inventory = None,
 ) -> None:
     """Make the server as gerrit.toml declares it, after showing what differs and asking.
@@ -91,11 +89,7 @@ def opened(site: LoadedSite) -> Iterator[Way]:
         bot.token: site.secrets[bot.token].get_secret_value().strip() for bot in declared.bots.values() if bot.token
     }
     place = state_folder() / "gerrit" / f"{site.name}-{host_of(site)}.json"
-    with (
-        connected(site) as login,
-        Server(login.url, login.user, login.token, secure.header(secure.token(site)).get_secret_value()) as server,
-        TemporaryDirectory(prefix="mainstay-") as scratch,
-    ):
+    with connected(site) as server, TemporaryDirectory(prefix="mainstay-") as scratch:
         reading = Progressing("reading")
         try:
             yield Way(server, declared, Remembered(place), tokens.__getitem__, Path(scratch), reading)

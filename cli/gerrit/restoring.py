@@ -29,7 +29,7 @@ from roles.gerrit.tools import rest
 from roles.gerrit.tools import restore as gerrits
 from roles.gerrit.tools import restore_names as names
 from roles.gerrit.tools.restore_copy import NotRestored
-from roles.gerrit.tools.server import ROLE, connected, host_of
+from roles.gerrit.tools.server import ROLE, host_of
 
 Refs = Annotated[list[str] | None, typer.Option("--ref", metavar="REF", help="This one alone; can be repeated.")]
 
@@ -91,13 +91,35 @@ def restore(
     typer.echo(f"{name} holds {many} of {project}, {done.source}; administrators alone see it")
 
 
+FAILURES = (
+    NotRestored,
+    rest.Refused,
+    Refused,
+    restoring.NotRestored,
+    RefsError,
+    ResticError,
+    LedgerError,
+    OSError,
+)
+"""What may go wrong beside a host that does not answer."""
+
+
 @contextmanager
 def _running(site: LoadedSite) -> Iterator[gerrits.Gerrit]:
     """The site's, and what may go wrong with it as words and an exit code."""
     try:
-        with reach(site) as way, connected(site) as login, rest.Server(login.url, login.user, login.token) as server:
+        with reach(site) as way, rest.connected(site) as server:
             yield gerrits.Gerrit(way, host_of(site), server)
     except Unreachable as error:
         raise stop("gerrit", error, UNREACHABLE) from None
-    except (NotRestored, Refused, restoring.NotRestored, RefsError, ResticError, LedgerError, OSError) as error:
+    except (
+        NotRestored,
+        rest.Refused,
+        Refused,
+        restoring.NotRestored,
+        RefsError,
+        ResticError,
+        LedgerError,
+        OSError,
+    ) as error:
         raise stop("gerrit", error, FAILED) from None

@@ -9,7 +9,7 @@ from backup import custody
 from inventories.fleet import Volume
 from inventories.inventory import LoadedSite
 from roles.base import control as base
-from roles.common import Unit, accounts, packages, services, tree, volumes
+from roles.common import Unit, accounts, metrics, packages, services, tree, volumes
 from roles.control import holds, software, zones
 from roles.control.settings import Settings, state_volume
 from roles.release.tools.audit import site as audits
@@ -17,8 +17,6 @@ from roles.release.tools.audit import site as audits
 OWNER = base.ACCOUNT
 """The base of every host makes it too, as it is by this account that the control side comes to them."""
 UNITS = "/etc/systemd/system"
-METRICS = "/var/lib/prometheus/node-exporter"
-"""Where Debian's node exporter reads files."""
 PACKAGES: dict[str, str | None] = {
     "git": None,
     "openssh-client": None,
@@ -50,20 +48,20 @@ def control() -> None:
     tree(
         "files",
         Path(__file__).parent / "tree",
-        {"mount": mount, "metrics": METRICS, "folder": holds.FOLDER, "inventory": f"{site.path.stem}.py"},
+        {"mount": mount, "metrics": metrics.FOLDER, "folder": holds.FOLDER, "inventory": f"{site.path.stem}.py"},
         generated=holds.files(site) | software.archives(site) | kept,
-        directories=(*folders, METRICS, "/var/cache/mainstay", software.FOLDER),
+        directories=(*folders, metrics.FOLDER, "/var/cache/mainstay", software.FOLDER),
         modes={
             "*.py": "0755",
             mount: "0755",
             **dict.fromkeys(folders, "0750"),
-            METRICS: "0775",
+            metrics.FOLDER: "0775",
             "/var/cache/mainstay": "0700",
             holds.FOLDER: "0750",
             f"{holds.FOLDER}/*": "0640",
         },
         owners={
-            METRICS: f"root:{OWNER}",
+            metrics.FOLDER: f"root:{OWNER}",
             "/var/cache/mainstay": f"{OWNER}:{OWNER}",
             holds.FOLDER: f"root:{OWNER}",
             f"{holds.FOLDER}/*": f"root:{OWNER}",

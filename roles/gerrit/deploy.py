@@ -9,7 +9,7 @@ from inventories.errors import InputError
 from inventories.files import sha256
 from inventories.inventory import LoadedSite
 from roles.base.settings import Settings as Base
-from roles.common import Account, Unit, accounts, nginx, packages, services, tree, volumes
+from roles.common import Account, Unit, accounts, metrics, nginx, packages, services, tree, volumes
 from roles.common.nginx.obtained import obtained
 from roles.common.volume_plan import unit_name
 from roles.gerrit import configuration, secure
@@ -24,7 +24,6 @@ PACKAGES: dict[str, str | None] = {"openjdk-21-jre-headless": None, "git": None,
 OWNER = "gerrit"
 UNIT, PROGRAMS = "gerrit.service", tuple(f"/usr/local/lib/mainstay/gerrit_{one}.py" for one in ("site", "account"))
 STATE = Unit("mainstay-gerrit-state.timer", files=("/etc/systemd/system/mainstay-gerrit-state.service",))
-METRICS = "/var/lib/prometheus/node-exporter"
 TOKEN, DECLARED, NGINX = "/etc/gerrit/token", "/etc/gerrit/declared.json", "/etc/nginx/http.d/gerrit.conf"
 PASSWORDS = "/etc/nginx/gerrit.htpasswd"
 JGIT = (
@@ -94,7 +93,7 @@ def gerrit() -> None:
         "ssh_port": SSH_PORT,
         "http_port": HTTP_PORT,
         "account": secure.ACCOUNT,
-        "metrics": METRICS,
+        "metrics": metrics.FOLDER,
         "header": secure.header(token),
         "passwords": PASSWORDS if passwords else "",
     }
@@ -117,7 +116,7 @@ def gerrit() -> None:
             f"{folder}/etc",
             f"{folder}/plugins",
             f"{folder}/restored",
-            METRICS,
+            metrics.FOLDER,
             *nginx.certificate.DIRECTORIES,
         ),
         absent=(
@@ -127,11 +126,11 @@ def gerrit() -> None:
             *(() if passwords else (PASSWORDS,)),
         ),
         modes=nginx.MODES
-        | {volume.mount: "0755", f"{folder}*": "0750", f"{folder}/etc/*": "0640", METRICS: "0775"}
+        | {volume.mount: "0755", f"{folder}*": "0750", f"{folder}/etc/*": "0640", metrics.FOLDER: "0775"}
         | dict.fromkeys((NGINX, PASSWORDS), "0640")
         | dict.fromkeys(secrets, "0600"),
         owners=nginx.OWNERS
-        | {f"{folder}*": f"{OWNER}:{OWNER}", METRICS: f"root:{OWNER}"}
+        | {f"{folder}*": f"{OWNER}:{OWNER}", metrics.FOLDER: f"root:{OWNER}"}
         | dict.fromkeys((NGINX, PASSWORDS), "root:www-data"),
         secret=(*nginx.SECRET, *secrets, PASSWORDS),
         validate=nginx.VALIDATE | {"/etc/systemd/system/*gerrit*": f"systemd-analyze verify {UNIT} {STATE.name}"},

@@ -8,7 +8,7 @@ from pyinfra.context import host
 
 from inventories import trusted
 from inventories.inventory import LoadedSite
-from roles.common import Account, Unit, accounts, nginx, packages, services, tree, volumes
+from roles.common import Account, Unit, accounts, metrics, nginx, packages, services, tree, volumes
 from roles.common.nginx.obtained import obtained
 from roles.common.volume_plan import unit_name
 from roles.gitmirror.program import INSTALLED, program
@@ -23,8 +23,6 @@ UNITS = "/etc/systemd/system"
 CONFIG = "/etc/mainstay/gitmirror"
 AUTHORITY = f"{CONFIG}/roots.pem"
 """Where the source's certificate is of no public authority (the lab)."""
-METRICS = "/var/lib/prometheus/node-exporter"
-"""Where Debian's node exporter reads files."""
 FOLDERS = ("public", "incoming")
 
 
@@ -36,7 +34,7 @@ def plan(settings: Settings, mount: str, *, has_authority: bool) -> str:
             *("fetch_minutes", "gone_days", "gone_percent", "kept_days"),
         }
     )
-    places = {"folder": mount, "state": "/var/lib/gitmirror", "metrics": METRICS}
+    places = {"folder": mount, "state": "/var/lib/gitmirror", "metrics": metrics.FOLDER}
     return json.dumps(told | places | {"authority": AUTHORITY if has_authority else ""}, indent=2) + "\n"
 
 
@@ -65,10 +63,10 @@ def gitmirror() -> None:
         Path(__file__).parent / "tree",
         settings.model_dump() | {"mount": volume.mount, "mount_unit": unit_name(volume.mount)},
         generated=own | nginx.files(site, name, settings, METHODS, DOT_DIRECTORIES),
-        directories=(*folders, METRICS, *nginx.certificate.DIRECTORIES),
+        directories=(*folders, metrics.FOLDER, *nginx.certificate.DIRECTORIES),
         absent=(*nginx.absent(site, settings), *({AUTHORITY} - {*own})),
-        modes=nginx.MODES | {volume.mount: "0755", METRICS: "0775"} | dict.fromkeys(folders, "0755"),
-        owners=nginx.OWNERS | {METRICS: f"root:{OWNER}"} | dict.fromkeys(folders, f"{OWNER}:{OWNER}"),
+        modes=nginx.MODES | {volume.mount: "0755", metrics.FOLDER: "0775"} | dict.fromkeys(folders, "0755"),
+        owners=nginx.OWNERS | {metrics.FOLDER: f"root:{OWNER}"} | dict.fromkeys(folders, f"{OWNER}:{OWNER}"),
         secret=nginx.SECRET,
         validate=nginx.VALIDATE
         | {f"{UNITS}/mainstay-gitmirror*": f"systemd-analyze verify {FETCHING}.timer {SERVING}.socket"},

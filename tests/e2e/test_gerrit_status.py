@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from cloud.converge import REPOSITORY
-from roles.gerrit.deploy import METRICS
+from roles.common import metrics
 from tests.gerrit_site import HOST, VERSION, gerrit_site
 from tests.saved_site import Saved
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
-PROM = f"{METRICS}/mainstay-gerrit.prom"
+PROM = f"{metrics.FOLDER}/mainstay-gerrit.prom"
 
 
 @pytest.fixture(scope="module")

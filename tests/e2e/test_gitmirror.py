@@ -15,7 +15,7 @@ import requests
 from cloud.converge import REPOSITORY, converge
 from inventories import trusted
 from inventories.inventory import load_site
-from roles.gerrit.tools.server import connected
+from roles.gerrit.tools.rest import connected
 from tests.gerrit_site import HOST as GERRIT
 from tests.gerrit_site import NAME as SOURCE
 from tests.mirror_site import HOST, MOUNT, NAME, mirror_site
@@ -41,11 +41,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
     """With repositories in its Gerrit, of which the mirror has all. Only tests begin runs."""
     for made in mirror_site(tmp_path_factory.mktemp("gitmirror")):
         made.root(HOST, "systemctl stop mainstay-gitmirror.timer")
-        with connected(load_site(made.inventory)) as login:
+        with connected(load_site(made.inventory)) as server:
             for name in PROJECTS:
-                url = f"{login.url}a/projects/{quote(name, safe='')}"
+                url = f"{server.url}/a/projects/{quote(name, safe='')}"
                 wanted = {"create_empty_commit": True, "branches": ["master"]}
-                done = requests.put(url, json=wanted, auth=(login.user, login.token), timeout=60)
+                done = requests.put(url, json=wanted, auth=(server.user, server.token), timeout=60)
                 assert done.status_code == 201, done.text
         commit(made, "manifest", "default.xml", MANIFEST)
         made.root(HOST, RUN)

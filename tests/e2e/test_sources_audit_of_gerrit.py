@@ -17,7 +17,7 @@ from cloud.converge import REPOSITORY
 from inventories import trusted
 from inventories.inventory import LoadedSite, load_site
 from roles.gerrit import secure
-from roles.gerrit.tools.server import connected
+from roles.gerrit.tools.rest import connected
 from tests.gerrit_site import HOST, NAME, gerrit_site
 from tests.git_server import POINTER, WHO
 from tests.saved_site import Saved
@@ -64,8 +64,8 @@ class Review:
 
     def rest(self, method: str, path: str, body: dict[str, Any]) -> Any:
         """As its administrator."""
-        with connected(self.site) as login:
-            url, who = f"{login.url}a/{path}", (login.user, login.token)
+        with connected(self.site) as server:
+            url, who = f"{server.url}/a/{path}", (server.user, server.token)
             answer = requests.request(method, url, json=body or None, auth=who, timeout=60)
         assert answer.ok, answer.text
         return json.loads(answer.text.removeprefix(")]}'\n"))

@@ -6,6 +6,7 @@ and do not page, its errors lack what the server said, and it has no calls for t
 
 import base64
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,11 @@ from gerrit import GerritClient
 from gerrit.utils.common import decode_response
 from requests.adapters import HTTPAdapter
 
-from backup.reach import Unreachable
+from backup.reach import Unreachable, forwarded, reach
+from inventories.inventory import LoadedSite
+from roles.gerrit import secure
+from roles.gerrit.settings import HTTP_PORT
+from roles.gerrit.tools.server import host_of
 
 AT_ONCE = 8
 PAGE = 500
@@ -141,3 +146,19 @@ class Server:
 def _reason(error: requests.RequestException) -> str:
     inner = error.args[0] if error.args else error
     return str(getattr(inner, "reason", inner)).rpartition(": ")[2] or type(error).__name__
+
+
+@contextmanager
+def connected(site: LoadedSite) -> Iterator[Server]:
+    """A site's running Gerrit as its administrator: through ssh, to the port that it has on its host's loopback.
+
+    Raises InputError; Unreachable when its host is.
+    """
+    host, token = host_of(site), secure.token(site)
+    header = secure.header(token).get_secret_value()
+    with (
+        reach(site) as way,
+        forwarded(way.config, host, HTTP_PORT) as port,
+        Server(f"http://127.0.0.1:{port}", secure.ACCOUNT, token.get_secret_value(), header) as server,
+    ):
+        yield server
