@@ -63,6 +63,7 @@ STRIPPED = (
     "path-include=/usr/share/doc/*/copyright",
 )
 
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 LINKS = "/bin/sh /usr/local/lib/provider/provider-disks"
 
 FILES = {
@@ -129,6 +130,10 @@ ExecStart={LINKS}
     "/etc/systemd/system/provider-disks-again.path": "[Path]\n"
     + "".join(f"PathChanged=/dev/vd{letter}\n" for letter in "bcdefghi")
     + "TriggerLimitIntervalSec=0\n\n[Install]\nWantedBy=paths.target\n",
+    # A server that lives for minutes never gets back what the optimizing compiler and a parallel collector cost at its
+    # start: half of its CPU.
+    "/etc/systemd/system.conf.d/50-java.conf": f'[Manager]\nDefaultEnvironment="JDK_JAVA_OPTIONS={JAVA_OPTIONS}"\n',
+    "/etc/environment": f'JDK_JAVA_OPTIONS="{JAVA_OPTIONS}"\n',
     "/etc/apt/apt.conf.d/70no-translations": 'Acquire::Languages "none";\n',
     "/etc/default/locale": "LANG=C.UTF-8\n",
     "/etc/fstab": "",

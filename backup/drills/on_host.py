@@ -67,8 +67,7 @@ def lying(copy: Restored) -> dict[str, Lying]:
         raise CheckFailed(f"not all of {copy.root} can be listed: find ended with {end.decode(errors='replace')[4:]}")
     for line in lines:
         kind, size, changed, mode, user, group, path = line.decode(errors="surrogateescape").split("\t", 6)
-        seconds, _, part = changed.partition(".")
-        mtime = int(seconds) * 1_000_000 + int(part[:6].ljust(6, "0"))
+        mtime = printed(changed)
         found[name(path[2:])] = Lying(TYPES.get(kind, kind), int(size), mtime, int(mode, 8), user, group)
     return found
 
@@ -90,6 +89,12 @@ def python(copy: Restored, program: str, *arguments: str, timeout_s: float = 600
     """Runs a program of Python's standard library on the host; it prints JSON, in ASCII, which is returned."""
     script = f"exec python3 -I - \"$@\" <<'END_OF_PROGRAM'\n{program.strip()}\nEND_OF_PROGRAM\n"
     return json.loads(copy.sh(script, *arguments, timeout_s=timeout_s))
+
+
+def printed(changed: str) -> int:
+    """Microseconds since 1970 of what find prints for `%T@`, without rounding, as `restic_results` reads restic's."""
+    seconds, _, part = changed.partition(".")
+    return int(seconds) * 1_000_000 + int(part[:6].ljust(6, "0"))
 
 
 def microseconds(time: datetime) -> int:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backup import custody
@@ -17,6 +17,7 @@ from backup.custody import DataSet
 from backup.drills import own_site
 from backup.drills.checks import Check, CheckFailed, NotJudged
 from backup.drills.choosing import Chosen
+from backup.drills.on_host import EPOCH, printed
 from backup.drills.own_site import Wanted
 from backup.drills.report import CheckRun
 from backup.drills.restored import OnHost
@@ -218,7 +219,7 @@ def newest_restored(on: OnHost) -> datetime | None:
     """The newest change of a file that came back."""
     paths = " ".join(shlex.quote(path) for path in custody.recovery(on.data_set.plan).paths)
     found = on.sh(f"cd {shlex.quote(on.root)} && find {paths} -type f -printf '%T@\\n' | sort -n | tail -n 1").strip()
-    return datetime.fromtimestamp(float(found), UTC) if found else None
+    return EPOCH + timedelta(microseconds=printed(found)) if found else None
 
 
 def versions(on: OnHost) -> dict[str, str]:

@@ -131,6 +131,12 @@ def test_nothing_restored_or_listed_is_a_failure(copy: Copy) -> None:
     assert failure(DRILL, "files", copy) == "the snapshot lists nothing that was to be restored"
 
 
+def test_times_are_read_to_the_microsecond_and_not_rounded(copy: Copy) -> None:
+    since_1970 = 1_795_806_139_506_889
+    os.utime(copy.folder / "public/page", ns=(0, since_1970 * 1_000 + 999))
+    assert lying(copy)["public/page"].mtime == since_1970
+
+
 def test_a_listing_that_is_cut_off_is_a_failure_not_missing_files(copy: Copy) -> None:
     find = copy.folder.parent / "bin/find"
     find.write_text("#!/bin/sh\nexit 3\n")
