@@ -43,15 +43,16 @@ class Site:
     def deploy(self, *hosts: str) -> Converged:
         return converge(self.inventory, "base", *(f"--limit={host}" for host in hosts))
 
-    def ssh(self, host: str, *words: str, user: str = "") -> subprocess.CompletedProcess[str]:
+    def ssh(self, host: str, *words: str, user: str = "", attempts: int = 1) -> subprocess.CompletedProcess[str]:
         """A new connection each time."""
         config = self.inventory.parent / "ssh_config"
         config.write_text(ssh_config(load_site(self.inventory)))
-        options = ["-F", str(config), *(("-l", user) if user else ())]
+        options = ["-F", str(config), f"-oConnectionAttempts={attempts}", *(("-l", user) if user else ())]
         return subprocess.run(["ssh", *options, host, *words], capture_output=True, text=True, check=False)
 
     def root(self, host: str, words: str) -> str:
-        done = self.ssh(host, f"sudo {words}")
+        """A daemon that was told to read its configuration listens anew a moment later: so it is asked again."""
+        done = self.ssh(host, f"sudo {words}", attempts=5)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
