@@ -64,6 +64,8 @@ class Action:
 
 @dataclass(frozen=True)
 class Plan:
+    """What is to be done. daemon_reload: systemd is to read its units anew even if there is nothing else."""
+
     actions: tuple[Action, ...]
     daemon_reload: bool
 
@@ -121,7 +123,7 @@ def plan(units: Sequence[Unit], looks: Sequence[Look], files: Mapping[str, str])
         record = f"{_digest(unit.definition, files)} {_digest(unit.files, files)}" if unit.running else ""
         verbs, whys = _enabling(unit, look.properties.get("UnitFileState", ""))
         verb, why = _running(unit, look, record, stale)
-        daemon_reload |= stale or bool(verb)
+        daemon_reload |= stale
         if verb or why:
             verbs.append(verb)
             whys.append(why)
@@ -183,7 +185,6 @@ def _regex(pattern: str) -> str:
     return found
 
 
-def orders(plan: Plan) -> dict[str, object]:
+def orders(plan: Plan) -> list[list[object]]:
     """What on_host/services.py is told."""
-    actions = [[action.unit, list(action.verbs), action.record] for action in plan.actions]
-    return {"daemon_reload": plan.daemon_reload, "actions": actions}
+    return [[action.unit, list(action.verbs), action.record] for action in plan.actions]

@@ -12,6 +12,7 @@ from pathlib import Path
 RECORDS = Path("/var/lib/mainstay/units")
 SETTLE_S = 1.0
 STARTING = {"restart", "reload"}
+RUNNING = STARTING | {"stop"}
 
 
 def said(*command: str) -> tuple[int, str]:
@@ -35,12 +36,10 @@ def remember(unit: str, record: str) -> None:
     fresh.rename(RECORDS / unit)
 
 
-def act(unit: str, verbs: list[str], record: str) -> str:
-    """Returns what went wrong."""
-    if not record:
-        (RECORDS / unit).unlink(missing_ok=True)
+def act(unit: str, verbs: list[str]) -> str:
+    """Returns what went wrong. Of what changes which units are enabled, systemd is told once for all: see `main`."""
     for verb in verbs:
-        status, text = said("systemctl", "--no-ask-password", *verb.split(), unit)
+        status, text = said("systemctl", "--no-ask-password", "--no-reload", *verb.split(), unit)
         if status:
             return text or f"systemctl {verb} ends with {status}"
     return ""
@@ -64,10 +63,15 @@ def main() -> int:
     os.umask(0o022)
     RECORDS.mkdir(parents=True, exist_ok=True)
     began = int(time.time())
-    if orders["daemon_reload"]:
-        said("systemctl", "daemon-reload")
-    wrong = {unit: act(unit, verbs, record) for unit, verbs, record in orders["actions"]}
-    for unit, verbs, record in orders["actions"]:
+    wrong = {}
+    for unit, verbs, record in orders:
+        if not record:
+            (RECORDS / unit).unlink(missing_ok=True)
+        wrong[unit] = act(unit, [verb for verb in verbs if verb not in RUNNING])
+    said("systemctl", "daemon-reload")
+    for unit, verbs, _ in orders:
+        wrong[unit] = wrong[unit] or act(unit, [verb for verb in verbs if verb in RUNNING])
+    for unit, verbs, record in orders:
         if STARTING & set(verbs) and not wrong[unit]:
             wrong[unit] = trouble(unit)
             if not wrong[unit]:
