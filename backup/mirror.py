@@ -17,8 +17,7 @@ from typing import Any
 from backup import custody
 from backup.control import Say
 from backup.rules import ago
-from backup.sizes import counted
-from backup.status import clean
+from backup.sizes import clean, counted
 from inventories.inventory import LoadedSite
 
 FOLDER = Path("/srv/control/mirrors")

@@ -24,8 +24,7 @@ from urllib3.util.retry import Retry
 
 from backup.data_set import Finding
 from backup.data_set import key as key_of
-from backup.sizes import counted
-from backup.status import clean
+from backup.sizes import clean, counted
 from inventories.files import replace
 
 TIMEOUT_S = 10

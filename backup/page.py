@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from backup.page_style import STYLE, Cell, code, table
 from backup.rules import ago
-from backup.sizes import counted, size
-from backup.status import Row, clean, findings
+from backup.sizes import clean, counted, size
+from backup.status import Row, findings
 from inventories.files import replace
 
 PAGE = """<!doctype html>

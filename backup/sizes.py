@@ -21,3 +21,8 @@ def counted(number: int, thing: str, things: str = "") -> str:
 def be(things: Sequence[object]) -> str:
     """`is` or `are`."""
     return "is" if len(things) == 1 else "are"
+
+
+def clean(said: str) -> str:
+    """Words that may come from a host, without what would steer a terminal."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in said)

@@ -17,7 +17,7 @@ from backup.drills.glance import Drilled
 from backup.entry import Entry
 from backup.expected import backups_of, compare, dated, settled_ids
 from backup.rules import INTERVALS, ago, of_checks, of_sizes, of_the_copy, of_the_host, of_the_vault
-from backup.sizes import size
+from backup.sizes import clean, size
 from backup.trouble import said
 
 
@@ -206,11 +206,6 @@ def as_json(rows: Sequence[Row], now: datetime) -> dict[str, Any]:
             for row in rows
         ],
     }
-
-
-def clean(said: str) -> str:
-    """Words that may come from a host, without what would steer a terminal."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in said)
 
 
 def _iso(time: datetime | None) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 from dnslib import QTYPE, DNSRecord
 
-from inventories import trusted
+from inventories import by_name, trusted
 from inventories.inventory import LoadedSite
 from lab import lifecycle, sample
 from lab.engine import LabConfig
@@ -55,7 +55,7 @@ class Server:
 
     @cached_property
     def _session(self) -> requests.Session:
-        return trusted.session(self.name, trusted.context(self.files))
+        return by_name.session(self.name, trusted.context(self.files))
 
     def get(self, path: str, *, scheme: str = "https", **headers: str) -> requests.Response:
         """GET without following redirects, whatever the status. Raises FetchError where no TLS comes about."""

@@ -55,6 +55,7 @@ PACKAGES = (
 
 # What no test looks at and every host would carry; installed packages follow the same rule.
 STRIPPED = (
+    "path-exclude=/etc/update-motd.d/*",
     "path-exclude=/usr/share/man/*",
     "path-exclude=/usr/share/info/*",
     "path-exclude=/usr/share/locale/*",

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from backup import custody
 from backup.reach import reach
 from backup.sizes import counted
-from inventories import trusted
+from inventories import by_name, trusted
 from inventories.inventory import LoadedSite
 from roles.gerrit.settings import SSH_PORT
 from roles.gerrit.tools.rest import Request, connected, part
@@ -126,7 +126,7 @@ class Developer:
             command = ("gerrit", "review", "--project", project, "--code-review", "+2", "--submit", commit)
             _run([*self.ssh, "-p", str(SSH_PORT), f"{self.name}@{self.address}", *command])
             return
-        with trusted.session(self.server, trusted.context(self.site.files)) as session:
+        with by_name.session(self.server, trusted.context(self.site.files)) as session:
             session.auth = (self.name, self.token)
             at = f"https://{self.address}/a/changes/{part(f'{project}~{BRANCH}~{change}')}"
             votes = {"labels": {"Code-Review": 2}}

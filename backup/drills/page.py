@@ -18,7 +18,7 @@ from backup.drills.overdue import trouble, word
 from backup.drills.report import Report
 from backup.page_style import STYLE, code
 from backup.rules import ago
-from backup.status import clean
+from backup.sizes import clean
 from inventories.files import replace
 
 FULL = 3

@@ -7,8 +7,7 @@ from backup.drills.glance import Drilled
 from backup.drills.overdue import word
 from backup.drills.report import CheckRun, PhaseRun, Report
 from backup.rules import ago
-from backup.sizes import counted, size
-from backup.status import clean
+from backup.sizes import clean, counted, size
 from backup.store import WORDS
 
 SPARKS = "▁▂▃▄▅▆▇█"

@@ -12,7 +12,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from backup.drills.checks import Answer, CheckFailed
-from inventories import trusted
+from inventories import by_name, trusted
 
 SILENCE_S = 30
 """How long a service may say nothing."""
@@ -30,7 +30,7 @@ class Web:
 
     @cached_property
     def _session(self) -> requests.Session:
-        return trusted.session(self.name, self.trusting)
+        return by_name.session(self.name, self.trusting)
 
     def certificate(self) -> str:
         """See checks.Client."""

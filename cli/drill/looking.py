@@ -19,7 +19,7 @@ from backup.drills.report import Report
 from backup.reach import reach
 from backup.remembered import recall
 from backup.rules import ago
-from backup.status import clean
+from backup.sizes import clean
 from cli.drill.app import OVERDUE, app, say
 from cli.options import ForPrograms, Inventory, chosen
 from inventories.errors import InputError

@@ -11,7 +11,7 @@ import requests
 import tomlkit
 
 from cloud.converge import converge
-from inventories import trusted
+from inventories import by_name, trusted
 from inventories.editing import Plain, apply
 from inventories.inventory import load_site
 from roles.gerrit import secure
@@ -84,7 +84,7 @@ def log_in_by(gerrit: Saved, auth: dict[str, Any]) -> None:
 
 
 def browser(gerrit: Saved, family: str = "IPv4") -> Somebody:
-    return Somebody(gerrit, trusted.session(NAME, trusted.context(load_site(gerrit.inventory).files)), family)
+    return Somebody(gerrit, by_name.session(NAME, trusted.context(load_site(gerrit.inventory).files)), family)
 
 
 def administrator(gerrit: Saved) -> Somebody:

@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from backup.certificate import new_key, self_signed
-from inventories import trusted
+from inventories import by_name, trusted
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
 from lab import nginx
@@ -211,7 +211,7 @@ class Phone:
 
     def get(self, path: str, **headers: str) -> requests.Response:
         """By a connection of its own: others may have to wait for long in between."""
-        with trusted.session(NAME, self.tls) as session:
+        with by_name.session(NAME, self.tls) as session:
             address = f"https://127.0.0.1:{self.release.port}/{path}"
             return session.get(address, headers=headers, timeout=60, allow_redirects=False)
 

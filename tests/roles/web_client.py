@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from inventories import trusted
+from inventories import by_name, trusted
 from inventories.inventory import LoadedSite
 from roles.common.nginx import certificate
 
@@ -30,7 +30,7 @@ class Client:
 
     @cached_property
     def _session(self) -> requests.Session:
-        return trusted.session(self.name, trusted.context(self.files))
+        return by_name.session(self.name, trusted.context(self.files))
 
     @property
     def host(self) -> str:

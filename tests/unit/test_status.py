@@ -13,8 +13,8 @@ from backup.data_set import Certificate, DataSet, Kind, Plan
 from backup.entry import Entry
 from backup.pared import pare
 from backup.restic_results import Snapshot
-from backup.sizes import counted, size
-from backup.status import Row, as_json, as_table, as_text, clean, exit_code, findings, status
+from backup.sizes import clean, counted, size
+from backup.status import Row, as_json, as_table, as_text, exit_code, findings, status
 from tests.unit.ledgers import at, control, entry, failed, identity, snapshot, started
 
 DAY = 24.0

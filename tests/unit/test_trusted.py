@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from backup.certificate import new_key, self_signed
-from inventories import trusted
+from inventories import by_name, trusted
 from tests.unit.tls_server import NAME, Server, serving
 
 
@@ -20,14 +20,14 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def refused(server: Server, name: str, trusting: ssl.SSLContext) -> str:
     with pytest.raises(requests.exceptions.SSLError) as caught:
-        trusted.session(name, trusting).get(server.url, timeout=10)
+        by_name.session(name, trusting).get(server.url, timeout=10)
     return str(caught.value)
 
 
 def test_a_server_is_asked_by_its_name_wherever_it_is(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("https_proxy", "REQUESTS_CA_BUNDLE"):
         monkeypatch.setenv(name, "http://127.0.0.1:1/nothing-of-this")
-    answer = trusted.session(NAME, trusted.pinned(server.certificate)).get(server.url, timeout=10)
+    answer = by_name.session(NAME, trusted.pinned(server.certificate)).get(server.url, timeout=10)
     assert answer.text == f"{NAME}/page"
 
 
@@ -46,7 +46,7 @@ def test_a_lab_is_trusted_by_what_lies_in_its_sites_folder_and_a_site_without_by
     assert len(trusted.context(tmp_path).get_ca_certs()) == public
     assert "self-signed certificate" in refused(server, NAME, trusted.context(tmp_path))
     (tmp_path / trusted.ROOTS).write_text(server.certificate)
-    assert trusted.session(NAME, trusted.context(tmp_path)).get(server.url, timeout=10).ok
+    assert by_name.session(NAME, trusted.context(tmp_path)).get(server.url, timeout=10).ok
 
 
 def test_what_a_server_shows_is_had_without_asking_it_for_anything(server: Server) -> None:

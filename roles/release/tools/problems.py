@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from backup.status import clean
+from backup.sizes import clean
 
 SHOWN = 120
 """Characters of a hostile value that are shown."""

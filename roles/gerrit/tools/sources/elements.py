@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.parsers import expat
 
-from backup.status import clean
+from backup.sizes import clean
 from inventories.errors import InputError
 from roles.gerrit.tools.sources.names import local_path
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from backup.status import clean
+from backup.sizes import clean
 
 WRONG, UNKNOWN = "critical", "faint"
 """Severities, by what pages call them: it fails the audit; it could not be judged."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import h11
 
 from backup.drills.serving import url
-from backup.status import clean
+from backup.sizes import clean
 
 AT_ONCE = 16
 """Connections to each server."""
