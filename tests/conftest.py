@@ -26,6 +26,25 @@ ON_THE_SITE = (
     "tests/e2e/test_control_drills.py",
     "tests/faults/test_control_rooted.py",
 )
+SAME_HOSTS = {
+    "a Gerrit": (
+        "tests/e2e/test_gerrit.py",
+        "tests/e2e/test_gerrit_access.py",
+        "tests/e2e/test_gerrit_auth.py",
+        "tests/e2e/test_gerrit_plugins.py",
+        "tests/e2e/test_gerrit_status.py",
+        "tests/e2e/test_sources_audit_of_gerrit.py",
+    ),
+    "a saved Gerrit": (
+        "tests/e2e/test_gerrit_backup.py",
+        "tests/e2e/test_gerrit_drill.py",
+        "tests/e2e/test_gerrit_restore.py",
+        "tests/faults/test_gerrit_killed.py",
+        "tests/runbooks/test_gerrit.py",
+    ),
+    "a Gerrit of an old version": ("tests/e2e/test_gerrit_upgrade.py", "tests/faults/test_gerrit_upgrade_killed.py"),
+}
+"""Files that use the same kept lab, which takes longer to build than most of them: one worker does all of a kind."""
 SHARES = {
     "tests/e2e/test_restic_failures.py": 2,
 }
@@ -33,18 +52,15 @@ SHARES = {
 LONGEST = (
     "tests/faults/test_control_rooted.py",
     "tests/faults/test_drill.py",
+    "tests/e2e/test_gerrit_drill.py",
+    "tests/e2e/test_gerrit_access.py",
+    "tests/e2e/test_gerrit_upgrade.py",
     "tests/faults/test_lockout.py",
     "tests/runbooks/test_runbooks.py",
     "tests/e2e/test_control.py",
     "tests/e2e/test_drill.py",
-    "tests/e2e/test_gerrit_drill.py",
-    "tests/e2e/test_gerrit_access.py",
-    "tests/e2e/test_gerrit_auth.py",
     "tests/e2e/test_certificate.py",
     "tests/e2e/test_gitmirror.py",
-    "tests/runbooks/test_gerrit.py",
-    "tests/e2e/test_gerrit_upgrade.py",
-    "tests/faults/test_gerrit_upgrade_killed.py",
     "tests/faults/test_backup_faults.py",
     "tests/e2e/test_drill_checks.py",
     "tests/e2e/test_agent_killed.py",
@@ -91,6 +107,9 @@ def _scope(test: str) -> str:
     if test.startswith(ON_THE_SITE):
         return "site"
     file = test.partition("::")[0]
+    for name, files in SAME_HOSTS.items():
+        if file in files:
+            return name
     return f"{file} {zlib.crc32(test.encode()) % SHARES.get(file, 1)}"
 
 

@@ -156,6 +156,7 @@ def test_an_account_that_was_made_before_is_nobodys_login(gerrit: Saved) -> None
         assert told.startswith("HTTP/1.1 403"), told
 
 
+@pytest.mark.full
 def test_in_a_directory_people_have_the_accounts_that_they_had(gerrit: Saved) -> None:
     account = by_password(gerrit, "alice", ALICE).told("/accounts/self/detail")["_account_id"]
     passwords = {"alice": "of the directory", "bob": "of bob", secure.ACCOUNT: "of no person"}

@@ -81,8 +81,10 @@ def test_it_is_rehearsed_on_a_copy_applied_and_taken_back(gerrit: Saved, monkeyp
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{VERSION} runs: nobody could push or fetch for" in done.stdout
     assert serves(gerrit) == (VERSION, before[1])
+    assert converge(gerrit.inventory, "gerrit").ok  # starts it once more, as init wrote its files anew
     again = converge(gerrit.inventory, "gerrit")
     assert (again.code, again.changed) == (0, ()), again.output
+    assert serves(gerrit) == (VERSION, before[1])
 
     gerrit.root(HOST, TOPIC)
     done = upgrade(gerrit, "rollback")

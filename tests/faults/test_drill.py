@@ -232,6 +232,7 @@ def test_a_volume_that_is_too_small_fails_the_restore_and_says_so(
 def test_a_host_that_is_lost_fails_the_drill_within_minutes(drills: Drills, phase: str) -> None:
     def lose() -> None:
         drills.api.remove(drills.host().path)
+        until("it is gone", lambda: all(thing.kind != "host" for thing in drills.things()))
 
     report = drills.run(Hearing({phase: lose}))
     assert ended(report) == ("failed", phase)

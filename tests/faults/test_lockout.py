@@ -189,6 +189,7 @@ def _is_tried_until_the_obstacle_is_gone(site: Site, unit: str) -> None:
     site.must_be_settled(SSHD)
 
 
+@pytest.mark.full
 def test_what_cannot_be_put_back_is_tried_again_and_keeps_nothing_else_from_it(site: Site) -> None:
     """A user has linked the own keys to somebody else's."""
     site.root(SSHD, "sh -c 'mkdir -p /home/x; ln -sfn ~lab/.ssh /home/x/.ssh'")

@@ -1,6 +1,8 @@
 """Runbooks of Gerrit, followed to the letter on one that has content and a backup."""
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,7 +94,7 @@ def test_a_new_person(gerrit: Reviewed) -> None:
 def test_a_new_person_of_a_directory(gerrit: Reviewed) -> None:
     site = gerrit.site
     gerrit.set_secret("gerrit_directory", directory.PASSWORD)
-    pem = directory.start(gerrit.saved, HOST, {"dora": "of dora"}, developers=())
+    pem = directory.start(gerrit.saved, HOST, {"dora": "of dora"}, developers=("dora",))
     directory.trust(gerrit.saved, HOST, pem)
     log_in_by(gerrit.saved, LDAP)
     editor = editing(
@@ -259,23 +261,27 @@ def test_a_whole_site_is_restored(gerrit: Reviewed) -> None:
     assert {path.split("/")[0] for path in custody.recovery("gerrit").paths} == {"site"}
 
 
-def toml(gerrit: Reviewed, script: str) -> str:
-    """An editor of the inventory."""
-    return editing(gerrit.saved.folder, f"sed -i -E '{script}' \"$1\"")
-
-
-def page(gerrit: Reviewed, title: str, script: str) -> str:
-    name = "gerrit-move-to-a-bigger-host"
-    return follow(gerrit.saved, name, title, editor=toml(gerrit, script), **OF)
+def page(gerrit: Reviewed, title: str, change: str) -> str:
+    """change: of what the inventory says of the host, as `own`, in Python."""
+    program = f"""
+import pathlib, sys, tomlkit
+path = pathlib.Path(sys.argv[1])
+document = tomlkit.parse(path.read_text())
+hosts, own = document["hosts"], document["hosts"].get("{HOST}")
+{change}
+path.write_text(tomlkit.dumps(document))
+"""
+    editor = editing(gerrit.saved.folder, f'{sys.executable} -c {shlex.quote(program)} "$1"')
+    return follow(gerrit.saved, "gerrit-move-to-a-bigger-host", title, editor=editor, **OF)
 
 
 @pytest.mark.full
 def test_more_room_and_a_larger_machine(gerrit: Reviewed) -> None:
     before = read(gerrit, PROJECT)
-    page(gerrit, "More room", f"/^.hosts.{HOST}.volumes/,/^filesystem/s/size_gb = .*/size_gb = 12/")
+    page(gerrit, "More room", "for volume in own['volumes'].values(): volume['size_gb'] = 12")
     size = int(gerrit.saved.root(HOST, "df --output=size --block-size=1G /srv/gerrit | tail -1"))
     assert size == 12
-    page(gerrit, "More memory and processors", "s/vc2-2c-4gb/vc2-4c-8gb/")
+    page(gerrit, "More memory and processors", "own['plan'] = 'vc2-4c-8gb'")
     assert read(gerrit, PROJECT) == before
 
 
@@ -283,9 +289,8 @@ def test_more_room_and_a_larger_machine(gerrit: Reviewed) -> None:
 def test_another_machine_has_the_volume_of_the_old_one(gerrit: Reviewed) -> None:
     before, old = read(gerrit, PROJECT), gerrit.saved.machine(HOST)
     keys = gerrit.saved.root(HOST, f"cat {SITE}/etc/ssh_host_*.pub")
-    out = f"/^\\[hosts\\.{HOST}\\]/,/^filesystem/d"
-    page(gerrit, "Another machine, and its volume comes along", out)
-    page(gerrit, "Its successor", "s/vc2-4c-8gb/vc2-2c-4gb/")
+    page(gerrit, "Another machine, and its volume comes along", f"del hosts['{HOST}']")
+    page(gerrit, "Its successor", "own['plan'] = 'vc2-2c-4gb'")
     assert gerrit.saved.machine(HOST) != old
     assert read(gerrit, PROJECT) == before
     assert gerrit.saved.root(HOST, f"cat {SITE}/etc/ssh_host_*.pub") == keys
