@@ -1,6 +1,7 @@
 """A flat apt repository of a folder's packages: `Packages` and a signed `Release`, the same for the same packages.
 
-sources.list(5) has flat repositories, wiki.debian.org/DebianRepository/Format the fields. It is written here, as apt-ftparchive writes times and whatever else it finds, and deb-src is not wanted.
+Flat repositories are in sources.list(5), the fields at wiki.debian.org/DebianRepository/Format. Written here, as
+apt-ftparchive writes times, and whatever else it finds in the folder.
 """
 
 import hashlib

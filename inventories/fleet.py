@@ -99,7 +99,7 @@ class Site(Typed):
     ssh_key: str = ""
     """Private key to log in with, relative to `files`. Default: the agent and ~/.ssh, as ssh does."""
     connection: Literal["ssh", "local"] = "ssh"
-    """local: no network leads to its hosts, and no provider has them: each is deployed from a bundle, at its console."""
+    """local: no network leads to its hosts, no provider has them: each is deployed at its console, from a bundle."""
 
 
 class Provider(Typed):
