@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from inventories.errors import InputError
 from inventories.files import replace
@@ -79,6 +79,7 @@ def locked(wanted: Iterable[str], packages: Iterable[Package]) -> Locked:
 
 Lock = Mapping[str, Locked]
 """By role."""
+_ROLES = TypeAdapter(dict[str, Locked])
 
 
 def read(path: Path) -> dict[str, Locked]:
@@ -95,7 +96,7 @@ def parse(path: Path | str, text: str) -> dict[str, Locked]:
     """path is only named in errors. Raises InputError."""
     hint = "`mainstay bundle lock` writes this file: restore it from git, or have it made anew"
     try:
-        return {role: Locked.model_validate(table) for role, table in tomllib.loads(text).items()}
+        return _ROLES.validate_python(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise InputError(path, "", f"is not TOML: {error}", hint) from error
     except ValidationError as error:
