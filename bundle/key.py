@@ -9,7 +9,6 @@ Signatures are part of what is the same when a bundle is made twice: Ed25519 has
 commit's.
 """
 
-import time
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,6 +21,9 @@ from inventories.files import replace
 from inventories.inventory import LoadedSite
 
 SECRET, FILE = "bundle_key", "bundle.pgp"
+CREATED = 1_577_836_800
+"""What every key says of when it was made, 2020-01-01: a key that is newer than a signature does not count, and a
+commit's time is whatever its author's clock said."""
 
 
 def make(site: LoadedSite) -> openpgp.Key | None:
@@ -32,7 +34,7 @@ def make(site: LoadedSite) -> openpgp.Key | None:
     secret = Ed25519PrivateKey.generate()
     pem = secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     path = site.files / FILE
-    made = openpgp.certificate(secret, int(time.time()), f"Bundles of the site {site.name}")
+    made = openpgp.certificate(secret, CREATED, f"Bundles of the site {site.name}")
     editing.apply(held.path, held.entries, {SECRET: editing.Plain(pem)}, site.readers)
     replace(path, (path.read_bytes() if path.exists() else b"") + made)
     return openpgp.keyring(made)[0]
