@@ -7,6 +7,7 @@ folder and an agent, Sequoia salts what it signs. What is written here is judged
 A keyring is trusted as the file that it is: the signatures that a certificate bears on itself are not looked at.
 """
 
+import base64
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,12 @@ def certificate(secret: Ed25519PrivateKey, created: int, user_id: str) -> bytes:
 def sign(secret: Ed25519PrivateKey, key: Key, data: bytes, when: int) -> bytes:
     """A detached signature. when: in Unix seconds. The same input makes the same bytes (RFC 8032)."""
     return _signature(secret, key, OF_DOCUMENT, data, when)
+
+
+def armored(signature: bytes) -> bytes:
+    """As text, which apt wants it in. Without a checksum (RFC 9580 section 6.1)."""
+    lines = base64.encodebytes(signature).decode()
+    return f"-----BEGIN PGP SIGNATURE-----\n\n{lines}-----END PGP SIGNATURE-----\n".encode()
 
 
 def keyring(content: bytes) -> list[Key]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bundle.apt import ARCHITECTURE, AptError
 from bundle.lock import Package
+from bundle.openpgp import armored
 from inventories.files import sha256
 
 PACKAGES, RELEASE, SIGNATURE = "Packages", "Release", "Release.gpg"
@@ -23,7 +24,7 @@ def write(folder: Path, packages: Sequence[Package], label: str, when: int, sign
     (folder / PACKAGES).write_bytes(index)
     release = _release(label, when, index)
     (folder / RELEASE).write_bytes(release)
-    (folder / SIGNATURE).write_bytes(sign(release))
+    (folder / SIGNATURE).write_bytes(armored(sign(release)))
 
 
 def read(text: str) -> Iterator[Package]:
