@@ -1,6 +1,7 @@
 """A bundle: made twice, spoilt in each way, and applied on a host that no network leads to."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bundle import openpgp
+from bundle.key import CREATED
 from bundle.verifying import Wrong
 from inventories.files import sha256
 from lab.engine import LabConfig
@@ -23,6 +27,10 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 FIRST, LATER = 1_790_000_000, 1_790_000_100
 MEDIUM = "/media/bundle"
 KEY = "/media/key"
+APPLY = f"sh {MEDIUM}/apply --identity {KEY}"
+VERSION, OLD = "dpkg-query -Wf '${Version}' nullmailer", "1:2.2-1"
+STATE = "dpkg-query -W; find /etc /opt /var/lib/mainstay -type f -exec sha256sum {} + | sort"
+"""Packages and files, but for what services write."""
 APT = "find /etc/apt -type f ! -name '52mainstay' -exec sha256sum {} + | sort; apt-config dump; ls /var/lib/apt/lists"
 """How apt is configured, and what it knows."""
 
@@ -181,21 +189,14 @@ class Offline:
         shutil.rmtree(self.root / MEDIUM[1:], ignore_errors=True)
         shutil.copytree(bundle, self.root / MEDIUM[1:])
 
-    def apply(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        return self.run(f"sh {MEDIUM}/apply --identity {KEY} {' '.join(words)}")
-
-    def changes(self, *words: str) -> str:
-        """What an application that has to succeed says that it changed."""
-        done = self.apply(*words)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
+    def apply(self) -> "subprocess.CompletedProcess[str]":
+        return self.run(APPLY)
 
     def kill(self, point: str) -> None:
         """Begins to apply, and kills it with all that it started once a path is there."""
         clean = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
-        command = f"exec sh {MEDIUM}/apply --identity {KEY}"
         with subprocess.Popen(
-            self.words(command),
+            self.words(f"exec {APPLY}"),
             env=clean,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -232,6 +233,19 @@ KILLED_AT = (
     "opt/mainstay/*/.venv/bin/pip",
     "etc/chrony/chrony.conf",
 )
+"""Paths that come to be while packages are brought up to date, Python packages installed, the role deployed."""
+
+
+def test_a_spoilt_bundle_changes_nothing_on_the_host(world: World, offline: Offline, tmp_path: Path) -> None:
+    spoilt = tmp_path / "bundle"
+    shutil.copytree(world.folder / "one", spoilt)
+    changed(spoilt)
+    offline.insert(spoilt)
+    before = offline.must(STATE)
+    done = offline.apply()
+    offline.insert(world.folder / "one")
+    assert (done.returncode, "sudo_" in done.stderr) == (Wrong.CHANGED, True)
+    assert offline.must(STATE) == before
 
 
 def test_a_host_is_deployed_without_network_however_often_it_is_killed(offline: Offline) -> None:
@@ -241,12 +255,53 @@ def test_a_host_is_deployed_without_network_however_often_it_is_killed(offline: 
         left = offline.must(APT).splitlines()
         assert [line for line in before.splitlines() if line not in left] == []
         assert MEDIUM not in "".join(left)
-    assert "done" in offline.changes()
-    assert "PermitRootLogin no".lower() in offline.must("sshd -T | sort")
+    assert "== done" in offline.must(APPLY)
+    assert "permitrootlogin no" in offline.must("sshd -T")
     assert PASSWORD in offline.must("cat /etc/nullmailer/remotes")
     assert offline.must("systemctl is-active nftables chrony").split() == ["active"] * 2
+    assert [line for line in before.splitlines() if line not in offline.must(APT)] == []
 
 
 def test_applied_again_it_changes_nothing(offline: Offline) -> None:
-    told = offline.changes()
-    assert "No changes" in told, told
+    before = offline.must(STATE)
+    told = offline.must(APPLY)
+    assert re.search(r"Grand total +9 +- +- +9 ", told), told
+    assert offline.must(STATE) == before
+
+
+def test_without_the_key_on_the_other_medium_secrets_stay_shut(offline: Offline) -> None:
+    done = offline.run(f"sh {MEDIUM}/apply")
+    assert (done.returncode, "none of your keys can decrypt it" in done.stdout + done.stderr) == (1, True)
+
+
+def test_a_later_bundle_upgrades_and_an_earlier_one_is_refused_unless_told(world: World, offline: Offline) -> None:
+    version = offline.must(VERSION)
+    offline.must(f"sed -i '/^Package: nullmailer$/,/^$/s/^Version: .*/Version: {OLD}/' /var/lib/dpkg/status")
+    toml = world.clone.files.with_suffix(".toml")
+    toml.write_text(toml.read_text().replace('user = "hosts"', 'user = "others"'))
+    world.clone.commit("Another user", LATER)
+    offline.insert(world.bundle("later"))
+    offline.must(APPLY)
+    assert offline.must(VERSION) == version != OLD
+    assert "--user=others" in offline.must("cat /etc/nullmailer/remotes")
+
+    offline.insert(world.folder / "one")
+    done = offline.apply()
+    assert (done.returncode, "--older applies it" in done.stderr) == (Wrong.OLDER, True)
+    assert "--user=others" in offline.must("cat /etc/nullmailer/remotes")
+    offline.must(f"{APPLY} --older")
+    assert "--user=hosts" in offline.must("cat /etc/nullmailer/remotes")
+
+
+def test_a_host_that_knows_the_sites_key_takes_no_other(world: World, offline: Offline, tmp_path: Path) -> None:
+    forged = tmp_path / "bundle"
+    shutil.copytree(world.folder / "one", forged)
+    secret = Ed25519PrivateKey.generate()
+    certificate = openpgp.certificate(secret, CREATED, "Bundles of the site off")
+    (forged / "bundle.pgp").write_bytes(certificate)
+    rehashed(forged)
+    [key] = openpgp.keyring(certificate)
+    (forged / "SHA256SUMS.sig").write_bytes(openpgp.sign(secret, key, (forged / "SHA256SUMS").read_bytes(), FIRST))
+    assert subprocess.run(["sh", forged / "verify"], capture_output=True, check=False).returncode == 0
+    offline.insert(forged)
+    assert offline.apply().returncode == Wrong.SIGNER
