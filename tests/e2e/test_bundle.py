@@ -230,7 +230,7 @@ def offline(world: World) -> Iterator[Offline]:
 KILLED_AT = (
     "run/mainstay-bundle/apt.conf",
     "var/lib/dpkg/info/libpython3.13-stdlib.list",
-    "opt/mainstay/*/.venv/bin/pip",
+    "opt/mainstay-bundle/*/.venv/bin/pip",
     "etc/chrony/chrony.conf",
 )
 """Paths that come to be while packages are brought up to date, Python packages installed, the role deployed."""
