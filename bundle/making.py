@@ -1,5 +1,6 @@
 """Makes a bundle: the same bytes from the same commit and lock, whoever makes it and when."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -65,7 +66,7 @@ def make(site: LoadedSite, role: str, output: Path | None, say: Say) -> Made:
     signer = keys.Signer(site)
     path = (output or Path(f"{site.name}-{role}-{commit.id[:12]}")).absolute()
     if path.exists():
-        raise FileExistsError(17, "is there already", str(path))
+        raise FileExistsError(errno.EEXIST, "is there already", str(path))
     about = About(
         site=site.name,
         role=role,

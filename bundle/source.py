@@ -63,4 +63,7 @@ def other_sites(names: list[str], site: LoadedSite) -> set[str]:
 
 
 def _git(*words: str) -> str:
-    return subprocess.run(["git", "-C", CLONE, *words], capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(["git", "-C", CLONE, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(CLONE, "", done.stderr.strip(), "a bundle is of one commit of a clone")
+    return done.stdout

@@ -15,6 +15,7 @@ from bundle import contents, iso, key, lock, making, verifying
 from bundle.apt import AptError
 from bundle.iso import IsoError
 from bundle.wheels import WheelError
+from cli.ending import in_order
 from cli.options import FAILED, ForPrograms, Inventory, chosen, stop
 from cli.release.progress import bar
 
@@ -73,7 +74,7 @@ def make(
 ) -> None:
     """Make a bundle of this clone's commit: from the same commit and lock the same bytes, signatures and all."""
     site = chosen(inventory)
-    with _failures("make"):
+    with in_order(), _failures("make"):
         made = making.make(site, role, output, _say)
     if for_programs:
         typer.echo(json.dumps(asdict(made) | {"path": str(made.path)}, indent=2))
