@@ -5,7 +5,9 @@ apt-ftparchive writes times, and whatever else it finds in the folder.
 """
 
 import hashlib
-import subprocess
+import io
+import os
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +15,6 @@ from pathlib import Path
 from bundle.apt import ARCHITECTURE, AptError
 from bundle.lock import Package
 from bundle.openpgp import armored
-from inventories.files import sha256
 
 PACKAGES, RELEASE, SIGNATURE = "Packages", "Release", "Release.gpg"
 
@@ -38,12 +39,23 @@ def read(text: str) -> Iterator[Package]:
 
 
 def _stanza(path: Path, package: Package) -> str:
-    done = subprocess.run(["dpkg-deb", "--field", path], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise AptError(f"{path.name}: {done.stderr.strip()}")
     added = {"Filename": f"./{path.name}", "Size": path.stat().st_size, "SHA256": package.sha256}
-    assert sha256(path) == package.sha256
-    return done.stdout.rstrip("\n") + "".join(f"\n{name}: {value}" for name, value in added.items()) + "\n"
+    return control(path).rstrip("\n") + "".join(f"\n{name}: {value}" for name, value in added.items()) + "\n"
+
+
+def control(path: Path) -> str:
+    """What a package says of itself: deb(5), an ar archive with a tar file of control files in it. Raises AptError."""
+    with path.open("rb") as file:
+        file.seek(len("!<arch>\n"))
+        while header := file.read(60):
+            size = int(header[48:58])
+            if header.startswith(b"control.tar"):
+                with tarfile.open(fileobj=io.BytesIO(file.read(size))) as files:
+                    found = files.extractfile("./control")
+                    assert found, "deb-control(5)"
+                    return found.read().decode()
+            file.seek(size + size % 2, os.SEEK_CUR)
+    raise AptError(f"{path.name}: is no package")
 
 
 def _release(label: str, when: int, index: bytes) -> bytes:
