@@ -32,7 +32,8 @@ sender = "hosts@example.org"
 admin = "admins@example.org"
 """
 PY = "from inventories.inventory import groups\n\nglobals().update(groups(__file__))\n"
-PASSWORD = "of the smarthost"
+PASSWORD = "drowssap"[::-1] * 3
+"""Not as it stands here: the clone has this file."""
 
 
 @dataclass(frozen=True)
