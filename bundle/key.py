@@ -24,6 +24,7 @@ SECRET, FILE = "bundle_key", "bundle.pgp"
 CREATED = 1_577_836_800
 """What every key says of when it was made, 2020-01-01: a key that is newer than a signature does not count, and a
 commit's time is whatever its author's clock said."""
+HINT = "restore it from git, or make the first one: `mainstay bundle key`"
 
 
 def make(site: LoadedSite) -> openpgp.Key | None:
@@ -45,7 +46,7 @@ def known(path: Path) -> list[openpgp.Key]:
     try:
         return openpgp.keyring(path.read_bytes())
     except OSError as error:
-        raise InputError(path, "", f"cannot be read: {error.strerror}", "make it: `mainstay bundle key`") from None
+        raise InputError(path, "", f"cannot be read: {error.strerror}", HINT) from None
     except ValueError as error:
         raise InputError(path, "", str(error), "restore it from git") from None
 
