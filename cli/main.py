@@ -21,6 +21,8 @@ GROUPS = {
     "gerrit": "The code review: its groups, projects and rights; can anybody get all that a manifest names?",
     "secrets": "What the repository holds encrypted: API keys, passwords.",
 }
+if find_spec("bundle"):  # the control host has none
+    GROUPS["bundle"] = "All that a host without network is deployed from, on one medium."
 if find_spec("lab"):  # the control host has none
     GROUPS["lab"] = "The local cloud: hosts like the provider's, on this machine. Needs root."
 

@@ -98,6 +98,8 @@ class Site(Typed):
     """Admin to log in as. Default: $MAINSTAY_ADMIN, else your local user name if an admin's, else the only one."""
     ssh_key: str = ""
     """Private key to log in with, relative to `files`. Default: the agent and ~/.ssh, as ssh does."""
+    connection: Literal["ssh", "local"] = "ssh"
+    """local: no network leads to its hosts, no provider has them: each is deployed at its console, from a bundle."""
 
 
 class Provider(Typed):
@@ -153,8 +155,9 @@ class Host(Typed):
     """One host. `roles` names packages under roles/; every host has the role `base` besides."""
 
     role: Name
-    plan: str
-    region: str
+    plan: str = ""
+    """Of the provider, as is the region; every host needs both but those of a local site."""
+    region: str = ""
     os: str = "Debian 13 x64 (trixie)"
     """Name as the provider lists it; ids are looked up."""
     firewall: Name | None = None
@@ -220,6 +223,17 @@ class Drills(Typed):
     """So much one drill may cost, by the provider's prices for that time."""
 
 
+class Bundle(Typed):
+    """What hosts of a local site are deployed from."""
+
+    mirror: Annotated[str, Field(pattern=r"^https?://[!-~]+[^/]$")] = "http://deb.debian.org"
+    """Of Debian, with its folders debian and debian-security. What it serves is known by Debian's signatures."""
+    packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")], ...] = ()
+    """More packages than the roles say, such as those that a role installs by its settings."""
+    stock: bool = False
+    """Whether it brings what a stock installation has, too, so that its updates come to the host."""
+
+
 class Fleet(Typed):
     """Everything one inventory declares."""
 
@@ -230,6 +244,7 @@ class Fleet(Typed):
     hosts: dict[Name, Host]
     backup: Backups = Backups()
     drill: Drills | None = None
+    bundle: Bundle = Bundle()
     settings: dict[Name, dict[str, Any]] = {}
     """Settings of roles, for all hosts."""
 
@@ -244,6 +259,10 @@ class Fleet(Typed):
         return {name: host for name, host in self.hosts.items() if host.role == role}
 
 
+PROVIDED = ("plan", "region", "firewall", "vpcs", "volumes", "dns", "snapshots")
+"""What of a host is its provider's to give."""
+
+
 def problems(fleet: Fleet) -> list[str]:
     """What is wrong between the parts of a fleet whose parts are right, each as `field: problem`."""
     found = []
@@ -251,6 +270,10 @@ def problems(fleet: Fleet) -> list[str]:
         found.append("drill.api_key: is the site's own: drills need an account that cannot see the site")
     for name, host in fleet.hosts.items():
         where = f"hosts.{name}"
+        if fleet.site.connection == "local":
+            found += [f"{where}.{one}: a local site has no provider" for one in PROVIDED if getattr(host, one)]
+        else:
+            found += [f"{where}.{one}: Field required" for one in ("plan", "region") if not getattr(host, one)]
         if host.firewall and host.firewall not in fleet.firewalls:
             found.append(f"{where}.firewall: no firewall {host.firewall!r} is declared")
         for private in host.vpcs:

@@ -25,7 +25,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from inventories import command_line, keys, login
+from inventories import command_line, keys, local, login
 from inventories.admins import Admins, load_admins
 from inventories.errors import InputError
 from inventories.files import replace
@@ -64,6 +64,11 @@ class LoadedSite:
         return self.fleet.site.name
 
     @property
+    def local(self) -> bool:
+        """Whether its hosts are deployed at their own console alone; see fleet.Site.connection."""
+        return self.fleet.site.connection == "local"
+
+    @property
     def files(self) -> Path:
         """Folder of admins.toml, secrets.age and lock.json."""
         return self.control or self.path.parent / (self.fleet.site.files or self.name)
@@ -96,6 +101,8 @@ class LoadedSite:
         """The key named by the inventory; None leaves it to the agent and ~/.ssh."""
         if self.control:
             return self.control / "ssh_key"
+        if self.local:
+            return None
         return self.files / self.fleet.site.ssh_key if self.fleet.site.ssh_key else None
 
     @cached_property
@@ -219,6 +226,8 @@ def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]
     if under_pyinfra and site.ssh_key:
         login.public_half(site.path, site.ssh_key)
     deploys = command_line.deploys(words)
+    if site.local:
+        return local.groups(site, words) if under_pyinfra else {}
     if deploys == {"provision"}:
         command_line.refuse_choices(words)
         return {"provision": [("@local", {"site": site, "_sudo": False})]}

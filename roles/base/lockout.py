@@ -70,7 +70,7 @@ class Disarm(PyinfraCommand):
                 problem = str(error)
                 continue
             finally:
-                if connection.client:
+                if getattr(connection, "client", None):  # at a host's own console there is none
                     connection.client.close()
             if done:
                 return True

@@ -9,7 +9,7 @@ import pytest
 
 from cloud.converge import REPOSITORY
 
-OWN = ("backup", "cli", "cloud", "deploys", "inventories", "lab", "roles")
+OWN = ("backup", "bundle", "cli", "cloud", "deploys", "inventories", "lab", "roles")
 
 
 def modules(pattern: str) -> list[str]:
@@ -80,7 +80,8 @@ def test_looking_at_backups_and_drills_loads_nothing_that_makes_hosts(package: s
     [
         ("inventories/*.py", ("backup", "cloud", "roles", "lab", "cli")),
         ("backup/**/*.py", ("roles", "lab", "cli", "deploys")),
-        ("cloud/*.py", ("backup", "roles", "lab", "cli", "deploys")),
+        ("cloud/*.py", ("backup", "roles", "lab", "cli", "deploys", "bundle")),
+        ("bundle/*.py", ("cloud", "lab", "cli", "deploys")),
         ("roles/**/*.py", ("lab", "cli", "deploys")),
     ],
 )

@@ -38,6 +38,8 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "NEEDRESTART_MODE": "l",
     "APT_LISTCHANGES_FRONTEND": "none",
+    # By it a bundle's `apply` has apt know the bundle alone.
+    **{name: value for name, value in os.environ.items() if name == "APT_CONFIG"},
 }
 
 

@@ -1,0 +1,53 @@
+"""A folder as an ISO image, and back, by xorriso."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+SUFFIX = ".iso"
+
+
+class IsoError(Exception):
+    """xorriso did not do what it was asked; says what it said."""
+
+
+def write(folder: Path, image: Path, label: str, when: int) -> None:
+    """The same image for the same files: all times are `when` (Unix seconds), and owners root's. Raises IsoError."""
+    stamp = f"={when}"
+    _xorriso(
+        *("-as", "mkisofs", "-quiet", "-r", "-V", label[:32], "--set_all_file_dates", stamp, "-o", str(image)),
+        str(folder),
+        SOURCE_DATE_EPOCH=str(when),
+    )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Path]:
+    """The folder that a bundle is; of an image, a copy for as long as it lasts. Raises IsoError."""
+    if path.is_dir():
+        yield path
+        return
+    with TemporaryDirectory(prefix="mainstay-iso-") as folder:
+        copy = Path(folder, "bundle")
+        _xorriso("-osirrox", "on", "-indev", str(path), "-extract", "/", str(copy))
+        subprocess.run(["chmod", "-R", "u+w", copy], check=True)  # an image's folders may be read-only
+        yield copy
+
+
+def _xorriso(*words: str, **environment: str) -> None:
+    try:
+        done = subprocess.run(
+            ["xorriso", *words],
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise IsoError("xorriso: not installed on this machine, and images are made and read by it") from None
+    if done.returncode:
+        raise IsoError(f"xorriso: exit {done.returncode}: {(done.stderr or done.stdout).strip()}")
