@@ -101,8 +101,8 @@ class LabEngine:
     def reinstall(self, machine: Machine) -> None:
         with self._lock(machine.id):
             folder = self._folder(machine.id)
-            _kind(folder).stop(self.config, folder, force=True)
             self._save(folder, machine)
+            KINDS[machine.kind].stop(self.config, folder, force=True)
             self._make_root(folder, machine)
 
     def destroy(self, machine_id: str) -> None:

@@ -25,6 +25,8 @@ CONSOLE, QMP = "console", "qmp"
 MOST_DISKS = 6
 TRANSLATION_MB = 256
 """Of translated code, without KVM. With less, code that is still wanted is thrown away and translated again."""
+PROCESSOR = "max,la57=off"
+"""Without KVM. Page tables of five levels are walked longer, and are of use from 64 TB on."""
 USB_BUS = "xhci.0"
 
 
@@ -48,7 +50,7 @@ def command(machine: Machine, parts: Parts) -> list[str]:
     accelerator = "kvm" if parts.kvm else f"tcg,thread=multi,tb-size={TRANSLATION_MB}"
     words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-uuid", machine.id]
     words += ["-machine", "q35,sata=off,smbus=off,vmport=off", "-accel", accelerator]
-    words += ["-cpu", "host" if parts.kvm else "max", "-smp", str(machine.vcpus), "-m", str(machine.memory_mb)]
+    words += ["-cpu", "host" if parts.kvm else PROCESSOR, "-smp", str(machine.vcpus), "-m", str(machine.memory_mb)]
     words += ["-kernel", str(parts.kernel), "-initrd", str(parts.initrd), "-append", kernel_arguments(machine)]
     words += ["-smbios", f"type=1,manufacturer=Vultr,product=VHF,serial={machine.id},uuid={machine.id}"]
     for name, text in parts.credentials.items():

@@ -55,6 +55,8 @@ class LabCloud:
         self.config, self.folder = config, folder
         self._session = requests.Session()
         self._session.headers["Authorization"] = f"Bearer {lifecycle.api_key(config, account)}"
+        # The API ends a connection that was idle for 5 s, which may be the moment of the next request.
+        self._session.headers["Connection"] = "close"
         keygen(folder / "key")
 
     def raw(self, method: str, path: str, body: Any = None, timeout_s: float = 60) -> requests.Response:

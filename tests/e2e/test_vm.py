@@ -165,7 +165,7 @@ def test_a_snapshot_of_it_as_it_runs_becomes_another_vm(lab: LabConfig, api: Lab
     assert root(copy, "hostname") == "copy"
     assert root(copy, "cat /etc/machine-id") == copy.id.replace("-", "")
     as_container = api.begin("container", os_id=None, snapshot_id=snapshot)
-    until("a refusal", lambda: "a host of its kind" in _error(lab, as_container))
+    until("a refusal", lambda: "hosts of its own kind" in _error(lab, as_container))
     api("DELETE", f"/instances/{copy.id}")
     api("DELETE", f"/instances/{as_container}")
 
