@@ -180,7 +180,9 @@ def root_of(image: str) -> Path:
     """The tree of an image; raises EngineError where there is none."""
     root = IMAGES / image / "root"
     if not root.is_dir():
-        raise EngineError(f"{root}: no such image; a snapshot needs the image it was made on")
+        raise EngineError(
+            f"{root}: no such image; a snapshot needs the image it was made on, and makes hosts of its own kind"
+        )
     return root
 
 

@@ -55,6 +55,8 @@ class LabCloud:
         self.config, self.folder = config, folder
         self._session = requests.Session()
         self._session.headers["Authorization"] = f"Bearer {lifecycle.api_key(config, account)}"
+        # The API ends a connection that was idle for 5 s, which may be the moment of the next request.
+        self._session.headers["Connection"] = "close"
         keygen(folder / "key")
 
     def raw(self, method: str, path: str, body: Any = None, timeout_s: float = 60) -> requests.Response:
@@ -98,11 +100,11 @@ class LabCloud:
         instance_id: str = self("POST", "/instances", body)["instance"]["id"]
         return instance_id
 
-    def ready(self, instance_id: str, *, key_of: str = "") -> Host:
+    def ready(self, instance_id: str, *, key_of: str = "", timeout_s: float = 60) -> Host:
         """The host once it lets its admin in. key_of: the label whose host key it has, if not its own."""
-        shown = until("an ok instance", lambda: self._ok(instance_id))
+        shown = until("an ok instance", lambda: self._ok(instance_id), timeout_s=timeout_s)
         host = Host(instance_id, key_of or shown["label"], shown["main_ip"], shown["v6_main_ip"], self.folder)
-        until(f"ssh to {shown['label']}", host.answers)
+        until(f"ssh to {shown['label']}", host.answers, timeout_s=timeout_s)
         return host
 
     def _ok(self, instance_id: str) -> Any:
