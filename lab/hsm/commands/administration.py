@@ -6,7 +6,7 @@ from yubihsm.defs import CAPABILITY, COMMAND, ERROR
 
 from lab.hsm.commands.call import Call, Command
 from lab.hsm.log import SLOTS
-from lab.hsm.objects import ALGORITHMS, PAGE_BYTES, PAGES, RECORDS
+from lab.hsm.objects import ALGORITHMS, PAGE_BYTES, PAGES, RECORDS, USES
 from lab.hsm.wire import MAX_FRAME, DeviceError
 
 PART = b"SIMULATOR"
@@ -23,7 +23,7 @@ def _device_info(call: Call) -> bytes:
     """A page may be asked for, of which firmware before 2.4 has only the first."""
     if call.data in (b"", b"\0"):
         log = bytes([SLOTS, len(call.state.log.entries)])
-        told = sorted(one for of_type in ALGORITHMS.values() for one in of_type)
+        told = sorted([*USES, *(one for of_type in ALGORITHMS.values() for one in of_type)])
         return bytes(call.firmware) + call.serial.to_bytes(4, "big") + log + bytes(told)
     if call.data == b"\1" and call.firmware >= (2, 4, 0):
         return PART
