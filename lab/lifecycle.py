@@ -22,6 +22,7 @@ from lab import authority, gerrit_war, repositories, site_files, storage
 from lab.api.store import DRILL, MAIN, Store, account_of
 from lab.command import BASE
 from lab.engine import MAX_INDEX, LabConfig
+from lab.hsm import service
 from lab.nspawn import NspawnEngine
 from lab.prepared import prepare
 
@@ -109,6 +110,7 @@ def down(name: str = "lab") -> None:
 def _end(config: LabConfig) -> None:
     _stop_daemon(config)
     storage.stop(config)
+    service.stop_all(config)
     NspawnEngine(config).sweep()
 
 

@@ -40,7 +40,8 @@ def usb_listener(where: str) -> socket.socket:
     if "/" not in where:
         address, _, port = where.rpartition(":")
         return listen(private(address), int(port))
-    Path(where).unlink(missing_ok=True)
+    if Path(where).is_socket():
+        Path(where).unlink()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(where)
     Path(where).chmod(0o600)

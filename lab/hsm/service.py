@@ -10,7 +10,7 @@ from typing import Any
 import requests
 
 from lab import process
-from lab.engine import EngineError
+from lab.engine import EngineError, LabConfig
 
 REPOSITORY = Path(__file__).parent.parent.parent
 MEMORY, SOCKET, LOG, PID = "memory", "usb", "log", "pid"
@@ -46,6 +46,17 @@ def start(folder: Path, port: int, *, address: str = "127.0.0.1", serial: int | 
 def stop(folder: Path) -> None:
     """Ends it as by a loss of power, if it runs: what it acknowledged is on disk. Raises EngineError."""
     process.end(folder / PID, str(folder / MEMORY), "the simulated device")
+
+
+def of_lab(config: LabConfig, name: str) -> Path:
+    """The folder of a device of a lab, which ends with it."""
+    return config.root / "hsm" / name
+
+
+def stop_all(config: LabConfig) -> None:
+    """Ends all devices of a lab; what they acknowledged stays. Raises EngineError."""
+    for folder in (config.root / "hsm").glob("*"):
+        stop(folder)
 
 
 @contextmanager

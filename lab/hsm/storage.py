@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import TextIO
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from yubihsm.defs import ALGORITHM, AUDIT, COMMAND, ERROR, OBJECT, ORIGIN
 from yubihsm.utils import password_to_key
 
@@ -100,7 +100,10 @@ class Storage:
         """What is stored, or a new device. serial: of a new one, else one at random. Raises StateError."""
         if not self._file.exists():
             self.save(_new_device(serial or SERIALS.start + secrets.randbelow(len(SERIALS))))
-        state = State.model_validate_json(self._file.read_bytes())
+        try:
+            state = State.model_validate_json(self._file.read_bytes())
+        except ValidationError as error:
+            raise StateError(f"{self._file} is no state of a device: {error}; take another folder") from error
         if serial and state.serial != serial:
             raise StateError(f"{self._file} is of the device {state.serial}, not {serial}")
         return state
