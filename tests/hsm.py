@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from yubihsm import YubiHsm
 from yubihsm.backends import YhsmBackend
-from yubihsm.core import AuthSession
+from yubihsm.core import AuthSession, YubiHsm
 from yubihsm.defs import AUDIT, CAPABILITY, COMMAND
 from yubihsm.objects import AuthenticationKey
 
@@ -18,7 +17,7 @@ EVERYWHERE = 0xFFFF
 DEFAULT_KEY, DEFAULT_PASSWORD = 1, "password"
 
 
-class Direct(YhsmBackend):  # type: ignore[misc]
+class Direct(YhsmBackend):
     """Takes the place of connector and USB."""
 
     def __init__(self, device: Device) -> None:

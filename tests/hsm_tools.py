@@ -12,15 +12,15 @@ PIN = f"0001{DEFAULT_PASSWORD}"
 """Four digits of the authentication key's id, and its password."""
 TIMEOUT_S = 300
 PROVIDER = """\
-openssl_conf = start
-[start]
-providers = providers
-[providers]
-default = default
-pkcs11 = pkcs11
-[default]
+openssl_conf = at_start
+[at_start]
+providers = both
+[both]
+default = of_openssl
+pkcs11 = of_device
+[of_openssl]
 activate = 1
-[pkcs11]
+[of_device]
 activate = 1
 module = {provider}
 pkcs11-module-path = {module}
@@ -43,10 +43,11 @@ class Tools:
 
     def run(self, program: str, *words: str, ok: bool | None = True) -> str:
         """What it says. ok: how it has to end, if that is known."""
+        with_provider = "openssl.cnf" if program == "openssl" else os.devnull
         done = subprocess.run(
             [*tools.words(self.root, f"usr/bin/{program}"), *words],
             cwd=self.folder,
-            env=os.environ | {"YUBIHSM_PKCS11_CONF": "pkcs11.conf", "OPENSSL_CONF": "openssl.cnf", "LC_ALL": "C"},
+            env=os.environ | {"YUBIHSM_PKCS11_CONF": "pkcs11.conf", "OPENSSL_CONF": with_provider, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -13,7 +13,7 @@ CAPABILITIES = usbredir.OFFERED
 DESCRIPTOR_BYTES = 255
 
 
-class Guest(YhsmBackend):  # type: ignore[misc]
+class Guest(YhsmBackend):
     """capabilities: what it offers; without 64-bit ids and 32-bit lengths it is as QEMU was in 2011."""
 
     def __init__(self, path: Path, capabilities: int = CAPABILITIES) -> None:

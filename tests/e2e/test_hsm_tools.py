@@ -1,6 +1,7 @@
 """The simulated YubiHSM 2 with Yubico's own tools of Debian 13; another implementation verifies what they sign."""
 
 import re
+import struct
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -8,8 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from yubihsm import YubiHsm
-from yubihsm.core import LogEntry
+from yubihsm.core import LogEntry, YubiHsm
 from yubihsm.defs import ALGORITHM, AUDIT, CAPABILITY, COMMAND, OBJECT
 from yubihsm.objects import AsymmetricKey, Opaque
 
@@ -175,13 +175,12 @@ def drained(device: Tools) -> list[LogEntry]:
         r"item: +(\d+) -- cmd: 0x(\w+) -- length: +(\d+) -- session key: 0x(\w+) -- target key: 0x(\w+) -- "
         r"second key: 0x(\w+) -- result: 0x(\w+) -- tick: (\d+) -- hash: (\w+)"
     )
-    return [
-        LogEntry(
-            *(int(number), int(command, 16), int(length), int(session, 16), int(target, 16), int(second, 16)),
-            *(int(result, 16), int(tick), bytes.fromhex(digest)),
-        )
-        for number, command, length, session, target, second, result, tick, digest in form.findall(told)
-    ]
+    entries = []
+    for number, command, length, session, target, second, result, tick, digest in form.findall(told):
+        objects = (int(one, 16) for one in (session, target, second))
+        numbers = (int(number), int(command, 16), int(length), *objects, int(result, 16), int(tick))
+        entries.append(LogEntry.parse(struct.pack(LogEntry.FORMAT, *numbers, bytes.fromhex(digest))))
+    return entries
 
 
 def test_under_forced_audit_the_log_fills_and_is_drained(device: Tools) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from yubihsm import YubiHsm
-from yubihsm.defs import COMMAND
+from yubihsm.core import YubiHsm
+from yubihsm.defs import COMMAND, ERROR
 from yubihsm.exceptions import YubiHsmConnectionError
 
 from lab.engine import EngineError
@@ -52,7 +52,7 @@ def test_what_can_be_no_frame_is_a_bad_request(url: str, length: int) -> None:
 
 def test_what_is_no_frame_the_device_itself_refuses(url: str) -> None:
     answer = requests.post(f"{url}/connector/api", data=b"\1\0\5abc", timeout=30)
-    assert answer.content == wire.error(wire.ERROR.WRONG_LENGTH)
+    assert answer.content == wire.error(ERROR.WRONG_LENGTH)
     assert requests.get(f"{url}/connector/api", timeout=30).status_code == 405
 
 

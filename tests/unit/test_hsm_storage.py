@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from yubihsm import YubiHsm
+from yubihsm.core import YubiHsm
 from yubihsm.defs import ALGORITHM, AUDIT, CAPABILITY, COMMAND, ERROR, OBJECT
 from yubihsm.exceptions import YubiHsmConnectionError, YubiHsmDeviceError
 from yubihsm.objects import AsymmetricKey, Opaque

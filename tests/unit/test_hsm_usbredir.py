@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from yubihsm import YubiHsm
+from yubihsm.core import YubiHsm
 from yubihsm.defs import COMMAND
 
 from lab.hsm import service, usbredir, wire
@@ -115,7 +115,7 @@ def test_frames_of_every_length_pass_packet_by_packet(guest: Guest, length: int)
         guest.write(frame[at : at + 64])
         if at + 64 > len(frame):
             break
-    got = []
+    got: list[bytes] = []
     while not got or len(got[-1]) == 64:
         guest.ask(64)
         got.append(guest.answer())

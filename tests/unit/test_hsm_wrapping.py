@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -66,7 +67,9 @@ def test_every_type_of_object_moves(first: Owner, second: Owner) -> None:
     wrap = WrapKey.put(session, 0, "", 1, MOVES | OUT, ALGORITHM.AES128_CCM_WRAP, CAPABILITY.SIGN_PSS, bytes(16))
     key = AuthenticationKey.put_derived(session, 0, "", 1, OUT, none, "moved")
     public, ed_public, made = rsa.get_public_key(), edwards.get_public_key(), mac.sign_hmac(MESSAGE)
-    come = {one: into.import_wrapped(out.export_wrapped(one)) for one in (rsa, edwards, mac, data, wrap, key)}
+    come: dict[Any, Any] = {
+        one: into.import_wrapped(out.export_wrapped(one)) for one in (rsa, edwards, mac, data, wrap, key)
+    }
     public.verify(come[rsa].sign_pkcs1v1_5(MESSAGE), MESSAGE, padding.PKCS1v15(), hashes.SHA256())
     ed_public.verify(come[edwards].sign_eddsa(MESSAGE), MESSAGE)
     assert come[mac].sign_hmac(MESSAGE) == made
@@ -80,7 +83,7 @@ def test_an_ed25519_key_leaves_with_its_seed_when_that_is_asked_for(first: Owner
     out, into = wrap_key(first), wrap_key(second)
     sizes = {}
     for seed in (False, True):
-        come = into.import_wrapped(out.export_wrapped(made, seed))
+        come: Any = into.import_wrapped(out.export_wrapped(made, seed))
         made.get_public_key().verify(come.sign_eddsa(MESSAGE), MESSAGE)
         sizes[seed] = come.get_info().size
         come.delete()
