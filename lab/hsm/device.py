@@ -68,7 +68,6 @@ class Device:
 
     def unplug(self) -> None:
         with self._lock:
-            self._sessions.clear()
             if self.plugged:
                 self.plugged = False
                 self._tell()
