@@ -1,4 +1,5 @@
-"""The device for a virtual machine: QEMU's `usb-redir` connects here and finds it on its USB.
+"""The device for a virtual machine: QEMU's `usb-redir` connects here and finds it on its USB:
+`-chardev socket,id=hsm,path=SOCKET,reconnect=1 -device usb-redir,chardev=hsm`.
 
 The host's side of the protocol of usbredir, version 0.7:
 https://gitlab.freedesktop.org/spice/usbredir/-/blob/main/docs/usb-redirection-protocol.md

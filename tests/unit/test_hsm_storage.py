@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from yubihsm.core import YubiHsm
@@ -15,10 +16,11 @@ from yubihsm.defs import ALGORITHM, AUDIT, CAPABILITY, COMMAND, ERROR, OBJECT
 from yubihsm.exceptions import YubiHsmConnectionError, YubiHsmDeviceError
 from yubihsm.objects import AsymmetricKey, Opaque
 
-from lab.engine import EngineError
+from lab.engine import EngineError, LabConfig
 from lab.hsm import service
 from lab.hsm.storage import FILE, SERIALS, StateError, Storage
 from tests.hsm import EVERYWHERE, Owner, free_port, owned
+from tests.waiting import listens
 
 KILLS = 4
 
@@ -90,14 +92,16 @@ def test_what_cannot_be_stored_is_refused_and_has_not_happened(tmp_path: Path, m
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "device"
-    service.stop(tmp_path / "device")
+def lab(tmp_path: Path) -> Iterator[LabConfig]:
+    """Whose devices end with it."""
+    config = LabConfig("hsm", 0, tmp_path)
+    yield config
+    service.stop_all(config)
 
 
-def test_a_kill_at_any_moment_loses_nothing_that_was_answered(folder: Path) -> None:
+def test_a_kill_at_any_moment_loses_nothing_that_was_answered(lab: LabConfig) -> None:
     """It stores object after object, logs that, and is killed in the midst of it, over and over."""
-    chance, port = random.Random(11), free_port()
+    chance, port, folder = random.Random(11), free_port(), service.of_lab(lab, "primary")
     acknowledged: dict[int, bytes] = {}
     for _ in range(KILLS):
         url = service.start(folder, port)
@@ -118,6 +122,8 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_answered(folder: Path) -> N
     assert all(after.validate(before) for before, after in pairwise(told))
     assert told[-1].command == 0
     assert not list((folder / service.MEMORY).glob(f".{FILE}*"))
+    service.stop_all(lab)
+    assert not listens(port)
 
 
 def keep_storing(url: str, acknowledged: dict[int, bytes]) -> None:
@@ -138,6 +144,13 @@ def kill_in_the_midst(folder: Path, acknowledged: dict[int, bytes], enough: int,
     os.kill(pid, signal.SIGKILL)
 
 
-def test_a_device_that_cannot_start_says_why(folder: Path) -> None:
-    with pytest.raises(EngineError, match="may be the serial number of a real device"):
-        service.start(folder, free_port(), serial=7550001)
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"serial": 7550001}, "may be the serial number of a real device"),
+        ({"address": "0.0.0.0"}, "no address of loopback or of a lab"),
+    ],
+)
+def test_a_device_that_cannot_start_says_why(lab: LabConfig, options: dict[str, Any], why: str) -> None:
+    with pytest.raises(EngineError, match=why):
+        service.start(service.of_lab(lab, "primary"), free_port(), **options)
