@@ -17,7 +17,7 @@ from bundle.key import CREATED
 from bundle.verifying import Wrong
 from inventories.files import sha256
 from lab.engine import LabConfig
-from lab.nspawn import NspawnEngine
+from lab.hosts import LabEngine
 from tests.bundle_site import HOST, PASSWORD, ROLE, Clone, clone
 from tests.lab_hosts import LabCloud
 from tests.labs import own_lab
@@ -218,7 +218,7 @@ class Offline:
 def offline(world: World) -> Iterator[Offline]:
     cloud = LabCloud(world.lab, world.folder)
     host = cloud.host(HOST)
-    engine = NspawnEngine(world.lab)
+    engine = LabEngine(world.lab)
     engine.cut(host.id, off=True)
     there = Offline(engine.status(host.id).pid)
     assert there.run("ping -c1 -W1 deb.debian.org").returncode != 0
