@@ -7,3 +7,6 @@ starts, in its connector's status, in its certificate and in its serial number, 
 
 The protocol: https://docs.yubico.com/hardware/yubihsm-2/hsm-2-user-guide/hsm2-cmd-reference.html
 """
+
+LOCK = "lock"
+"""In the folder of a device's memory: what the simulator that uses it holds, and nobody else meanwhile."""

@@ -1,5 +1,6 @@
 """Simulated devices as programs that outlive whoever starts them, each with a folder of its own."""
 
+import fcntl
 import sys
 import time
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ import requests
 
 from lab import process
 from lab.engine import EngineError, LabConfig
+from lab.hsm import LOCK
 
 REPOSITORY = Path(__file__).parent.parent.parent
 MEMORY, SOCKET, LOG, PID = "memory", "usb", "log", "pid"
 """In a device's folder: what it stores; its unix socket for `usb-redir`; what it says; its process."""
-WAIT_S = 120
+WAIT_S, LET_GO_S = 120, 30
 
 
 def start(folder: Path, port: int, *, address: str = "127.0.0.1", serial: int | None = None) -> str:
@@ -26,6 +28,7 @@ def start(folder: Path, port: int, *, address: str = "127.0.0.1", serial: int | 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     url = f"http://{address}:{port}"
     if not _pid(folder):
+        _let_go(folder)
         words = [sys.executable, "-m", "lab.hsm", "--state", str(folder / MEMORY), "--port", str(port)]
         words += ["--address", address, "--usbredir", str(folder / SOCKET)]
         words += ["--serial", str(serial)] if serial else []
@@ -46,6 +49,7 @@ def start(folder: Path, port: int, *, address: str = "127.0.0.1", serial: int | 
 def stop(folder: Path) -> None:
     """Ends it as by a loss of power, if it runs: what it acknowledged is on disk. Raises EngineError."""
     process.end(folder / PID, str(folder / MEMORY), "the simulated device")
+    _let_go(folder)
 
 
 def of_lab(config: LabConfig, name: str) -> Path:
@@ -77,6 +81,19 @@ def fault(url: str, kind: str, **details: str | int) -> None:
 
 def undo_faults(url: str) -> None:
     requests.delete(f"{url}/lab/faults", timeout=60).raise_for_status()
+
+
+def _let_go(folder: Path) -> None:
+    """Waits until one that was killed holds its files no more: the kernel tells that it is gone some time before."""
+    lock, deadline = folder / MEMORY / LOCK, time.monotonic() + LET_GO_S
+    while lock.exists() and time.monotonic() < deadline:
+        with lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.02)
+            else:
+                return
 
 
 def _pid(folder: Path) -> int:

@@ -15,7 +15,7 @@ from yubihsm.defs import ALGORITHM, AUDIT, COMMAND, ERROR, OBJECT, ORIGIN
 from yubihsm.utils import password_to_key
 
 from inventories.files import replace
-from lab.hsm import attestation
+from lab.hsm import LOCK, attestation
 from lab.hsm.keys import generate
 from lab.hsm.log import AuditLog
 from lab.hsm.objects import EVERYTHING, LABEL_LENGTH, NO_ID, PAGES, RECORDS, StoredObject
@@ -87,7 +87,7 @@ class Storage:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = folder / FILE
         self._saved = ""
-        self._lock: TextIO = (folder / "lock").open("w")
+        self._lock: TextIO = (folder / LOCK).open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

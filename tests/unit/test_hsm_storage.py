@@ -20,7 +20,7 @@ from lab.engine import EngineError, LabConfig
 from lab.hsm import service
 from lab.hsm.storage import FILE, SERIALS, StateError, Storage
 from tests.hsm import EVERYWHERE, Owner, free_port, owned
-from tests.waiting import listens
+from tests.waiting import listens, until
 
 KILLS = 4
 
@@ -123,7 +123,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_answered(lab: LabConfig) ->
     assert told[-1].command == 0
     assert not list((folder / service.MEMORY).glob(f".{FILE}*"))
     service.stop_all(lab)
-    assert not listens(port)
+    until("its port is free", lambda: not listens(port))
 
 
 def keep_storing(url: str, acknowledged: dict[int, bytes]) -> None:
