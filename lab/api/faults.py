@@ -12,7 +12,8 @@ and `path` (a prefix below /v2; default: every request):
 Kinds that strike hosts take `instance` (id, label or hostname):
 
 - `never_boots`, `slow_boot` (`seconds` later, 60): the next `times` creations or reinstallations (default: of any host)
-- `cut`: no network, until the fault is deleted;  `full_disk`: no free block, until then or a fresh root disk
+- `cut`: no network, until the fault is deleted;  `full_disk`: no free block, until then or a fresh root disk (not of
+  a VM: 500 with the engine's words)
 """
 
 import os
@@ -22,6 +23,7 @@ from uuid import uuid4
 
 from lab.api.store import Item, Store
 from lab.api.wire import NO_CONTENT, ApiError, Call, Reply, Routes
+from lab.engine import EngineError
 
 if TYPE_CHECKING:
     from lab.api.cloud import Cloud
@@ -110,7 +112,11 @@ def _create(call: Call) -> Reply:
             raise ApiError(404, f"{len(found)} hosts are called {fault['instance']!r}")
         fault["instance"] = found[0]
     call.cloud.store.put("fault", fault)
-    _set(call.cloud, fault, on=True)
+    try:
+        _set(call.cloud, fault, on=True)
+    except EngineError as error:
+        call.cloud.store.delete("fault", fault["id"])
+        raise ApiError(500, str(error)) from error
     return Reply(201, {"fault": fault})
 
 
