@@ -29,10 +29,13 @@ MEDIUM = "/media/bundle"
 KEY = "/media/key"
 APPLY = f"sh {MEDIUM}/apply --identity {KEY} 2>&1"
 VERSION, OLD = "dpkg-query -Wf '${Version}' nullmailer", "1:2.2-1"
-STATE = "dpkg-query -W; find /etc /opt /var/lib/mainstay -type f -exec sha256sum {} + | sort"
+STATE = "dpkg-query -W; find /etc /opt /var/lib/mainstay/bundle -type f -exec sha256sum {} + 2>/dev/null | sort"
 """Packages and files, but for what services write."""
-APT = "find /etc/apt -type f ! -name '52mainstay' -exec sha256sum {} + | sort; apt-config dump; ls /var/lib/apt/lists"
-"""How apt is configured, and what it knows."""
+APT = (
+    "find /etc/apt -type f ! -name '52mainstay' -exec sha256sum {} + | sort; ls /var/lib/apt/lists; "
+    "apt-config dump | grep -v -e ^APT::Compressor -e ^Dir::Bin"
+)
+"""How apt is configured, but for which programs it finds, and what it knows."""
 
 
 @dataclass(frozen=True)
