@@ -47,6 +47,14 @@ def test_a_volume_that_cannot_be_grown_keeps_its_size(api: Client) -> None:
     assert (shown["size_gb"], shown["cost"], shown["status"]) == (10, 1.0, "active")
 
 
+def test_a_fault_that_the_engine_does_not_offer_is_no_fault(api: Client) -> None:
+    host = api.instance()["id"]
+    fail(api.engine, "fill_disk")
+    refused = api.raw("POST", "/lab/faults", {"kind": "full_disk", "instance": host})
+    assert (refused.status_code, BUSY in refused.text) == (500, True)
+    assert api.raw("GET", "/lab/faults").json() == {"faults": []}
+
+
 def test_a_volume_is_attached_to_one_host_however_many_ask_at_once(api: Client) -> None:
     first, second, block = api.instance()["id"], api.instance()["id"], volume(api)
     begun, go_on = threading.Event(), threading.Event()
