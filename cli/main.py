@@ -19,9 +19,10 @@ GROUPS = {
     "release": "Releases: checked, published, promoted, rolled back; what is where.",
     "web": "The website: published on all its servers at once, and taken back.",
     "gerrit": "The code review: its groups, projects and rights; can anybody get all that a manifest names?",
-    "hsm": "The signing host's HSMs: their state as it is declared, and the custody of their logs.",
     "secrets": "What the repository holds encrypted: API keys, passwords.",
 }
+if find_spec("yubihsm"):  # the dependency group `signing`
+    GROUPS["hsm"] = "The signing host's HSMs: their state as it is declared, and the custody of their logs."
 if find_spec("lab"):  # the control host has none
     GROUPS["lab"] = "The local cloud: hosts like the provider's, on this machine. Needs root."
 

@@ -1,4 +1,4 @@
-"""`drain` and `run`: the logs into custody. What is loaded here is waited for at each call of a tool that signs."""
+"""`drain` and `run`: the logs into custody."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from roles.signing.tools import places
 from roles.signing.tools.custody import running
 from roles.signing.tools.custody.draining import Drained
 from roles.signing.tools.custody.draining import drain as drain_one
-from roles.signing.tools.custody.entries import INCIDENT, KINDS
+from roles.signing.tools.custody.entries import INCIDENT
 from roles.signing.tools.custody.git import Git
 from roles.signing.tools.errors import Unreachable
 from roles.signing.tools.passwords import Passwords
@@ -53,7 +53,8 @@ def drain(
             away.append(str(error))
         if bundle:
             git.bundle(bundle)
-    code = _exit_code(done) or (UNREACHABLE if away else 0)
+    incidents = running.incidents(done)
+    code = INCIDENT if incidents else UNREACHABLE if away else 0
     if for_programs:
         devices_told = [one.as_json() for one in done]
         told = {"exit_code": code, "devices": devices_told, "unreachable": away, "pushed": pushed}
@@ -61,7 +62,7 @@ def drain(
     else:
         for one in done:
             typer.echo(f"{one.place}: {one.entries} new, the newest is entry {one.last}")
-    _tell_incidents(done)
+    _tell(incidents)
     for text in away:
         typer.secho(f"mainstay hsm drain: {text}", fg="red", err=True)
     raise typer.Exit(code)
@@ -78,35 +79,23 @@ def run(
 ) -> None:
     """Run a command that uses a device, and drain its log afterwards; before it, too, where the log has not room.
 
-    Exit code: the command's, if that is not 0; else 54 for an incident. Nothing is pushed: `drain` does that.
+    Exit code: the command's, if that is not 0; else 54 for an incident. Nothing is pushed: `drain` does that. Scripts
+    that sign many packages take bin/hsm-run, which is the same and starts sooner.
     """
     with failures("run"):
         custody = places.read(file)
         place = custody.chosen([device] if device else ())[0]
         passwords = Passwords(password_file or (), password_fd or (), custody.reader)
-        git = Git(custody.repository)
-        passwords.of(custody.reader)  # asked for before the command: what is not there now must not be missed then
         try:
-            code, done = running.run(
-                place,
-                command,
-                slots,
-                lambda: drain_one(place, git, custody.reader_id, lambda: passwords.of(custody.reader)),
-            )
+            code, incidents = running.in_custody(custody, place, command, slots, passwords)
         except running.NotDrained as error:
             raise stop("hsm run", error, error.code or FAILED) from None
         except FileNotFoundError:
             raise stop("hsm run", f"{command[0]}: there is no such program", BAD_USAGE) from None
-    _tell_incidents(done)
-    raise typer.Exit(code or _exit_code(done))
+    _tell(incidents)
+    raise typer.Exit(code)
 
 
-def _exit_code(done: Sequence[Drained]) -> int:
-    return INCIDENT if any(one.incidents for one in done) else 0
-
-
-def _tell_incidents(done: Sequence[Drained]) -> None:
-    for one in done:
-        for incident in one.incidents:
-            told = f"{one.place}: INCIDENT, {KINDS[incident.kind]}: {incident.told}"
-            typer.secho(told, fg="red", err=True)
+def _tell(incidents: Sequence[str]) -> None:
+    for text in incidents:
+        typer.secho(text, fg="red", err=True)

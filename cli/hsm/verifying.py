@@ -42,6 +42,8 @@ def verify(
         expected = verifying.expectations(expect) if expect else None
     except ValueError as error:
         raise stop("hsm verify", f"--expect {error}", BAD_USAGE) from None
+    if since.startswith("-"):
+        raise stop("hsm verify", f"--since {since}: is no commit", BAD_USAGE)
     with failures("verify"):
         found = verifying.verify(Git(places.read(file).repository), expected, since)
     if for_programs:

@@ -49,15 +49,11 @@ def drain(place: Place, git: Git, key: int, password: Callable[[], str]) -> Drai
             return drained(place, device, opened, log)
 
 
-def drained(place: Place, device: Device, opened: AuthSession, log: Log, *, fresh: bool = True) -> Drained:
-    """In a session that may read logs. fresh: it began when the device told how full its log is."""
-    was_full = fresh and device.info.log_used >= device.info.log_size
+def drained(place: Place, device: Device, opened: AuthSession, log: Log) -> Drained:
+    """By a session that may read logs and has just begun. Raises HsmError, OSError."""
     with said(place, "its log was not read"):
         boots, logins, told = read(opened)
-    found = [
-        *entries.unlogged(boots, logins, was_full=was_full),
-        *entries.news(log.last(), told),
-    ]
+    found = [*entries.unlogged(boots, logins, told), *entries.news(log.last(), told)]
     if found:
         log.add(found)
     if told:

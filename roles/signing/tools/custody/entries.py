@@ -142,9 +142,13 @@ def _between(before: Entry | None, entry: Entry) -> Incident | None:
     return None
 
 
-def unlogged(boots: int, logins: int, *, was_full: bool) -> Iterator[Incident]:
-    """What the device counted instead of logging it. was_full: so this session's own login is among the logins."""
+def unlogged(boots: int, logins: int, told: Sequence[Entry]) -> Iterator[Incident]:
+    """What the device counted instead of logging it. told: its log, by a session that has just begun.
+
+    That login is the newest entry; where it is not, it found no slot, and is one of those that were counted.
+    """
     if boots:
         yield Incident("unlogged-boots", f"{boots} times")
-    if others := max(0, logins - was_full):
+    logged = bool(told) and told[-1].command == COMMAND.AUTHENTICATE_SESSION
+    if (others := logins - (not logged)) > 0:
         yield Incident("unlogged-logins", f"{others} times, without the drain's own")

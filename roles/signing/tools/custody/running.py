@@ -6,8 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from roles.signing.tools.custody.draining import Drained
+from roles.signing.tools.custody.draining import drain as drain_one
+from roles.signing.tools.custody.entries import INCIDENT, KINDS
+from roles.signing.tools.custody.git import Git
 from roles.signing.tools.devices import Place, connected
 from roles.signing.tools.errors import HsmError
+from roles.signing.tools.passwords import Passwords
+from roles.signing.tools.places import Custody
 
 ROOM = 30
 """Slots that a command may fill, of 62: a call of yubihsm-shell fills 4, one of apksigner up to 20."""
@@ -25,6 +30,28 @@ def room(place: Place, wanted: int) -> bool:
     """Whether so many slots are free. Raises HsmError."""
     with connected(place) as device:
         return device.info.log_size - device.info.log_used >= wanted
+
+
+def in_custody(
+    custody: Custody, place: Place, words: Sequence[str], wanted: int, passwords: Passwords
+) -> tuple[int, list[str]]:
+    """Runs a command; its exit code, or that of an incident, and incidents in words. Raises as `run` does."""
+    git = Git(custody.repository)
+    passwords.of(custody.reader)  # asked for before the command: what is not there now must not be missed then
+
+    def drain() -> Drained:
+        return drain_one(place, git, custody.reader_id, lambda: passwords.of(custody.reader))
+
+    code, done = run(place, words, wanted, drain)
+    told = incidents(done)
+    return code or (INCIDENT if told else 0), told
+
+
+def incidents(done: Sequence[Drained]) -> list[str]:
+    """In words."""
+    return [
+        f"{one.place}: INCIDENT, {KINDS[incident.kind]}: {incident.told}" for one in done for incident in one.incidents
+    ]
 
 
 def run(place: Place, words: Sequence[str], wanted: int, drain: Callable[[], Drained]) -> tuple[int, list[Drained]]:

@@ -27,6 +27,8 @@ class Opened:
         self._password, self._drain = password, drain
         self._stack = ExitStack()
         self._filled = device.info.log_used + AROUND
+        if self._filled >= self.info.log_size:  # a login that finds no slot is not logged, which is an incident
+            self._make_room()
         self._log_in()
 
     @property

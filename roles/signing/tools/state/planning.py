@@ -124,8 +124,12 @@ def _options(declared: Declared, found: Found) -> Iterator[Step]:
     if stuck:
         yield Step(_on(found, "audit of commands"), (f"~ {', '.join(stuck)}: a factory reset alone changes that",))
     if free := {code: audit for code, audit in changed.items() if found.commands[code] != AUDIT.FIXED}:
-        lines = tuple(f"~ {name} {_was(now, audit)}" for name, now, audit in told if now != AUDIT.FIXED)
-        yield Step(_on(found, "audit of commands"), lines, making.command_audit(found.place, free))
+        lines: dict[str, list[str]] = {}
+        for name, now, audit in told:
+            if now != AUDIT.FIXED:
+                lines.setdefault(_was(now, audit), []).append(name)
+        said = tuple(f"~ {what}: {', '.join(names)}" for what, names in lines.items())
+        yield Step(_on(found, "audit of commands"), said, making.command_audit(found.place, free))
     force = words.AUDITS[declared.file.audit.force]
     if found.force != force:
         fixed = found.force == AUDIT.FIXED

@@ -7,6 +7,8 @@ from typing import TypeVar
 from yubihsm.defs import ALGORITHM, AUDIT, CAPABILITY, COMMAND, OBJECT
 
 E = TypeVar("E", bound=IntEnum)
+FEW = 20
+"""Of 56 capabilities: so many that are missing are named in place of those that are there."""
 DOMAINS = range(1, 17)
 
 
@@ -39,8 +41,12 @@ def of(table: dict[str, E], member: int) -> str:
 
 def capabilities(bits: int) -> str:
     """In words, by the device's order; bits that the library does not know by their numbers."""
-    known = [name for name, one in sorted(CAPABILITIES.items(), key=lambda pair: int(pair[1])) if bits & one]
+    ordered = sorted(CAPABILITIES.items(), key=lambda pair: int(pair[1]))
+    known = [name for name, one in ordered if bits & one]
     rest = bits & ~sum(int(one) for one in CAPABILITIES.values())
+    others = [name for name, _ in ordered if name not in known]
+    if len(others) < FEW:
+        known = ["all" + (f" but {', '.join(others)}" if others else "")]
     return ", ".join([*known, *([f"{rest:#x}"] if rest else [])])
 
 
