@@ -34,6 +34,15 @@ def test_what_custody_reads_is_what_is_declared(tmp_path: Path) -> None:
     assert (declared.custody.reader, declared.custody.reader_id) == ("audit", 2)
 
 
+def test_the_primary_is_the_first_however_devices_are_named(tmp_path: Path) -> None:
+    custody = places.read(write(tmp_path, GOOD))
+    assert [place.name for place in custody.chosen(["backup", "primary"])] == ["primary", "backup"]
+    assert [place.name for place in custody.chosen(["backup"])] == ["backup"]
+    assert custody.chosen([]) == custody.devices
+    with pytest.raises(InputError, match=r"devices.spare: no such device\n  there are: primary, backup"):
+        custody.chosen(["spare"])
+
+
 WRONG = {
     "not TOML": ("expires_days = 90", "expires_days = "),
     "no such key": ("expires_days = 90", "expire_days = 90"),

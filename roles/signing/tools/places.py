@@ -28,12 +28,12 @@ class Custody(NamedTuple):
     reader_id: int
 
     def chosen(self, names: Sequence[str]) -> tuple[Place, ...]:
-        """The devices of these names; all of them where there are no names. Raises InputError."""
-        known = {place.name: place for place in self.devices}
+        """The devices of these names, in the order of the file; all of them where there are none. Raises InputError."""
+        known = [place.name for place in self.devices]
         for name in names:
             if name not in known:
                 raise InputError(self.path, f"devices.{name}", "no such device", f"there are: {', '.join(known)}")
-        return tuple(known[name] for name in names) or self.devices
+        return tuple(place for place in self.devices if place.name in names) or self.devices
 
 
 def read(path: Path) -> Custody:
