@@ -23,7 +23,6 @@ from yubihsm.defs import COMMAND
 import cli.hsm.draining
 import cli.hsm.planning  # noqa: F401 - a fork has all of it at once
 from cli.main import main
-from roles.signing.tools.state.folder import Folder
 
 CHANGING = ("PUT_", "GENERATE_", "IMPORT_", "SET_OPTION")
 GIT = ("cat-file", "add", "commit", "remote", "push")
@@ -81,7 +80,6 @@ def changing(points: Points) -> None:
 
     setattr(AuthSession, "send_secure_cmd", sent)  # noqa: B010
     setattr(Path, "replace", replaced)  # noqa: B010
-    around(Folder, "write", points, lambda *_: "export")
 
 
 def run(hook: Callable[[Points], None], at: int) -> tuple[int, str]:

@@ -51,7 +51,7 @@ def test_an_apply_that_is_killed_after_each_change_goes_on(hsm: Site) -> None:
     assert {"PUT_WRAP_KEY", "PUT_AUTHENTICATION_KEY", "SET_OPTION", "GENERATE_ASYMMETRIC_KEY", "IMPORT_WRAPPED"} <= {
         *points
     }
-    assert {"before export", "file"} <= {*points}
+    assert "file" in points
     left = hsm.mainstay("plan", "--json")
     assert [one for one in left.told["differences"] if not one["by_hand"]] == []
     assert sorted(path.name for path in hsm.keys.iterdir() if path.suffix == ".yhw") == [
