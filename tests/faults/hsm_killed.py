@@ -5,7 +5,7 @@ point; or `first`: at its first point again and again, until what is left has no
 write or a sync of a file, or a program that is run, before and after it; a write is halved. With `first`, those that
 change a device or a file, after they did. What the last point of each run was goes to standard output, a line each.
 
-A loss of power, as far as a process can have one: what was written and not synced stays.
+A loss of power, as far as a process can have one: the devices boot, and what was written and not synced stays.
 """
 
 import os
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import requests
 from yubihsm.backends.http import HttpBackend
 from yubihsm.core import AuthSession
 from yubihsm.defs import COMMAND
@@ -23,6 +24,7 @@ from yubihsm.defs import COMMAND
 import cli.hsm.draining
 import cli.hsm.planning  # noqa: F401 - a fork has all of it at once
 from cli.main import main
+from roles.signing.tools import places
 
 CHANGING = ("PUT_", "GENERATE_", "IMPORT_", "SET_OPTION")
 GIT = ("cat-file", "add", "commit", "remote", "push")
@@ -102,6 +104,14 @@ def run(hook: Callable[[Points], None], at: int) -> tuple[int, str]:
         return os.waitstatus_to_exitcode(status), told.read()
 
 
+def lose_power() -> None:
+    """Of the devices: their sessions end, and they log that they boot."""
+    for place in places.read(Path(sys.argv[sys.argv.index("--file") + 1])).devices:
+        faults = f"{place.connector}/lab/faults"
+        requests.post(faults, json={"kind": "unplug"}, timeout=60).raise_for_status()
+        requests.delete(faults, timeout=60).raise_for_status()
+
+
 def killing() -> None:
     how = sys.argv.pop(1)
     at = 0
@@ -111,6 +121,7 @@ def killing() -> None:
         print(point or f"ended with {code}", flush=True)
         if code != -signal.SIGKILL:
             return
+        lose_power()
         if how == "each":
             code, _ = run(lambda _: None, 0)
             print(f"then {code}", flush=True)

@@ -47,7 +47,7 @@ WRONG = {
     "not TOML": ("expires_days = 90", "expires_days = "),
     "no such key": ("expires_days = 90", "expire_days = 90"),
     "devices.backup.serial: 999000001 is that of primary too": ("serial = 999000002", "serial = 999000001"),
-    "devices.primary.serial: Input should be a valid integer": ("serial = 999000001", 'serial = "0999"'),
+    "devices.primary.serial: must be a number": ("serial = 999000001", 'serial = "0999"'),
     "devices.primary.connector: must be a connector's address": ('"http://127.0.0.1:12345"', '"127.0.0.1:12345"'),
     "log.key: auditor: no such authentication key": ('key = "audit"', 'key = "auditor"'),
     "lacks get-log-entries": ('capabilities = ["get-log-entries"]', 'capabilities = ["get-option"]'),
