@@ -24,15 +24,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "hsm.toml"
 
 
-def found(declared: Declared, device: int, **changed: object) -> Found:
+def found(declared: Declared, device: int) -> Found:
     """A device that is as declared."""
     audits = {int(code): words.AUDITS[declared.file.audit.of(name)] for name, code in words.COMMANDS.items()}
     objects = {
         where: Object(one, public=b"key %d" % one.id if one.type == OBJECT.ASYMMETRIC_KEY else b"")
         for where, one in planning.everything(declared).items()
     }
-    made = Found(declared.custody.devices[device], (2, 4, 0), 60, 0xFFFF, objects, AUDIT.ON, audits)
-    return made._replace(**changed)
+    return Found(declared.custody.devices[device], (2, 4, 0), 60, 0xFFFF, objects, AUDIT.ON, audits)
 
 
 def wrapped(folder: Path, number: int, algorithm: int) -> None:
@@ -45,9 +44,8 @@ def steps(path: Path, *devices: Found) -> tuple[Step, ...]:
     return planning.plan(declared, devices, Folder(declared.folder), lambda name: name).steps
 
 
-def both(declared: Declared, **changed: object) -> tuple[Found, Found]:
-    """The primary changed."""
-    return found(declared, 0, **changed), found(declared, 1)
+def both(declared: Declared) -> tuple[Found, Found]:
+    return found(declared, 0), found(declared, 1)
 
 
 def without(one: Found, kind: OBJECT, number: int) -> Found:
