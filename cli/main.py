@@ -23,6 +23,8 @@ GROUPS = {
 }
 if find_spec("bundle"):  # the control host has none
     GROUPS["bundle"] = "All that a host without network is deployed from, on one medium."
+if find_spec("yubihsm"):  # the dependency group `signing`
+    GROUPS["hsm"] = "The signing host's HSMs: their state as it is declared, and the custody of their logs."
 if find_spec("lab"):  # the control host has none
     GROUPS["lab"] = "The local cloud: hosts like the provider's, on this machine. Needs root."
 

@@ -1,12 +1,14 @@
 """Options that several subcommands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from inventories.errors import InputError
-from inventories.inventory import LoadedSite, available, check_files, load_site
+
+if TYPE_CHECKING:
+    from inventories.inventory import LoadedSite
 
 FAILED, BAD_USAGE, UNREACHABLE = 1, 2, 3
 """Exit codes."""
@@ -21,8 +23,11 @@ Without = Annotated[
 ForPrograms = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
-def chosen(inventory: Path | None) -> LoadedSite:
+def chosen(inventory: Path | None) -> "LoadedSite":
     """The site that was named. Raises InputError when none was: no command goes to a site by default."""
+    from inventories.inventory import available, check_files, load_site  # brings pydantic along, and commands that
+    # are called for each package that is signed ask for no site
+
     if inventory is None:
         hint = f"give --inventory or set MAINSTAY_INVENTORY to one of: {', '.join(available())}"
         raise InputError("--inventory", "", "which site? none is the default", hint)

@@ -1,14 +1,15 @@
 """`mainstay ssh` and `mainstay ssh-config`: into the hosts of a site, under the keys that provisioning pinned."""
 
 import subprocess
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import Inventory, chosen
-from inventories import ssh as ways
 from inventories.errors import InputError
-from inventories.inventory import LoadedSite
+
+if TYPE_CHECKING:
+    from inventories.inventory import LoadedSite
 
 
 def ssh(
@@ -19,6 +20,8 @@ def ssh(
     inventory: Inventory = None,
 ) -> None:
     """Enter a host as an admin. Exit code as of ssh: the command's, or 255."""
+    from inventories import ssh as ways
+
     site = chosen(inventory)
     must_be_there(site, host)
     with ways.configured(site) as config:
@@ -28,10 +31,12 @@ def ssh(
 
 def ssh_config(inventory: Inventory = None) -> None:
     """Print what `ssh -F` takes, with the pinned host keys; for scp, rsync and editors."""
+    from inventories import ssh as ways
+
     typer.echo(ways.ssh_config(chosen(inventory)), nl=False)
 
 
-def must_be_there(site: LoadedSite, host: str) -> None:
+def must_be_there(site: "LoadedSite", host: str) -> None:
     """Raises InputError for a host that the lock file has no address of."""
     there = sorted(name for name, found in site.lock.hosts.items() if found.host_keys)
     if host not in there:

@@ -1,0 +1,55 @@
+"""What the commands of `mainstay hsm` share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import lazy
+from cli.options import FAILED, UNREACHABLE, stop
+
+COMMANDS = {
+    "plan": "planning",
+    "apply": "planning",
+    "audit": "auditing",
+    "drain": "draining",
+    "run": "draining",
+    "verify": "verifying",
+    "accept": "verifying",
+}
+"""The module of each, as an admin needs them."""
+app = lazy.commands(
+    "cli.hsm",
+    COMMANDS,
+    "Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable; of plan 52, a device is not as declared; "
+    "of audit 51, something is wrong; of drain, run, verify 54, an incident that nobody has accepted; of verify 55, "
+    "other signatures than expected.",
+)
+Declaration = Annotated[
+    Path,
+    typer.Option("--file", envvar="MAINSTAY_HSM", help="What declares the HSMs, beside the inventory: hsm.toml."),
+]
+PasswordFiles = Annotated[
+    list[str] | None,
+    typer.Option("--password-file", metavar="[KEY=]FILE", help="Of an authentication key; without KEY, of this one."),
+]
+PasswordFds = Annotated[
+    list[str] | None,
+    typer.Option("--password-fd", metavar="[KEY=]N", help="The same, from a file descriptor, which is closed then."),
+]
+Devices = Annotated[list[str] | None, typer.Option("--device", metavar="NAME", help="This one; can be repeated.")]
+
+
+@contextmanager
+def failures(command: str) -> Iterator[None]:
+    """What stops a command, in its words and with its exit code."""
+    from roles.signing.tools.errors import HsmError, Unreachable
+
+    try:
+        yield
+    except Unreachable as error:
+        raise stop(f"hsm {command}", error, UNREACHABLE) from None
+    except HsmError as error:
+        raise stop(f"hsm {command}", error, FAILED) from None

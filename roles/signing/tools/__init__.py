@@ -1,0 +1,1 @@
+"""What admins do with the HSMs: their state as code, and the custody of their logs."""
