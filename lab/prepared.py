@@ -14,6 +14,7 @@ from pathlib import Path
 from lab import image, services
 from lab.command import run
 from lab.engine import EngineError, LabConfig
+from roles.signing import software
 
 BASE = ("chrony", "nullmailer", "unattended-upgrades")
 HTTP = ("restic", "rsync", "nginx", "libnginx-mod-http-headers-more-filter", "tor-geoipdb", "certbot")
@@ -23,6 +24,7 @@ PACKAGES = {
     "gerrit": (*BASE, *HTTP, "openjdk-21-jre-headless", "git", "btrfs-progs"),
     "gitmirror": (*BASE, *HTTP, "fcgiwrap", "git"),
     "release": (*BASE, *HTTP),
+    "signing": (*BASE, *software.MINIMUM, *software.PINNED),
     "vault": (*BASE, "restic-rest-server"),
     "web": (*BASE, *HTTP),
 }
