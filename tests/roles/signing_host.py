@@ -79,7 +79,8 @@ def begin(host: Host) -> Session:
     words = 'sh -c "setsid sleep 7200 & exec sleep 7201"'
     host.check_output(f"nohup signing-session {words} >/dev/null 2>&1 </dev/null & echo begun")
     unit = until("a session", lambda: sessions(host) - before).pop()
-    pid = until("its process", lambda: host.check_output(f"systemctl show -p MainPID --value {unit}").strip("0\n "))
+    shown = f"systemctl show -p MainPID --value {unit}"
+    pid = str(until("its process", lambda: int(host.check_output(shown))))
     until("its second process", lambda: host.run(f"pgrep -u {SIGNER} -fx 'sleep 7200'").rc == 0)
     return Session(unit, pid)
 
