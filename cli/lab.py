@@ -17,7 +17,7 @@ from inventories.ssh import blocks
 from lab import lifecycle
 from lab.api.store import MAIN
 from lab.engine import EngineError, LabConfig
-from lab.nspawn import NspawnEngine
+from lab.hosts import LabEngine
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 Name = Annotated[str, typer.Option("--name", envvar="MAINSTAY_LAB", help="Which lab; several can be up at once.")]
@@ -139,7 +139,7 @@ def logs(
     name: Name = "lab",
 ) -> None:
     """Show what a host wrote to its console."""
-    console = NspawnEngine(_config(name)).console(_host(name, host)["id"])
+    console = LabEngine(_config(name)).console(_host(name, host)["id"])
     if not console.exists():
         raise _stop(f"{host} has written nothing to its console yet", FAILED)
     os.execvp("tail", ["tail", "-n", "+1", *(["-f"] if follow else []), str(console)])  # noqa: S606

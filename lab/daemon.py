@@ -24,8 +24,8 @@ from lab.api.actions import ACTIONS
 from lab.api.cloud import Cloud
 from lab.api.store import ACCOUNTS, Store
 from lab.engine import LabConfig
+from lab.hosts import LabEngine
 from lab.network import bridge
-from lab.nspawn import NspawnEngine
 
 log = logging.getLogger("lab.daemon")
 
@@ -49,7 +49,7 @@ def claim(path: Path) -> TextIO | None:
 
 async def run(config: LabConfig) -> None:
     """Serves until SIGTERM or SIGINT."""
-    engine = NspawnEngine(config)
+    engine = LabEngine(config)
     engine.prepare()
     store = Store(config.root / "cloud.db")
     cloud = Cloud(store, engine, ACTIONS)

@@ -2,8 +2,8 @@
 
 An engine knows nothing of the provider: it is given machines, disks and rules and makes them real. Everything it makes
 is named after the lab, recorded (or derivable from the name) before it is made, and found again by `sweep`. All calls
-block, are idempotent, and may be made from several threads for different machines. systemd-nspawn is the first engine
-(lab/nspawn.py).
+block, are idempotent, and may be made from several threads for different machines. lab/hosts.py is the engine: a
+machine is a container (lab/nspawn.py) or a virtual machine (lab/qemu.py).
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class LabConfig:
 
     @property
     def prefix(self) -> str:
-        """Start of the name of every bridge, veth, namespace and nftables table of this lab."""
+        """Start of the name of every bridge, veth, tap, namespace and nftables table of this lab."""
         return f"ms{self.index}"
 
     @property
@@ -86,7 +86,7 @@ class Nic:
 
 @dataclass(frozen=True)
 class Machine:
-    """A host to be. `id` is the instance's UUID; nics[0] is the public one."""
+    """A host to be. `id` is the instance's UUID; nics[0] is the public one. Only a VM can have none."""
 
     id: str
     image: str
@@ -97,6 +97,8 @@ class Machine:
     nics: tuple[Nic, ...]
     boot: Literal["normal", "never"] | int = "normal"
     """Faults: seconds until init starts; never leaves init hanging."""
+    kind: Literal["container", "vm"] = "container"
+    """A VM has a kernel, USB and a console of its own, and takes half a minute to boot. A host stays what it is."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class Engine(Protocol):
         not when sshd answers."""
 
     def stop(self, machine_id: str, *, force: bool = False) -> None:
-        """Orderly within 10 s, else killed; force kills at once, as a power loss does."""
+        """Orderly within 10 s (a VM 60), else killed; force kills at once, as a power loss does."""
 
     def reinstall(self, machine: Machine) -> None:
         """Stops it and gives it a fresh root disk; volumes stay attached."""
@@ -142,7 +144,8 @@ class Engine(Protocol):
     def status(self, machine_id: str) -> Status: ...
 
     def set_nics(self, machine: Machine) -> None:
-        """Makes the live interfaces those of the machine (VPC attached or detached)."""
+        """Makes the live interfaces those of the machine (VPC attached or detached). Of a VM only while it is off: else
+        raises EngineError."""
 
     def create_disk(self, disk_id: str, size_gb: int) -> None: ...
 
@@ -170,7 +173,7 @@ class Engine(Protocol):
         """Fault: takes the machine's links down (off=True) or up."""
 
     def fill_disk(self, machine_id: str, *, full: bool) -> None:
-        """Fault: leaves no free block on the root disk, or frees them again."""
+        """Fault: leaves no free block on the root disk, or frees them again. Not of a VM: raises EngineError."""
 
     def sweep(self) -> None:
         """Removes every process, mount, namespace, link, loop device and nftables table this lab ever made."""

@@ -22,7 +22,7 @@ from lab import authority, gerrit_war, repositories, site_files, storage
 from lab.api.store import DRILL, MAIN, Store, account_of
 from lab.command import BASE
 from lab.engine import MAX_INDEX, LabConfig
-from lab.nspawn import NspawnEngine
+from lab.hosts import LabEngine
 from lab.prepared import prepare
 
 LABS = BASE / "labs"
@@ -58,7 +58,7 @@ def up(name: str = "lab", *, prepared: bool = False) -> LabConfig:
         site_files.write(config, api_key(config), api_key(config, DRILL))
         repositories.make(config)
         if not answers(config):
-            NspawnEngine(config).prepare()
+            LabEngine(config).prepare()
             _start_daemon(config)
         if prepared:
             prepare(config)
@@ -109,7 +109,7 @@ def down(name: str = "lab") -> None:
 def _end(config: LabConfig) -> None:
     _stop_daemon(config)
     storage.stop(config)
-    NspawnEngine(config).sweep()
+    LabEngine(config).sweep()
 
 
 def names() -> list[str]:
@@ -126,7 +126,7 @@ def status(name: str = "lab") -> dict[str, Any]:
     hosts = []
     if database.exists():
         store = Store(database)
-        engine = NspawnEngine(config)
+        engine = LabEngine(config)
         for item in store.all("instance"):
             if not item["_deleted"]:
                 hosts.append(_host(item, running=engine.status(item["id"]).running))

@@ -1,7 +1,9 @@
-"""The wires of a lab: bridges, a network namespace for each host, its interfaces and what networkd inside is told.
+"""The wires of a lab: bridges, each host's interfaces and what networkd inside is told.
+
+A container has a network namespace, in which its ends of veth pairs are; a VM has taps. Beyond that they are the same.
 
 Public NICs are isolated ports of one bridge, so whatever one host sends another goes through this machine's own IPv4
-and IPv6 stack, where nspawn_firewall filters it with connection tracking (bridge tables have none). Hosts see an
+and IPv6 stack, where firewall filters it with connection tracking (bridge tables have none). Hosts see an
 ordinary /20, because the bridge answers ARP for all of it; for IPv6 they get /128 addresses and send everything to the
 gateway. Each VPC is a plain bridge of its own, on which this machine has no address; it stays until the sweep.
 """
@@ -98,9 +100,10 @@ def links(config: LabConfig, machine_id: str) -> dict[str, str]:
 
 
 def plug(config: LabConfig, machine: Machine, before: Machine | None, *, cut: bool) -> None:
-    """Makes a host's namespace and interfaces those of `machine`; addresses that only `before` had are taken away."""
-    space = netns(config, machine.id)
-    if not (NETNS / space).exists():
+    """Makes a host's interfaces those of `machine`, and of a container what is in its namespace; addresses that only
+    `before` had are taken away."""
+    space, contained = netns(config, machine.id), machine.kind == "container"
+    if contained and not (NETNS / space).exists():
         run("ip", "netns", "add", space)
         ip(["link set lo up"], netns=space)
     there = links(config, machine.id)
@@ -115,11 +118,13 @@ def plug(config: LabConfig, machine: Machine, before: Machine | None, *, cut: bo
         number = int(have[0].rsplit("-", 1)[1]) if have else _free_number(there)
         name = f"{space}-{number}"
         if not have:
-            _add_link(space, name, wire, number, nic)
+            other = f"type veth peer name eth{number} address {nic.mac} netns {space}" if contained else ""
+            _add_link(name, wire, other)
             there[name] = wire
         isolated = "on" if nic.network == "public" else "off"
         ip([f"link set {name} type bridge_slave isolated {isolated}", f"link set {name} {'down' if cut else 'up'}"])
-        ip(guest_commands(config, nic, f"eth{number}", old.get(nic.network)), netns=space, force=True)
+        if contained:
+            ip(guest_commands(config, nic, f"eth{number}", old.get(nic.network)), netns=space, force=True)
         if nic.network == "public":
             # An address may have been another host's a moment ago, under that host's MAC.
             addresses = [str(address.ip) for address in nic.ipv4] + [str(address.ip) for address in nic.ipv6]
@@ -131,17 +136,23 @@ def _free_number(there: dict[str, str]) -> int:
     return next(number for number in range(len(taken) + 1) if number not in taken)
 
 
-def _add_link(space: str, name: str, wire: str, number: int, nic: Nic) -> None:
+def _add_link(name: str, wire: str, veth: str) -> None:
+    """A port of a bridge: an end of a veth pair as told, else a tap."""
     if not link_exists(wire):
         ip([f"link add {wire} {BRIDGE}"], force=True)
         _sysctl(f"ipv6/conf/{wire}/disable_ipv6", "1")
         ip([f"link set {wire} up"])
-    ip([f"link add {name} master {wire} type veth peer name eth{number} address {nic.mac} netns {space}"])
+    if veth:
+        ip([f"link add {name} master {wire} {veth}"])
+    else:
+        # It has no carrier, and brings none to a bridge, until a VM runs.
+        ip([f"tuntap add dev {name} mode tap", f"link set {name} master {wire}"])
     _sysctl(f"ipv6/conf/{name}/disable_ipv6", "1")
 
 
 def guest_commands(config: LabConfig, nic: Nic, name: str, old: Nic | None) -> list[str]:
-    """What `ip` does inside the namespace: the same as `networkd_file` says, before init runs."""
+    """What `ip` does in a container's namespace before init runs, and a VM before cloud-init does: the same as
+    `networkd_file` says."""
     gone = set(_guest_addresses(old)) - set(_guest_addresses(nic)) if old else set()
     lines = [f"addr del {address} dev {name}" for address in sorted(gone)]
     lines.append(f"link set {name} up")

@@ -1,22 +1,17 @@
-"""Root disks (ext4 in sparse files), block storage (loop devices over such files), snapshots (copies of root disks)."""
+"""Disks of containers: root disks (ext4 in sparse files), and the nodes of block storage."""
 
 import contextlib
 import os
-import shutil
 import stat
 from pathlib import Path
 
 from inventories.files import replace
 from lab.command import run
-from lab.engine import GIB, EngineError, LabConfig
+from lab.disks import COPY_TIMEOUT_S, attaching, copy, disk_file, existing, loop, loop_files, release, sparse
+from lab.engine import GIB, LabConfig
+from lab.folder import Folder
 from lab.image import root_of
-from lab.nspawn_folder import Attached, Folder
-from lab.nspawn_process import init_of, loop_files, wait
-
-LETTERS = "bcdefghijklmnop"
-RELEASE_TIMEOUT_S = 60
-"""What a host had not written yet is written then, on a disk that others may keep busy."""
-COPY_TIMEOUT_S = 1800
+from lab.nspawn_process import init_of
 
 # Fills what is left, to the last block; the file lies beside the overlay's layers, where the host cannot see it.
 FILL = """
@@ -43,21 +38,8 @@ def create_root(folder: Folder, size_gb: int, image: str) -> None:
     """An empty root disk over an image."""
     root_of(image)
     fresh = folder.path / "disk.new"
-    _sparse(fresh, size_gb)
+    sparse(fresh, size_gb)
     run("mkfs.ext4", "-q", "-F", "-m0", "-L", "root", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1", fresh)
-    replace(folder.path / "image", image)
-    fresh.replace(folder.disk)
-
-
-def copy_root(folder: Folder, snapshot: Path) -> None:
-    """A root disk that is the copy of a snapshot; the first start grows it."""
-    if not (snapshot / "image").exists():
-        raise EngineError(f"{snapshot}: no such snapshot")
-    image = (snapshot / "image").read_text()
-    root_of(image)
-    fresh = folder.path / "disk.new"
-    copy = ("cp", "--sparse=always", "--reflink=auto", snapshot / "disk.img", fresh)
-    run("setpriv", "--pdeathsig=KILL", *copy, timeout_s=COPY_TIMEOUT_S)
     replace(folder.path / "image", image)
     fresh.replace(folder.disk)
 
@@ -74,35 +56,22 @@ def grow_root(disk: Path, size_gb: int) -> None:
         mark.unlink()
 
 
-def snapshot(folder: Folder, target: Path) -> int:
-    """Copies a root disk, running or not, and returns what the copy takes up in bytes. The host stands still meanwhile.
-    If this process is killed, the copying ends and the host goes on."""
-    if (target / "disk.img").exists():
-        return _used(target / "disk.img")
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+def copy_out(folder: Folder, target: Path) -> None:
+    """Copies a root disk, running or not. The host stands still meanwhile. If this process is killed, the copying ends
+    and the host goes on."""
     pid = folder.supervisor
-    fresh = target / "disk.new"
     if pid > 0:
         inside = ("nsenter", f"--mount=/proc/{pid}/ns/mnt", "sh", "-ec", COPY_FROZEN, "copy", folder.path / "disk")
-        run("setsid", "setpriv", "--pdeathsig=TERM", *inside, folder.disk, fresh, timeout_s=COPY_TIMEOUT_S)
+        run("setsid", "setpriv", "--pdeathsig=TERM", *inside, folder.disk, target, timeout_s=COPY_TIMEOUT_S)
     else:
-        copy = ("cp", "--sparse=always", "--reflink=auto", folder.disk, fresh)
-        run("setpriv", "--pdeathsig=KILL", *copy, timeout_s=COPY_TIMEOUT_S)
-    (target / "image").write_text(folder.image)
-    fresh.replace(target / "disk.img")
-    return _used(target / "disk.img")
+        copy(folder.disk, target)
 
 
-def _used(path: Path) -> int:
-    return path.stat().st_blocks * 512
-
-
-def fill_root(folder: Folder, *, full: bool) -> None:
+def fill(folder: Folder, *, full: bool) -> None:
     """Takes every free block of a root disk, or gives them back; of a stopped host too."""
     script, mounted, pid = FILL if full else FREE, folder.path / "disk", folder.supervisor
     if full and pid > 0:
-        fill_root(folder, full=False)
+        fill(folder, full=False)
     if pid > 0:
         run("nsenter", f"--mount=/proc/{pid}/ns/mnt", "sh", "-ec", script, "fill", mounted)
     else:
@@ -113,40 +82,11 @@ def fill_root(folder: Folder, *, full: bool) -> None:
 # --- block storage
 
 
-def disk_file(config: LabConfig, disk_id: str) -> Path:
-    return config.root / "disks" / f"{disk_id}.img"
-
-
-def create(config: LabConfig, disk_id: str, size_gb: int) -> None:
-    path = disk_file(config, disk_id)
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        fresh = path.with_suffix(".new")
-        _sparse(fresh, size_gb)
-        fresh.replace(path)
-
-
-def resize(config: LabConfig, disk_id: str, size_gb: int) -> None:
-    """Larger only: what is cut off is gone. A host that has it sees the new size at once."""
-    path = disk_file(config, disk_id)
-    if size_gb * GIB < path.stat().st_size:
-        raise EngineError(f"disk {disk_id}: cannot shrink from {path.stat().st_size // GIB} to {size_gb} GiB")
-    os.truncate(path, size_gb * GIB)
-    for device in loop_files(str(path)):
-        run("losetup", "--set-capacity", device)
-
-
-def _sparse(path: Path, size_gb: int) -> None:
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    os.truncate(path, size_gb * GIB)
-
-
 def bring_up(config: LabConfig, folder: Folder) -> None:
     """A loop device for each disk attached, the list of nodes that the host makes at boot, and the nodes if it runs."""
     lines = ""
     for disk_id, disk in folder.disks.items():
-        number = _loop(disk_file(config, disk_id))
+        number = loop(existing(config, disk_id))
         node, by_id = f"/dev/vd{disk.letter}", f"/dev/disk/by-id/virtio-{disk.serial}"
         lines += f"b {node} 0660 root disk - 7:{number}\nd /dev/disk/by-id 0755 root root -\n"
         lines += f"L {by_id} - - - - ../../vd{disk.letter}\n"
@@ -154,14 +94,6 @@ def bring_up(config: LabConfig, folder: Folder) -> None:
             _make_nodes(Path(f"/proc/{init}/root"), node, by_id, number)
     # Written in place: a running host has this very file bound in.
     (folder.path / "tmpfiles.conf").write_text(lines)
-
-
-def _loop(path: Path) -> int:
-    if not path.exists():
-        raise EngineError(f"{path}: no such disk")
-    there = loop_files(str(path))
-    device = there[0] if there else run("losetup", "--find", "--show", "--nooverlap", path).strip()
-    return int(device.removeprefix("/dev/loop"))
 
 
 def _make_nodes(root: Path, node: str, by_id: str, number: int) -> None:
@@ -178,21 +110,16 @@ def _make_nodes(root: Path, node: str, by_id: str, number: int) -> None:
 
 
 def attach(config: LabConfig, folder: Folder, disk_id: str, serial: str) -> None:
-    """Raises EngineError; a disk that could not be attached does not come with the next boot either."""
-    before = folder.disks
-    if disk_id not in before:
-        taken = {disk.letter for disk in before.values()}
-        free = next((letter for letter in LETTERS if letter not in taken), None)
-        if free is None:
-            raise EngineError(f"host {folder.path.name}: no more than {len(LETTERS)} disks can be attached")
-        folder.save_disks(before | {disk_id: Attached(free, serial)})
-    try:
-        _loop(disk_file(config, disk_id))
+    with attaching(folder, disk_id, serial):
+        existing(config, disk_id)
         if folder.supervisor:
             bring_up(config, folder)
-    except Exception:
-        folder.save_disks(before)
-        raise
+
+
+def resized(config: LabConfig, folder: Folder, disk_id: str) -> None:
+    """A host that has it sees the new size at once."""
+    for device in loop_files(str(disk_file(config, disk_id))):
+        run("losetup", "--set-capacity", device)
 
 
 def detach(config: LabConfig, folder: Folder, disk_id: str) -> None:
@@ -216,19 +143,3 @@ def detach(config: LabConfig, folder: Folder, disk_id: str) -> None:
     folder.save_disks({other: value for other, value in disks.items() if other != disk_id})
     if folder.supervisor:
         bring_up(config, folder)
-
-
-def release(path: Path) -> None:
-    """Removes the loop devices on a file, or in a folder when it ends with a slash."""
-    for device in loop_files(str(path)):
-        run("losetup", "--detach", device)
-    wait(lambda: not loop_files(str(path)), RELEASE_TIMEOUT_S, f"{path}: still in use after {RELEASE_TIMEOUT_S} s")
-
-
-def release_all(config: LabConfig) -> None:
-    """Removes every loop device on a file of the lab, root disks of hosts that have just ended included."""
-    root = f"{config.root}/"
-    for device in loop_files(root):
-        with contextlib.suppress(EngineError):
-            run("losetup", "--detach", device)
-    wait(lambda: not loop_files(root), RELEASE_TIMEOUT_S, f"{root}: loop devices still in use: see `losetup --list`")

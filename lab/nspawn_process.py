@@ -10,13 +10,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lab import nspawn_groups as groups
+from lab import groups
+from lab.disks import loop_files
 from lab.engine import EngineError, LabConfig, Machine
+from lab.folder import Folder
 from lab.network import NETNS, netns
-from lab.nspawn_folder import Folder
+from lab.process import wait
 
 # Of the kernel as a whole, or of one user on it, whom all hosts are: 128 inotify instances are enough for five hosts.
 # Numbers of processes as systemd sets them on a machine that it boots: of 32,768 each comes again within minutes, and
@@ -34,7 +35,6 @@ STOP_TIMEOUT_S = 10
 POWER_OFF = signal.SIGRTMIN + 4
 """To systemd as init. One that has only just started does not hear it."""
 POWER_OFF_AGAIN_S = 1
-KILL_TIMEOUT_S = 20
 
 # nspawn needs the namespace around it, with its own sysfs, for cloud-init to find the interface in /sys/class/net: with
 # --network-namespace-path it sees the machine's. It exits with 133 when the host asks for a reboot (with --keep-unit).
@@ -98,7 +98,7 @@ def start(config: LabConfig, machine: Machine, lower: Path, proxy: str) -> None:
     folder = Folder.of(config, machine.id)
     space = netns(config, machine.id)
     wait(lambda: not root_mounted(folder), START_TIMEOUT_S, f"{folder.disk}: still mounted by a host that was stopped")
-    tasks = groups.create(config, machine)
+    tasks = groups.create(config, machine.id, machine.memory_mb)
     with folder.console.open("ab") as console:
         process = subprocess.Popen(
             [
@@ -134,17 +134,6 @@ def root_mounted(folder: Folder) -> bool:
     return any(loop_files(str(folder.disk)))
 
 
-def loop_files(backing: str) -> list[str]:
-    """The loop devices on a file, as /dev/loopN; with a trailing slash on any file in that folder."""
-    found = []
-    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
-        with contextlib.suppress(OSError):
-            name = path.read_text().strip().removesuffix(" (deleted)")
-            if name == backing or (backing.endswith("/") and name.startswith(backing)):
-                found.append(f"/dev/{path.parts[3]}")
-    return found
-
-
 def stop(config: LabConfig, machine_id: str, *, force: bool) -> None:
     """Ends everything that runs of a host and waits until its mounts are gone."""
     folder = Folder.of(config, machine_id)
@@ -155,38 +144,12 @@ def stop(config: LabConfig, machine_id: str, *, force: bool) -> None:
                 os.kill(init, POWER_OFF)
             with contextlib.suppress(EngineError):
                 wait(lambda: not folder.supervisor, POWER_OFF_AGAIN_S, "")
-    end(config, machine_id)
-    wait(lambda: not folder.supervisor and not root_mounted(folder), KILL_TIMEOUT_S, f"host {machine_id}: does not end")
-
-
-def end(config: LabConfig, machine_id: str = "*") -> None:
-    """SIGKILL to every process of a host, or of all hosts, until there is none."""
-    pattern = f"{config.prefix}-*" if machine_id == "*" else netns(config, machine_id)
-    spaces = {space.stat().st_ino for space in NETNS.glob(pattern)}
+    groups.end(config, machine_id)
     wait(
-        lambda: not _kill({*groups.processes(pattern), *_in_namespaces(spaces)}),
-        KILL_TIMEOUT_S,
-        f"processes of {pattern} do not end on SIGKILL within {KILL_TIMEOUT_S} s",
+        lambda: not folder.supervisor and not root_mounted(folder),
+        groups.KILL_TIMEOUT_S,
+        f"host {machine_id}: does not end",
     )
-
-
-def _in_namespaces(inodes: set[int]) -> list[int]:
-    found = []
-    # No glob over all of it: pathlib ends the whole search, silently, at a process that is just exiting.
-    for process in Path("/proc").iterdir() if inodes else ():
-        with contextlib.suppress(OSError):
-            if process.name.isdigit() and (process / "ns/net").stat().st_ino in inodes:
-                found.append(int(process.name))
-    return found
-
-
-def _kill(pids: Iterable[int]) -> int:
-    count = 0
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-            count += 1
-    return count
 
 
 def children(pid: int) -> list[int]:
@@ -211,12 +174,3 @@ def init_of(supervisor: int) -> int:
             if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
                 return child
     return 0
-
-
-def wait(done: Callable[[], object], timeout_s: float, otherwise: str) -> None:
-    """Waits for a condition, looking every 10 ms. Raises EngineError with `otherwise` when it does not come."""
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > deadline:
-            raise EngineError(otherwise)
-        time.sleep(0.01)

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from inventories.files import replace
@@ -52,3 +52,12 @@ def end(pid_file: Path, word: str, what: str) -> None:
             raise EngineError(f"{what}, process {pid}, does not end")
         os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
+
+
+def wait(done: Callable[[], object], timeout_s: float, otherwise: str) -> None:
+    """Waits for a condition, looking every 10 ms. Raises EngineError with `otherwise` when it does not come."""
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() > deadline:
+            raise EngineError(otherwise)
+        time.sleep(0.01)

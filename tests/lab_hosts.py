@@ -98,11 +98,11 @@ class LabCloud:
         instance_id: str = self("POST", "/instances", body)["instance"]["id"]
         return instance_id
 
-    def ready(self, instance_id: str, *, key_of: str = "") -> Host:
+    def ready(self, instance_id: str, *, key_of: str = "", timeout_s: float = 60) -> Host:
         """The host once it lets its admin in. key_of: the label whose host key it has, if not its own."""
-        shown = until("an ok instance", lambda: self._ok(instance_id))
+        shown = until("an ok instance", lambda: self._ok(instance_id), timeout_s=timeout_s)
         host = Host(instance_id, key_of or shown["label"], shown["main_ip"], shown["v6_main_ip"], self.folder)
-        until(f"ssh to {shown['label']}", host.answers)
+        until(f"ssh to {shown['label']}", host.answers, timeout_s=timeout_s)
         return host
 
     def _ok(self, instance_id: str) -> Any:

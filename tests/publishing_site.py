@@ -19,7 +19,7 @@ from cloud.converge import REPOSITORY
 from inventories.inventory import load_site
 from lab import load, release_build, sample
 from lab.engine import LabConfig
-from lab.nspawn import NspawnEngine
+from lab.hosts import LabEngine
 from lab.repositories import METADATA
 from lab.sample import Build, Device
 from lab.sites import derive, only
@@ -108,7 +108,7 @@ class Publishing(Saved):
         no client is told."""
         self.root(host, "systemctl stop nginx; xfs_io -x -c shutdown /srv/release")
         disconnect(self.ssh_config, host)
-        NspawnEngine(self.lab).stop(self.machine(host), force=True)
+        LabEngine(self.lab).stop(self.machine(host), force=True)
 
     @contextmanager
     def paused(self, when: str, step: str, *words: str | Path) -> Iterator[Paused]:

@@ -21,8 +21,8 @@ from inventories.ssh import ssh_config
 from lab import load
 from lab.engine import LabConfig
 from lab.go import debian_package
+from lab.hosts import LabEngine
 from lab.network import links
-from lab.nspawn import NspawnEngine
 from lab.sites import derive, only
 from tests.labs import disconnect, kept_lab, one_connection, provider
 from tests.restics import restic
@@ -144,7 +144,7 @@ class Saved:
     def cut(self, host: str, *, off: bool) -> None:
         """Takes its links away, or gives them back, and it is reached again."""
         disconnect(self.ssh_config, host)
-        NspawnEngine(self.lab).cut(self.machine(host), off=off)
+        LabEngine(self.lab).cut(self.machine(host), off=off)
         if not off:
             until(f"{host} is reached", partial(self.up, host))
 

@@ -1,7 +1,14 @@
 """What the provider sells, as far as the lab plays it: regions, plans, operating systems.
 
 Sizes, prices and ids are the provider's; the lists are a selection. The lab boots Debian 13 and its own snapshots only.
+
+A plan with CPUs of its own (`voc-`, "optimized cloud compute") is a virtual machine in the lab, any other a container:
+it is the nearest thing the provider sells to a machine for oneself, which a host needs whose kernel matters, and it is
+dear enough that nobody chooses it for another. A plan is what an inventory declares anyway, for the provider too.
 """
+
+import re
+from typing import Literal
 
 from lab.api.store import Item
 from lab.api.wire import ApiError, Call, Reply, Routes, numbered, page
@@ -30,11 +37,13 @@ REGIONS = [
     _region("sjc", "Silicon Valley", "US", "North America"),
     _region("sto", "Stockholm", "SE", "Europe"),
 ]
+VM_FAMILY = "voc"
 _EVERYWHERE = [region["id"] for region in REGIONS]
 
 
 def _plan(plan: str, ram: int, disk: int, bandwidth: int, price: float, locations: list[str] = _EVERYWHERE) -> Item:
-    family, cpus = plan.split("-")[:2]
+    family, *words = plan.split("-")
+    cpus = next(word for word in words if re.fullmatch(r"\d+c", word))
     return {
         "id": plan,
         "name": plan,
@@ -65,6 +74,8 @@ PLANS = [
     _plan("vhp-1c-2gb-amd", 2048, 50, 3072, 12, ["ams", "ewr", "fra", "lhr", "ord", "sea", "sgp", "sjc"]),
     _plan("vhp-2c-4gb-amd", 4096, 100, 6144, 24, ["ams", "ewr", "fra", "lhr", "ord", "sea", "sgp", "sjc"]),
     _plan("vhp-4c-8gb-amd", 8192, 180, 6144, 48, ["ams", "ewr", "fra", "lhr", "ord", "sea", "sgp", "sjc"]),
+    _plan("voc-c-1c-2gb-25s-amd", 2048, 25, 4096, 28),
+    _plan("voc-c-2c-4gb-50s-amd", 4096, 50, 5120, 40),
 ]
 
 SYSTEMS: list[Item] = [
@@ -95,6 +106,11 @@ def plan(plan_id: str, region_id: str) -> Item:
                 raise ApiError(400, "Plan is not available in the selected region.")
             return item
     raise ApiError(400, "Invalid plan chosen.")
+
+
+def kind(plan: Item) -> Literal["container", "vm"]:
+    """What a host of a plan is in the lab; see `lab.engine.Machine.kind`."""
+    return "vm" if plan["type"] == VM_FAMILY else "container"
 
 
 def system(os_id: int) -> Item:

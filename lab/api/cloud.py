@@ -224,6 +224,7 @@ class Cloud:
             disk_gb=plan["disk"],
             nics=tuple(nics),
             boot=item["_boot"],
+            kind=catalogue.kind(plan),
         )
 
     def sync_firewall(self) -> None:

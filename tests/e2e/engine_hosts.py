@@ -15,8 +15,8 @@ from typing import Any
 from lab import lifecycle
 from lab.api.server import listen
 from lab.engine import LabConfig, Machine, Nic
+from lab.hosts import LabEngine
 from lab.network import METADATA, bridge
-from lab.nspawn import NspawnEngine
 from tests.labs import lab_name
 from tests.waiting import until
 
@@ -28,7 +28,7 @@ class EngineHosts:
 
     def __init__(self, config: LabConfig) -> None:
         self.config = config
-        self.engine = NspawnEngine(config)
+        self.engine = LabEngine(config)
         self.key = config.root / "key"
         if not self.key.exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)

@@ -13,7 +13,7 @@ import pytest
 
 from lab import mail
 from lab.engine import GIB, EngineError, Machine
-from lab.nspawn import NspawnEngine
+from lab.hosts import LabEngine
 from lab.services import CACHE
 from tests.e2e.engine_hosts import EngineHosts, address, engine_lab, greets
 from tests.waiting import until
@@ -115,9 +115,9 @@ def test_stop_lets_services_end_and_force_does_not(hosts: EngineHosts, second: M
 def test_hosts_outlive_who_started_them_and_are_adopted(hosts: EngineHosts) -> None:
     machine = hosts.machine(3)
     code = (
-        "import time\nfrom lab import lifecycle\nfrom lab.nspawn import NspawnEngine\n"
-        "from lab.nspawn_folder import machine_from\n"
-        f"engine = NspawnEngine(lifecycle.find({hosts.config.name!r}))\n"
+        "import time\nfrom lab import lifecycle\nfrom lab.hosts import LabEngine\n"
+        "from lab.folder import machine_from\n"
+        f"engine = LabEngine(lifecycle.find({hosts.config.name!r}))\n"
         "from tests.e2e.engine_hosts import EngineHosts\n"
         "machine = EngineHosts(engine.config).machine(3)\n"
         "engine.create(machine); engine.start(machine)\nprint('started', flush=True)\ntime.sleep(600)\n"
@@ -127,7 +127,7 @@ def test_hosts_outlive_who_started_them_and_are_adopted(hosts: EngineHosts) -> N
         assert starter.stdout.readline() == "started\n"
         os.kill(starter.pid, signal.SIGKILL)
     hosts.wait_for_ssh(machine)
-    adopted = NspawnEngine(hosts.config)
+    adopted = LabEngine(hosts.config)
     assert adopted.status(machine.id).running
     assert adopted.status(machine.id).memory_bytes > 0
     adopted.start(machine)

@@ -34,7 +34,7 @@ def killed_in(hosts: EngineHosts, program: str, lasts_s: int, call: str, folder:
     slow.write_text(f"#!/bin/sh\ntouch {folder}/begun\nexec sleep {lasts_s}\n")
     slow.chmod(0o755)
     script = (
-        "from lab import lifecycle; from lab.nspawn import NspawnEngine; "
+        "from lab import lifecycle; from lab.hosts import LabEngine; "
         f"from tests.e2e.engine_hosts import EngineHosts; hosts = EngineHosts(lifecycle.find({hosts.config.name!r})); "
         f"hosts.engine.{call}"
     )

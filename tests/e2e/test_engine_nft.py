@@ -4,7 +4,7 @@ import subprocess
 from ipaddress import ip_network
 from pathlib import Path
 
-from lab import nspawn_firewall as firewall
+from lab import firewall
 from lab.engine import LabConfig, Rule
 
 CONFIG = LabConfig("unit", 1, Path("/nowhere"))

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from lab import lifecycle
 from lab.engine import Machine
-from lab.nspawn import NspawnEngine
+from lab.hosts import LabEngine
 from tests.e2e.engine_hosts import EngineHosts, address
 
-STEPS: dict[str, Callable[[NspawnEngine, Machine, Machine], object]] = {
+STEPS: dict[str, Callable[[LabEngine, Machine, Machine], object]] = {
     "create": lambda engine, machine, _: engine.create(machine),
     "create_disk": lambda engine, machine, _: engine.create_disk(f"disk-{machine.id}", 10),
     "attach_disk": lambda engine, machine, _: engine.attach_disk(machine.id, f"disk-{machine.id}", "serial"),

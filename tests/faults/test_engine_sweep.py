@@ -10,8 +10,8 @@ import pytest
 
 from lab import lifecycle
 from lab.engine import LabConfig
-from lab.nspawn import NspawnEngine
-from lab.nspawn_groups import HIERARCHIES
+from lab.groups import HIERARCHIES
+from lab.hosts import LabEngine
 from lab.nspawn_process import PROPAGATE
 from tests.e2e.engine_hosts import EngineHosts, address, engine_lab, greets, metadata
 from tests.faults.engine_killed import STEPS
@@ -78,9 +78,9 @@ def test_nothing_is_left_of_a_lab_killed_at_any_moment(neighbour: EngineHosts, s
         assert maker.poll() is None
         maker.kill()
     assert left_of(config)
-    NspawnEngine(config).sweep()
+    LabEngine(config).sweep()
     assert left_of(config) == []
-    NspawnEngine(config).sweep()
+    LabEngine(config).sweep()
     assert left_of(config) == []
     lifecycle.down(name)
     assert not config.root.exists()

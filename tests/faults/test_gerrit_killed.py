@@ -12,8 +12,8 @@ import pytest
 
 from backup.agent import ref_manifest
 from inventories.inventory import load_site
-from lab import nspawn_disks as disks
-from lab.nspawn import NspawnEngine
+from lab import disks
+from lab.hosts import LabEngine
 from roles.gerrit.tools.rest import Request
 from roles.gerrit.tools.restore import values
 from tests.gerrit_client import Pusher, administrator, changes, make_project, pushing
@@ -54,7 +54,7 @@ def lose_power(saved: Saved) -> float:
         struct.pack_into("=Q", status, LIMIT, 4096)
         fcntl.ioctl(device, SET_STATUS, status)
     disconnect(saved.ssh_config, HOST)
-    NspawnEngine(saved.lab).stop(saved.machine(HOST), force=True)
+    LabEngine(saved.lab).stop(saved.machine(HOST), force=True)
     return when
 
 

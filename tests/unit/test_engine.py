@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import image, network, prepared
-from lab import nspawn_firewall as firewall
+from lab import firewall, image, network, prepared
 from lab.engine import MAX_INDEX, LabConfig, Machine, Nic, Rule
-from lab.nspawn_folder import Attached, Folder, machine_from, machine_to
+from lab.folder import Attached, Folder, machine_from, machine_to
 
 CONFIG = LabConfig("unit", 1, Path("/nowhere"))
 PUBLIC = Nic(

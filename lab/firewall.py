@@ -101,6 +101,8 @@ def ports(config: LabConfig, machines: Iterable[Machine]) -> dict[str, tuple[str
     """What `guard` is to know, from the links that exist."""
     found = {}
     for machine in machines:
+        if not machine.nics:
+            continue
         nic = machine.nics[0]
         addresses = (*(str(address.ip) for address in nic.ipv4), *(str(address.ip) for address in nic.ipv6))
         for name, wire in links(config, machine.id).items():

@@ -2,13 +2,17 @@
 
 hosts/ID/machine.json   what it is to be
 hosts/ID/image          the image its root disk lies over
-hosts/ID/disk.img       its root disk: a sparse file with ext4, in it the overlay's upper layer
+hosts/ID/disk.img       its root disk: of a container a sparse file with ext4, in it the overlay's upper layer; of a VM
+                        qcow2 over the image's
 hosts/ID/disks.json     block storage attached to it
 hosts/ID/network/       becomes /run/systemd/network inside
+hosts/ID/provider/      of a VM: what else its firmware tells it (lab/qemu_command.py)
 hosts/ID/tmpfiles.conf  becomes /run/tmpfiles.d/provider.conf inside: the nodes of its disks
 hosts/ID/lock, pid      locked for as long as anything of it runs; its supervisor's process id
 hosts/ID/console.log    what it says
+hosts/ID/qmp, console   of a VM: QEMU's sockets
 hosts/ID/cut            there while its links are to be down
+hosts/ID/offline        of a VM: there when it is to start without any network interface
 """
 
 import fcntl
@@ -79,6 +83,10 @@ class Folder:
     @property
     def cut(self) -> bool:
         return (self.path / "cut").exists()
+
+    @property
+    def offline(self) -> bool:
+        return (self.path / "offline").exists()
 
     @property
     def supervisor(self) -> int:
