@@ -23,6 +23,7 @@ from lab.api.store import DRILL, MAIN, Store, account_of
 from lab.command import BASE
 from lab.engine import MAX_INDEX, LabConfig
 from lab.hosts import LabEngine
+from lab.hsm import service
 from lab.prepared import prepare
 
 LABS = BASE / "labs"
@@ -109,6 +110,7 @@ def down(name: str = "lab") -> None:
 def _end(config: LabConfig) -> None:
     _stop_daemon(config)
     storage.stop(config)
+    service.stop_all(config)
     LabEngine(config).sweep()
 
 

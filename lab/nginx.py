@@ -3,7 +3,6 @@
 What differs from a host: listeners and certificate, paths, and the user, which is whoever runs it.
 """
 
-import fcntl
 import re
 import shutil
 import socket
@@ -15,19 +14,15 @@ from pathlib import Path
 
 import roles.release
 from inventories.inventory import LoadedSite
-from lab.command import BASE
+from lab import tools
 from lab.engine import EngineError
-from lab.tools import extract
 from roles.common import nginx
 from roles.common.nginx.certificate import CERTIFICATE
 from roles.common.tree_source import wanted
 from roles.release.deploy import DOT_DIRECTORIES, METHODS, NEVER_REDIRECTED
 
-ROOT = BASE / "tools/nginx"
 ROLE = Path(roles.release.__file__).parent
 PACKAGES = ("nginx", "libnginx-mod-http-headers-more-filter")
-LOADER = "usr/lib64/ld-linux-x86-64.so.2"
-LIBRARIES = "usr/lib/x86_64-linux-gnu"
 COUNTRY_LISTS = ("ipv4.conf", "ipv6.conf")
 """Empty here: nobody's country is known."""
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -37,14 +32,7 @@ START_S = 20
 
 def fetched() -> Path:
     """The root of a Debian that has nginx and what it needs; it is no system to boot. Raises EngineError."""
-    ROOT.parent.mkdir(parents=True, exist_ok=True)
-    with (ROOT.parent / "nginx.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ROOT.exists():
-            fresh = ROOT.with_name("nginx.root")
-            extract(fresh, PACKAGES)
-            fresh.rename(ROOT)
-    return ROOT
+    return tools.root_with("nginx", PACKAGES)
 
 
 @contextmanager
@@ -60,7 +48,7 @@ def serving(
         port = int(free.getsockname()[1])
     _configure(_rendered(site, host, volume, role), scratch, port, certificate)
     root = fetched()
-    words: list[str | Path] = [root / LOADER, "--library-path", root / LIBRARIES, root / "usr/sbin/nginx"]
+    words: list[str | Path] = [*tools.words(root, "usr/sbin/nginx")]
     words += ["-p", f"{scratch}/", "-c", scratch / "etc/http.conf", "-e", "stderr"]
     words += ["-g", f"daemon off; user root; pid {scratch}/pid;"]
     with (scratch / "output").open("wb") as output, subprocess.Popen(words, stdout=output, stderr=output) as running:
@@ -106,7 +94,7 @@ def _configure(files: Mapping[str, str], scratch: Path, port: int, certificate: 
         nginx.COUNTRIES: f"{scratch}/countries",
         "/etc/nginx/": f"{scratch}/etc/",
         "/var/log/http/": f"{scratch}/log/",
-        "load_module modules/": f"load_module {ROOT}/usr/lib/nginx/modules/",
+        "load_module modules/": f"load_module {fetched()}/usr/lib/nginx/modules/",
         "\nhttp {\n": f"\nhttp {{\n{places}",
     }
     for path, text in files.items():

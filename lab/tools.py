@@ -13,6 +13,8 @@ from lab.services import LOCAL_CACHE_URL
 
 TOOLS = BASE / "tools"
 RESTIC_NEEDED = (0, 17)
+LOADER = "usr/lib64/ld-linux-x86-64.so.2"
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
 def restic() -> str:
@@ -34,6 +36,24 @@ def fetched(name: str) -> str:
             (root / "usr/bin" / name).rename(program)
             shutil.rmtree(root)
     return str(program)
+
+
+def root_with(name: str, packages: Sequence[str]) -> Path:
+    """A root that has packages of Debian 13, fetched once for this machine by that name. Raises EngineError."""
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    root = TOOLS / name
+    with (TOOLS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            fresh = root.with_name(f"{name}.root")
+            extract(fresh, packages)
+            fresh.rename(root)
+    return root
+
+
+def words(root: Path, program: str) -> list[str]:
+    """How a program in such a root is run, by its path there: with the libraries that it was made for."""
+    return [str(root / LOADER), "--library-path", str(root / LIBRARIES), str(root / program)]
 
 
 def extract(root: Path, packages: Sequence[str], *options: str) -> None:
