@@ -61,9 +61,7 @@ def signing_site(lab: LabConfig, folder: Path, **more: Any) -> SigningSite:
 
     def change(document: Any) -> None:
         gateway = str(lab.gateway4)
-        document["hosts"] = {
-            HOST: {"role": "signing", "plan": "vc2-1c-1gb", "region": "ams", "firewall": "control"} | more
-        }
+        document["hosts"] = {HOST: {"role": "signing", "plan": "vc2-1c-1gb", "region": "ams"} | more}
         cache = services.cache_url(lab).rsplit(":", 1)[1].strip("/")
         allowed = [
             {"user": "_apt", "address": gateway, "port": int(cache)},

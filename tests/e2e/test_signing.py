@@ -52,14 +52,12 @@ def test_what_the_log_account_sends_arrives_and_nobody_else_gets_there(site: Sig
 
 
 def test_what_is_not_as_reviewed_is_not_installed(site: SigningSite) -> None:
-    """The same package in another version, by the host's own index."""
-    site.root("dpkg --force-depends --remove yubihsm-wrap && apt-mark hold yubihsm-wrap")
-    site.root("printf 'Package: yubihsm-wrap\\nPin: version *\\nPin-Priority: -1\\n' >/etc/apt/preferences.d/none")
-    site.root("mkdir /tmp/lists && mv /var/lib/apt/lists/*_Packages* /tmp/lists")
+    """A package that the archive does not have as it is pinned: here it has none at all."""
+    site.root("dpkg --purge yubihsm-wrap && mkdir /tmp/lists && mv /var/lib/apt/lists/*_Packages* /tmp/lists")
     refused = site.deploy()
     assert not refused.ok
     assert "yubihsm-wrap: the archive has -, pinned is" in refused.output
-    site.root("mv /tmp/lists/* /var/lib/apt/lists/ && rm /etc/apt/preferences.d/none && apt-mark unhold yubihsm-wrap")
+    site.root("mv /tmp/lists/* /var/lib/apt/lists/")
     mended = site.deploy()
     assert mended.ok, mended.output
 

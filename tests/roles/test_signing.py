@@ -39,6 +39,11 @@ UNIT_AT_MOST, CONNECTOR_AT_MOST = 2.0, 1.5
 """Of 10; `systemd-analyze security`."""
 STRANGER = "nobody"
 CODE = ("/usr/bin/", "/usr/sbin/", "/usr/lib/", "/usr/share/apksigner/", "/usr/share/java/")
+TOOLS = (
+    *("yubihsm-shell --version", "yubihsm-wrap --version", "opensc-tool --info", "p11-kit list-modules"),
+    *("apksigner --version", "java -version", "openssl list -providers -provider pkcs11 -provider default"),
+    *("git --version", "age --version", "zip -v", "parallel --version"),
+)
 PROFILES = {"mainstay.session", "yubihsm-connector", "yubihsm-tools"}
 AUDITED = {"keys", "hsm", "accounts", "usb", "time", "kernel", "memory", "mounts", "rules"}
 
@@ -160,6 +165,11 @@ def test_a_session_can_write_nowhere_that_outlives_it_but_where_it_signs(host: H
     assert host.check_output(f"signing-session sh -c '{tried}'").split() == ["own"]
     assert host.run("signing-session sh -c 'echo x >/tmp/mainstay-tried'").rc == 0
     assert not host.file("/tmp/mainstay-tried").exists
+
+
+def test_the_tools_run_in_a_session(host: Host) -> None:
+    script = "; ".join(f"{tool} >/dev/null 2>&1 || echo {tool}" for tool in TOOLS)
+    assert host.check_output(f"signing-session sh -c '{script}'") == ""
 
 
 def test_what_a_session_leaves_is_gone_with_it(host: Host) -> None:
