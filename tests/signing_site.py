@@ -16,7 +16,8 @@ from lab.sites import derive
 from tests.labs import one_connection
 
 HOST = "signing-1"
-SERIALS = ("0007550001", "0007550002")
+SERIALS = ("0999000001", "0999000002")
+"""Of simulated devices."""
 LOG_PORT = 7999
 KEYBOARD = "0627:0001"
 """QEMU's."""

@@ -19,14 +19,15 @@ NO_SWAPS = "systemd-detect-virt -cq || ! swapon --noheadings --show=NAME | grep 
 
 
 class PinLook(Look):
-    """NAME INSTALLED CANDIDATE SHA256 of the packages on stdin; the digest as apt's index has it, `-` for none."""
+    """Of the packages on stdin, NAME of each that is not installed, and NAME VERSION SHA256 as apt's index has it."""
 
     def command(self) -> str:
         return (
-            f"echo {LOOKED}; while read -r name; do installed=$(dpkg-query -W -f '${{Version}}' $name 2>/dev/null); "
-            "apt-cache show --no-all-versions $name 2>/dev/null | awk -v name=$name -v there=${installed:--} "
-            """'/^Version: /{version=$2} /^SHA256: /{sum=$2} """
-            """END{print name, there, version ? version : "-", sum ? sum : "-"}'; done"""
+            f"echo {LOOKED}; names=$(cat); "
+            "there=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' $names 2>/dev/null | sed -n 's/^.i *//p'); "
+            'missing=$(for name in $names; do echo "$there" | grep -qx -- "$name" || echo $name; done); '
+            '[ -z "$missing" ] || { echo "$missing"; apt-cache show --no-all-versions $missing 2>/dev/null | '
+            "awk '/^Package: /{name=$2} /^Version: /{version=$2} /^SHA256: /{print name, version, $2}'; }; true"
         )
 
 

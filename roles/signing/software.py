@@ -45,18 +45,15 @@ MINIMUM: dict[str, str | None] = {
 
 
 def refusals(look: list[str]) -> list[str]:
-    """Of lines `NAME INSTALLED CANDIDATE SHA256` (`-` for none), what must not be installed, in words.
+    """What must not be installed, in words, by lines NAME of what is missing and NAME VERSION SHA256 of what there is.
 
     A package that is there already was judged when it came; one that Debian's security team replaced since is newer.
     """
-    found = []
-    for line in look:
-        name, installed, candidate, sha256 = line.split(" ")
-        pin = PINNED[name]
-        if installed != "-":
-            continue
-        if candidate != pin.version:
-            found.append(f"{name}: the archive has {candidate}, pinned is {pin.version}: review it, then change")
+    found, offered = [], {line.split(" ")[0]: line.split(" ")[1:] for line in look if " " in line}
+    for name in (line for line in look if " " not in line):
+        pin, (version, sha256) = PINNED[name], offered.get(name, ["none", ""])
+        if version != pin.version:
+            found.append(f"{name}: the archive has {version}, pinned is {pin.version}: review it, then change")
         elif sha256 != pin.sha256:
-            found.append(f"{name} {candidate}: SHA-256 {sha256} by the archive's index, pinned is {pin.sha256}")
+            found.append(f"{name} {version}: SHA-256 {sha256} by the archive's index, pinned is {pin.sha256}")
     return [f"{problem} (roles/signing/software.py)" for problem in found]

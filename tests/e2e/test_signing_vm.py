@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(3600)]
 PLAN = "voc-c-2c-4gb-50s-amd"
 """A virtual machine in the lab."""
 PATIENCE_S = 600
-IMPOSTOR = 7559999
+IMPOSTOR = 999000009
 
 
 @pytest.fixture(scope="module")
