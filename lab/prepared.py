@@ -7,6 +7,7 @@ A package that is missing here is installed by the deploy, as on any other host.
 
 from lab import derived
 from lab.engine import LabConfig
+from roles.signing import software
 
 BASE = ("chrony", "nullmailer", "unattended-upgrades")
 HTTP = ("restic", "rsync", "nginx", "libnginx-mod-http-headers-more-filter", "tor-geoipdb", "certbot")
@@ -16,6 +17,7 @@ PACKAGES = {
     "gerrit": (*BASE, *HTTP, "openjdk-21-jre-headless", "git", "btrfs-progs"),
     "gitmirror": (*BASE, *HTTP, "fcgiwrap", "git"),
     "release": (*BASE, *HTTP),
+    "signing": (*BASE, *software.MINIMUM, *software.PINNED),
     "vault": (*BASE, "restic-rest-server"),
     "web": (*BASE, *HTTP),
 }

@@ -34,12 +34,9 @@ PROGRAMS = "/usr/local/lib/mainstay"
 READERS = ("adm", "systemd-journal")
 """Groups that read logs without sudo."""
 
-ACCESS_UNITS = (
-    Unit("nftables.service", ("/etc/nftables.conf",), reload=True, probe=firewall.PROBE),
-    Unit("systemd-sysctl.service", ("/etc/sysctl.d/*.conf",), probe=sysctl.probe()),
-    Unit("systemd-resolved.service", ("/etc/systemd/resolved.conf.d/*",)),
-    Unit("ssh.service", ("/etc/ssh/sshd_config",), reload=True),
-)
+FIREWALL = Unit("nftables.service", ("/etc/nftables.conf", "/etc/nftables.d/*"), reload=True, probe=firewall.PROBE)
+KERNEL = Unit("systemd-sysctl.service", ("/etc/sysctl.d/*.conf",), probe=sysctl.probe())
+"""These two also take up what a role adds; its deploy names them again, so that it is in service at once."""
 UNITS = (
     Unit("mainstay-rollback.service", running=False),
     Unit("systemd-journald.service", ("/etc/systemd/journald.conf.d/*",), enabled=False),
@@ -49,6 +46,17 @@ UNITS = (
     Unit("unattended-upgrades.service", ("/etc/apt/apt.conf.d/52mainstay",)),
     Unit("mainstay-stale.timer", ("/etc/systemd/system/mainstay-stale.service",)),
 )
+
+
+def access_units(settings: Settings) -> tuple[Unit, ...]:
+    """What decides who gets in."""
+    on = not settings.offline
+    return (
+        FIREWALL,
+        KERNEL,
+        Unit("systemd-resolved.service", ("/etc/systemd/resolved.conf.d/*",)),
+        Unit("ssh.service", ("/etc/ssh/sshd_config",), reload=True, enabled=on, running=on),
+    )
 
 
 def may_log_in(site: LoadedSite, host: str, role: str, settings: Settings) -> list[str]:
@@ -128,7 +136,7 @@ def base() -> None:
             before=ARM,
         ),
         strangers(name="strangers", admins=[*names, control.ACCOUNT], before=ARM),
-        services("access in service", ACCESS_UNITS, before=ARM),
+        services("access in service", access_units(settings), before=ARM),
     ]
     confirmed(name="a new connection", changes=changes)
     services("services", (*UNITS, nullmailer(settings)))

@@ -94,6 +94,10 @@ class Settings(Typed):
     """Networks in CIDR notation that may connect to sshd. Empty: any."""
     ssh_only: tuple[Name, ...] = ()
     """While set, only these admins may log in, as on a host under investigation. Empty: every admin of its role."""
+    security_keys_only: bool = False
+    """Only keys that a security key holds (`sk-`) log in. To be set once every admin has got in by such a key."""
+    offline: bool = False
+    """No network service at all, ssh neither, and nothing comes in or goes out: deploys come at the console."""
     ssh_per_minute: int = Field(default=30, ge=1)
     """New ssh connections that one address may make in the long run; a run of pyinfra makes one or two."""
     ssh_burst: int = Field(default=60, ge=10)
@@ -102,10 +106,12 @@ class Settings(Typed):
     """None: the host may connect to anything."""
     resolvers: tuple[IPv4Address | IPv6Address, ...] = ()
     """DNS servers. Empty: those the network hands out."""
-    time_servers: tuple[DnsName, ...] = Field(
-        default=("time.cloudflare.com", "nts.netnod.se", "ptbtime1.ptb.de", "ntppool1.time.nl"), min_length=1
+    time_servers: tuple[DnsName, ...] = (
+        *("time.cloudflare.com", "nts.netnod.se"),
+        *("ptbtime1.ptb.de", "ntppool1.time.nl"),
     )
-    """Servers that speak NTS; time that is not authenticated is not used."""
+    """Servers that speak NTS; time that is not authenticated is not used. None: time is kept by the host's own clock,
+    whose drift is measured by what people tell it (`chronyc settime`)."""
     reboot: bool = True
     """Whether security updates may reboot the host when they need to."""
     reboot_window: Annotated[str, AfterValidator(_window)] = "03:00-05:00"

@@ -13,7 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 RECORDS = "/var/lib/mainstay/units"
-PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
+PROPERTIES = (
+    *("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload"),
+    *("ConditionResult", "ConditionTimestampMonotonic"),
+)
 LOOK = r"%C@\t%p\n"
 ENABLED = {"enabled", "static", "alias", "indirect", "generated", "linked"}
 NAME = re.compile(r"[\w@.:\\-]+\.(service|socket|timer|path|mount|target|slice|automount|swap)")
@@ -36,6 +39,9 @@ class Unit:
     running: bool = True
     probe: str = ""
     """A command that fails when a unit that is active does not do its work; it is then reloaded or restarted."""
+    conditional: bool = False
+    """Its own conditions may keep it from running, as in a container, which has no USB and no audit of its own. It has
+    been tried then, with what is on disk; of any other unit that is a failure."""
 
     @property
     def definition(self) -> tuple[str, ...]:
@@ -60,6 +66,7 @@ class Action:
     verbs: tuple[str, ...]
     record: str
     why: str
+    conditional: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,7 @@ def plan(units: Sequence[Unit], looks: Sequence[Look], files: Mapping[str, str])
             verbs.append(verb)
             whys.append(why)
         if verbs:
-            actions.append(Action(unit.name, tuple(verbs), record, ", ".join(whys)))
+            actions.append(Action(unit.name, tuple(verbs), record, ", ".join(whys), unit.conditional))
     return Plan(tuple(actions), daemon_reload)
 
 
@@ -148,6 +155,8 @@ def _running(unit: Unit, look: Look, record: str, stale: bool) -> tuple[str, str
     active = state in ("active", "reloading", "activating", "refreshing")
     if not unit.running:
         return ("stop", "running") if active else ("", "")
+    if not active and unit.conditional and _kept_from_running(look) and look.record == record and not stale:
+        return "", ""
     if not active:
         return "restart", f"not running ({look.properties.get('LoadState', '')}, {state})"
     definition, _, config = record.partition(" ")
@@ -161,6 +170,12 @@ def _running(unit: Unit, look: Look, record: str, stale: bool) -> tuple[str, str
     if not look.probed:
         return ("reload" if unit.reload else "restart"), "its probe fails"
     return "", ""
+
+
+def _kept_from_running(look: Look) -> bool:
+    """Whether it was tried since the host booted, and its conditions did not hold."""
+    tried = look.properties.get("ConditionTimestampMonotonic", "0") != "0"
+    return tried and look.properties.get("ConditionResult") == "no"
 
 
 def _digest(patterns: Sequence[str], files: Mapping[str, str]) -> str:
@@ -187,4 +202,4 @@ def _regex(pattern: str) -> str:
 
 def orders(plan: Plan) -> list[list[object]]:
     """What on_host/services.py is told."""
-    return [[action.unit, list(action.verbs), action.record] for action in plan.actions]
+    return [[action.unit, list(action.verbs), action.record, action.conditional] for action in plan.actions]

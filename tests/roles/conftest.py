@@ -65,3 +65,13 @@ def host(host_name: str, loaded_site: LoadedSite, tmp_path_factory: pytest.TempP
     """The host under test, over ssh, as root by sudo."""
     config = one_connection(tmp_path_factory.mktemp("ssh") / "config", ssh_config(loaded_site))
     return testinfra.get_host(f"ssh://{host_name}", ssh_config=str(config), sudo=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not checked on these hosts, as a plain list: it has not passed."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    lines = sorted({f"{report.nodeid.rpartition('::')[2]}: {report.longrepr[2]}" for report in skipped})
+    if lines:
+        terminalreporter.section("not checked here")
+        for line in lines:
+            terminalreporter.line(line.replace("Skipped: not checked: ", ""))

@@ -12,7 +12,7 @@ from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import LoadedSite
 from roles.base import firewall, mail
-from roles.base.deploy import HERE, may_log_in
+from roles.base.deploy import HERE, access_units, may_log_in
 from roles.base.settings import SSH_PORT, Egress, Mail, Settings
 from roles.base.strangers import LOCKED, NOLOGIN, PeopleLook, locking
 from roles.base.tree.usr.local.lib.mainstay import rollback
@@ -85,7 +85,7 @@ def test_each_host_reboots_at_the_same_minute_of_the_window_every_time(window: s
         {"reboot_window": "3-5"},
         {"ssh_sources": ["everywhere"]},
         {"ssh_sources": ["10.0.0.0/99"]},
-        {"time_servers": []},
+        {"time_servers": [""]},
         {"journal_days": 3651},
         {"egress": {"blocked": []}},
         {"egress": {"blocked": ["10.0.0.1/8"]}},
@@ -122,12 +122,23 @@ def output_chain(settings: Settings) -> list[str]:
     given["egress"] = firewall.egress(settings.egress)
     environment, _ = tree_source._environment(HERE / "access")
     text = environment.get_template("etc/nftables.conf.j2").render(settings.model_dump() | given)
-    return text.partition("    chain output {\n")[2].splitlines()
+    return text.partition("    chain output {\n")[2].partition("\n\n# What a role takes away")[0].splitlines()
 
 
 def test_a_host_without_limits_may_connect_to_anything() -> None:
     hook = "        type filter hook output priority filter; policy accept;"
     assert output_chain(Settings()) == [hook, "    }", "}"]
+
+
+def test_an_offline_host_sends_nothing_and_has_no_way_in() -> None:
+    settings = Settings(offline=True)
+    assert [line.strip() for line in output_chain(settings)] == [
+        "type filter hook output priority filter; policy drop;",
+        *('oif "lo" accept', "counter reject with icmpx admin-prohibited"),
+        *("}", "}"),
+    ]
+    ssh = next(unit for unit in access_units(settings) if unit.name == "ssh.service")
+    assert (ssh.enabled, ssh.running) == (False, False)
 
 
 def test_what_is_blocked_is_rejected_after_answers_and_exceptions() -> None:

@@ -144,3 +144,13 @@ def test_what_the_shell_expands_is_what_belongs_to_the_unit(tmp_path: Path) -> N
     for path in files:
         assert record(unit, files | {path: "changed"}) != everything, path
     assert record(unit, files | {f"{tmp_path}/q3": "x", f"{tmp_path}/.hidden.conf": "x"}) == everything
+
+
+def test_a_unit_that_its_conditions_kept_from_running_is_left_alone_where_that_is_told() -> None:
+    unit = Unit("nginx.service", ("/etc/nginx",), conditional=True)
+    kept = UP | {"ActiveState": "inactive", "ConditionResult": "no", "ConditionTimestampMonotonic": "17"}
+    assert verbs(unit, Look(kept, record(unit))) == ()
+    assert verbs(NGINX, Look(kept, record())) == ("restart",)
+    assert verbs(unit, Look(kept | {"ConditionTimestampMonotonic": "0"}, record(unit))) == ("restart",), "never tried"
+    assert verbs(unit, Look(kept | {"ConditionResult": "yes"}, record(unit))) == ("restart",), "it ended"
+    assert verbs(unit, Look(kept, record(unit)), FILES | {"/etc/nginx/nginx.conf": "zzz 2"}) == ("restart",)

@@ -45,12 +45,14 @@ def act(unit: str, verbs: list[str]) -> str:
     return ""
 
 
-def trouble(unit: str) -> str:
+def trouble(unit: str, conditional: bool) -> str:
     """What is wrong with a unit just started. A simple service counts as started before it has read anything."""
     end = time.monotonic() + SETTLE_S
     while True:
-        shown = said("systemctl", "show", "-p", "ActiveState,SubState,Result,Type", unit)[1]
+        shown = said("systemctl", "show", "-p", "ActiveState,SubState,Result,Type,ConditionResult", unit)[1]
         now = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        if conditional and now["ActiveState"] == "inactive" and now["ConditionResult"] == "no":
+            return ""
         if now["ActiveState"] in ("inactive", "failed", "deactivating") or now["SubState"] == "auto-restart":
             return f"it does not stay up: {now['ActiveState']}, {now['SubState']}, result {now['Result']}"
         if now.get("Type") not in ("simple", "exec", "idle") or time.monotonic() > end:
@@ -64,16 +66,16 @@ def main() -> int:
     RECORDS.mkdir(parents=True, exist_ok=True)
     began = int(time.time())
     wrong = {}
-    for unit, verbs, record in orders:
+    for unit, verbs, record, _ in orders:
         if not record:
             (RECORDS / unit).unlink(missing_ok=True)
         wrong[unit] = act(unit, [verb for verb in verbs if verb not in RUNNING])
     said("systemctl", "daemon-reload")
-    for unit, verbs, _ in orders:
+    for unit, verbs, _, _ in orders:
         wrong[unit] = wrong[unit] or act(unit, [verb for verb in verbs if verb in RUNNING])
-    for unit, verbs, record in orders:
+    for unit, verbs, record, conditional in orders:
         if STARTING & set(verbs) and not wrong[unit]:
-            wrong[unit] = trouble(unit)
+            wrong[unit] = trouble(unit, conditional)
             if not wrong[unit]:
                 remember(unit, record)
     for unit, problem in wrong.items():

@@ -1,0 +1,119 @@
+"""The signing host in a container: what of it is its own there; tests/e2e/test_signing_vm.py has the rest."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inventories.inventory import load_site
+from inventories.ssh import ssh_config
+from tests.labs import disconnect, own_lab
+from tests.security_key import SecurityKey, agent
+from tests.signing_site import HOST, LOG_PORT, SigningSite, made, signing_site
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SigningSite]:
+    with own_lab("signing", prepared=True) as lab:
+        found = made(signing_site(lab, tmp_path_factory.mktemp("signing")))
+        yield found
+        disconnect(found.ssh_config)
+
+
+def test_a_second_deploy_changes_nothing(site: SigningSite) -> None:
+    again = site.deploy()
+    assert again.ok, again.output
+    assert again.changed == ()
+
+
+def test_the_roles_own_suites_pass_and_name_what_they_did_not_check(site: SigningSite) -> None:
+    done = site.suite("signing", "base")
+    assert done.returncode == 0, done.stdout
+    listed = done.stdout.partition("not checked here")[2]
+    for test in ("the_kernel_is_locked_down", "audit_rules_are_loaded_and_locked", "the_disk_is_encrypted"):
+        assert f"test_{test}:" in listed
+
+
+def test_what_the_log_account_sends_arrives_and_nobody_else_gets_there(site: SigningSite) -> None:
+    send = "exec 3<>/dev/tcp/{address}/{port} && echo sent >&3"
+    with socket.create_server((str(site.lab.gateway4), LOG_PORT)) as listener:
+        listener.settimeout(10)
+        words = send.format(address=site.lab.gateway4, port=LOG_PORT)
+        assert site.run(f"runuser -u signing-logs -- bash -c '{words}'").returncode == 0
+        with listener.accept()[0] as taken:
+            assert taken.recv(4) == b"sent"
+        for user in ("root", "nobody", "signing"):
+            assert site.run(f"runuser -u {user} -- bash -c '{words}'").returncode != 0, user
+
+
+def test_what_is_not_as_reviewed_is_not_installed(site: SigningSite) -> None:
+    """A package that the archive does not have as it is pinned: here it has none at all."""
+    site.root("dpkg --purge yubihsm-wrap && mkdir /tmp/lists && mv /var/lib/apt/lists/*_Packages* /tmp/lists")
+    refused = site.deploy()
+    assert not refused.ok
+    assert "yubihsm-wrap: the archive has none, pinned is" in refused.output
+    site.root("mv /tmp/lists/* /var/lib/apt/lists/")
+    mended = site.deploy()
+    assert mended.ok, mended.output
+
+
+def test_a_swap_is_taken_into_use_by_no_unit(site: SigningSite) -> None:
+    site.root("printf '[Swap]\\nWhat=/none\\n' >/run/systemd/system/none.swap; systemctl daemon-reload")
+    site.root("systemctl start none.swap")
+    assert site.root("systemctl show -p ConditionResult --value none.swap") == "no"
+    site.root("rm /run/systemd/system/none.swap; systemctl daemon-reload")
+
+
+def test_with_security_keys_alone_pyinfra_and_ssh_get_in_by_them_and_no_other_key_does(
+    site: SigningSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through ssh-agent: pyinfra's ssh does not know such keys, and hands on what the agent signs."""
+    key, admins = SecurityKey(), load_site(site.inventory).files / "admins.toml"
+    before, toml = admins.read_text(), site.inventory.with_suffix(".toml")
+    admins.write_text(before.replace("ssh_keys = [", f'ssh_keys = ["{key.line}", ', 1))
+    done = site.deploy("base")
+    assert done.ok, done.output
+    declared = toml.read_text()
+    toml.write_text(
+        declared.replace("time_servers = []", "time_servers = []\nsecurity_keys_only = true").replace(
+            'ssh_key = "id_ed25519"\n', ""
+        )
+    )
+    with agent(key, tmp_path / "agent") as sock:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(sock))
+        only = site.deploy("base")
+        assert only.ok, only.output
+        again = site.deploy()
+        assert again.ok, again.output
+        assert again.changed == ()
+        assert key.signatures > 0
+        done_suite = site.suite("signing", "base")
+        assert done_suite.returncode == 0, done_suite.stdout
+        assert "test_ssh_takes_keys_of_security_keys_alone" not in done_suite.stdout
+        assert logs_in(site, tmp_path)
+        key.touched = False
+        assert not logs_in(site, tmp_path)
+        key.touched = True
+        toml.write_text(declared.replace('ssh_key = "id_ed25519"\n', ""))
+        assert not logs_in(site, tmp_path, "-i", str(load_site(site.inventory).files / "id_ed25519"), agent=False)
+        back = site.deploy("base")
+        assert back.ok, back.output
+    admins.write_text(before)
+    toml.write_text(declared)
+    assert site.deploy("base").ok
+
+
+def logs_in(site: SigningSite, folder: Path, *options: str, agent: bool = True) -> bool:
+    """By a new connection."""
+    config = folder / "ssh_config"
+    config.write_text(ssh_config(load_site(site.inventory)))
+    environment = os.environ if agent else {k: v for k, v in os.environ.items() if k != "SSH_AUTH_SOCK"}
+    words = ["ssh", "-F", str(config), "-o", "BatchMode=yes", *options, HOST, "true"]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0 or "Permission denied" in done.stderr, done.stderr
+    return done.returncode == 0

@@ -1,0 +1,58 @@
+"""What can be set for the signing host, and what it installs."""
+
+import pytest
+from pydantic import ValidationError
+
+from roles.signing import kernel, software
+from roles.signing.settings import Settings
+
+HSMS = ["0007550001", "0007550002"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {},
+        {"hsms": []},
+        {"hsms": ["755000"]},
+        {"hsms": [*HSMS, "0007550003"]},
+        {"hsms": HSMS, "connected": "0007550003"},
+        {"hsms": HSMS, "keyboards": ["046D:C31C"]},
+        {"hsms": HSMS, "keyboards": ["*:*"]},
+        {"hsms": HSMS, "destinations": [{"user": "signing-logs", "address": "logs.example.org", "port": 443}]},
+        {"hsms": HSMS, "destinations": [{"user": 'x" accept; "', "address": "192.0.2.1", "port": 443}]},
+    ],
+)
+def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate(bad)
+
+
+def test_the_connector_takes_the_named_device_else_the_first() -> None:
+    assert Settings.model_validate({"hsms": HSMS}).serial == HSMS[0]
+    assert Settings.model_validate({"hsms": HSMS, "connected": HSMS[1]}).serial == HSMS[1]
+
+
+def test_a_destination_is_one_accounts() -> None:
+    declared = [{"user": "signing-logs", "address": address, "port": 443} for address in ("192.0.2.1", "2001:db8::1")]
+    assert [one.rule for one in Settings.model_validate({"hsms": HSMS, "destinations": declared}).destinations] == [
+        'ip daddr 192.0.2.1 tcp dport 443 meta skuid "signing-logs" accept',
+        'ip6 daddr 2001:db8::1 tcp dport 443 meta skuid "signing-logs" accept',
+    ]
+
+
+def test_what_is_to_be_installed_is_what_was_reviewed() -> None:
+    age = software.PINNED["age"]
+    assert software.refusals([]) == [], "all is there already"
+    assert software.refusals(["age", f"age {age.version} {age.sha256}"]) == []
+    [other] = software.refusals(["age", f"age 9.9 {age.sha256}"])
+    assert other.startswith(f"age: the archive has 9.9, pinned is {age.version}")
+    [bytes_] = software.refusals(["age", f"age {age.version} {'0' * 64}"])
+    assert "SHA-256" in bytes_
+    [missing] = software.refusals(["age"])
+    assert "the archive has none" in missing
+
+
+def test_a_module_is_not_both_needed_and_denied() -> None:
+    assert not {name.replace("-", "_") for name in kernel.LOADED} & {name.replace("-", "_") for name in kernel.DENIED}
+    assert "install usb-storage /bin/false\n" in kernel.modprobe()
