@@ -1,6 +1,7 @@
 """`run`: a backup now. One call of restic where nothing is amiss, as each costs half a second for the password."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -37,7 +38,7 @@ def _save(job: Job, found: Found, watch: Watch, note: Callable[[str], None]) -> 
     for left in consistency.settle(job.plan, job.state):
         note(left)
     _be_there(job, note)
-    left_a_lock = job.state.running_mark.exists()
+    left_a_lock, begun = job.state.running_mark.exists(), time.time()
     job.state.running_mark.touch(mode=0o600)
     with consistency.source(job.plan, job.state) as source:
         if left_a_lock:
@@ -48,7 +49,7 @@ def _save(job: Job, found: Found, watch: Watch, note: Callable[[str], None]) -> 
         job.state.running_mark.unlink()
         _prove(job, saved.snapshot)
         named = [replace(one, path=str(source.root / one.path)) for one in (*replaced, *saved.unread)]
-        unread = [*(one for one in named if not _vanished(one)), *source.lacking]
+        unread = [*(one for one in named if not _vanished(one, begun)), *source.lacking]
         found |= {
             "outcome": "incomplete" if unread else "ok",
             "snapshot": saved.snapshot,
@@ -115,6 +116,12 @@ def _backup(job: Job, restic: Restic, source: Source, watch: Watch) -> Backup:
     )
 
 
-def _vanished(unread: Unread) -> bool:
-    """Whether it was deleted while the backup ran, and so was not to be saved."""
-    return "no such file" in unread.why and not os.path.lexists(unread.path)
+def _vanished(unread: Unread, begun: float) -> bool:
+    """Whether it was deleted while the backup ran, and so was not to be saved: what bears its name now, if anything,
+    has come since. begun: Unix seconds."""
+    if "no such file" not in unread.why:
+        return False
+    try:
+        return os.lstat(unread.path).st_ctime >= begun
+    except OSError:
+        return True

@@ -167,7 +167,7 @@ def test_what_changes_and_vanishes_meanwhile_does_not_fail_it(saved: Saved) -> N
     saved.root("release-1", f"mkdir {folder}; cat >/root/churn <<'END'\n{CHURN}\nEND\n{run}")
     try:
         for _ in range(3):
-            saved.root("release-1", f"systemctl start {UNIT}")
+            saved.root("release-1", f"systemctl start {UNIT} || {{ journalctl -q -n 30 -u {UNIT} >&2; exit 1; }}")
             assert saved.entries()[-1]["outcome"] == "ok"
         saved.root("release-1", "systemctl is-active churn")
     finally:

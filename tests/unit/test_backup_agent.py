@@ -20,13 +20,14 @@ from backup.agent.command import main
 from backup.agent.consistency import anchored
 from backup.agent.plan import names
 from backup.agent.restoring import below
+from backup.agent.saving import _vanished
 from backup.agent.state import Busy, State
 from backup.agent.status import judged
 from backup.agent.store import Store
 from backup.agent.verifying import unexplained
 from backup.agent.watching import Watch
 from backup.entry import Entry
-from backup.restic_results import Difference, Progress
+from backup.restic_results import Difference, Progress, Unread
 from tests import agents
 from tests.waiting import until
 
@@ -393,3 +394,16 @@ def test_a_step_that_heeds_no_signal_is_killed_with_what_it_started(
             return True
 
     until("the end of what it started", ended)
+
+
+def test_what_vanished_was_not_to_be_saved_and_what_was_there_all_the_while_was(tmp_path: Path) -> None:
+    """restic 0.18 says so, among others, when a file goes between two of its looks at it."""
+    file = tmp_path / "f"
+    gone = Unread(str(file), f"incomplete metadata for {file}: xattr.list {file}: no such file or directory")
+    file.touch()
+    there = file.stat().st_ctime
+    assert not _vanished(gone, there + 1)
+    assert _vanished(gone, there - 1), "it was made anew meanwhile"
+    assert not _vanished(Unread(str(file), "open: permission denied"), there - 1)
+    file.unlink()
+    assert _vanished(gone, there + 1)
