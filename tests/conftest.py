@@ -40,6 +40,7 @@ LONGEST = (
     "tests/e2e/test_gerrit_drill.py",
     "tests/e2e/test_gerrit_access.py",
     "tests/e2e/test_gerrit_auth.py",
+    "tests/e2e/test_vm.py",
     "tests/e2e/test_certificate.py",
     "tests/e2e/test_gitmirror.py",
     "tests/runbooks/test_gerrit.py",
