@@ -52,7 +52,7 @@ def command(machine: Machine, parts: Parts) -> list[str]:
     words += ["-machine", "q35,sata=off,smbus=off,vmport=off", "-accel", accelerator]
     words += ["-cpu", "host" if parts.kvm else PROCESSOR, "-smp", str(machine.vcpus), "-m", str(machine.memory_mb)]
     words += ["-kernel", str(parts.kernel), "-initrd", str(parts.initrd), "-append", kernel_arguments(machine)]
-    words += ["-smbios", f"type=1,manufacturer=Vultr,product=VHF,serial={machine.id},uuid={machine.id}"]
+    words += ["-smbios", f"type=1,manufacturer=Vultr,product=VOC,serial={machine.id},uuid={machine.id}"]
     for name, text in parts.credentials.items():
         encoded = base64.b64encode(text.encode()).decode()
         words += ["-smbios", f"type=11,value=io.systemd.credential.binary:{name}={encoded}"]
