@@ -1,4 +1,4 @@
-"""`bin/hsm-run`, which is `mainstay hsm run` for scripts: around each package that is signed, in a third of its time.
+"""`bin/hsm-run`, which is `mainstay hsm run` for scripts, to be called for each package that is signed.
 
 It loads neither typer nor pydantic, whose import is most of what such a call costs.
 """
