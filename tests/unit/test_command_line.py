@@ -60,7 +60,7 @@ def test_deploys_are_what_lies_in_their_folder() -> None:
 def test_an_inventory_that_is_not_there_is_no_name_of_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     check_files(["pyinfra", "inventories/prod.py", "deploys/release.py", "--limit", "x", "exec", "--", "x.py"])
-    there = "inventories/lab.py, inventories/prod.py, inventories/staging.py"
+    there = "inventories/lab.py, inventories/prod.py, inventories/signing.py, inventories/staging.py"
     with pytest.raises(InputError, match=f"inventories/prd.py: no such file\n  inventories there: {there}"):
         check_files(["pyinfra", "inventories/prd.py", "deploys/release.py", "-y"])
 
