@@ -198,7 +198,9 @@ def test_a_duplicate_host_is_refused(write: Callable[..., Path]) -> None:
 
 
 def test_a_missing_inventory_lists_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"inventories/lab\.py, inventories/prod\.py, inventories/signing\.py, inventories/staging\.py"):
+    with pytest.raises(
+        InputError, match=r"inventories/lab\.py, inventories/prod\.py, inventories/signing\.py, inventories/staging\.py"
+    ):
         load_site(tmp_path / "none.py")
 
 
