@@ -11,6 +11,7 @@ cloud-init knows the provider's machines.
 
 import base64
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +49,20 @@ class Parts:
 def command(machine: Machine, parts: Parts) -> list[str]:
     """QEMU (7.2 or later) with all it is told."""
     accelerator = "kvm" if parts.kvm else f"tcg,thread=multi,tb-size={TRANSLATION_MB}"
-    words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-uuid", machine.id]
+    words = [
+        "qemu-system-x86_64",
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-uuid",
+        str(system_uuid(machine)),
+    ]
     words += ["-machine", "q35,sata=off,smbus=off,vmport=off", "-accel", accelerator]
     words += ["-cpu", "host" if parts.kvm else PROCESSOR, "-smp", str(machine.vcpus), "-m", str(machine.memory_mb)]
     words += ["-kernel", str(parts.kernel), "-initrd", str(parts.initrd), "-append", kernel_arguments(machine)]
-    words += ["-smbios", f"type=1,manufacturer=Vultr,product=VOC,serial={machine.id},uuid={machine.id}"]
+    identity = f"serial={machine.id},uuid={system_uuid(machine)}"
+    words += ["-smbios", f"type=1,manufacturer=Vultr,product=VOC,{identity}"]
     for name, text in parts.credentials.items():
         encoded = base64.b64encode(text.encode()).decode()
         words += ["-smbios", f"type=11,value=io.systemd.credential.binary:{name}={encoded}"]
@@ -69,6 +79,12 @@ def command(machine: Machine, parts: Parts) -> list[str]:
     words += ["-chardev", f"socket,id=console,path={CONSOLE},server=on,wait=off,logfile=console.log,logappend=on"]
     words += ["-serial", "chardev:console", "-qmp", f"unix:{QMP},server=on,wait=off"]
     return words + (["-S"] if machine.boot == "never" else [])
+
+
+def system_uuid(machine: Machine) -> uuid.UUID:
+    """Of the firmware. Another one than the serial number, as at the provider: where the two are the same, cloud-init
+    takes any snapshot for the machine that it was of, and its first boot for done."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, machine.id)
 
 
 def kernel_arguments(machine: Machine) -> str:
