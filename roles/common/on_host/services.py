@@ -51,7 +51,8 @@ def trouble(unit: str, conditional: bool) -> str:
     while True:
         shown = said("systemctl", "show", "-p", "ActiveState,SubState,Result,Type,ConditionResult", unit)[1]
         now = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-        if conditional and now["ActiveState"] == "inactive" and now["ConditionResult"] == "no":
+        if conditional and now["ActiveState"] in ("inactive", "failed") and now["ConditionResult"] == "no":
+            said("systemctl", "reset-failed", unit)  # of a start before it had that condition
             return ""
         if now["ActiveState"] in ("inactive", "failed", "deactivating") or now["SubState"] == "auto-restart":
             return f"it does not stay up: {now['ActiveState']}, {now['SubState']}, result {now['Result']}"
