@@ -161,7 +161,7 @@ def guest_commands(config: LabConfig, nic: Nic, name: str, old: Nic | None) -> l
     if nic.network == "public":
         lines.append(f"route replace default via {config.gateway4} dev {name}")
         if nic.ipv6:
-            lines.append(f"-6 route replace default via {config.gateway6} dev {name} onlink")
+            lines.append(f"route replace default via {config.gateway6} dev {name} onlink")
     return lines
 
 

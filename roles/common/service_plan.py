@@ -154,7 +154,7 @@ def _running(unit: Unit, look: Look, record: str, stale: bool) -> tuple[str, str
     state = look.properties.get("ActiveState", "")
     active = state in ("active", "reloading", "activating", "refreshing")
     if not unit.running:
-        return ("stop", "running") if active else ("", "")
+        return ("stop", "running") if active else ("reset-failed", "failed") if state == "failed" else ("", "")
     if not active and unit.conditional and _kept_from_running(look) and look.record == record and not stale:
         return "", ""
     if not active:

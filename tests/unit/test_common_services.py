@@ -82,6 +82,7 @@ def test_a_unit_that_must_not_run_is_stopped_disabled_and_forgotten() -> None:
     assert (actions[0].verbs, actions[0].record) == (("disable", "stop"), "")
     off = UP | {"ActiveState": "inactive", "UnitFileState": "disabled"}
     assert verbs(unit, Look(off, "")) == ()
+    assert verbs(unit, Look(off | {"ActiveState": "failed"}, "")) == ("reset-failed",), "it would count as failed"
 
 
 def test_a_static_unit_needs_no_enabling() -> None:
