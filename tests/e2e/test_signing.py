@@ -36,7 +36,7 @@ def test_the_roles_own_suites_pass_and_name_what_they_did_not_check(site: Signin
     assert done.returncode == 0, done.stdout
     listed = done.stdout.partition("not checked here")[2]
     for test in ("the_kernel_is_locked_down", "audit_rules_are_loaded_and_locked", "the_disk_is_encrypted"):
-        assert f"test_{test}:" in listed
+        assert f"test_{test}[{HOST}]: " in listed
 
 
 def test_what_the_log_account_sends_arrives_and_nobody_else_gets_there(site: SigningSite) -> None:
