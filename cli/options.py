@@ -1,5 +1,6 @@
 """Options that several subcommands share."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,3 +41,12 @@ def stop(command: str, message: object, code: int) -> typer.Exit:
     """Says why a command ends, and returns what to raise."""
     typer.secho(f"mainstay {command}: {message}", fg="red", err=True)
     return typer.Exit(code)
+
+
+def agreed(command: str, sure: bool) -> None:
+    """Ends a command that changes things when nobody agrees. sure: somebody said so beforehand."""
+    if sure:
+        return
+    if not sys.stdin.isatty():
+        raise stop(command, "nothing was changed: there is nobody to ask; --yes answers", BAD_USAGE)
+    typer.confirm("Make these changes?", abort=True, err=True)

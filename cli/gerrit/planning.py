@@ -15,7 +15,7 @@ from rich.progress import Progress
 from backup.reach import Unreachable, state_folder
 from backup.sizes import counted
 from cli.gerrit.app import app
-from cli.options import BAD_USAGE, FAILED, UNREACHABLE, ForPrograms, Inventory, chosen, stop
+from cli.options import FAILED, UNREACHABLE, ForPrograms, Inventory, agreed, chosen, stop
 from inventories.inventory import LoadedSite
 from roles.gerrit import secure
 from roles.gerrit.tools.access import applying, loading, lock, planning
@@ -61,7 +61,7 @@ def apply(
             raise typer.Exit(made.exit_code if dry else FAILED if made.broken else 0)
         if not for_programs:
             tell(made, for_programs)
-        ask(sure)
+        agreed("gerrit apply", sure)
 
         def say(step: Step) -> None:
             done.append(step)
@@ -113,15 +113,6 @@ def _with(error: str, done: list[Step] | None) -> str:
         return error
     told = [f"  {one.about}: {one.words[0]}" + (" ..." if one.words[1:] else "") for one in done]
     return "\n".join([error, f"done until then: {counted(len(done), 'change')}; the same command goes on", *told])
-
-
-def ask(sure: bool) -> None:
-    """Ends the command when nobody agrees."""
-    if sure:
-        return
-    if not sys.stdin.isatty():
-        raise stop("gerrit apply", "nothing was changed: there is nobody to ask; --yes answers", BAD_USAGE)
-    typer.confirm("Make these changes?", abort=True, err=True)
 
 
 def tell(made: Plan, for_programs: bool) -> None:

@@ -112,14 +112,5 @@ def _running(site: LoadedSite) -> Iterator[gerrits.Gerrit]:
             yield gerrits.Gerrit(way, host_of(site), server)
     except Unreachable as error:
         raise stop("gerrit", error, UNREACHABLE) from None
-    except (
-        NotRestored,
-        rest.Refused,
-        Refused,
-        restoring.NotRestored,
-        RefsError,
-        ResticError,
-        LedgerError,
-        OSError,
-    ) as error:
+    except FAILURES as error:
         raise stop("gerrit", error, FAILED) from None

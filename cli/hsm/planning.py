@@ -1,7 +1,6 @@
 """`plan` and `apply`: the devices' state, as it is declared and as it is."""
 
 import json
-import sys
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from backup.sizes import counted
 from cli.hsm.app import Declaration, Devices, PasswordFds, PasswordFiles, app, failures
-from cli.options import BAD_USAGE, ForPrograms, stop
+from cli.options import ForPrograms, agreed
 from roles.signing.tools.errors import HsmError
 from roles.signing.tools.passwords import Passwords
 from roles.signing.tools.state import loading, way
@@ -76,7 +75,7 @@ def apply(
                 raise typer.Exit(made.exit_code)
             if not for_programs:
                 tell(made, for_programs)
-            ask(sure)
+            agreed("hsm apply", sure)
             for step in made.doable:
                 if step.secret:
                     passwords.of(step.secret, new=True)
@@ -108,15 +107,6 @@ def _carry_out(made: Plan, opened: way.Way, done: list[Step]) -> None:
             step.do(opened.devices)
             done.append(step)
             shown.advance(task)
-
-
-def ask(sure: bool) -> None:
-    """Ends the command when nobody agrees."""
-    if sure:
-        return
-    if not sys.stdin.isatty():
-        raise stop("hsm apply", "nothing was changed: there is nobody to ask; --yes answers", BAD_USAGE)
-    typer.confirm("Make these changes?", abort=True, err=True)
 
 
 def tell(made: Plan, for_programs: bool) -> None:

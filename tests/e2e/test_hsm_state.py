@@ -118,11 +118,11 @@ def test_a_session_that_the_device_ended_while_people_thought_is_opened_again(
 ) -> None:
     hsm.delete("backup", OBJECT.OPAQUE, 0x0101)
 
-    def think(sure: bool) -> None:
+    def think(command: str, sure: bool) -> None:
         for one in hsm.devices.values():
             one.device._sessions.clear()
 
-    monkeypatch.setattr("cli.hsm.planning.ask", think)
+    monkeypatch.setattr("cli.hsm.planning.agreed", think)
     assert hsm.mainstay("apply").code == 0
 
 
