@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from backup.drills.checks import Drill
-from inventories.fleet import Typed
+from inventories.typed import Typed
 
 PERIOD_HOURS = {"half-hourly": 0.5, "hourly": 1, "daily": 24}
 

@@ -24,7 +24,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from inventories.errors import InputError
 from inventories.files import replace
-from inventories.fleet import Typed
+from inventories.typed import Typed
 
 FILE = "bundle.lock"
 LINE = re.compile(r"([a-z0-9][a-z0-9+.-]+) ([0-9][A-Za-z0-9.+:~-]*) ([a-z0-9]+) ([0-9a-f]{64})")

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from inventories import keys
 from inventories.errors import InputError
-from inventories.fleet import Typed
+from inventories.typed import Typed
 
 ACCOUNT = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 """What Debian's useradd takes (at most 32 characters), without a leading underscore or a trailing $."""

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from itertools import combinations
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
+from pydantic import AfterValidator, Field, IPvAnyNetwork, model_validator
 
-NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+from inventories.typed import ApiUrl, DnsName, Name, PortRange, Typed
+
 VOLUME_GB = {"high_perf": (10, 10_000), "storage_opt": (40, 40_000)}
 """What the provider sells, by type (API v2, POST /blocks)."""
 LABEL_BYTES = {"ext4": 16, "xfs": 12, "btrfs": 255}
@@ -21,43 +21,6 @@ LABEL_BYTES = {"ext4": 16, "xfs": 12, "btrfs": 255}
 MOUNT = re.compile(r"/(srv|mnt|data|opt)(/.+)?|/(var|home)/.+")
 """Where a volume hides nothing that the system or an admin's login needs."""
 VPC_MAX_PREFIX = 29
-PORT = re.compile(r"[1-9]\d{0,4}")
-THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-DNS_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
-
-
-def _name(value: str) -> str:
-    if not NAME.fullmatch(value):
-        raise ValueError("must be lower-case letters, digits and dashes, a letter first and no dash last")
-    return value
-
-
-def _dns_name(value: str) -> str:
-    if not DNS_NAME.fullmatch(value):
-        raise ValueError("must be a full DNS name in lower case, like release.example.org")
-    return value
-
-
-def _port_range(value: str) -> str:
-    if not value:
-        return value
-    first, _, last = value.partition(":")
-    if not (PORT.fullmatch(first) and PORT.fullmatch(last or first) and 0 < int(first) <= int(last or first) < 2**16):
-        raise ValueError(f"must be a port from 1 to 65535, or two of them as first:last, not {value!r}")
-    return first if last in ("", first) else value
-
-
-def _api_url(value: str) -> str:
-    try:
-        url = urlsplit(value)
-        right = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:
-        right = False
-    if not right or re.search(r"[^!-~]", value):
-        raise ValueError("must be the address of an API, like https://api.vultr.com/v2")
-    if url.scheme == "http" and url.hostname not in THIS_MACHINE:
-        raise ValueError("must begin with https, or the key could be read on its way")
-    return value
 
 
 def _subnet(value: IPv4Network) -> IPv4Network:
@@ -72,18 +35,6 @@ def _mount(value: str) -> str:
     if value != posixpath.normpath(value) or not MOUNT.fullmatch(value):
         raise ValueError(f"must be a plain path below /srv, /var, /mnt, /home, /opt or /data, not {value!r}")
     return value
-
-
-Name = Annotated[str, AfterValidator(_name)]
-DnsName = Annotated[str, AfterValidator(_dns_name)]
-PortRange = Annotated[str, AfterValidator(_port_range)]
-ApiUrl = Annotated[str, AfterValidator(_api_url)]
-
-
-class Typed(BaseModel):
-    """Base of every typed file: unknown keys are errors, values cannot be changed after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Site(Typed):

@@ -29,10 +29,11 @@ from inventories import command_line, keys, local, login
 from inventories.admins import Admins, load_admins
 from inventories.errors import InputError
 from inventories.files import replace
-from inventories.fleet import Fleet, Host, Typed
+from inventories.fleet import Fleet, Host
 from inventories.lock import Lock, known_hosts
 from inventories.lock import load as load_lock
 from inventories.secrets import CONTROL, Readers, Secrets
+from inventories.typed import Typed, input_error
 
 INVENTORIES = Path(__file__).parent
 CLONE = INVENTORIES.parent
@@ -297,18 +298,3 @@ def _check_admins(site: LoadedSite) -> None:
             if role not in ("*", "base") and not _is_role(role):
                 hint = 'roles are the folders of roles/; "*" is all of them'
                 raise InputError(site.files / ADMINS, f"admins.{admin.name}.roles", f"no role {role!r}", hint)
-
-
-def input_error(path: Path, error: ValidationError, prefix: str = "") -> InputError:
-    first, *others = error.errors()
-    field = ".".join([*filter(None, [prefix]), *(str(part) for part in first["loc"] if part != "[key]")])
-    problem = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        problem = "no such key"
-    if not field and ": " in problem:
-        field, problem = problem.split(": ", 1)
-    if first["type"] not in ("missing", "extra_forbidden", "value_error") and isinstance(
-        first["input"], str | int | float
-    ):
-        problem += f", found {first['input']!r}"
-    return InputError(path, field, problem, f"and {len(others)} more" if others else "")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from inventories import keys
 from inventories.errors import InputError
 from inventories.files import replace
-from inventories.fleet import Typed
+from inventories.typed import Typed
 
 
 class LockedVolume(Typed):

@@ -36,7 +36,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from inventories import identities, keys
 from inventories.errors import InputError
 from inventories.files import replace
-from inventories.fleet import Typed
+from inventories.typed import Typed
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 TAG = re.compile(r"[a-z][a-z0-9-]*")

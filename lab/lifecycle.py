@@ -17,7 +17,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from inventories.files import replace
-from inventories.fleet import NAME
+from inventories.typed import NAME
 from lab import authority, gerrit_war, repositories, site_files, storage
 from lab.api.store import DRILL, MAIN, Store, account_of
 from lab.command import BASE

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, ConfigDict
 
-from inventories.fleet import Typed
+from inventories.typed import Typed
 
 SCHEMA = 1
 SITE = "site"

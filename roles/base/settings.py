@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from inventories.fleet import DnsName, Name, Typed
+from inventories.typed import DnsName, Name, Typed
 from roles.common import Listen, Opening
 from roles.common.ports import Port
 

@@ -5,8 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from inventories.errors import InputError
-from inventories.fleet import Name, Typed, Volume
+from inventories.fleet import Volume
 from inventories.inventory import LoadedSite
+from inventories.typed import Name, Typed
 from roles.common import Listen, Opening
 from roles.gerrit.tools.sources.source import Sources
 

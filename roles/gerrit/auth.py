@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from inventories.errors import InputError
-from inventories.fleet import THIS_MACHINE, Typed
 from inventories.inventory import LoadedSite
+from inventories.typed import THIS_MACHINE, Typed
 from roles.gerrit.config_text import Plain
 from roles.gerrit.secure import ACCOUNT
 

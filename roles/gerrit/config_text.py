@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from inventories.fleet import Typed
+from inventories.typed import Typed
 
 ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"})
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inventories.fleet import Typed
+from inventories.typed import Typed
 from roles.common import Listen, Opening, nginx
 from roles.gerrit.auth import Auth, HttpAuth
 from roles.gerrit.config_text import Sections

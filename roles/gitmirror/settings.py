@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from inventories.fleet import Name
+from inventories.typed import Name
 from roles.common import nginx
 
 OPENINGS = nginx.OPENINGS

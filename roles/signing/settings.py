@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inventories.fleet import Typed
+from inventories.typed import Typed
 from roles.common import Listen, Opening
 from roles.common.ports import Port
 

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from backup.custody import ADMIN, APPEND, CONTROL, PORTS
-from inventories.fleet import Name, Typed
+from inventories.typed import Name, Typed
 from roles.common import Listen, Opening
 
 LOOPBACK = "127.0.0.1"

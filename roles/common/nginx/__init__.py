@@ -6,8 +6,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
 from inventories.errors import InputError
-from inventories.fleet import Name, Typed, Volume
+from inventories.fleet import Volume
 from inventories.inventory import LoadedSite
+from inventories.typed import Name, Typed
 from roles.common import Listen, Opening, Unit
 from roles.common.nginx import certificate
 from roles.common.nginx.certificate import Certificate

@@ -11,8 +11,8 @@ from pydantic import Field, SecretStr, model_validator
 
 from inventories import trusted
 from inventories.errors import InputError
-from inventories.fleet import ApiUrl, Typed
 from inventories.inventory import PROVIDER_AUTHORITY, LoadedSite
+from inventories.typed import ApiUrl, Typed
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 PROGRAM = "/usr/local/lib/mainstay/certificate.py"

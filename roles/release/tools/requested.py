@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from backup.reach import Reach, Unreachable, answer, reach
-from inventories.fleet import Typed
 from inventories.inventory import LoadedSite, roles_of
+from inventories.typed import Typed
 
 ROLE = "release"
 TELL = "find /var/lib/mainstay -path '/var/lib/mainstay/requests/*.json' -exec cat {} +"

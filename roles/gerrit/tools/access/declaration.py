@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from inventories import keys
-from inventories.fleet import Typed
+from inventories.typed import Typed
 from roles.gerrit.tools.access import words
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000, pattern=r"^[^\n\r\x00]*$")]

@@ -9,8 +9,7 @@ from pydantic import ValidationError
 
 from inventories.admins import Admins
 from inventories.errors import InputError
-from inventories.fleet import Typed
-from inventories.inventory import input_error
+from inventories.typed import Typed, input_error
 from roles.gerrit.tools.access import checking, words
 from roles.gerrit.tools.access.declaration import Bot, File, Group, People, Person, Project
 from roles.gerrit.tools.access.declared import FILE, PEOPLE, Declared

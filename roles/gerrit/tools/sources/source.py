@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from inventories.fleet import Typed
+from inventories.typed import Typed
 from roles.gerrit.tools.sources import names
 from roles.gerrit.tools.sources.elements import groups_of
 

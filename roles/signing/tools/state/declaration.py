@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from inventories.fleet import Name, Typed
+from inventories.typed import Name, Typed
 from roles.signing.tools.state import words
 
 LABEL_BYTES = 40

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from yubihsm.defs import ALGORITHM, OBJECT
 
 from inventories.errors import InputError
-from inventories.inventory import input_error
+from inventories.typed import input_error
 from roles.signing.tools import places
 from roles.signing.tools.places import Custody
 from roles.signing.tools.state import words
