@@ -10,23 +10,25 @@ import typer
 
 from cli import lazy
 from cli.options import BAD_USAGE, FAILED
-from cli.ssh import ssh, ssh_config
 from inventories.errors import InputError
 
-GROUPS = {
+EVERY = {
     "backup": "What is saved, where, and whether it can be trusted.",
     "drill": "Proves backups: restored on hosts of their own, checked, destroyed.",
     "release": "Releases: checked, published, promoted, rolled back; what is where.",
     "web": "The website: published on all its servers at once, and taken back.",
     "gerrit": "The code review: its groups, projects and rights; can anybody get all that a manifest names?",
     "secrets": "What the repository holds encrypted: API keys, passwords.",
+    "bundle": "All that a host without network is deployed from, on one medium.",
+    "hsm": "The signing host's HSMs: their state as it is declared, and the custody of their logs.",
+    "lab": "The local cloud: hosts like the provider's, on this machine. Needs root.",
 }
-if find_spec("bundle"):  # the control host has none
-    GROUPS["bundle"] = "All that a host without network is deployed from, on one medium."
-if find_spec("yubihsm"):  # the dependency group `signing`
-    GROUPS["hsm"] = "The signing host's HSMs: their state as it is declared, and the custody of their logs."
-if find_spec("lab"):  # the control host has none
-    GROUPS["lab"] = "The local cloud: hosts like the provider's, on this machine. Needs root."
+NEEDS = {"bundle": "bundle", "lab": "lab"}
+"""What more than its own module a group needs; the control host has neither."""
+GROUPS = {
+    name: words for name, words in EVERY.items() if find_spec(f"cli.{name}") and find_spec(NEEDS.get(name, "cli"))
+}
+"""The signing host has `hsm` alone."""
 
 app = typer.Typer(
     cls=lazy.groups({name: f"cli.{name}" for name in GROUPS}),
@@ -38,8 +40,11 @@ app = typer.Typer(
 )
 for name, words in GROUPS.items():
     app.add_typer(typer.Typer(), name=name, help=words)
-app.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(ssh)
-app.command("ssh-config")(ssh_config)
+if find_spec("cli.ssh"):
+    from cli.ssh import ssh, ssh_config
+
+    app.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(ssh)
+    app.command("ssh-config")(ssh_config)
 
 
 def main() -> None:

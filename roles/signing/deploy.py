@@ -8,14 +8,14 @@ from pyinfra.context import host
 from roles.base.deploy import FIREWALL, KERNEL
 from roles.base.settings import SSH_PORT
 from roles.common import Account, Unit, accounts, packages, services, tree
-from roles.signing import kernel, software
+from roles.signing import kernel, program, software
 from roles.signing.boot import boot, pinned
-from roles.signing.settings import CONNECTOR_PORT, Settings
+from roles.signing.settings import Settings
 
 SIGNER, LOGS = "signing", "signing-logs"
 """Who signs, and who reads logs and sends them; neither can log in, or become the other."""
 WORK = "/srv/signing"
-"""What is to be signed, and what was."""
+"""What is to be signed, and what was; in `keys` the wrapped ones with their certificates."""
 UNITS = (
     FIREWALL,
     KERNEL,
@@ -26,6 +26,7 @@ UNITS = (
     Unit("usbguard.service", ("/etc/usbguard/usbguard-daemon.conf", "/etc/usbguard/rules.conf"), conditional=True),
     Unit("usbguard-dbus.service", enabled=False, running=False),
     Unit("yubihsm-connector.service", enabled=False, running=False),
+    Unit("signing-tools.service", (f"{program.FOLDER}/*",)),
     # Last, and for ever: what else needs a module has it by now.
     Unit("signing-closed.service", ("/etc/modules-load.d/mainstay.conf",), conditional=True),
 )
@@ -35,6 +36,7 @@ UNITS = (
 def signing() -> None:
     """Puts the host into service, or finds that it is."""
     settings: Settings = host.data.settings["signing"]
+    declared = program.declaration(host.data.site, settings)
     packages("packages", software.MINIMUM)
     pinned(name="pinned packages")
     packages("what handles keys", {name: pin.version for name, pin in software.PINNED.items()})
@@ -44,11 +46,11 @@ def signing() -> None:
         Path(__file__).parent / "tree",
         settings.model_dump()
         | {
-            "serial": settings.serial,
+            "ports": settings.ports,
+            "declaration": program.DECLARATION,
             "rules": [destination.rule for destination in settings.destinations],
             "signer": SIGNER,
             "work": WORK,
-            "connector_port": CONNECTOR_PORT,
             "ssh_port": SSH_PORT,
         },
         generated={
@@ -56,15 +58,19 @@ def signing() -> None:
             "/etc/modprobe.d/mainstay.conf": kernel.modprobe(),
             "/etc/modules-load.d/mainstay.conf": "".join(f"{name}\n" for name in kernel.LOADED),
             "/etc/default/grub.d/mainstay.cfg": kernel.grub(),
-        },
-        directories=(WORK,),
-        modes={WORK: "0700", "/etc/usbguard/*": "0600", "/etc/audit/*": "0640"},
-        owners={WORK: f"{SIGNER}:{SIGNER}"},
+        }
+        | program.connectors(settings)
+        | program.files()
+        | declared,
+        directories=(WORK, f"{WORK}/keys"),
+        modes={f"{WORK}*": "0700", "/etc/usbguard/*": "0600", "/etc/audit/*": "0640"},
+        owners={f"{WORK}*": f"{SIGNER}:{SIGNER}"},
         validate={
             "/etc/nftables.d/*": "nft -c -f /etc/nftables.conf",
             "/etc/apparmor.d/mainstay.*": "for one in /etc/apparmor.d/mainstay.*; do apparmor_parser -QTK $one; done",
             "/etc/usbguard/rules.conf": "usbguard-rule-parser -f /etc/usbguard/rules.conf",
-            "/etc/systemd/system/signing*": "systemd-analyze verify signing-closed.service",
+            "/etc/systemd/system/signing*": "systemd-analyze verify signing-closed.service signing-tools.service "
+            "signing-connector@1.service",
         },
     )
     boot(name="next boot")

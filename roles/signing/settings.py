@@ -1,19 +1,20 @@
 """What can be set for the signing host, in `[settings.signing]` or a host's own `settings.signing`."""
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from inventories.typed import Typed
 from roles.common import Listen, Opening
 from roles.common.ports import Port
 
 CONNECTOR_PORT = 12345
+"""On loopback: of the first device's connector; the second has the next one."""
 OPENINGS: tuple[Opening, ...] = ()
 LISTENS: tuple[Listen, ...] = ()
-"""Nothing by itself: the connector listens on loopback while a session lasts, and only then."""
-CONNECTOR = Listen(protocol="tcp", port=CONNECTOR_PORT, address="127.0.0.1")
+"""Nothing by itself: connectors listen on loopback while a session lasts, and only then."""
+CONNECTORS = tuple(Listen(protocol="tcp", port=CONNECTOR_PORT + at, address="127.0.0.1") for at in (0, 1))
 
 Serial = Annotated[str, Field(pattern=r"^\d{10}$")]
 """Of a YubiHSM 2, as USB shows it: ten digits, `0007550001`."""
@@ -41,9 +42,7 @@ class Settings(Typed):
     """The signing host."""
 
     hsms: tuple[Serial, ...] = Field(min_length=1, max_length=2)
-    """Serial numbers of the YubiHSM 2 that may be plugged in."""
-    connected: Serial = ""
-    """The one that the connector speaks to. Default: the first."""
+    """Serial numbers of the YubiHSM 2 that may be plugged in, the primary first."""
     keyboards: tuple[UsbId, ...] = ()
     """Keyboards that may be plugged in, for the console."""
     hubs: tuple[UsbId, ...] = ()
@@ -52,13 +51,7 @@ class Settings(Typed):
     """All that the host may connect to, by account: log upload (`signing-logs`), packages (`_apt`), names
     (`systemd-resolve`)."""
 
-    @model_validator(mode="after")
-    def _is_declared(self) -> Self:
-        if self.connected and self.connected not in self.hsms:
-            raise ValueError(f"connected: {self.connected} is none of hsms: {', '.join(self.hsms)}")
-        return self
-
     @property
-    def serial(self) -> str:
-        """Of the device that the connector speaks to."""
-        return self.connected or self.hsms[0]
+    def ports(self) -> dict[str, int]:
+        """Of the connectors on loopback, by the serial numbers of their devices."""
+        return {serial: CONNECTOR_PORT + at for at, serial in enumerate(self.hsms)}

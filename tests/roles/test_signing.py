@@ -7,6 +7,7 @@ end as not checked.
 import errno
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from testinfra.host import Host
@@ -15,7 +16,7 @@ from inventories.inventory import LoadedSite
 from roles.base import settings as base
 from roles.signing import kernel, software
 from roles.signing.deploy import LOGS, SIGNER, WORK
-from roles.signing.settings import CONNECTOR_PORT, Settings
+from roles.signing.settings import Settings
 from tests.roles.signing_host import (
     CONNECT,
     OPEN_PERF,
@@ -113,33 +114,41 @@ def test_nothing_that_reads_memory_or_builds_programs_is_installed(host: Host) -
 
 
 def test_the_connector_is_not_enabled_and_confined(host: Host) -> None:
+    """Nor can anybody start Debian's, which takes whichever device there is."""
     assert host.run("systemctl is-enabled yubihsm-connector").stdout.strip() == "disabled"
-    assert exposure(host, "yubihsm-connector.service") <= CONNECTOR_AT_MOST
+    host.run("systemctl start yubihsm-connector")
+    assert host.run("systemctl is-active yubihsm-connector").rc != 0
+    assert exposure(host, "signing-connector@1.service") <= CONNECTOR_AT_MOST
 
 
 def test_own_units_are_confined(host: Host, session: Session) -> None:
-    for unit in ("signing-closed.service", session.unit):
+    for unit in ("signing-closed.service", "signing-tools.service", session.unit):
         assert exposure(host, unit) <= UNIT_AT_MOST, unit
 
 
-def test_the_connector_is_bound_to_the_declared_device(host: Host, settings: Settings) -> None:
-    said = host.check_output("yubihsm-connector config check -c /etc/yubihsm-connector.yaml 2>&1; true")
-    lines = host.check_output("grep -v '^#' /etc/yubihsm-connector.yaml").splitlines()
-    assert f'serial: "{settings.serial}"' in lines, said
-    assert f'listen: "127.0.0.1:{CONNECTOR_PORT}"' in lines
+def test_each_connector_is_bound_to_a_declared_device(host: Host, settings: Settings) -> None:
+    assert set(host.check_output("ls /etc/yubihsm-connector").split()) == {f"{one}.yaml" for one in settings.hsms}
+    for serial, port in settings.ports.items():
+        lines = host.check_output(f"cat /etc/yubihsm-connector/{serial}.yaml").splitlines()
+        assert f'serial: "{serial}"' in lines
+        assert f'listen: "127.0.0.1:{port}"' in lines
 
 
-def test_a_session_has_the_connector_on_loopback_alone(host: Host, session: Session) -> None:
-    def listening() -> str:
-        return str(host.check_output(f"ss -Hltn sport = :{CONNECTOR_PORT}"))
+def test_a_session_has_the_connectors_on_loopback_alone(host: Host, settings: Settings, session: Session) -> None:
+    for port in settings.ports.values():
+        listening = until("the connector", partial(host.check_output, f"ss -Hltn sport = :{port}"))
+        assert listening.split()[3] == f"127.0.0.1:{port}"
 
-    assert until("the connector", listening).split()[3] == f"127.0.0.1:{CONNECTOR_PORT}"
+
+def connects(host: Host, port: int) -> bool:
+    return connect(host, SIGNER, "127.0.0.1", port) == 0
 
 
-def test_only_who_signs_reaches_the_connector(host: Host, session: Session) -> None:
-    until("the connector", lambda: connect(host, SIGNER, "127.0.0.1", CONNECTOR_PORT) == 0)
-    for user in (STRANGER, LOGS, "_apt", "daemon"):
-        assert connect(host, user, "127.0.0.1", CONNECTOR_PORT) in PROHIBITED, user
+def test_only_who_signs_reaches_the_connectors(host: Host, settings: Settings, session: Session) -> None:
+    for port in settings.ports.values():
+        until("the connector", partial(connects, host, port))
+        for user in (STRANGER, LOGS, "_apt", "daemon"):
+            assert connect(host, user, "127.0.0.1", port) in PROHIBITED, user
 
 
 def test_a_session_works_in_memory_alone_and_nobody_looks_into_it(host: Host, session: Session) -> None:
@@ -181,7 +190,8 @@ def test_what_a_session_leaves_is_gone_with_it(host: Host) -> None:
     assert host.run(f"kill -0 {ended.pid}").rc != 0
     if not sessions(host):
         assert host.run(f"pgrep -u {SIGNER}").rc == 1
-        until("the connector's end", lambda: host.run("systemctl is-active yubihsm-connector").rc != 0)
+        ended_too = "systemctl is-active 'signing-connector@*'"
+        until("the connectors' end", lambda: host.run(ended_too).rc != 0)
 
 
 # Accounts
@@ -209,14 +219,14 @@ def test_who_signs_reads_no_logs_and_who_reads_logs_sees_nothing_to_sign(host: H
 # Network
 
 
-def test_nothing_is_reached_from_outside_but_ssh(host: Host, address: str) -> None:
+def test_nothing_is_reached_from_outside_but_ssh(host: Host, address: str, settings: Settings) -> None:
     """A socket that anybody opens is reached by the host itself, and by nobody else."""
     port = 40404
     serve = f"runuser -u {STRANGER} -- timeout 60 python3 -m http.server -b 0.0.0.0 {port}"
     host.check_output(f"nohup {serve} >/dev/null 2>&1 </dev/null & echo begun")
     try:
         until("it listens", lambda: connect(host, STRANGER, "127.0.0.1", port) == 0)
-        for outside in (port, CONNECTOR_PORT, 5355, 111):
+        for outside in (port, *settings.ports.values(), 5355, 111):
             assert not listens(address, outside), outside
     finally:
         host.run(f"pkill -u {STRANGER} -f 'http.server -b 0.0.0.0 {port}'")
@@ -371,12 +381,14 @@ def test_it_is_recorded_who_did_what(host: Host, own_kernel: None, key: str, dee
     assert "auid=" in text
 
 
-def test_apparmor_confines_the_connector_the_tools_and_sessions(host: Host, session: Session, own_kernel: None) -> None:
+def test_apparmor_confines_the_connector_the_tools_and_sessions(
+    host: Host, settings: Settings, session: Session, own_kernel: None
+) -> None:
     lines = host.check_output("cat /sys/kernel/security/apparmor/profiles").splitlines()
     loaded = dict(line.rstrip(")").rsplit(" (", 1) for line in lines)
     assert {name: loaded.get(name) for name in PROFILES} == dict.fromkeys(PROFILES, "enforce")
     assert host.check_output(f"cat /proc/{session.pid}/attr/current") == "mainstay.session (enforce)"
-    pid = host.check_output("systemctl show -p MainPID --value yubihsm-connector")
+    pid = host.check_output(f"systemctl show -p MainPID --value signing-connector@{settings.hsms[0]}")
     assert host.check_output(f"cat /proc/{pid}/attr/current") == "yubihsm-connector (enforce)"
 
 

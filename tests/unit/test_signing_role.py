@@ -16,7 +16,6 @@ HSMS = ["0007550001", "0007550002"]
         {"hsms": []},
         {"hsms": ["755000"]},
         {"hsms": [*HSMS, "0007550003"]},
-        {"hsms": HSMS, "connected": "0007550003"},
         {"hsms": HSMS, "keyboards": ["046D:C31C"]},
         {"hsms": HSMS, "keyboards": ["*:*"]},
         {"hsms": HSMS, "destinations": [{"user": "signing-logs", "address": "logs.example.org", "port": 443}]},
@@ -28,9 +27,8 @@ def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
         Settings.model_validate(bad)
 
 
-def test_the_connector_takes_the_named_device_else_the_first() -> None:
-    assert Settings.model_validate({"hsms": HSMS}).serial == HSMS[0]
-    assert Settings.model_validate({"hsms": HSMS, "connected": HSMS[1]}).serial == HSMS[1]
+def test_each_device_has_a_connector_of_its_own() -> None:
+    assert Settings.model_validate({"hsms": HSMS}).ports == {HSMS[0]: 12345, HSMS[1]: 12346}
 
 
 def test_a_destination_is_one_accounts() -> None:

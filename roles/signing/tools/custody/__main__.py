@@ -4,6 +4,7 @@ It loads neither typer nor pydantic, whose import is most of what such a call co
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -20,7 +21,8 @@ FAILED, BAD_USAGE, UNREACHABLE = 1, 2, 3
 def main() -> int:
     """Exit code, as `mainstay hsm run --help` tells."""
     parser = argparse.ArgumentParser(prog="hsm-run", description="`mainstay hsm run --help` says more.")
-    parser.add_argument("--file", type=Path, required=True, metavar="FILE", help="hsm.toml")
+    named = os.environ.get("MAINSTAY_HSM")
+    parser.add_argument("--file", type=Path, required=not named, default=named, metavar="FILE", help="hsm.toml")
     parser.add_argument("--device", default="", metavar="NAME")
     parser.add_argument("--slots", type=int, default=running.ROOM)
     parser.add_argument("--password-file", action="append", default=[], metavar="[KEY=]FILE")
