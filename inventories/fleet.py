@@ -6,12 +6,13 @@ Pure data: loading, defaults and checks that need no host and no network. Every 
 import posixpath
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, IPvAnyNetwork, model_validator
 
+from inventories import keys
 from inventories.typed import ApiUrl, DnsName, Name, PortRange, Typed
 
 VOLUME_GB = {"high_perf": (10, 10_000), "storage_opt": (40, 40_000)}
@@ -31,10 +32,20 @@ def _subnet(value: IPv4Network) -> IPv4Network:
     return value
 
 
+def _host_key(value: str) -> str:
+    key = keys.parse(value)
+    if key.type != keys.ED25519:
+        raise ValueError("must be the host's ed25519 key, /etc/ssh/ssh_host_ed25519_key.pub")
+    return key.recipient
+
+
 def _mount(value: str) -> str:
     if value != posixpath.normpath(value) or not MOUNT.fullmatch(value):
         raise ValueError(f"must be a plain path below /srv, /var, /mnt, /home, /opt or /data, not {value!r}")
     return value
+
+
+HostKey = Annotated[str, AfterValidator(_host_key)]
 
 
 class Site(Typed):
@@ -107,8 +118,12 @@ class Host(Typed):
 
     role: Name
     plan: str = ""
-    """Of the provider, as is the region; every host needs both but those of a local site."""
+    """Of the provider, as is the region; every host needs both but machines of your own and those of a local site."""
     region: str = ""
+    address: IPv4Address | None = None
+    """Of a machine of your own, which no provider has and `provision` does not make; all hosts of its site are such."""
+    host_keys: tuple[HostKey, ...] = ()
+    """Of a machine of your own: /etc/ssh/ssh_host_*_key.pub as read at its console. No other is believed."""
     os: str = "Debian 13 x64 (trixie)"
     """Name as the provider lists it; ids are looked up."""
     firewall: Name | None = None
@@ -205,6 +220,11 @@ class Fleet(Typed):
             raise ValueError(problem)
         return self
 
+    @property
+    def own_machines(self) -> bool:
+        """Whether its hosts are machines that no provider has."""
+        return any(host.address for host in self.hosts.values())
+
     def with_role(self, role: str) -> dict[str, Host]:
         """The hosts of a role, by name."""
         return {name: host for name, host in self.hosts.items() if host.role == role}
@@ -222,7 +242,14 @@ def problems(fleet: Fleet) -> list[str]:
     for name, host in fleet.hosts.items():
         where = f"hosts.{name}"
         if fleet.site.connection == "local":
-            found += [f"{where}.{one}: a local site has no provider" for one in PROVIDED if getattr(host, one)]
+            not_there = (*PROVIDED, "address", "host_keys")
+            found += [f"{where}.{one}: a local site has no provider" for one in not_there if getattr(host, one)]
+        elif host.address:
+            found += [f"{where}.{one}: a machine of your own has no provider" for one in PROVIDED if getattr(host, one)]
+            if not host.host_keys:
+                found.append(f"{where}.host_keys: Field required: /etc/ssh/ssh_host_ed25519_key.pub there")
+        elif fleet.own_machines:
+            found.append(f"{where}.address: Field required: the hosts of a site are all machines of your own, or none")
         else:
             found += [f"{where}.{one}: Field required" for one in ("plan", "region") if not getattr(host, one)]
         if host.firewall and host.firewall not in fleet.firewalls:

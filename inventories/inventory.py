@@ -30,7 +30,7 @@ from inventories.admins import Admins, load_admins
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.fleet import Fleet, Host
-from inventories.lock import Lock, known_hosts
+from inventories.lock import Lock, LockedHost, known_hosts
 from inventories.lock import load as load_lock
 from inventories.secrets import CONTROL, Readers, Secrets
 from inventories.typed import Typed, input_error
@@ -80,7 +80,13 @@ class LoadedSite:
 
     @property
     def lock(self) -> Lock:
-        """As it is on disk now: provisioning changes it while it runs."""
+        """As it is on disk now: provisioning changes it while it runs. Of machines of one's own, what is declared."""
+        if self.fleet.own_machines:
+            hosts = self.fleet.hosts.items()
+            own = {
+                name: LockedHost(instance_id="", ipv4=str(one.address), host_keys=one.host_keys) for name, one in hosts
+            }
+            return Lock(hosts=own)
         return load_lock(self.lock_path)
 
     @cached_property
@@ -230,6 +236,9 @@ def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]
     if site.local:
         return local.groups(site, words) if under_pyinfra else {}
     if deploys == {"provision"}:
+        if site.fleet.own_machines:
+            hint = f"deploy them as they are: deploys/{next(iter(site.fleet.hosts.values())).role}.py"
+            raise InputError(site.path, "hosts", "are machines of your own, which no provider makes", hint)
         command_line.refuse_choices(words)
         return {"provision": [("@local", {"site": site, "_sudo": False})]}
     hosts = site.fleet.hosts

@@ -58,6 +58,7 @@ def _set(path: str, value: Any) -> Callable[[Any], None]:
 
 
 PLAIN = {"role": "web", "plan": "p", "region": "ams"}
+OWN = {"role": "web", "address": "192.0.2.1", "host_keys": [KEY]}
 VOLUME = {"size_gb": 10, "mount": "/srv/x"}
 COPY = {"endpoint": "https://s3.example.org", "bucket": "b-1"}
 BAD: list[tuple[str, Any, str, str]] = [
@@ -110,6 +111,10 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("provider/api_url", "https://api.vultr.com/v2\n", "provider.api_url", "address of an API"),
     ("drill/api_key", "vault_admin", "drill.api_key", "should match pattern"),
     ("provider/api_key", "drill_api_key", "drill.api_key", "an account that cannot see the site"),
+    ("hosts", {"x": {**OWN, "plan": "p"}}, "hosts.x.plan", "a machine of your own has no provider"),
+    ("hosts", {"x": {**OWN, "host_keys": []}}, "hosts.x.host_keys", "Field required"),
+    ("hosts/x", {**OWN, "host_keys": [KEY.replace("AAAAI", "AAAAJ")]}, "hosts.x.host_keys.0", "cut off or damaged"),
+    ("hosts/x", OWN, "hosts.release-1.address", "all machines of your own, or none"),
     ("vpcs/internal/subnet", "8.8.8.0/24", "vpcs.internal.subnet", "not private"),
     ("vpcs/internal/subnet", "10.20.0.0/30", "vpcs.internal.subnet", "too small"),
     *[
@@ -267,6 +272,25 @@ def test_a_key_that_cannot_be_read_stops_pyinfra_before_it_connects(
         key.write_bytes(content)
     with pytest.raises(InputError, match=rf"\.toml: site\.ssh_key: {key} cannot be loaded: .*{problem}"):
         groups(str(inventory), ["pyinfra", str(inventory), f"deploys/{deploy}.py"])
+
+
+def machines(document: Any) -> None:
+    for name in list(document["hosts"]):
+        document["hosts"].pop(name)
+    document["hosts"] = {"own-1": OWN}
+
+
+def test_a_machine_of_ones_own_is_reached_where_it_is_declared(write: Callable[..., Path]) -> None:
+    inventory = write(machines)
+    ((name, data),) = groups(str(inventory), ["pyinfra", str(inventory), "deploys/web.py"])["web"]
+    assert (name, data["ssh_hostname"]) == ("own-1", "192.0.2.1")
+    assert Path(data["ssh_known_hosts_file"]).read_text() == f"own-1,192.0.2.1 {KEY}\n"
+
+
+def test_machines_of_ones_own_are_not_provisioned(write: Callable[..., Path]) -> None:
+    inventory = write(machines)
+    with pytest.raises(InputError, match="machines of your own, which no provider makes\n  deploy them as they are"):
+        groups(str(inventory), ["pyinfra", str(inventory), "deploys/provision.py"])
 
 
 def test_provisioning_of_some_hosts_is_refused(write: Callable[..., Path]) -> None:
