@@ -30,7 +30,7 @@ from inventories.admins import Admins, load_admins
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.fleet import Fleet, Host
-from inventories.lock import Lock, LockedHost, known_hosts
+from inventories.lock import Lock, known_hosts, own_machines
 from inventories.lock import load as load_lock
 from inventories.secrets import CONTROL, Readers, Secrets
 from inventories.typed import Typed, input_error
@@ -82,11 +82,7 @@ class LoadedSite:
     def lock(self) -> Lock:
         """As it is on disk now: provisioning changes it while it runs. Of machines of one's own, what is declared."""
         if self.fleet.own_machines:
-            hosts = self.fleet.hosts.items()
-            own = {
-                name: LockedHost(instance_id="", ipv4=str(one.address), host_keys=one.host_keys) for name, one in hosts
-            }
-            return Lock(hosts=own)
+            return own_machines(self.fleet.hosts)
         return load_lock(self.lock_path)
 
     @cached_property

@@ -4,7 +4,7 @@ With it deploys need no API key: addresses and pinned SSH host keys come from he
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from inventories import keys
 from inventories.errors import InputError
 from inventories.files import replace
+from inventories.fleet import Host
 from inventories.typed import Typed
 
 
@@ -72,6 +73,16 @@ def load(path: Path) -> Lock:
         except ValueError as error:
             raise InputError(path, field, str(error).partition("; ")[0], hint) from error
     return lock
+
+
+def own_machines(hosts: Mapping[str, Host]) -> Lock:
+    """Of hosts that no provider has: what the inventory says of them."""
+    return Lock(
+        hosts={
+            name: LockedHost(instance_id="", ipv4=str(host.address), host_keys=host.host_keys)
+            for name, host in hosts.items()
+        }
+    )
 
 
 def _checked(lock: Lock) -> Iterator[tuple[str, str, Callable[[str], object]]]:
