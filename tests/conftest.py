@@ -16,7 +16,7 @@ from lab import lifecycle
 from lab.engine import LabConfig
 from tests.labs import end_kept_labs, own_lab
 
-REHEARSAL_TIMEOUT_SECONDS = 1500
+REHEARSAL_TIMEOUT_SECONDS = 2700
 ON_THE_SITE = (
     "tests/roles/",
     "tests/e2e/test_rehearse.py",

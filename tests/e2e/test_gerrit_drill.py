@@ -24,7 +24,7 @@ from tests.gerrit_content import fill
 from tests.gerrit_site import HOST, SERVER_ID, saved_gerrit_site
 from tests.unit.restored_copy import failure, run
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(2400)]
 SET = DataSet(HOST, "gerrit")
 DRILL = own_site.drill_of(SET.plan)
 RESTARTED = ("corrupted index",)
