@@ -8,7 +8,6 @@ the packages fit an installation of any point release, and its kernel, say, is n
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
 from bundle.lock import Package
+from bundle.programs import ProgramError, output
 from inventories.errors import InputError
 from inventories.files import sha256
 
@@ -29,10 +29,6 @@ URI = re.compile(r"^'(\S+)' (\S+) (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE)
 """A line of `apt-get --print-uris`: where from, NAME_VERSION_ARCHITECTURE.deb with an encoded epoch, size, hash."""
 
 
-class AptError(Exception):
-    """apt did not do what it was asked; says what it said."""
-
-
 class Root:
     """apt with lists and a status of its own."""
 
@@ -40,27 +36,13 @@ class Root:
         self.folder = folder
 
     def run(self, *words: str, status: str = "status") -> str:
-        """Its output. Raises AptError."""
+        """Its output. Raises ProgramError."""
         environment = {"APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C.UTF-8"}
         command = [*words[:1], "-o", f"Dir::State::status={self.folder / status}", *words[1:]]
-        try:
-            done = subprocess.run(
-                command,
-                env=os.environ | environment,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        except FileNotFoundError:
-            raise AptError(f"{words[0]}: not installed on this machine: a bundle is made on Debian") from None
-        if done.returncode:
-            raise AptError(f"{' '.join(words[:2])}: exit {done.returncode}: {(done.stderr or done.stdout).strip()}")
-        return done.stdout
+        return output(*command, hint="a bundle is made on Debian", cwd=self.folder, environment=environment)
 
     def print_uris(self, *words: str, status: str = "status") -> list[tuple[str, Package]]:
-        """Packages that `apt-get WORDS` would fetch, each with where from. Raises AptError."""
+        """Packages that `apt-get WORDS` would fetch, each with where from. Raises ProgramError."""
         told = self.run("apt-get", "--print-uris", "-qq", *words, status=status)
         found = []
         for uri, name, _, digest in URI.findall(told):
@@ -71,7 +53,7 @@ class Root:
 
 @contextmanager
 def root(mirror: str) -> Iterator[Root]:
-    """For as long as it lasts, with fresh lists of a mirror. Raises AptError, InputError where Debian's keys lack."""
+    """As long as it lasts, with fresh lists of a mirror. Raises ProgramError, InputError where Debian's keys lack."""
     if not KEYRING.exists():
         raise InputError(
             KEYRING, "", "is not there", "install debian-archive-keyring: by it Debian's packages are known"
@@ -91,7 +73,7 @@ def root(mirror: str) -> Iterator[Root]:
 
 
 def resolve(apt: Root, names: Iterable[str], *, stock: bool = False) -> list[Package]:
-    """These packages, and all that they need besides a stock installation; stock: with that. Raises AptError."""
+    """These packages, and all that they need besides a stock installation; stock: with that. Raises ProgramError."""
     words = ("install", *sorted(names), *(STOCK if stock else ()))
     return sorted(package for _, package in apt.print_uris(*words, status="empty" if stock else "status"))
 
@@ -99,7 +81,7 @@ def resolve(apt: Root, names: Iterable[str], *, stock: bool = False) -> list[Pac
 def fetch(mirror: str, packages: Sequence[Package], cache: Path, into: Path) -> int:
     """Puts the files of packages into a folder; returns how many came from the mirror, the others being in the cache.
 
-    Raises AptError, also when the mirror has one no longer.
+    Raises ProgramError, also when the mirror has one no longer.
     """
     cache.mkdir(parents=True, exist_ok=True)
     missing = [one for one in packages if not _cached(cache, one)]
@@ -122,12 +104,12 @@ def _download(apt: Root, packages: Sequence[Package], cache: Path) -> None:
     hint = "lock what it has now: `mainstay bundle lock`"
     try:
         apt.run("apt-get", "-qq", "download", *wanted)
-    except AptError as error:
-        raise AptError(f"{error}\n  If the mirror has a version no longer, {hint}") from error
+    except ProgramError as error:
+        raise ProgramError(f"{error}\n  If the mirror has a version no longer, {hint}") from error
     there = {sha256(path): path for path in apt.folder.glob("*.deb")}
     for one in packages:
         if one.sha256 not in there:
-            raise AptError(f"{one.name} {one.version}: the mirror has another file than the lock says; {hint}")
+            raise ProgramError(f"{one.name} {one.version}: the mirror has another file than the lock says; {hint}")
         part = cache / f".{one.sha256}.{os.getpid()}"
         shutil.move(there[one.sha256], part)
         part.rename(cache / f"{one.sha256}.deb")

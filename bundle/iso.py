@@ -1,21 +1,18 @@
 """A folder as an ISO image, and back, by xorriso."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bundle.programs import output
+
 SUFFIX = ".iso"
 
 
-class IsoError(Exception):
-    """xorriso did not do what it was asked; says what it said."""
-
-
 def write(folder: Path, image: Path, label: str, when: int) -> None:
-    """The same image for the same files: all times are `when` (Unix seconds), and owners root's. Raises IsoError."""
+    """The same image for the same files: times are `when` (Unix seconds), owners root's. Raises ProgramError."""
     stamp = f"={when}"
     _xorriso(
         *("-as", "mkisofs", "-quiet", "-r", "-V", label[:32], "--set_all_file_dates", stamp, "-o", str(image)),
@@ -26,7 +23,7 @@ def write(folder: Path, image: Path, label: str, when: int) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Path]:
-    """The folder that a bundle is; of an image, a copy for as long as it lasts. Raises IsoError."""
+    """The folder that a bundle is; of an image, a copy for as long as it lasts. Raises ProgramError."""
     if path.is_dir():
         yield path
         return
@@ -38,16 +35,4 @@ def opened(path: Path) -> Iterator[Path]:
 
 
 def _xorriso(*words: str, **environment: str) -> None:
-    try:
-        done = subprocess.run(
-            ["xorriso", *words],
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise IsoError("xorriso: not installed on this machine, and images are made and read by it") from None
-    if done.returncode:
-        raise IsoError(f"xorriso: exit {done.returncode}: {(done.stderr or done.stdout).strip()}")
+    output("xorriso", *words, hint="images are made and read by it", environment=environment)

@@ -35,7 +35,7 @@ class Made:
 
 
 def lock_packages(site: LoadedSite, role: str) -> list[str]:
-    """Brings the site's lock up to what the mirror has now; returns what changed. Raises AptError, InputError."""
+    """Brings the site's lock up to what the mirror has now; returns what changed. Raises ProgramError, InputError."""
     needs.hosts(site, role)
     wanted, path = needs.packages(site, role), site.files / lock.FILE
     with apt.root(site.fleet.bundle.mirror) as one:
@@ -60,7 +60,7 @@ def locked(site: LoadedSite, role: str) -> lock.Locked:
 def make(site: LoadedSite, role: str, output: Path | None, say: Say) -> Made:
     """output: a folder that is not there yet, or an image when it ends in .iso.
 
-    Raises InputError, AptError, WheelError, IsoError, FileExistsError.
+    Raises InputError, ProgramError, FileExistsError.
     """
     hosts, commit, have = needs.hosts(site, role), source.head(site), locked(site, role)
     signer = keys.Signer(site)

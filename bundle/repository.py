@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bundle.apt import ARCHITECTURE, AptError
+from bundle.apt import ARCHITECTURE
 from bundle.lock import Package
 from bundle.openpgp import armored
+from bundle.programs import ProgramError
 
 PACKAGES, RELEASE, SIGNATURE = "Packages", "Release", "Release.gpg"
 
 
 def write(folder: Path, packages: Sequence[Package], label: str, when: int, sign: Callable[[bytes], bytes]) -> None:
-    """Makes a folder with these packages a repository. when: Unix seconds. Raises AptError for what is no package."""
+    """Makes a folder with these packages a repository. when: Unix seconds. Raises ProgramError for no package."""
     index = "\n".join(_stanza(folder / one.file, one) for one in sorted(packages)).encode()
     (folder / PACKAGES).write_bytes(index)
     release = _release(label, when, index)
@@ -44,7 +45,7 @@ def _stanza(path: Path, package: Package) -> str:
 
 
 def control(path: Path) -> str:
-    """What a package says of itself: deb(5), an ar archive with a tar file of control files in it. Raises AptError."""
+    """What a package says of itself: deb(5), an ar archive with a tar of control files in it. Raises ProgramError."""
     with path.open("rb") as file:
         file.seek(len("!<arch>\n"))
         while header := file.read(60):
@@ -55,7 +56,7 @@ def control(path: Path) -> str:
                     assert found, "deb-control(5)"
                     return found.read().decode()
             file.seek(size + size % 2, os.SEEK_CUR)
-    raise AptError(f"{path.name}: is no package")
+    raise ProgramError(f"{path.name}: is no package")
 
 
 def _release(label: str, when: int, index: bytes) -> bytes:

@@ -7,10 +7,11 @@ fetches: uv itself installs for other machines, and keeps no wheels.
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from packaging.requirements import Requirement
+
+from bundle.programs import output
 
 PYTHON = "3.13"
 """Debian 13's."""
@@ -31,14 +32,10 @@ REQUIREMENTS = "requirements.txt"
 _HASH = re.compile(r"--hash=\S+")
 
 
-class WheelError(Exception):
-    """uv or pip did not do what it was asked; says what it said."""
-
-
 def fetch(clone: Path, into: Path, requirements: Path) -> int:
     """Puts the wheels of a clone's lock into a folder, and writes what pip is to install; returns how many.
 
-    Raises WheelError.
+    Raises ProgramError.
     """
     words = ("export", "--frozen", "--no-dev", "--no-emit-project", "--no-annotate", "--no-header")
     lines = for_target(_uv(clone, *words))
@@ -73,18 +70,4 @@ def for_target(exported: str) -> list[str]:
 def _uv(clone: Path, *words: str) -> str:
     cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mainstay/uv/bin/uv"
     uv = shutil.which("uv") or str(cached)
-    try:
-        done = subprocess.run(
-            [uv, *words],
-            cwd=clone,
-            env=os.environ | {"UV_PYTHON_DOWNLOADS": "never"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise WheelError("uv: not installed on this machine: bin/setup does it") from None
-    if done.returncode:
-        raise WheelError(f"uv {' '.join(words[:4])}: exit {done.returncode}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
+    return output(uv, *words, hint="bin/setup does it", cwd=clone, environment={"UV_PYTHON_DOWNLOADS": "never"})

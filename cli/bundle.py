@@ -12,9 +12,7 @@ from rich.console import Console
 
 from backup.sizes import counted, size
 from bundle import contents, iso, key, lock, making, verifying
-from bundle.apt import AptError
-from bundle.iso import IsoError
-from bundle.wheels import WheelError
+from bundle.programs import ProgramError
 from cli.ending import in_order
 from cli.options import FAILED, ForPrograms, Inventory, chosen, stop
 from cli.release.progress import bar
@@ -38,7 +36,7 @@ def _say(text: str) -> None:
 def _failures(command: str) -> Iterator[None]:
     try:
         yield
-    except (AptError, WheelError, IsoError) as error:
+    except ProgramError as error:
         raise stop(f"bundle {command}", error, FAILED) from None
 
 
