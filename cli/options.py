@@ -43,10 +43,10 @@ def stop(command: str, message: object, code: int) -> typer.Exit:
     return typer.Exit(code)
 
 
-def agreed(command: str, sure: bool) -> None:
+def agreed(command: str, sure: bool, question: str = "Make these changes?") -> None:
     """Ends a command that changes things when nobody agrees. sure: somebody said so beforehand."""
     if sure:
         return
     if not sys.stdin.isatty():
         raise stop(command, "nothing was changed: there is nobody to ask; --yes answers", BAD_USAGE)
-    typer.confirm("Make these changes?", abort=True, err=True)
+    typer.confirm(question, abort=True, err=True)

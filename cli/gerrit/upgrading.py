@@ -12,7 +12,7 @@ from backup.custody import DataSet
 from backup.drills.report import outcome
 from backup.reach import Unreachable, reach
 from cli.gerrit.app import app
-from cli.options import FAILED, UNREACHABLE, ForPrograms, Inventory, chosen, stop
+from cli.options import FAILED, UNREACHABLE, ForPrograms, Inventory, agreed, chosen, stop
 from inventories.inventory import LoadedSite
 from roles.gerrit.tools import upgrade
 from roles.gerrit.tools.server import ROLE, host_of, mount_of
@@ -60,9 +60,8 @@ def apply(
             typer.echo(f"{version} runs already")
             return
         report = upgrade.rehearsed(site, version, datetime.now(UTC), _say)
-        took = f"in its rehearsal {report.id} that took {report.downtime_s:.0f} s" if report.downtime_s else ""
-        if not yes and not typer.confirm(f"Stop Gerrit on {one.host} and bring it to {version}; {took}. Go on?"):
-            raise typer.Exit(FAILED)
+        took = f", which took {report.downtime_s:.0f} s in its rehearsal {report.id}" if report.downtime_s else ""
+        agreed("gerrit upgrade apply", yes, f"Stop Gerrit on {one.host} and bring it to {version}{took}?")
         told = upgrade.apply(one, version, _say)
     waited = f"nobody could push or fetch for {told['downtime_s']:.0f} s" if told["downtime_s"] else "it starts"
     typer.echo(f"{version} runs: {waited}. `mainstay gerrit upgrade rollback` takes it back.")

@@ -1,7 +1,6 @@
 """`prune`: old packages go."""
 
 import json
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,7 +9,7 @@ import typer
 
 from backup.reach import reach
 from backup.sizes import counted, size
-from cli.options import BAD_USAGE, ForPrograms, Inventory, Without, chosen, stop
+from cli.options import ForPrograms, Inventory, Without, agreed, chosen
 from cli.release.app import Dry, app, failures
 from roles.release.tools.places import kept, opened
 from roles.release.tools.pruning import Plan, plan
@@ -39,10 +38,7 @@ def prune(
             _tell(what)
         if only_say or not any(one.sizes for one in what.servers):
             raise typer.Exit
-        if not sure:
-            if not sys.stdin.isatty():
-                raise stop("release", "nothing was removed: there is nobody to ask; --yes answers", BAD_USAGE)
-            typer.confirm("Remove these for good?", abort=True)
+        agreed("release prune", sure, "Remove these for good?")
         prune_(where, what)
         typer.echo("removed", err=True)
 
