@@ -41,6 +41,21 @@ class BootLook(Look):
         )
 
 
+class LogLook(Look):
+    """`missing` where the folder on stdin is no git repository."""
+
+    def command(self) -> str:
+        return f'echo {LOOKED}; read -r folder; [ -d "$folder/.git" ] || echo missing'
+
+
+@operation()
+def log_repository(folder: str, owner: str) -> Commands:
+    """An empty git repository of `owner`, whose objects the folder's group can read, where there is none."""
+    look: Any = host.get_fact(LogLook, **lines([folder]))
+    if look and "missing" in look:
+        yield StringCommand("runuser", "-u", owner, "--", "git", "init", "-q", "-b", "main", "--shared=0640", folder)
+
+
 @operation()
 def pinned() -> Commands:
     """Fails before anything is installed that is not what was reviewed; see software.py. Needs fresh lists."""

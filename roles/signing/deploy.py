@@ -9,13 +9,22 @@ from roles.base.deploy import FIREWALL, KERNEL
 from roles.base.settings import SSH_PORT
 from roles.common import Account, Unit, accounts, packages, services, tree
 from roles.signing import kernel, program, software
-from roles.signing.boot import boot, pinned
+from roles.signing.boot import boot, log_repository, pinned
 from roles.signing.settings import Settings
 
 SIGNER, LOGS = "signing", "signing-logs"
 """Who signs, and who reads logs and sends them; neither can log in, or become the other."""
+LOG = "/srv/hsm-log"
+"""The log of the HSMs, a git repository: written by who signs, read by who sends it."""
 WORK = "/srv/signing"
 """What is to be signed, and what was; in `keys` the wrapped ones with their certificates."""
+MODES = {
+    f"{WORK}*": "0700",
+    LOG: "2750",
+    program.LOGS_KEY: "0600",
+    "/etc/usbguard/*": "0600",
+    "/etc/audit/*": "0640",
+}
 UNITS = (
     FIREWALL,
     KERNEL,
@@ -61,17 +70,23 @@ def signing() -> None:
         }
         | program.connectors(settings)
         | program.files()
+        | program.logs(settings, host.data.site)
         | declared,
-        directories=(WORK, f"{WORK}/keys"),
-        modes={f"{WORK}*": "0700", "/etc/usbguard/*": "0600", "/etc/audit/*": "0640"},
-        owners={f"{WORK}*": f"{SIGNER}:{SIGNER}"},
+        directories=(WORK, f"{WORK}/keys", LOG),
+        modes=MODES,
+        owners={f"{WORK}*": f"{SIGNER}:{SIGNER}", LOG: f"{SIGNER}:{LOGS}"},
+        secret=(program.LOGS_KEY,),
+        absent=() if settings.logs else program.LOGS,
         validate={
             "/etc/nftables.d/*": "nft -c -f /etc/nftables.conf",
             "/etc/apparmor.d/mainstay.*": "for one in /etc/apparmor.d/mainstay.*; do apparmor_parser -QTK $one; done",
             "/etc/usbguard/rules.conf": "usbguard-rule-parser -f /etc/usbguard/rules.conf",
             "/etc/systemd/system/signing*": "systemd-analyze verify signing-closed.service signing-tools.service "
-            "signing-connector@1.service",
+            "signing-connector@1.service signing-logs.service signing-logs.path signing-logs.timer",
         },
     )
     boot(name="next boot")
-    services("services", UNITS)
+    log_repository(LOG, SIGNER, name="log of the HSMs")
+    sent = settings.logs is not None
+    sending = [Unit(f"signing-logs.{kind}", enabled=sent, running=sent) for kind in ("path", "timer")]
+    services("services", [*UNITS, *sending])

@@ -11,6 +11,8 @@ from roles.signing.tools.state import loading
 
 FOLDER = "/usr/local/lib/mainstay/signing"
 DECLARATION = f"/etc/signing/{FILE}"
+LOGS_KEY = "/etc/signing/logs/key"
+LOGS = ("/etc/signing/logs/remote", "/etc/signing/logs/known_hosts", LOGS_KEY)
 SOURCES = (
     "backup/__init__.py",
     "backup/sizes.py",
@@ -48,6 +50,18 @@ def connectors(settings: Settings) -> dict[str, str]:
     ports = settings.ports.items()
     return {
         f"/etc/yubihsm-connector/{serial}.yaml": CONNECTOR.format(serial=serial, port=port) for serial, port in ports
+    }
+
+
+def logs(settings: Settings, site: LoadedSite) -> dict[str, str]:
+    """What sends the log, by its path on the host. Raises InputError where the key is not among the secrets."""
+    if settings.logs is None:
+        return {}
+    remote, known_hosts, key = LOGS
+    return {
+        remote: f"REMOTE={settings.logs.url}\n",
+        known_hosts: settings.logs.known_hosts,
+        key: site.secrets[settings.logs.key].get_secret_value().rstrip("\n") + "\n",
     }
 
 

@@ -2,9 +2,11 @@
 
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from inventories.fleet import HostKey
 from inventories.typed import Typed
 from roles.common import Listen, Opening
 from roles.common.ports import Port
@@ -38,6 +40,24 @@ class Destination(Typed):
         return f'{family} daddr {self.address} {self.protocol} dport {self.port} meta skuid "{self.user}" accept'
 
 
+class LogRemote(Typed):
+    """A git repository that takes the HSMs' log; best one that refuses whatever is no fast-forward."""
+
+    url: Annotated[str, Field(pattern=r"^ssh://[a-z_][a-z0-9_-]*@[0-9a-z.:\[\]-]+/[\w./-]+$")]
+    """`ssh://git@192.0.2.11/hsm-log.git`. Its address and port have to be among `destinations`, of signing-logs."""
+    host_key: HostKey
+    """Of that server: its /etc/ssh/ssh_host_ed25519_key.pub. No other is believed."""
+    key: str = "signing_logs_key"
+    """Name of the secret that holds the private key to log in with there (OpenSSH's format, without a passphrase)."""
+
+    @property
+    def known_hosts(self) -> str:
+        """The line of OpenSSH's known_hosts for it."""
+        place = urlsplit(self.url)
+        name = f"[{place.hostname}]:{place.port}" if place.port else place.hostname
+        return f"{name} {self.host_key}\n"
+
+
 class Settings(Typed):
     """The signing host."""
 
@@ -50,6 +70,8 @@ class Settings(Typed):
     destinations: tuple[Destination, ...] = ()
     """All that the host may connect to, by account: log upload (`signing-logs`), packages (`_apt`), names
     (`systemd-resolve`)."""
+    logs: LogRemote | None = None
+    """Where the HSMs' log goes as soon as it grows. Without it, it is carried: `mainstay hsm drain --bundle`."""
 
     @property
     def ports(self) -> dict[str, int]:

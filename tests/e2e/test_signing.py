@@ -8,13 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from inventories import keys
+from inventories.editing import Plain, apply
 from inventories.inventory import load_site
+from inventories.secrets import read
 from inventories.ssh import ssh_config
+from roles.signing.deploy import LOG
 from tests.labs import disconnect, own_lab
 from tests.security_key import SecurityKey, agent
 from tests.signing_site import HOST, LOG_PORT, SigningSite, made, signing_site
+from tests.waiting import until
 
 pytestmark = pytest.mark.lab
+COMMIT = (
+    f"cd {LOG} && echo {{}} >entries && git add entries && "
+    "git -c user.name=x -c user.email=x@example.org commit -q -m entries"
+)
+"""As custody commits entries of a log."""
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +127,43 @@ def logs_in(site: SigningSite, folder: Path, *options: str, agent: bool = True) 
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0 or "Permission denied" in done.stderr, done.stderr
     return done.returncode == 0
+
+
+def test_the_log_of_the_hsms_goes_on_as_it_grows_and_is_never_written_over(site: SigningSite) -> None:
+    """To a repository of this very host, which is reached as one elsewhere would be."""
+    loaded = load_site(site.inventory)
+    key, path, toml = keys.new_ssh(), loaded.files / "secrets.age", site.inventory.with_suffix(".toml")
+    admins, declared = loaded.files / "admins.toml", toml.read_text()
+    before = admins.read_text()
+    admins.write_text(before.replace("ssh_keys = [", f'ssh_keys = ["{keys.public_ssh(key)} log", ', 1))
+    apply(path, read(path), {"signing_logs_key": Plain(key, ())}, loaded.readers)
+    there = f"/home/{loaded.ssh_user}/hsm-log.git"
+    bare = f"git init -q --bare -b main {there} && git -C {there} config receive.denyNonFastForwards true"
+    assert site.run(bare, root=False).returncode == 0
+    remote = (
+        f'url = "ssh://{loaded.ssh_user}@{site.address}{there}", host_key = "{loaded.lock.hosts[HOST].host_keys[0]}"'
+    )
+    toml.write_text(declared.replace("hsms = [", f"logs = {{ {remote} }}\nhsms = [", 1))
+    for name in ("base", "signing"):
+        done = site.deploy(name)
+        assert done.ok, done.output
+        assert "PRIVATE KEY" not in done.output
+
+    def has(entries: str) -> bool:
+        return site.run(f"git -C {there} show main:entries", root=False).stdout.strip() == entries
+
+    for entries in ("one", "one more"):
+        site.root(f"signing-session sh -c '{COMMIT.format(entries)}'")
+        until("it went on", lambda entries=entries: has(entries), timeout_s=60)
+    site.root(f"signing-session sh -c 'cd {LOG} && git reset -q --hard HEAD~1 && {COMMIT.format('another')}'")
+    until("it was refused", lambda: site.run("systemctl is-failed signing-logs").stdout.strip() == "failed")
+    assert has("one more")
+    site.root(f"signing-session sh -c 'cd {LOG} && git reset -q --hard HEAD@{{2}}' && systemctl start signing-logs")
+    toml.write_text(declared)
+    admins.write_text(before)
+    for name in ("signing", "base"):
+        assert site.deploy(name).ok
+    assert site.run("ls /etc/signing/logs").stdout == ""
+    assert site.run("systemctl is-active signing-logs.path signing-logs.timer").stdout.split() == ["inactive"] * 2
+    site.root(f"rm -r {there} {LOG}/.git {LOG}/entries")
+    assert site.deploy().ok

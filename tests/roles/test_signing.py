@@ -15,7 +15,7 @@ from testinfra.host import Host
 from inventories.inventory import LoadedSite
 from roles.base import settings as base
 from roles.signing import kernel, software
-from roles.signing.deploy import LOGS, SIGNER, WORK
+from roles.signing.deploy import LOG, LOGS, SIGNER, WORK
 from roles.signing.settings import Settings
 from tests.roles.signing_host import (
     CONNECT,
@@ -122,7 +122,7 @@ def test_the_connector_is_not_enabled_and_confined(host: Host) -> None:
 
 
 def test_own_units_are_confined(host: Host, session: Session) -> None:
-    for unit in ("signing-closed.service", "signing-tools.service", session.unit):
+    for unit in ("signing-closed.service", "signing-tools.service", "signing-logs.service", session.unit):
         assert exposure(host, unit) <= UNIT_AT_MOST, unit
 
 
@@ -211,6 +211,8 @@ def test_who_signs_reads_no_logs_and_who_reads_logs_sees_nothing_to_sign(host: H
     assert host.check_output(f"stat -c '%U %G %a' {WORK}") == f"{SIGNER} {SIGNER} 700"
     assert host.run(f"runuser -u {LOGS} -- ls {WORK}").rc != 0
     assert host.run(f"runuser -u {SIGNER} -- ls {WORK}").rc == 0
+    assert host.check_output(f"stat -c '%U %G %a' {LOG}") == f"{SIGNER} {LOGS} 2750"
+    assert host.run(f"runuser -u {LOGS} -- touch {LOG}/mainstay-tried").rc != 0
     read = "journalctl -q -n 1 -u systemd-journald"
     assert host.check_output(f"runuser -u {LOGS} -- {read}") != ""
     assert host.run(f"runuser -u {SIGNER} -- {read}").stdout == ""

@@ -27,6 +27,34 @@ def test_bad_settings_are_refused(bad: dict[str, object]) -> None:
         Settings.model_validate(bad)
 
 
+REMOTE = {
+    "url": "ssh://git@192.0.2.11:2222/srv/hsm-log.git",
+    "host_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2nLBv3NnXkFz1j3r8mS9m8QvT0yJmYw7b3u1r5c9dZ root@logs",
+}
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("ssh://git@192.0.2.11:2222/srv/hsm-log.git", "[192.0.2.11]:2222"),
+        ("ssh://git@192.0.2.11/hsm-log.git", "192.0.2.11"),
+        ("ssh://git@[2001:db8::1]:22/hsm-log.git", "[2001:db8::1]:22"),
+    ],
+)
+def test_the_server_of_the_log_is_believed_by_its_declared_key(url: str, name: str) -> None:
+    settings = Settings.model_validate({"hsms": HSMS, "logs": REMOTE | {"url": url}})
+    assert settings.logs is not None
+    assert settings.logs.known_hosts == f"{name} {REMOTE['host_key'].removesuffix(' root@logs')}\n"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://logs.example.org/x", "ssh://logs.example.org/x", "ssh://git@-oProxy=x/y", "x"]
+)
+def test_a_log_goes_by_ssh_alone(url: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"hsms": HSMS, "logs": REMOTE | {"url": url}})
+
+
 def test_each_device_has_a_connector_of_its_own() -> None:
     assert Settings.model_validate({"hsms": HSMS}).ports == {HSMS[0]: 12345, HSMS[1]: 12346}
 
