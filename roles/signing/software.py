@@ -40,7 +40,6 @@ MINIMUM: dict[str, str | None] = {
     "openjdk-21-jre-headless": "21.0.13.1+2-1~deb13u1",
     "python3-cryptography": "43.0.0-3+deb13u1",
     "python3-pydantic": "2.10.6-2",
-    "python3-requests": "2.32.3+dfsg-5+deb13u1",
     "python3-rich": "13.9.4-1",
     "python3-typer": "0.15.2-1",
     "unzip": "6.0-29+deb13u1",

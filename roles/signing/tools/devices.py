@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from yubihsm.backends.http import HttpBackend
 from yubihsm.core import AuthSession, DeviceInfo, YubiHsm
 from yubihsm.defs import ERROR
 from yubihsm.exceptions import (
@@ -14,10 +13,9 @@ from yubihsm.exceptions import (
     YubiHsmError,
 )
 
+from roles.signing.tools.connector import Connector
 from roles.signing.tools.errors import HsmError, Unreachable, WrongPassword
 
-TIMEOUT_S = (5, 300)
-"""To connect, and to answer: an RSA key of 4096 bits takes a device minutes."""
 WORDS = {
     ERROR.LOG_FULL: "its log is full: `mainstay hsm drain`",
     ERROR.SESSIONS_FULL: "all 16 sessions are open; those that nobody uses end after 30 s",
@@ -53,7 +51,7 @@ class Device(YubiHsm):
 def connected(place: Place) -> Iterator[Device]:
     """The device, if it is the one that is declared, which is seen before anything else is asked. Raises HsmError."""
     with said(place):
-        device = Device(HttpBackend(place.connector, TIMEOUT_S))
+        device = Device(Connector(place.connector))
     try:
         if device.info.serial != place.serial:
             raise HsmError(

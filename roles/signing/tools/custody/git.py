@@ -6,7 +6,7 @@ import fcntl
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,9 +68,10 @@ class Git:
         code, out, _ = self.tried("cat-file", "blob", f"HEAD:{path}")
         return b"" if code else out
 
-    def commit(self, message: str, *paths: str) -> None:
-        """On the disk when this returns. Raises HsmError."""
-        self.run("add", "--", *paths)
+    def commit(self, message: str, *paths: str, new: Sequence[str] = ()) -> None:
+        """On the disk when this returns. new: of the paths, those that no commit has yet. Raises HsmError."""
+        if new:
+            self.run("add", "--", *new)
         author = ("-c", "user.name=mainstay hsm", "-c", f"user.email=hsm@{os.uname().nodename}")
         self.run(*author, "commit", "--quiet", "--no-verify", "-m", message, "--", *paths)
 

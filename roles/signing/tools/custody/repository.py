@@ -39,10 +39,11 @@ class Log:
         """They are on the disk and committed when this returns. Raises HsmError, OSError."""
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         left = [records.line(record, now) for record in fresh]
-        changed = []
+        changed, new = [], []
         while left:
             if len(self._lines) >= LINES or not self._number:
                 self._number, self._lines = self._number + 1, []
+                new.append(records.name(self._serial, self._number))
             room = LINES - len(self._lines)
             _append(self._path(self._number), "".join(left[:room]))
             self._lines += left[:room]
@@ -51,7 +52,8 @@ class Log:
         entries = [record.number for record in fresh if isinstance(record, Entry)]
         what = f"entries {entries[0]} to {entries[-1]}" if entries else "no entry"
         others = len(fresh) - len(entries)
-        self._git.commit(f"{self._serial}: {what}" + (f", {others} of another kind" if others else ""), *changed)
+        what += f", {others} of another kind" if others else ""
+        self._git.commit(f"{self._serial}: {what}", *changed, new=new)
 
     def _path(self, number: int) -> Path:
         return self._git.folder / records.name(self._serial, number)

@@ -47,7 +47,7 @@ def _label(text: str) -> str:
 
 def _connector(text: str) -> str:
     url = urlsplit(text)
-    if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/") or url.query:
+    if url.scheme != "http" or not url.hostname or url.path.strip("/") or url.query:
         raise ValueError("must be a connector's address, like http://127.0.0.1:12345")
     return text
 
