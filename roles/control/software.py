@@ -27,8 +27,8 @@ FOLDER = "/var/lib/mainstay/control"
 PACKAGES, PROJECT = Path(FOLDER, "packages.tar.gz"), Path(FOLDER, "project.tar.gz")
 PYTHON, PLATFORM = "3.13", "x86_64-manylinux_2_28"
 """Debian 13's, and what its C library can load."""
-SOURCES = ("backup", "cli", "cloud", "config.py", "deploys", "inventories", "roles")
-"""Of the project: what `mainstay` runs outside the lab."""
+SOURCES = ("backup", "cli", "cloud", "config.py", "deploys", "docs/runbooks", "inventories", "roles")
+"""Of the project: what `mainstay` runs outside the lab, and the runbooks that it shows."""
 EXPORT = ("export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--quiet")
 INSTALL = (
     *("pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--no-deps"),
