@@ -59,13 +59,17 @@ def judge(
     """
     caught = None
     reservations = list(behind)
+    bad = [run for run in report.checks if run.outcome in ("failed", "timed out")]
     if error is not None:
         outcome, why = _of_error(error, phase)
+        if bad and phase == "report" and outcome is Outcome.FAILED and not report.fault:
+            # A host that is lost fails its checks, and cannot be asked for its versions either.
+            phase, why = "checks", "; ".join([*map(_words, bad), why])
     elif report.fault:
         caught = any(run.name == caught_by and _found(run) for run in report.checks)
         outcome = Outcome.PASSED if caught else Outcome.FAILED
         why = "" if caught else f"the fault {report.fault!r} was planted, and the check {caught_by!r} did not find it"
-    elif bad := [run for run in report.checks if run.outcome in ("failed", "timed out")]:
+    elif bad:
         outcome, why = Outcome.FAILED, "; ".join(map(_words, bad))
     elif over := _over(report, asked=asked):
         outcome, why = Outcome.OVER_BUDGET, "; ".join(over)

@@ -57,6 +57,13 @@ def test_a_check_that_failed_or_did_not_end_is_named() -> None:
     assert "drill-failed.md" in result["next_step"]
 
 
+def test_a_host_that_was_lost_at_its_checks_failed_there_and_not_at_the_report() -> None:
+    result = end(StepFailed("release-1 cannot be reached"), "report", checks=(check("files"), BAD))
+    assert (result["outcome"], result["phase"]) == ("failed", "checks")
+    assert result["why"] == "packages failed: bonito: another SHA-256 and 1 more; report: release-1 cannot be reached"
+    assert end(StepFailed("release-1 cannot be reached"), "report")["phase"] == "report"
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_what_goes_wrong_before_there_is_a_host_proves_nothing(phase: str) -> None:
     result = end(StepFailed("no way", "all that it said"), phase)
