@@ -86,7 +86,7 @@ def signing() -> None:
         },
     )
     boot(name="next boot")
-    log_repository(LOG, SIGNER, name="log of the HSMs")
+    log_repository(name="log of the HSMs", folder=LOG, owner=SIGNER)
     sent = settings.logs is not None
     sending = [Unit(f"signing-logs.{kind}", enabled=sent, running=sent) for kind in ("path", "timer")]
     services("services", [*UNITS, *sending])

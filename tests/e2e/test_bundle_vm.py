@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -20,6 +21,10 @@ COMMITTED = 1_790_000_000
 BOOT_S, APPLY_S = 600, 2400
 STICKS = {"BUNDLE": "/media/bundle", "KEY": "/media/key"}
 """Serial numbers, and where each is mounted."""
+
+
+def done(console: Console, command: str) -> bool:
+    return console.run(command)[0] == 0
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,7 @@ def console(made: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
             for serial, file in zip(STICKS, (folder / "bundle.iso", key), strict=True):
                 vm.plug_stick(serial.lower(), file, serial)
                 mount = f"mkdir -p {STICKS[serial]} && mount -o ro /dev/disk/by-id/usb-*{serial}* {STICKS[serial]}"
-                until(f"the stick {serial}", lambda mount=mount: found.run(mount)[0] == 0, timeout_s=60)
+                until(f"the stick {serial}", partial(done, found, mount), timeout_s=60)
             yield found
         cloud.delete_all()
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from yubihsm.backends.http import HttpBackend
 from yubihsm.core import AuthSession
 from yubihsm.defs import COMMAND
 
@@ -25,11 +24,15 @@ import cli.hsm.draining
 import cli.hsm.planning  # noqa: F401 - a fork has all of it at once
 from cli.main import main
 from roles.signing.tools import places
+from roles.signing.tools.connector import Connector
+from roles.signing.tools.custody import repository
 
 CHANGING = ("PUT_", "GENERATE_", "IMPORT_", "SET_OPTION")
 GIT = ("cat-file", "add", "commit", "remote", "push")
 RUNS = 80
 WRITE = os.write
+LINES = 4
+"""Of a file of a log: fewer than a drain brings, so that each begins a file."""
 
 
 class Points:
@@ -60,7 +63,8 @@ def around(owner: Any, name: str, points: Points, called: Callable[..., str], to
 
 
 def each(points: Points) -> None:
-    around(HttpBackend, "transceive", points, lambda _, message: f"request {message[0]:#04x}")
+    setattr(repository, "LINES", LINES)  # noqa: B010
+    around(Connector, "transceive", points, lambda _, message: f"request {message[0]:#04x}")
     around(subprocess, "run", points, lambda words, **_: next(one for one in words[1:] if one in GIT))
     around(os, "fsync", points, lambda _: "fsync")
     around(os, "write", points, lambda *_: "write", torn=True)

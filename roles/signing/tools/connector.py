@@ -26,7 +26,7 @@ class Connector(YhsmBackend):
         """What the device answers. Raises YubiHsmConnectionError."""
         connection = self._connection
         try:
-            if connection.sock is None:
+            if not connection.sock:
                 connection.connect()
                 connection.sock.settimeout(ANSWER_S)
             connection.request("POST", "/connector/api", msg, HEADERS)
