@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from typing import Any
 
-from pyinfra.api.command import PyinfraCommand, StringCommand
+from pyinfra.api.command import PyinfraCommand, QuoteString, StringCommand
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
@@ -53,7 +53,8 @@ def log_repository(folder: str, owner: str) -> Commands:
     """An empty git repository of `owner`, whose objects the folder's group can read, where there is none."""
     look: Any = host.get_fact(LogLook, **lines([folder]))
     if look and "missing" in look:
-        yield StringCommand("runuser", "-u", owner, "--", "git", "init", "-q", "-b", "main", "--shared=0640", folder)
+        init = f"umask 027 && git init -q -b main {folder}"
+        yield StringCommand("runuser", "-u", owner, "--", "sh", "-c", QuoteString(init))
 
 
 @operation()

@@ -22,7 +22,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 COMMIT = (
-    f"cd {LOG} && echo {{}} >entries && git add entries && "
+    f"umask 027 && cd {LOG} && echo {{}} >entries && git add entries && "
     "git -c user.name=x -c user.email=x@example.org commit -q -m entries"
 )
 """As custody commits entries of a log."""
@@ -39,7 +39,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SigningSite]:
 def test_a_second_deploy_changes_nothing(site: SigningSite) -> None:
     again = site.deploy()
     assert again.ok, again.output
-    assert again.changed == ()
+    assert again.changed == (), again.output
+    assert site.root("find /var/cache/mainstay-signing -name running.cpython-313.pyc") != ""
 
 
 def test_the_roles_own_suites_pass_and_name_what_they_did_not_check(site: SigningSite) -> None:

@@ -25,6 +25,8 @@ STALE_S = 60
 """A lock of git's that is older is of a run that died: none of what is done here takes so long, and one at a time."""
 TIMEOUT_S, PUSH_TIMEOUT_S = 60, 120
 REMOTE = "origin"
+UMASK = 0o027
+"""The repository's group reads it: who sends it is another than who signs."""
 
 
 class Git:
@@ -55,7 +57,13 @@ class Git:
         command = ["git", "-C", str(self.folder), *settings, *words]
         try:
             done = subprocess.run(
-                command, env=self._environment, input=given, capture_output=True, timeout=timeout_s, check=False
+                command,
+                env=self._environment,
+                input=given,
+                capture_output=True,
+                timeout=timeout_s,
+                check=False,
+                umask=UMASK,
             )
         except FileNotFoundError:
             raise HsmError("git: not installed on this machine") from None
