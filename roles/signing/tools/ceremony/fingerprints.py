@@ -62,9 +62,10 @@ def fingerprints(declared: Declared, folder: Folder, found: Sequence[Found]) -> 
 
 
 def named(declared: Declared, folder: Folder) -> dict[str, str]:
-    """Public keys of the declared keys by what they are called, as far as certificates tell. Raises HsmError."""
+    """Public keys of what is on devices, by what they are called, as far as certificates tell. Raises HsmError."""
     known = {about: digest for about, digest, _ in _in_folder(declared, folder)}
-    return {_key(name, one.id): known.get(_key(name, one.id), "") for name, one in declared.file.keys.items()}
+    names = [_key(name, one.id) for name, one in declared.file.keys.items() if one.on_device]
+    return {name: known.get(name, "") for name in names}
 
 
 def _key(name: str, number: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from inventories.errors import InputError
 from roles.signing.tools.ceremony import fingerprints, steps
-from roles.signing.tools.ceremony.checklist import BOTH, OPERATOR, Checklist, Step
+from roles.signing.tools.ceremony.checklist import BOTH, OPERATOR, WITNESS, Checklist, Step
 from roles.signing.tools.ceremony.steps import Scene
 from roles.signing.tools.state.folder import Folder
 from roles.signing.tools.state.loading import Declared
@@ -27,7 +27,7 @@ def checklist(declared: Declared, kind: str, devices: Sequence[str]) -> Checklis
         declared=str(declared.path),
         digest=fingerprints.of_file(declared.path),
         devices=tuple(f"{place}" for place in places),
-        people=steps.everyone(scene) if kind != "sign" else (OPERATOR, steps.WITNESS),
+        people=steps.everyone(scene) if kind != "sign" else (OPERATOR, WITNESS),
         steps=tuple(made(scene)),
     )
 

@@ -71,5 +71,5 @@ def _command(command: str) -> Iterator[str]:
 
 
 def _wrapped(words: str, first: str, others: str | None = None) -> Iterator[str]:
-    indents = {"initial_indent": first, "subsequent_indent": first if others is None else others}
-    yield from textwrap.wrap(words, WIDTH, break_on_hyphens=False, **indents)
+    rest = first if others is None else others
+    yield from textwrap.wrap(words, WIDTH, break_on_hyphens=False, initial_indent=first, subsequent_indent=rest)

@@ -20,6 +20,7 @@ KNOWN = frozenset(WORDLIST)
 
 def split(secret: bytes, threshold: int, count: int) -> list[str]:
     """Words of each share; they are joined once to see that they make the secret."""
+    made: list[str]
     (made,) = generate_mnemonics(1, [(threshold, count)], secret)
     assert combine_mnemonics(made[-threshold:]) == secret
     return made
@@ -59,9 +60,10 @@ def join(shares: Sequence[Share], what: str) -> bytes:
     if len(shares) < needed:
         raise HsmError(f"{what}: too few shares: {len(shares)} of the {needed} that make it")
     try:
-        return combine_mnemonics([share.mnemonic() for share in shares[:needed]])
+        made: bytes = combine_mnemonics([share.mnemonic() for share in shares[:needed]])
     except MnemonicError:
         raise HsmError(f"{what}: these shares make no key: one of them is forged, or of another split") from None
+    return made
 
 
 def given(texts: Sequence[tuple[str, str]], what: str) -> bytes:

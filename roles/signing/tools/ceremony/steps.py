@@ -219,17 +219,13 @@ def prove(scene: Scene) -> Iterator[Step]:
         (f"mainstay hsm audit{scene.chosen}",),
         ("nothing is wrong",),
     )
-    resident = {
-        name: digest
-        for name, digest in fingerprints.named(scene.declared, scene.folder).items()
-        if scene.declared.resident(name.rpartition(" ")[2])
-    }
+    resident = fingerprints.named(scene.declared, scene.folder)
     if resident:
-        written = "write it down here" if not all(resident.values()) else "the witness follows on this page"
         yield Step(
             BOTH,
-            f"Fingerprints of the keys. After each, the screen names the devices that have it: it has to be "
-            f"{scene.names}. The operator reads each aloud; where no digits are printed, {written}.",
+            "Fingerprints of the keys. After each, the screen names the devices that have it: it has to be "
+            f"{scene.names}. The operator reads each aloud; the witness follows it on this page, or writes it down "
+            "where none is printed.",
             (f"mainstay hsm fingerprints{scene.chosen}",),
             tuple(resident),
             resident,
