@@ -13,7 +13,7 @@ from tests.terminal import Terminal
 
 HOLDERS = ("alice", "bob", "carol", "dave", "erin")
 THRESHOLD = 3
-READY = "READY> "
+SHELL = r"bash-[0-9.]+[#$] "
 
 
 class Followed(NamedTuple):
@@ -90,12 +90,11 @@ def follow(
         r"Make these changes\? \[y/N\]: ": lambda _: "y",
         r"Enter [Pp]assword: ?": lambda _: PASSWORDS["factory"],
     }
-    asked = re.compile(f"(?:{'|'.join([READY, *prompts])})$")
+    asked = re.compile(f"(?:{'|'.join([SHELL, *prompts])})$")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
         "PATH": f"{programs}:{os.environ['PATH']}",
         "MAINSTAY_HSM": str(site.file),
-        "PS1": READY,
         "TERM": "xterm",
     }
     terminal = Terminal(["bash", "--noprofile", "--norc", "-i"], environment, site.folder)
@@ -111,7 +110,7 @@ def follow(
         while True:
             more, found = terminal.read(asked)
             shown += more
-            if found[0] == READY:
+            if re.fullmatch(SHELL, found[0]):
                 break
             terminal.type(
                 next(answer(match) for form, answer in prompts.items() if (match := re.fullmatch(form, found[0])))

@@ -18,6 +18,7 @@ from tests.terminal import Terminal
 from tests.waiting import until
 
 MAINSTAY = [str(REPOSITORY / ".venv/bin/mainstay")]
+SHELL = re.compile(r"bash-[0-9.]+[#$] $")
 END = re.compile(r"left out\r\n  SHA256 [0-9a-f ]+\r\n +[0-9a-f ]+\r\n$")
 
 
@@ -32,19 +33,19 @@ def recorded(path: Path, *command: str) -> "subprocess.Popen[bytes]":
 
 
 def test_what_is_typed_without_echo_is_nowhere_and_all_else_is(transcript: Path) -> None:
-    person = Terminal([*MAINSTAY, "hsm", "record", str(transcript)], os.environ | {"PS1": "READY> "}, transcript.parent)
-    person.read(re.compile("READY> $"))
+    person = Terminal([*MAINSTAY, "hsm", "record", str(transcript)], os.environ, transcript.parent)
+    person.read(SHELL)
     person.type("read -rsp 'Secret: ' x; echo; echo \"it has ${#x}\"; tput cols")
     person.read(re.compile("Secret: $"))
     person.type("correct horse battery")
-    shown, _ = person.read(re.compile("READY> $"))
+    shown, _ = person.read(SHELL)
     assert "it has 21" in shown
     person.type("exit 7")
     seen, _ = person.read(END)
     assert person.end()[1] == 7
     text = transcript.read_text()
     assert "correct horse" not in text
-    assert re.search(r"^\d\d:\d\d:\d\d READY> read -rsp 'Secret: '", text, re.MULTILINE)
+    assert re.search(r"^\d\d:\d\d:\d\d bash-[0-9.]+[#$] read -rsp 'Secret: '", text, re.MULTILINE)
     assert re.search(r"^\d\d:\d\d:\d\d it has 21$", text, re.MULTILINE)
     assert re.search(r"^\d\d:\d\d:\d\d 200$", text, re.MULTILINE)
     assert "\n".join(aloud(of_file(transcript))) in seen.replace("\r\n", "\n")

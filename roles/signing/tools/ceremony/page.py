@@ -12,7 +12,7 @@ body { color: #000; background: #fff; font: 11pt/1.4 system-ui, sans-serif; marg
   padding: 1rem }
 h1 { font-size: 1.4rem; line-height: 1.2; margin: 0 }
 p { margin: .25rem 0 }
-table { border-collapse: collapse; margin: 1rem 0; width: 100% }
+table { border-collapse: collapse; margin: 1rem 0; table-layout: fixed; width: 100% }
 th, td { border: 1px solid #000; height: 2.2rem; padding: .25rem .5rem; text-align: left; vertical-align: top }
 th { font-weight: 600; height: auto }
 ol { list-style: none; margin: 0; padding: 0 }

@@ -65,8 +65,7 @@ def begin(scene: Scene) -> Iterator[Step]:
         "What is declared is what was reviewed: the operator reads the digits from the screen, the witness follows "
         "them on this page. Stop if one differs.",
         ("mainstay hsm fingerprints --files",),
-        (scene.declared.path.name,),
-        {scene.declared.path.name: fingerprints.of_file(scene.declared.path)},
+        aloud={scene.declared.path.name: fingerprints.of_file(scene.declared.path)},
     )
 
 
