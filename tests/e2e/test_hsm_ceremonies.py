@@ -164,7 +164,7 @@ def test_a_checklist_needs_no_device_and_no_other_file(tmp_path: Path, holders: 
     with site(tmp_path / "site") as one:
         holders.declare(one)
         text = one.file.read_text()
-    (tmp_path / "hsm.toml").write_text(text)
+    (tmp_path / "hsm.toml").write_text(text.replace('"hsm-log"', '"/srv/signing/hsm-log"'))
     done = Site(tmp_path, {}).mainstay("checklist", "new-hsm")
     assert done.code == 0
     assert max(len(line) for line in done.out.splitlines()) <= 80

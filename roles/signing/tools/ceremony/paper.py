@@ -23,7 +23,7 @@ def _lines(made: Checklist) -> Iterator[str]:
     yield from _wrapped(made.title, "")
     yield ""
     yield from _wrapped(f"Devices: {', '.join(made.devices)}", "")
-    yield f"Made from {made.declared}"
+    yield from _wrapped(f"Made from {made.declared}", "")
     yield from aloud(made.digest)
     yield ""
     yield "Date ____________________   Begun (UTC) __________   Ended (UTC) __________"

@@ -210,7 +210,8 @@ def finish(scene: Scene) -> Iterator[Step]:
 
 
 def prove(scene: Scene) -> Iterator[Step]:
-    """Nothing but what is declared, and the keys by their hashes."""
+    """Nothing but what is declared, and the keys by their hashes. An audit minds a log that is nearly full."""
+    yield from custody(scene)
     yield Step(
         BOTH,
         f"Nothing is on {scene.names} that is not declared, and nothing that is declared is missing: the password of "
