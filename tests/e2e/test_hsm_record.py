@@ -27,6 +27,12 @@ def transcript(tmp_path: Path) -> Path:
     return tmp_path / "ceremony.transcript"
 
 
+def synced(calls: Path, path: Path) -> int:
+    """How many bytes of a file are on the disk, as far as a list of calls tells."""
+    lines = [line.split() for line in calls.read_text().splitlines()]
+    return max((int(size) for name, size in lines if name == str(path)), default=0)
+
+
 def recorded(path: Path, *command: str) -> "subprocess.Popen[bytes]":
     words = [*MAINSTAY, "hsm", "record", str(path), "--", *command]
     return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -70,7 +76,7 @@ def test_killed_it_has_what_was_shown(transcript: Path) -> None:
     assert " so far\n" in transcript.read_text()
 
 
-def test_what_was_shown_is_on_the_disk_within_two_seconds(transcript: Path) -> None:
+def test_what_was_shown_is_soon_on_the_disk(transcript: Path) -> None:
     """By the calls that put it there, and the file's size then."""
     calls = transcript.parent / "calls"
     code = (
@@ -93,7 +99,7 @@ def test_what_was_shown_is_on_the_disk_within_two_seconds(transcript: Path) -> N
         size = transcript.read_bytes().index(b" so far\n") + len(b" so far\n")
         until(
             "it is synced",
-            lambda: any(int(line.split()[-1]) >= size for line in calls.read_text().splitlines()),
+            lambda: synced(calls, transcript) >= size,
             timeout_s=5,
         )
     finally:
