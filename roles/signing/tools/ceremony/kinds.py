@@ -87,7 +87,7 @@ def restore(scene: Scene) -> Iterator[Step]:
     folder = scene.declared.folder
     yield Step(
         OPERATOR,
-        f"Plug in the new device, as it left the factory. In {folder} are the wrapped files and certificates, from the "
+        f"The device is as it left the factory. In {folder} are the wrapped files and certificates, from the "
         f"backup if need be; in {scene.repository} the logs so far. Write down their newest commit.",
         (f"git -C {steps.quoted(scene.repository)} rev-parse --short=12 HEAD",),
         note=("commit",),

@@ -51,7 +51,7 @@ def begin(scene: Scene) -> Iterator[Step]:
     yield Step(
         BOTH,
         "Write name, date and time at the top, by a clock that both trust. Compare the serial numbers printed on the "
-        f"devices ({serials}) with this page. Phones and cameras stay outside.",
+        f"devices ({serials}) with this page, and plug them in. Phones and cameras stay outside.",
     )
     path = quoted(transcript(scene))
     yield Step(
