@@ -1,8 +1,15 @@
 """A person at a terminal, for what asks on one."""
 
+import fcntl
 import os
 import pty
-from collections.abc import Callable, Sequence
+import re
+import select
+import struct
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 
 def on_a_terminal(program: Callable[[], int], answers: Sequence[str]) -> tuple[str, int]:
@@ -28,3 +35,53 @@ def on_a_terminal(program: Callable[[], int], answers: Sequence[str]) -> tuple[s
             asked += 1
     os.close(terminal)
     return seen, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+class Terminal:
+    """A program on a terminal of its own, 200 columns wide, at which a person reads and types."""
+
+    def __init__(self, words: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+        pid, self._terminal = pty.fork()
+        if pid == 0:
+            try:
+                os.chdir(folder)
+                os.execvpe(words[0], list(words), dict(environment))
+            finally:
+                os._exit(127)
+        self.pid = pid
+        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        self.seen = ""
+
+    def type(self, line: str) -> None:
+        os.write(self._terminal, f"{line}\n".encode())
+
+    def read(self, until: re.Pattern[str], within_s: float = 120) -> tuple[str, re.Match[str]]:
+        """What it shows until the end of that looks like this, and how it looks."""
+        shown, ends = "", time.monotonic() + within_s
+        while not (found := until.search(shown)):
+            left = ends - time.monotonic()
+            assert left > 0, f"no {until.pattern} in {within_s:g} s: {shown!r}"
+            if select.select([self._terminal], [], [], left)[0]:
+                shown += self._more()
+        return shown, found
+
+    def end(self) -> tuple[str, int]:
+        """What it still shows, and its exit code."""
+        shown = ""
+        try:
+            while True:
+                shown += self._more()
+        except AssertionError:
+            return shown, os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        finally:
+            os.close(self._terminal)
+
+    def _more(self) -> str:
+        try:
+            data = os.read(self._terminal, 4096)
+        except OSError:  # as Linux says it where nobody has the other side any more
+            data = b""
+        assert data, f"it has ended: {self.seen[-1000:]}"
+        text = data.decode(errors="replace")
+        self.seen += text
+        return text

@@ -13,7 +13,11 @@ from cli.options import FAILED, UNREACHABLE, stop
 COMMANDS = {
     "plan": "planning",
     "apply": "planning",
+    "shares": "sharing",
     "audit": "auditing",
+    "fingerprints": "fingerprinting",
+    "checklist": "listing",
+    "record": "recording",
     "drain": "draining",
     "run": "draining",
     "verify": "verifying",

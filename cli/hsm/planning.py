@@ -10,6 +10,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from backup.sizes import counted
 from cli.hsm.app import Declaration, Devices, PasswordFds, PasswordFiles, app, failures
 from cli.options import ForPrograms, agreed
+from roles.signing.tools.ceremony import joining
 from roles.signing.tools.errors import HsmError
 from roles.signing.tools.passwords import Passwords
 from roles.signing.tools.state import loading, way
@@ -54,6 +55,12 @@ def apply(
     key: Key = "",
     dry: Annotated[bool, typer.Option("--dry", help="As `plan`: tell what would be done, and do nothing.")] = False,
     sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=FILE", help="Words of a share of a wrap key; can be repeated. By default they are asked for."
+        ),
+    ] = None,
     password_file: PasswordFiles = None,
     password_fd: PasswordFds = None,
     for_programs: ForPrograms = False,
@@ -67,7 +74,8 @@ def apply(
     login = key or declared.file.state.key
     done: list[Step] = []
     with failures("apply"):
-        passwords = Passwords(password_file or (), password_fd or (), login)
+        joined = joining.sources(declared.file.wrap_keys, share or ())
+        passwords = Passwords(password_file or (), password_fd or (), login, joined)
         with way.connect(declared, declared.custody.chosen(devices or ()), passwords, login) as opened:
             made = opened.plan()
             if dry or not made.doable:

@@ -25,6 +25,7 @@ PINNED = {
     "p11-kit-modules": Pin("0.25.5-3", "9d7c6fd38295115bfbe8ef56bd593a3f50ded285182ab0eeff218d43addb69d8"),
     "parallel": Pin("20240222+ds-2", "eb31b7482e76d3aee62917d2f9a474663679390f29abc227ed59ee05b1edc675"),
     "pkcs11-provider": Pin("1.0-3", "a5df2585de08d0641ab52022487d75857b139e3ad0b1e4c2a07a652dc713e8dc"),
+    "python3-shamir-mnemonic": Pin("0.3.0-1.1", "f6e48acd9968aa0db5f5a5354afd469cd5450b755fef9cc06c070051016188de"),
     "python3-yubihsm": Pin("3.1.1-1", "211b2bb012aca1fbc91602d02813c9cba6006f49533dab622c6812fc516b01fa"),
     "usbguard": Pin("1.1.3+ds-3", "eee065923db55111ca541a5506bfdec01e3ba86d7070309dcc52b99478d34fd7"),
     "yubihsm-connector": Pin("3.0.5-2", "b9e659abce4f37426046d942d7730070ac640d69021ad590aa6a9ee8076e1369"),

@@ -75,6 +75,46 @@ WRONG = {
 }
 
 
+KEYS = [
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIC",
+]
+WRONG_SHARES = {
+    "holders.alice: must be an SSH public key that age takes": (2, ["ecdsa-sha2-nistp256 AAAA", KEYS[1]]),
+    "holders.alice: a security key's key signs, and decrypts nothing": (
+        2,
+        ["sk-ssh-ed25519@openssh.com AAAA", KEYS[1]],
+    ),
+    "holders.alice: is no whole SSH public key": (2, [KEYS[0][:-9], KEYS[1]]),
+    "holders.bob: ssh-ed25519 .* is that of alice too": (2, [KEYS[0], f"{KEYS[0]} bob@laptop"]),
+    "threshold: 3 of 2 holders can never come together": (3, KEYS),
+    "threshold: Input should be greater than or equal to 2": (1, KEYS),
+    "holders: Dictionary should have at least 2 items": (2, KEYS[:1]),
+}
+
+
+def with_shares(threshold: int, keys: list[str]) -> str:
+    holders = "\n".join(f'{name} = "{key}"' for name, key in zip(("alice", "bob"), keys, strict=False))
+    table = f"[wrap_keys.main.shares]\nthreshold = {threshold}\n[wrap_keys.main.shares.holders]\n{holders}\n"
+    return GOOD.replace("[classes.exportable]", f"{table}[classes.exportable]")
+
+
+@pytest.mark.parametrize("told", WRONG_SHARES)
+def test_shares_that_nobody_could_use_are_refused(tmp_path: Path, told: str) -> None:
+    with pytest.raises(InputError, match=rf"hsm\.toml: wrap_keys\.main\.shares\.{told}"):
+        loading.load(write(tmp_path, with_shares(*WRONG_SHARES[told])))
+
+
+def test_holders_keys_are_without_their_comments(tmp_path: Path) -> None:
+    shares = (
+        loading.load(write(tmp_path, with_shares(2, [f"{KEYS[0]} alice@laptop", KEYS[1]])))
+        .file.wrap_keys["main"]
+        .shares
+    )
+    assert shares
+    assert list(shares.holders.values()) == KEYS
+
+
 @pytest.mark.parametrize("told", WRONG)
 def test_is_refused(tmp_path: Path, told: str) -> None:
     old, new = WRONG[told]

@@ -6,10 +6,11 @@ Never from a command line or a variable, which others can read, and never into o
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from getpass import getpass
 from pathlib import Path
 
+from roles.signing.tools.ceremony import left_out
 from roles.signing.tools.errors import HsmError
 
 CREDENTIAL = "hsm-{}"
@@ -19,32 +20,42 @@ CREDENTIAL = "hsm-{}"
 class Passwords:
     """files, descriptors: `NAME=WHAT` each, of the key of that name; or WHAT alone, of `own`.
 
-    Descriptors are read at once and closed: no program that is started later gets them. Raises HsmError.
+    joined: how the holders of a key's shares are asked for them, by its name; in the place of one prompt.
+
+    Descriptors are read at once and closed: no program that is started later gets them. A recording that goes on is
+    told of each secret before anything else can come of it. Raises HsmError.
     """
 
-    def __init__(self, files: Sequence[str], descriptors: Sequence[str], own: str) -> None:
+    def __init__(
+        self,
+        files: Sequence[str],
+        descriptors: Sequence[str],
+        own: str,
+        joined: Mapping[str, Callable[[], str]] | None = None,
+    ) -> None:
         self._files = {name: Path(what) for name, what in (_named(one, own) for one in files)}
+        self._joined = joined or {}
         self._known: dict[str, str] = {}
         for name, what in (_named(one, own) for one in descriptors):
-            try:
-                with os.fdopen(int(what), "rb") as file:
-                    self._known[name] = _line(file.read(), f"descriptor {what}")
-            except (ValueError, OSError) as error:
-                raise HsmError(f"--password-fd {what}: cannot be read: {error}") from None
+            self._known[name] = descriptor(what, f"--password-fd {what}")
+            left_out.tell(self._known[name])
 
     def of(self, name: str, *, new: bool = False) -> str:
         """new: of a key that is still to be made, for which a prompt asks twice. Raises HsmError."""
         if name not in self._known:
             self._known[name] = self._read(name, new)
+            left_out.tell(self._known[name])
         return self._known[name]
 
     def _read(self, name: str, new: bool) -> str:
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         credential = Path(folder, CREDENTIAL.format(name)) if folder else None
         if name in self._files:
-            return _file(self._files[name])
+            return file(self._files[name])
         if credential and credential.exists():
-            return _file(credential)
+            return file(credential)
+        if name in self._joined:
+            return self._joined[name]()
         if not sys.stdin.isatty():
             raise HsmError(
                 f"no password of {name}: give --password-file {name}=FILE or --password-fd {name}=N, "
@@ -61,14 +72,23 @@ def _named(option: str, own: str) -> tuple[str, str]:
     return (name, what) if equals else (own, option)
 
 
-def _file(path: Path) -> str:
-    """Raises HsmError."""
+def descriptor(number: str, option: str) -> str:
+    """The line that it holds; it is closed. Raises HsmError."""
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
+        with os.fdopen(int(number), "rb") as opened:
+            return _line(opened.read(), f"descriptor {number}")
+    except (ValueError, OSError) as error:
+        raise HsmError(f"{option}: cannot be read: {error}") from None
+
+
+def file(path: Path) -> str:
+    """The line that it holds, and nobody else may read. Raises HsmError."""
+    try:
+        with path.open("rb") as opened:
+            status = os.fstat(opened.fileno())
             if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
                 raise HsmError(f"{path}: others may read it; `chmod 600 {path}`, and think of another password")
-            return _line(file.read(), str(path))
+            return _line(opened.read(), str(path))
     except OSError as error:
         raise HsmError(f"{path}: cannot be read: {error.strerror}") from None
 

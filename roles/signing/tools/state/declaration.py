@@ -8,6 +8,8 @@ from operator import or_
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from inventories.typed import Name, Typed
@@ -58,6 +60,20 @@ def _version(text: str) -> str:
     return text
 
 
+def _ssh_key(text: str) -> str:
+    """Without its comment."""
+    kind, *rest = text.split() or [""]
+    if kind.startswith("sk-"):
+        raise ValueError("a security key's key signs, and decrypts nothing: give another one of theirs")
+    if kind not in ("ssh-ed25519", "ssh-rsa"):
+        raise ValueError("must be an SSH public key that age takes, ssh-ed25519 or ssh-rsa")
+    try:
+        load_ssh_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"is no whole SSH public key: {error}") from None
+    return f"{kind} {rest[0]}"
+
+
 Id = Annotated[int, Field(ge=1, le=0xFFFE)]
 Label = Annotated[str, AfterValidator(_label)]
 Capability = Annotated[str, AfterValidator(_capability)]
@@ -65,6 +81,7 @@ Command = Annotated[str, AfterValidator(_command)]
 Domain = Annotated[int, Field(ge=1, le=16)]
 Domains = Annotated[tuple[Domain, ...], BeforeValidator(_domains), Field(min_length=1)]
 """A list of numbers, or "all"."""
+SshKey = Annotated[str, AfterValidator(_ssh_key)]
 Audit = Literal["off", "on", "fixed"]
 """fixed: on, until the device is reset to how it left the factory."""
 
@@ -125,6 +142,14 @@ class AuthenticationKey(Typed):
     """What objects that it makes may have."""
 
 
+class Shares(Typed):
+    """Of a wrap key that no person knows: `threshold` of its holders make it together (SLIP-39)."""
+
+    threshold: Annotated[int, Field(ge=2, le=16)]
+    holders: Annotated[dict[Name, SshKey], Field(min_length=2, max_length=16)]
+    """SSH public keys by name, to which shares are encrypted."""
+
+
 class WrapKey(Typed):
     """Under which keys leave a device, and come into another one."""
 
@@ -135,6 +160,8 @@ class WrapKey(Typed):
     capabilities: tuple[Capability, ...]
     delegated: tuple[Capability, ...]
     """What it may wrap, and unwrap."""
+    shares: Shares | None = None
+    """Without them, the key's hexadecimal digits are asked for."""
 
 
 class KeyClass(Typed):

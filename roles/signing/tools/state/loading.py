@@ -17,6 +17,7 @@ from roles.signing.tools.state.declaration import (
     File,
     Key,
     KeyClass,
+    Shares,
     WrapKey,
     capability_bits,
     domain_bits,
@@ -101,6 +102,9 @@ def _problems(file: File) -> Iterator[tuple[str, str, str]]:
         if command in words.NEVER_LOGGED and audit != "off":
             problem = "must stay off: a device whose log is full could be neither read nor freed, only reset"
             yield f"audit.exceptions.{command}", problem, "take the line away"
+    for name, wrap in file.wrap_keys.items():
+        if wrap.shares:
+            yield from _share_problems(f"wrap_keys.{name}.shares", wrap.shares)
     for name, key in file.keys.items():
         if key.class_ not in file.classes:
             yield (
@@ -114,6 +118,13 @@ def _problems(file: File) -> Iterator[tuple[str, str, str]]:
             yield f"keys.{name}.on_device", "false needs a wrapped file", f"give classes.{key.class_} a wrap_key"
     for name, one in file.classes.items():
         yield from _class_problems(file, f"classes.{name}", one)
+
+
+def _share_problems(field: str, shares: Shares) -> Iterator[tuple[str, str, str]]:
+    if shares.threshold > len(shares.holders):
+        problem = f"{shares.threshold} of {len(shares.holders)} holders can never come together"
+        yield f"{field}.threshold", problem, "lower it, or name more holders"
+    yield from _twice(f"{field}.holders", shares.holders, "")
 
 
 def _class_problems(file: File, field: str, one: KeyClass) -> Iterator[tuple[str, str, str]]:
@@ -140,7 +151,7 @@ def _twice(table: str, values: Mapping[str, int | str], field: str) -> Iterator[
     for name, value in values.items():
         if value in known:
             told = f"{value:#06x}" if field == "id" and isinstance(value, int) else str(value)
-            yield f"{table}.{name}.{field}", f"{told} is that of {known[value]} too", "each has its own"
+            yield f"{table}.{name}.{field}".rstrip("."), f"{told} is that of {known[value]} too", "each has its own"
         known[value] = name
 
 

@@ -94,7 +94,9 @@ def _wrap_keys(declared: Declared, found: Found, secret: making.Secret) -> Itera
         if one.place in found.objects:
             yield from _changed(about, one, found)
         else:
-            told = "+ put in: its hexadecimal digits are asked for, which its shards make"
+            shared = declared.file.wrap_keys[name].shares
+            which = "its hexadecimal digits are asked for"
+            told = f"+ put in: {f'{shared.threshold} of its shares make it' if shared else which}"
             yield Step(about, (told,), making.wrap_key(found.place, one, partial(secret, name)), name)
 
 

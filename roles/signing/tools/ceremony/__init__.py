@@ -1,0 +1,1 @@
+"""What people do together, with witnesses: checklists, transcripts, and shares of wrap keys."""
