@@ -20,8 +20,9 @@ from backup.sizes import counted
 from cloud.converge import REPOSITORY, command, converge
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
-from lab import fetch, gerrit_war, lifecycle, load, release_build, review, sample, storage, tools
+from lab import fetch, gerrit_war, lifecycle, load, rehearse_signing, release_build, review, sample, storage, tools
 from lab.engine import EngineError
+from lab.signing.host import HostError
 from roles.gerrit.tools.rest import Refused
 from roles.gerrit.tools.server import ROLE
 
@@ -38,7 +39,7 @@ WHO = {
 """Who publishes: git of a bare machine knows nobody."""
 FAILURES = (
     *(InputError, lifecycle.LabError, EngineError, load.LoadError, fetch.FetchError),
-    *(review.ReviewError, Refused, Unreachable),
+    *(review.ReviewError, Refused, Unreachable, HostError),
 )
 console = Console(stderr=True, highlight=False)
 
@@ -80,10 +81,13 @@ class Rehearsal:
         with self.step(name) as step:
             step.outcome = action()
 
-    def deploy(self, deploy: str) -> None:
-        words = command(Path("inventories/lab.py"), deploy)
-        with self.step(words[2], f"pyinfra {' '.join(words[1:3])}") as step:
-            done = converge(INVENTORY, deploy)
+    def deploy(self, deploy: str, inventory: Path = INVENTORY) -> bool:
+        """Whether it changed anything."""
+        own = inventory == INVENTORY
+        words = command(inventory.relative_to(REPOSITORY) if own else inventory, deploy)
+        name = words[2] if own else f"{words[2]} on {inventory.parent.name}"
+        with self.step(name, f"pyinfra {' '.join(words[1:3])}") as step:
+            done = converge(inventory, deploy)
             if self.verbose or not done.ok:
                 console.print(done.output, markup=False)
             if not done.ok:
@@ -91,6 +95,7 @@ class Rehearsal:
             step.outcome = counted(len(done.changed), "change") if done.changed else "nothing to change"
             if 0 < len(done.changed) <= NAMED_AT_MOST:
                 step.outcome += f": {', '.join(done.changed)}"
+        return bool(done.changed)
 
     def mainstay(self, *words: str) -> None:
         """A command of `mainstay`, as an admin gives it; its last line is the outcome."""
@@ -116,8 +121,8 @@ def _built() -> str:
     return str(storage.program())
 
 
-def rehearse(rehearsal: Rehearsal) -> None:
-    """All steps in order. Raises what the first failing one raises."""
+def rehearse(rehearsal: Rehearsal, *, signing: bool = False) -> None:
+    """All steps in order. signing: those of the signing host, too. Raises what the first failing one raises."""
     try:
         if not storage.program().exists():
             rehearsal.run("build the lab's S3 server, once: some minutes", _built)
@@ -153,6 +158,8 @@ def rehearse(rehearsal: Rehearsal) -> None:
             rehearsal.on(host, "sudo", "mainstay", "backup", "status")
         rehearsal.mainstay("drill", "run", "--all")
         rehearsal.mainstay("drill", "report", "--html", str(PAGE))
+        if signing:
+            rehearse_signing.signing(rehearsal, fetch.lab_of(site))
     finally:
         table(rehearsal.steps)
 
@@ -187,10 +194,13 @@ def table(steps: list[Step]) -> None:
     console.print(out)
 
 
-def doors() -> None:
+def doors(*, signing: bool = False) -> None:
     """How to get into each host, and how to look at the backups."""
     for name, host in sorted(load_site(INVENTORY).lock.hosts.items()):
         console.print(f"  {name:<12} bin/mainstay lab ssh {name:<12} {host.ipv4}")
+    if signing:
+        inventory = lifecycle.LABS / "lab/signing/lab.py"
+        console.print(f"  signing-1    bin/mainstay ssh --inventory {inventory} signing-1", soft_wrap=True)
     console.print("  all at once: bin/mainstay lab status; an end to it: bin/mainstay lab down")
     console.print(f"  the drills: bin/mainstay drill list; as a page: {PAGE}", soft_wrap=True)
     console.print("  the backups: bin/mainstay backup status, after")
@@ -202,6 +212,9 @@ def main() -> int:
     """Exit code 0, or 1 when a step failed."""
     parser = argparse.ArgumentParser(prog="bin/rehearse", description=__doc__)
     parser.add_argument("--fresh", action="store_true", help="throw the lab away first")
+    parser.add_argument(
+        "--with", dest="also", action="append", default=[], choices=["signing"], help="rehearse this, too, in a VM"
+    )
     parser.add_argument("--verbose", action="store_true", help="show what pyinfra prints")
     parser.add_argument("--json", action="store_true", help="the table as JSON on standard output")
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
@@ -211,7 +224,7 @@ def main() -> int:
         lifecycle.down("lab")
     rehearsal = Rehearsal(options.verbose)
     try:
-        rehearse(rehearsal)
+        rehearse(rehearsal, signing="signing" in options.also)
     except (StepFailed, *FAILURES) as error:
         console.print(f"[red]rehearsal failed:[/red] {error}")
         return 1
@@ -219,7 +232,7 @@ def main() -> int:
         if options.json:
             steps = [asdict(step) for step in rehearsal.steps]
             print(json.dumps({"steps": steps, "seconds": round(time.time() - started, 1)}))
-    doors()
+    doors(signing="signing" in options.also)
     console.print(f"[green]rehearsed in {time.time() - started:.0f} s[/green]")
     return 0
 

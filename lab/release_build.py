@@ -108,6 +108,15 @@ def following(site: Path) -> Path:
 
 def ota(where: Path, device: str, build: Build, by: Signer, size: int, *, base: Build | None = None) -> Path:
     """Writes one OTA package into a folder, its payload of about so many bytes."""
+    path = unsigned(where, device, build, by.certificate, size, base=base)
+    sign(path, by)
+    return path
+
+
+def unsigned(
+    where: Path, device: str, build: Build, certificate: x509.Certificate, size: int, *, base: Build | None = None
+) -> Path:
+    """The same without its signature. certificate: of who will sign it."""
     part = f"incremental-{base.number}" if base else "ota_update"
     path = where / f"{device}-{part}-{build.number}.zip"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,8 +137,7 @@ def ota(where: Path, device: str, build: Build, by: Signer, size: int, *, base: 
             _add(package, name, _noise(f"{device}-{build.number}-{name}", sizes[name]), build)
         hashes = _payload(package, f"{device}-{part}-{build.number}", sizes[PAYLOAD], build)
         _add(package, PROPERTIES, [_properties(*hashes, sizes[PAYLOAD])], build)
-        _add(package, "META-INF/com/android/otacert", [by.certificate.public_bytes(Encoding.PEM)], build)
-    sign(path, by)
+        _add(package, "META-INF/com/android/otacert", [certificate.public_bytes(Encoding.PEM)], build)
     return path
 
 
@@ -151,19 +159,35 @@ def checksum(package: Path) -> None:
 
 def sign(package: Path, by: Signer) -> None:
     """Signs a package as a whole, as SignApk does; what it was signed with before is gone."""
-    with zipfile.ZipFile(package) as zipped:
-        end = package.stat().st_size - len(zipped.comment)
     digest = hashlib.sha256()
-    with package.open("r+b") as file:
-        left = end - 2
+    for block in to_be_signed(package):
+        digest.update(block)
+    enclose(package, signed_data(digest.digest(), by))
+
+
+def to_be_signed(package: Path) -> Iterator[bytes]:
+    """All of a zip but its comment and that one's length."""
+    left = _signed_bytes(package)
+    with package.open("rb") as file:
         while left:
-            digest.update(block := file.read(min(NOISE, left)))
+            yield (block := file.read(min(NOISE, left)))
             left -= len(block)
-        block = signed_data(digest.digest(), by)
-        message = b"signed by SignApk\0"
-        size = len(message) + len(block) + 6
+
+
+def enclose(package: Path, block: bytes) -> None:
+    """Puts a SignedData over what `to_be_signed` gives into the zip's comment, with message and footer."""
+    message = b"signed by SignApk\0"
+    size = len(message) + len(block) + 6
+    end = _signed_bytes(package)
+    with package.open("r+b") as file:
+        file.seek(end)
         file.write(struct.pack("<H", size) + message + block + struct.pack("<3H", len(block) + 6, 0xFFFF, size))
         file.truncate()
+
+
+def _signed_bytes(package: Path) -> int:
+    with zipfile.ZipFile(package) as zipped:
+        return package.stat().st_size - len(zipped.comment) - 2
 
 
 def signed_data(digest: bytes, by: Signer) -> bytes:

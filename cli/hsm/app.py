@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -22,14 +23,17 @@ COMMANDS = {
     "run": "draining",
     "verify": "verifying",
     "accept": "verifying",
-}
-"""The module of each, as an admin needs them."""
+    "prove": "proving",
+    "save": "saving",
+    "check": "saving",
+} | ({"drill": "drilling"} if find_spec("cli.hsm.drilling") and find_spec("lab") else {})
+"""The module of each, as an admin needs them. A drill is for who has a lab: not for the signing host."""
 app = lazy.commands(
     "cli.hsm",
     COMMANDS,
     "Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable; of plan 52, a device is not as declared; "
-    "of audit 51, something is wrong; of drain, run, verify 54, an incident that nobody has accepted; of verify 55, "
-    "other signatures than expected.",
+    "of audit, check, prove 51, something is wrong; of drain, run, verify 54, an incident that nobody has accepted; of "
+    "verify 55, other signatures than expected; of drill 41, it failed, 43, it could not start.",
 )
 Declaration = Annotated[
     Path,

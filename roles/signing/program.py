@@ -29,6 +29,8 @@ SOURCES = (
     "roles/signing/__init__.py",
     "roles/signing/tools/**/*.py",
 )
+LEFT_OUT = "cli/hsm/drilling.py"
+"""It needs the lab."""
 CONNECTOR = """\
 listen: "127.0.0.1:{port}"
 # Without it the connector takes whichever device comes first, and be it one that only claims to be a YubiHSM.
@@ -41,7 +43,7 @@ host-header-allowlist: "localhost,localhost.,127.0.0.1"
 
 def files() -> dict[str, bytes]:
     """By their path on the host."""
-    found = (path for pattern in SOURCES for path in CLONE.glob(pattern))
+    found = (path for pattern in SOURCES for path in CLONE.glob(pattern) if path != CLONE / LEFT_OUT)
     return {f"{FOLDER}/{path.relative_to(CLONE)}": path.read_bytes() for path in found}
 
 

@@ -116,6 +116,20 @@ class Git:
             yield
 
 
+def cloned(bundle: Path, folder: Path) -> Git:
+    """A repository made of a bundle, each object of it checked. Raises HsmError."""
+    folder.mkdir()
+    settings = ("-c", "transfer.fsckObjects=true", "-c", "core.hooksPath=/dev/null")
+    words = ["git", *settings, "clone", "--quiet", str(bundle.absolute()), str(folder)]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(
+        words, env=environment | {"LC_ALL": "C.UTF-8"}, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+    if done.returncode:
+        raise HsmError(f"{bundle.name}: cannot be read: {' '.join(done.stderr.split())}")
+    return Git(folder)
+
+
 def _drop_stale(lock: Path) -> None:
     if lock.name != "mainstay.lock" and time.time() - lock.stat().st_mtime > STALE_S:
         lock.unlink(missing_ok=True)
