@@ -26,7 +26,8 @@ UNITS = (
     Unit("usbguard.service", ("/etc/usbguard/usbguard-daemon.conf", "/etc/usbguard/rules.conf"), conditional=True),
     Unit("usbguard-dbus.service", enabled=False, running=False),
     Unit("yubihsm-connector.service", enabled=False, running=False),
-    Unit("signing-tools.service", (f"{program.FOLDER}/*",)),
+    # Not their folders: what it compiles lies there, too.
+    Unit("signing-tools.service", tuple(program.sources())),
     # Last, and for ever: what else needs a module has it by now.
     Unit("signing-closed.service", ("/etc/modules-load.d/mainstay.conf",), conditional=True),
 )

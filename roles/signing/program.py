@@ -3,6 +3,8 @@
 What they need besides comes from Debian (`software.py`): nothing on that host is from anywhere else.
 """
 
+from pathlib import Path
+
 from inventories.errors import InputError
 from inventories.inventory import CLONE, LoadedSite
 from roles.signing.settings import Settings
@@ -37,10 +39,15 @@ host-header-allowlist: "localhost,localhost.,127.0.0.1"
 """
 
 
+def sources() -> dict[str, Path]:
+    """Where each lies here, by its path on the host."""
+    found = (path for pattern in SOURCES for path in CLONE.glob(pattern))
+    return {f"{FOLDER}/{path.relative_to(CLONE)}": path for path in found}
+
+
 def files() -> dict[str, bytes]:
     """By their path on the host."""
-    found = (path for pattern in SOURCES for path in CLONE.glob(pattern))
-    return {f"{FOLDER}/{path.relative_to(CLONE)}": path.read_bytes() for path in found}
+    return {path: source.read_bytes() for path, source in sources().items()}
 
 
 def connectors(settings: Settings) -> dict[str, str]:
