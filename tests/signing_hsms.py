@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from roles.signing.deploy import WORK
 from roles.signing.settings import CONNECTOR_PORT
-from tests.hsm_site import ADMIN, DECLARATION, FACTORY, PASSWORDS, SERIALS, certificate
+from tests.hsm_site import ADMIN, DECLARATION, FACTORY, PASSWORDS, SERIALS, SIGNING, certificate
 
 URLS = {name: f"http://127.0.0.1:{CONNECTOR_PORT + at}" for at, name in enumerate(SERIALS)}
 """On the host."""
@@ -26,6 +26,16 @@ OF_A_HOST = {
     'delegated = ["sign-ecdsa", "exportable-under-wrap"]': 'delegated = ["sign-pkcs", "exportable-under-wrap"]',
     '"sign-pss", ': '"get-opaque", ',
 }
+PROVIDER = """\
+name = hsm
+library = /usr/lib/x86_64-linux-gnu/pkcs11/yubihsm_pkcs11.so
+"""
+EXPORTS = "--add-exports=jdk.crypto.cryptoki/sun.security.pkcs11=ALL-UNNAMED"
+APKSIGNER = (
+    "apksigner sign --ks NONE --ks-type PKCS11 --provider-class sun.security.pkcs11.SunPKCS11 "
+    "--provider-arg provider --ks-pass file:pin --ks-key-alias releasekey "
+    "--min-sdk-version 24 --in in.apk --out out.apk"
+)
 PEM = re.compile("-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----\n", re.DOTALL)
 DIFFERS, WRONG, INCIDENT, UNREACHABLE = 52, 51, 54, 3
 """Exit codes of `mainstay hsm`."""
@@ -119,3 +129,19 @@ def make(run: Runs, apply: Callable[[], object] = lambda: None) -> None:
     hand_over(run)
     certify(run)
     ended(0, run, hsm("apply", "--yes"))
+
+
+def sign_apk(run: Runs) -> None:
+    """By the key 0x0101 and its certificate, through Java's PKCS#11 and Yubico's module; and has it verified."""
+    said = ended(
+        0,
+        run,
+        f"cd $HOME; cat >provider <<'END'\n{PROVIDER}END",
+        f"printf {SIGNING:04x} >pin; cat signing >>pin",
+        "echo code >classes.dex; echo manifest >AndroidManifest.xml; zip -q in.apk classes.dex AndroidManifest.xml",
+        f"export JAVA_TOOL_OPTIONS={EXPORTS}",
+        run_with(APKSIGNER),
+        "apksigner verify --min-sdk-version 24 --max-sdk-version 25 --verbose --print-certs out.apk",
+    )
+    assert "Verified using v2 scheme (APK Signature Scheme v2): true" in said
+    assert "CN=0x0101" in said

@@ -25,11 +25,6 @@ PATIENCE_S = 600
 IMPOSTOR = 999000009
 PORTS = {"primary": 18345, "backup": 18346, "impostor": 18347}
 """On this machine, by which faults are brought about; the host has the devices on its USB alone."""
-APK = """\
-name = hsm
-library = /usr/lib/x86_64-linux-gnu/pkcs11/yubihsm_pkcs11.so
-"""
-EXPORTS = "--add-exports=jdk.crypto.cryptoki/sun.security.pkcs11=ALL-UNNAMED"
 
 
 class Machine:
@@ -205,20 +200,7 @@ def test_the_roles_own_suites_pass_on_its_own_kernel(site: SigningSite, plugged:
 
 
 def test_an_apk_is_signed_through_pkcs11_and_accounted_for(site: SigningSite, plugged: None) -> None:
-    options = "--ks NONE --ks-type PKCS11 --provider-class sun.security.pkcs11.SunPKCS11"
-    options += " --provider-arg $HOME/provider --ks-pass file:$HOME/pin --ks-key-alias releasekey --min-sdk-version 24"
-    said = hsms.ended(
-        0,
-        site.run,
-        f"cd $HOME; cat >provider <<'END'\n{APK}END",
-        "printf 0001 >pin; cat signing >>pin",
-        "echo code >classes.dex; echo manifest >AndroidManifest.xml; zip -q in.apk classes.dex AndroidManifest.xml",
-        f"export JAVA_TOOL_OPTIONS={EXPORTS}",
-        hsms.run_with(f"apksigner sign {options} --in in.apk --out out.apk"),
-        "apksigner verify --min-sdk-version 24 --max-sdk-version 25 --verbose --print-certs out.apk",
-    )
-    assert "Verified using v2 scheme (APK Signature Scheme v2): true" in said
-    assert "CN=0x0101" in said
+    hsms.sign_apk(site.run)
     hsms.ended(0, site.run, hsms.hsm("drain"), "mainstay hsm verify --expect sign-pkcs1@0x0101=1")
 
 
