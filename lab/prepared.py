@@ -2,8 +2,11 @@
 else is asked.
 
 A lab that is `prepare`d makes a new host by its tag `role:NAME` of such an image; each is built once for each recipe.
+Those of virtual machines are built with the first that needs one.
 A package that is missing here is installed by the deploy, as on any other host.
 """
+
+from collections.abc import Sequence
 
 from lab import derived
 from lab.engine import LabConfig
@@ -39,7 +42,12 @@ def image_for(config: LabConfig, tags: list[str]) -> str:
     return f"{PREFIX}{role}" if role and (config.root / MARK).exists() else "debian-13"
 
 
+def packages_of(name: str) -> Sequence[str]:
+    """That a machine's image has beside the provider's."""
+    return PACKAGES[name.removeprefix(PREFIX)] if name.startswith(PREFIX) else ()
+
+
 def image_id(name: str) -> str:
-    """Of a machine's image. One of an older recipe is none of this."""
+    """Of a container's image. One of an older recipe is none of this."""
     role = name.removeprefix(PREFIX)
     return derived.image_id(role, str(PACKAGES[role]))

@@ -12,7 +12,7 @@ from dataclasses import replace as altered
 from pathlib import Path
 
 from inventories.files import replace
-from lab import disks, groups, kvm, network, services, vm_image
+from lab import disks, groups, kvm, network, prepared, services, vm_image
 from lab import qemu_command as command
 from lab.command import run
 from lab.engine import GIB, EngineError, LabConfig, Machine
@@ -49,8 +49,8 @@ exec "$@"
 
 
 def make_root(folder: Folder, machine: Machine) -> None:
-    """The image is built with the first VM. Images with a role's packages are containers'."""
-    image_id = vm_image.build()
+    """The image is built with the first VM that needs it."""
+    image_id = vm_image.build(prepared.packages_of(machine.image))
     fresh = folder.path / "disk.new"
     _over_image(image_id, fresh, machine.disk_gb * GIB)
     replace(folder.path / "image", image_id)

@@ -10,6 +10,7 @@ is some: the boot does without what no host of ours uses.
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab import derived, image
@@ -95,8 +96,8 @@ MASKED = (
 MAKE_FILESYSTEM = ("mkfs.ext4", "-q", "-F", "-m0", "-L", "root", "-E", "nodiscard,lazy_itable_init=1")
 
 
-def image_id() -> str:
-    recipe = [PACKAGES, SIZE_GB, FILES, REMOVED, ENABLED, DISABLED, MASKED, MAKE_FILESYSTEM]
+def image_id(packages: Sequence[str] = ()) -> str:
+    recipe = [(*PACKAGES, *packages), SIZE_GB, FILES, REMOVED, ENABLED, DISABLED, MASKED, MAKE_FILESYSTEM]
     return derived.image_id("vm", str(recipe))
 
 
@@ -108,10 +109,14 @@ def folder_of(image_id: str) -> Path:
     return folder
 
 
-def build() -> str:
-    """Returns the id of the current image, building it if needed (one to two minutes). Raises EngineError."""
-    made = image_id()
-    derived.build(made, "what virtual machines need", PACKAGES, before=_declare, after=_finish)
+def build(packages: Sequence[str] = ()) -> str:
+    """Returns the id of the current image, building it if needed (one to two minutes). Raises EngineError.
+
+    packages: what is in it beside what each virtual machine needs (lab/prepared.py).
+    """
+    made = image_id(packages)
+    what = "what virtual machines need" + (", and a role's packages," if packages else "")
+    derived.build(made, what, (*PACKAGES, *packages), before=_declare, after=_finish)
     return made
 
 

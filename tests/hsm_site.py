@@ -215,14 +215,8 @@ class Site:
             with self.primary.session(ADMIN, PASSWORDS["admin"]) as opened:
                 key: Any = AsymmetricKey(opened, number)
                 public = key.get_public_key()
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"{number:#06x}")])
-        now = datetime.now(UTC)
-        ends = now + timedelta(days=days)
-        begins = min(now, ends) - timedelta(days=1)
-        builder = x509.CertificateBuilder(name, name, public, number, begins, ends)
-        made = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
         path = self.keys / f"{number:#06x}.x509.pem"
-        path.write_bytes(made.public_bytes(Encoding.PEM))
+        path.write_bytes(certificate(number, public, days))
         return path
 
     def delete(self, device: str, kind: OBJECT, number: int, *, key: int = ADMIN, password: str = "admin") -> None:
@@ -242,6 +236,17 @@ class Site:
         assert done.code == 0, done
         done = self.mainstay("drain")
         assert done.code == 0, done
+
+
+def certificate(number: int, public: Any, days: int = 1000) -> bytes:
+    """Of a key, in PEM, as an authority makes it."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"{number:#06x}")])
+    now = datetime.now(UTC)
+    ends = now + timedelta(days=days)
+    begins = min(now, ends) - timedelta(days=1)
+    builder = x509.CertificateBuilder(name, name, public, number, begins, ends)
+    made = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return made.public_bytes(Encoding.PEM)
 
 
 @contextmanager

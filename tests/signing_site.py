@@ -13,6 +13,8 @@ from inventories.ssh import ssh_config
 from lab import services
 from lab.engine import LabConfig
 from lab.sites import derive
+from roles.signing.tools.places import FILE
+from tests import signing_hsms
 from tests.labs import one_connection
 
 HOST = "signing-1"
@@ -41,9 +43,15 @@ class SigningSite:
     def deploy(self, name: str = "signing") -> Converged:
         return converge(self.inventory, name)
 
-    def run(self, command: str, *, root: bool = True) -> subprocess.CompletedProcess[str]:
-        words = ["ssh", "-F", str(self.ssh_config), HOST, *(["sudo"] if root else []), "sh", "-c", shlex.quote(command)]
-        return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    def words(self, command: str, *, root: bool = True) -> list[str]:
+        return ["ssh", "-F", str(self.ssh_config), HOST, *(["sudo"] if root else []), "sh", "-c", shlex.quote(command)]
+
+    def run(
+        self, command: str, *, root: bool = True, given: str = "", timeout_s: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """As root, or as the admin who logs in. given: what it reads."""
+        words = self.words(command, root=root)
+        return subprocess.run(words, input=given, capture_output=True, text=True, check=False, timeout=timeout_s)
 
     def root(self, command: str) -> str:
         done = self.run(command)
@@ -51,14 +59,14 @@ class SigningSite:
         return done.stdout.strip()
 
     def suite(self, *suites: str) -> subprocess.CompletedProcess[str]:
-        """The role's own suite on it, as an admin runs it."""
-        paths = [f"tests/roles/test_{suite}.py" for suite in suites]
+        """The roles' own suites on it, as an admin runs them."""
+        paths = [str(path) for suite in suites for path in sorted(REPOSITORY.glob(f"tests/roles/test_{suite}*.py"))]
         words = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *paths, "--inventory", str(self.inventory)]
-        return subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=600)
+        return subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=1200)
 
 
-def signing_site(lab: LabConfig, folder: Path, **more: Any) -> SigningSite:
-    """Declares it; nothing is made yet. more: keys of the host, such as those that make it a VM."""
+def signing_site(lab: LabConfig, folder: Path, keyboards: tuple[str, ...] = (KEYBOARD,), **more: Any) -> SigningSite:
+    """Declares it, with an hsm.toml; nothing is made yet. more: keys of the host, such as those that make it a VM."""
 
     def change(document: Any) -> None:
         gateway = str(lab.gateway4)
@@ -72,12 +80,14 @@ def signing_site(lab: LabConfig, folder: Path, **more: Any) -> SigningSite:
         ]
         document["settings"] = {
             "base": {"time_servers": []},
-            "signing": {"hsms": list(SERIALS), "keyboards": [KEYBOARD], "destinations": allowed},
+            "signing": {"hsms": list(SERIALS), "keyboards": list(keyboards), "destinations": allowed},
         }
         for part in ("drill", "backup"):
             document.pop(part)
 
-    return SigningSite(lab, derive(lab, folder, change))
+    site = SigningSite(lab, derive(lab, folder, change))
+    (load_site(site.inventory).files / FILE).write_text(signing_hsms.declaration())
+    return site
 
 
 def made(site: SigningSite) -> SigningSite:

@@ -3,18 +3,29 @@
 import os
 import socket
 import subprocess
+import sys
+from base64 import b64decode
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from cloud.converge import REPOSITORY
 from inventories import keys
 from inventories.editing import Plain, apply
 from inventories.inventory import load_site
 from inventories.secrets import read
 from inventories.ssh import ssh_config
+from lab import network
 from roles.signing.deploy import LOG
+from tests import signing_hsms as hsms
+from tests.hsm_site import ADMIN, PASSWORDS, SERIALS, SIGNING
 from tests.labs import disconnect, own_lab
 from tests.security_key import SecurityKey, agent
 from tests.signing_site import HOST, LOG_PORT, SigningSite, made, signing_site
@@ -61,6 +72,51 @@ def test_what_the_log_account_sends_arrives_and_nobody_else_gets_there(site: Sig
             assert taken.recv(4) == b"sent"
         for user in ("root", "nobody", "signing"):
             assert site.run(f"runuser -u {user} -- bash -c '{words}'").returncode != 0, user
+
+
+def says(site: SigningSite, command: str) -> str:
+    return site.run(command).stdout
+
+
+@contextmanager
+def simulated(site: SigningSite, folder: Path) -> Iterator[None]:
+    """Devices in the connectors' places: a container has no USB, but its own loopback, which they are put on."""
+    units = " ".join(f"signing-connector@{serial:010}" for serial in SERIALS.values())
+    space = network.NETNS / network.netns(site.lab, load_site(site.inventory).lock.hosts[HOST].instance_id)
+    site.root(f"systemctl mask --runtime --now {units}")
+    with ExitStack() as stack:
+        stack.callback(site.root, f"systemctl unmask --runtime {units}")
+        for name, serial in SERIALS.items():
+            port = hsms.URLS[name].rpartition(":")[2]
+            words = ["nsenter", f"--net={space}", sys.executable, "-m", "lab.hsm", "--state", str(folder / name)]
+            words += ["--port", port, "--serial", str(serial)]
+            process = stack.enter_context(subprocess.Popen(words, cwd=REPOSITORY))
+            stack.callback(process.terminate)
+            ask = f"curl -s {hsms.URLS[name]}/connector/status | grep status=OK"
+            until(f"the device {name}", partial(says, site, ask))
+        yield
+
+
+def test_what_the_hsms_hold_is_made_looked_at_used_and_accounted_for(site: SigningSite, tmp_path: Path) -> None:
+    """By `mainstay hsm` as a deploy has brought it, with Debian's packages alone."""
+    run = site.run
+    with simulated(site, tmp_path):
+        hsms.make(run)
+        hsms.ended(0, run, hsms.hsm("plan"), hsms.hsm("drain"), hsms.hsm("audit"))
+        files = "--in $HOME/zip --out $HOME/signature --outformat binary"
+        sign = hsms.shell(f"sign-pkcs1v15 -i 0x0101 -A rsa-pkcs1-sha256 {files}", SIGNING, "signing")
+        said = hsms.ended(0, run, "printf a-package >$HOME/zip", sign, "base64 -w0 $HOME/signature")
+        public = load_pem_public_key(hsms.public_keys(run)[0].encode())
+        assert isinstance(public, RSAPublicKey)
+        public.verify(b64decode(said.split()[-1]), b"a-package", PKCS1v15(), hashes.SHA256())
+        hsms.sign_apk(run)
+        drained = run("mainstay hsm drain --password-fd 0", root=False, given=f"{PASSWORDS['audit']}\n")
+        assert drained.returncode == 0, drained.stderr
+        verified = run("mainstay hsm verify --expect sign-pkcs1@0x0101=2", root=False)
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+        assert run("mainstay hsm verify --expect sign-pkcs1@0x0101=3", root=False).returncode == 55
+        extra = hsms.shell("put-opaque -i 0x7777 -l x -d 1 -c none -A opaque-data --in $HOME/zip", ADMIN, "admin")
+        hsms.ended(hsms.WRONG, run, "printf x >$HOME/zip", extra, hsms.hsm("audit"))
 
 
 def test_what_is_not_as_reviewed_is_not_installed(site: SigningSite) -> None:

@@ -1,9 +1,11 @@
 """tests/roles/test_ROLE.py runs on every host of that role (test_base.py on all), reading only: fit for production.
+A suite of many subjects is several files, test_ROLE_SUBJECT.py.
 
 Without --inventory the hosts are those of the rehearsal's site, which holds the sample content; others are tested with
 what they hold.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,10 @@ from inventories.fleet import Volume
 from inventories.inventory import LoadedSite, load_site, roles_of
 from inventories.ssh import ssh_config
 from lab.sites import LAB_TOML
+from roles.base import settings as base
 from roles.common import nginx
 from tests.labs import one_connection
+from tests.roles.signing_host import Session, begin, end
 from tests.roles.web_client import Client, clients
 
 
@@ -32,12 +36,47 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _hosts(suite: Path, config: pytest.Config) -> list[str]:
     declared = load_site(config.getoption("--inventory") or LAB_TOML).fleet.hosts
-    return [name for name, host in declared.items() if suite.stem.removeprefix("test_") in roles_of(host)]
+    role = suite.stem.removeprefix("test_").partition("_")[0]
+    return [name for name, host in declared.items() if role in roles_of(host)]
 
 
 @pytest.fixture(scope="session")
 def loaded_site(request: pytest.FixtureRequest) -> LoadedSite:
     return load_site(request.config.getoption("--inventory") or request.getfixturevalue("site"))
+
+
+@pytest.fixture(scope="session")
+def access(loaded_site: LoadedSite, host_name: str) -> base.Settings:
+    """What is set for the host as for every one."""
+    found = loaded_site.settings(host_name)["base"]
+    assert isinstance(found, base.Settings)
+    return found
+
+
+@pytest.fixture(scope="session")
+def address(loaded_site: LoadedSite, host_name: str) -> str:
+    return loaded_site.lock.hosts[host_name].ipv4
+
+
+@pytest.fixture(scope="session")
+def virtual(host: Host) -> str:
+    """What it is, if no machine of its own."""
+    return str(host.run("systemd-detect-virt").stdout.strip())
+
+
+@pytest.fixture
+def own_kernel(host: Host) -> None:
+    """For tests of what a container has not."""
+    if host.run("systemd-detect-virt --container").rc == 0:
+        pytest.skip("not checked: a container has its host's kernel")
+
+
+@pytest.fixture(scope="module")
+def session(host: Host) -> Iterator[Session]:
+    """Of the signing host."""
+    found = begin(host)
+    yield found
+    end(host, found)
 
 
 @pytest.fixture(scope="session")

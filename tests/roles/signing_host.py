@@ -1,4 +1,4 @@
-"""What is tried on a signing host: sessions, connections, other processes' memory, the clock."""
+"""What the suites of the signing host share, and what they try: sessions, connections, others' memory, the clock."""
 
 import errno
 import json
@@ -7,9 +7,12 @@ from typing import Any
 
 from testinfra.host import Host
 
+from inventories.inventory import LoadedSite
 from roles.signing.deploy import SIGNER
+from roles.signing.settings import Settings
 from tests.waiting import until
 
+STRANGER = "nobody"
 PROHIBITED = {errno.EACCES, errno.EPERM, errno.EHOSTUNREACH, errno.ECONNREFUSED}
 CONNECT = """
 import errno, socket, sys
@@ -66,6 +69,13 @@ class Session:
     @property
     def folder(self) -> str:
         return f"/run/{self.unit.removesuffix('.service')}"
+
+
+def declared(site: LoadedSite, host_name: str) -> Settings:
+    """What is set for the host."""
+    found = site.settings(host_name)["signing"]
+    assert isinstance(found, Settings)
+    return found
 
 
 def sessions(host: Host) -> set[str]:

@@ -44,11 +44,6 @@ def settings(loaded_site: LoadedSite, host_name: str) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def address(loaded_site: LoadedSite, host_name: str) -> str:
-    return loaded_site.lock.hosts[host_name].ipv4
-
-
-@pytest.fixture(scope="session")
 def sshd(host: Host) -> dict[str, list[str]]:
     """sshd's effective settings."""
     found: dict[str, list[str]] = {}

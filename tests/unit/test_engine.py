@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import firewall, image, network, prepared
+from lab import firewall, image, network, prepared, vm_image
 from lab.engine import MAX_INDEX, LabConfig, Machine, Nic, Rule
 from lab.folder import Attached, Folder, machine_from, machine_to
 
@@ -49,6 +49,12 @@ def test_an_image_of_another_recipe_has_another_name(monkeypatch: pytest.MonkeyP
     assert len({*before.values()}) == len(before)
     monkeypatch.setitem(prepared.PACKAGES, "web", ("nginx",))
     assert [role for role, name in before.items() if prepared.image_id(role) != name] == ["web"]
+
+
+def test_a_vm_of_a_prepared_lab_is_of_an_image_with_its_roles_packages() -> None:
+    names = ("debian-13", "prepared/web", "prepared/signing")
+    assert len({vm_image.image_id(prepared.packages_of(name)) for name in names}) == len(names)
+    assert vm_image.image_id(prepared.packages_of("debian-13")) == vm_image.image_id()
 
 
 def test_a_machine_survives_being_written_down(tmp_path: Path) -> None:
