@@ -41,10 +41,11 @@ app = typer.Typer(
 for name, words in GROUPS.items():
     app.add_typer(typer.Typer(), name=name, help=words)
 if find_spec("cli.ssh"):
-    from cli.ssh import ssh, ssh_config
+    from cli.ssh import pin, ssh, ssh_config
 
     app.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(ssh)
     app.command("ssh-config")(ssh_config)
+    app.command("pin")(pin)
 
 
 def main() -> None:

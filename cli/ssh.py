@@ -1,6 +1,7 @@
-"""`mainstay ssh` and `mainstay ssh-config`: into the hosts of a site, under the keys that provisioning pinned."""
+"""`mainstay ssh` and `mainstay ssh-config`: into the hosts of a site, under their pinned keys; `mainstay pin` one."""
 
 import subprocess
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,6 +35,31 @@ def ssh_config(inventory: Inventory = None) -> None:
     from inventories import ssh as ways
 
     typer.echo(ways.ssh_config(chosen(inventory)), nl=False)
+
+
+def pin(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="As the inventory calls it.")],
+    address: Annotated[str, typer.Option(metavar="ADDRESS", help="Its IPv4 address.")],
+    host_key: Annotated[str, typer.Option(metavar="'ssh-ed25519 AAAA...'", help="Its SSH host key, as its file says.")],
+    inventory: Inventory = None,
+) -> None:
+    """Write a host that no provider made into lock.json, with its address and the host key read at its console."""
+    from inventories import keys
+    from inventories.lock import LockedHost, save
+
+    site = chosen(inventory)
+    if host not in site.fleet.hosts:
+        raise InputError(site.path, host, "no such host", f"there are: {', '.join(sorted(site.fleet.hosts))}")
+    lock = site.lock
+    if host in lock.hosts and lock.hosts[host].instance_id:
+        raise InputError(site.lock_path, f"hosts.{host}", "a provider made it", "provisioning pins its key")
+    try:
+        parsed, ipv4 = keys.parse(host_key), str(IPv4Address(address))
+    except ValueError as error:
+        raise InputError("--host-key or --address", "", str(error)) from None
+    made = LockedHost(instance_id="", ipv4=ipv4, host_keys=(parsed.recipient,))
+    save(site.lock_path, lock.model_copy(update={"hosts": lock.hosts | {host: made}}))
+    typer.echo(f"{host}: {ipv4}, {parsed.fingerprint}: compare it, and commit {site.lock_path}")
 
 
 def must_be_there(site: "LoadedSite", host: str) -> None:

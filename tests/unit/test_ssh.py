@@ -8,12 +8,13 @@ import pytest
 import typer
 
 from cli import ssh as command
+from inventories import keys
 from inventories.errors import InputError
 from inventories.inventory import load_site
-from inventories.lock import Lock, save
+from inventories.lock import Lock, LockedHost, save
 from inventories.ssh import configured
 from lab import rehearse
-from tests.unit.test_inventory import LOCKED, lab_config, write
+from tests.unit.test_inventory import KEY, LOCKED, lab_config, write
 
 __all__ = ["lab_config", "write"]
 
@@ -46,6 +47,33 @@ def test_words_and_exit_code_pass_through(inventory: Path, tmp_path: Path, monke
     config = (tmp_path / "ssh.config").read_text()
     assert f"HostName {LOCKED.ipv4}" in config
     assert "StrictHostKeyChecking yes" in config
+
+
+def test_a_host_that_no_provider_made_is_pinned_by_what_its_console_says(
+    inventory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command.pin("release-1", "192.0.2.10", f"{KEY} root@host", inventory)
+    assert load_site(inventory).lock.hosts["release-1"] == LockedHost(
+        instance_id="", ipv4="192.0.2.10", host_keys=(KEY,)
+    )
+    assert keys.parse(KEY).fingerprint in capsys.readouterr().out
+    assert load_site(inventory).lock.hosts["web-1"] == LOCKED
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "key", "problem"),
+    [
+        ("web-1", "192.0.2.10", KEY, "hosts.web-1: a provider made it"),
+        ("web-3", "192.0.2.10", KEY, "no such host"),
+        ("release-1", "192.0.2", KEY, "192.0.2"),
+        ("release-1", "192.0.2.10", KEY[:-8], "cut off or damaged"),
+    ],
+)
+def test_nothing_else_is_pinned(inventory: Path, host: str, address: str, key: str, problem: str) -> None:
+    before = load_site(inventory).lock
+    with pytest.raises(InputError, match=problem):
+        command.pin(host, address, key, inventory)
+    assert load_site(inventory).lock == before
 
 
 def test_a_connection_to_a_host_that_died_is_given_up_after_a_minute(inventory: Path) -> None:
