@@ -1,8 +1,14 @@
 """A person at a terminal, for what asks on one."""
 
+import codecs
 import os
 import pty
-from collections.abc import Callable, Sequence
+import re
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def on_a_terminal(program: Callable[[], int], answers: Sequence[str]) -> tuple[str, int]:
@@ -28,3 +34,29 @@ def on_a_terminal(program: Callable[[], int], answers: Sequence[str]) -> tuple[s
             asked += 1
     os.close(terminal)
     return seen, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def answered(words: Sequence[str], answers: Mapping[str, Sequence[str]], **options: Any) -> tuple[str, int]:
+    """Runs a program with a terminal of its own, and answers each prompt by its words.
+
+    answers: of each prompt one after the other, and the last one from then on. options: of subprocess.Popen.
+    Returns all that the person has seen, without its colours, and the exit code.
+    """
+    terminal, its = pty.openpty()
+    left = {prompt: list(each) for prompt, each in answers.items()}
+    seen, decoder = "", codecs.getincrementaldecoder("utf-8")("replace")
+    with subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *words], stdin=its, stdout=its, stderr=its, **options
+    ) as running:
+        os.close(its)
+        while True:
+            try:
+                seen += decoder.decode(os.read(terminal, 4096))
+            except OSError:
+                break
+            for prompt, each in left.items():
+                if seen.endswith(prompt):
+                    os.write(terminal, f"{each.pop(0) if len(each) > 1 else each[0]}\n".encode())
+        code = running.wait()
+    os.close(terminal)
+    return COLOUR.sub("", seen).replace("\r\n", "\n"), code

@@ -14,6 +14,7 @@ COMMANDS = {
     "plan": "planning",
     "apply": "planning",
     "audit": "auditing",
+    "password": "renewing",
     "drain": "draining",
     "run": "draining",
     "verify": "verifying",
