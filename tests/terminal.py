@@ -5,8 +5,11 @@ import os
 import pty
 import re
 import subprocess
+import termios
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from tests.waiting import until
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -56,7 +59,13 @@ def answered(words: Sequence[str], answers: Mapping[str, Sequence[str]], **optio
                 break
             for prompt, each in left.items():
                 if seen.endswith(prompt):
+                    if "assword" in prompt:  # some programs ask first, and switch the echo off then
+                        until(f"{prompt!r} takes what nobody sees", lambda: not _echoes(terminal), timeout_s=60)
                     os.write(terminal, f"{each.pop(0) if len(each) > 1 else each[0]}\n".encode())
         code = running.wait()
     os.close(terminal)
     return COLOUR.sub("", seen).replace("\r\n", "\n"), code
+
+
+def _echoes(terminal: int) -> bool:
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)

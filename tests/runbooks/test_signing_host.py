@@ -85,12 +85,12 @@ def test_a_new_host_that_ssh_leads_to(lab: LabConfig, tmp_path: Path) -> None:
     declared.write_text(hsm_site.DECLARATION.format(**CONNECTORS))
     assert loaded.ssh_key
     public = subprocess.run(["ssh-keygen", "-y", "-f", loaded.ssh_key], capture_output=True, text=True, check=True)
-    (tmp_path / "key.pub").write_text(public.stdout)
+    (tmp_path / "admin.pub").write_text(public.stdout)
     cloud = LabCloud(lab, tmp_path)
     host = cloud.host(HOST, tags=["role:signing"])
     console = Console(lab, host)
     console.must(f"useradd --create-home --shell /bin/bash {loaded.ssh_user}")
-    console.insert(tmp_path / "key.pub", PUBLIC)
+    console.insert(tmp_path / "admin.pub", PUBLIC)
     of = names(host=HOST, address=host.ipv4, admin=loaded.ssh_user, public=PUBLIC)
     shown = console.follow("Online: let yourself in", **of)
     [of["host_key"]] = [line for line in shown.splitlines() if line.startswith("ssh-ed25519 ")]
