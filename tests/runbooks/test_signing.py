@@ -87,6 +87,7 @@ def test_sign_a_release(session: Session, hsm: Site) -> None:
     must_be_signed(hsm, release)
 
 
+@pytest.mark.full
 def test_a_release_with_another_signature_is_not_counted_as_that(session: Session, hsm: Site) -> None:
     release = to_be_signed(session)
     hsm.primary.sign()
@@ -99,6 +100,7 @@ def test_a_release_with_another_signature_is_not_counted_as_that(session: Sessio
     assert "sign-ecdsa by 0x0101: 3 expected, 6 in the logs" in str(told.value)
 
 
+@pytest.mark.full
 def test_nothing_is_signed_while_something_is_wrong(session: Session, hsm: Site) -> None:
     release = to_be_signed(session)
     put(hsm)
@@ -127,6 +129,7 @@ def test_a_full_log_that_refused_somebody(session: Session, hsm: Site) -> None:
     hsm.primary.sign()
 
 
+@pytest.mark.full
 def test_a_log_that_is_nearly_full(session: Session, hsm: Site) -> None:
     hsm.primary.fault("full_log")
     told = hsm.mainstay("audit")
@@ -209,6 +212,7 @@ def test_another_host_goes_on_where_the_broken_one_was(session: Session) -> None
     assert NOTHING_WRONG in said
 
 
+@pytest.mark.full
 def test_what_the_broken_host_drained_last_is_gone_and_told(session: Session) -> None:
     names = lost(session, 3)
     titles = ("Bring back what is not in the HSMs", "Go on", "Entries are missing")
@@ -248,11 +252,13 @@ def test_an_object_that_nobody_declared(session: Session, hsm: Site) -> None:
     assert ("ASYMMETRIC_KEY", 0x0400) not in objects(hsm)
 
 
+@pytest.mark.full
 def test_an_object_that_nobody_declared_on_the_backup(session: Session, hsm: Site) -> None:
     put(hsm, device="backup")
     drifted(session, "backup: asymmetric-key 0x0400 extra", DELETED, connector=hsm.backup.url)
 
 
+@pytest.mark.full
 def test_a_key_that_may_do_too_much(session: Session, hsm: Site) -> None:
     again(hsm, "primary", 4, EXPORTABLE | CAPABILITY.SIGN_PSS)
     said = drifted(session, "capabilities too many: sign-pss", DELETED, id="0x0101")
@@ -266,6 +272,7 @@ def test_a_key_for_signing_with_the_password_of_the_factory(session: Session, hs
     hsm.primary.sign()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -306,7 +313,10 @@ def names_of_rotation(session: Session, **of: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("title", "key"),
-    [("The password of admin", "admin"), ("The password of audit, or of signing", "audit")],
+    [
+        pytest.param("The password of admin", "admin", marks=pytest.mark.full),
+        ("The password of audit, or of signing", "audit"),
+    ],
     ids=["admin", "audit"],
 )
 def test_another_password(session: Session, hsm: Site, title: str, key: str) -> None:
@@ -336,6 +346,7 @@ def test_a_key_of_releases_gets_a_successor(session: Session, hsm: Site) -> None
 # New firmware
 
 
+@pytest.mark.full
 def test_new_firmware(spare: Simulated, session: Session, hsm: Site) -> None:
     names: dict[str, Any] = {"old": "backup", "old_connector": hsm.backup.url}
     hsm.backup.fault("firmware", version="2.3.1")
@@ -354,6 +365,7 @@ def test_new_firmware(spare: Simulated, session: Session, hsm: Site) -> None:
 # A new host
 
 
+@pytest.mark.full
 def test_the_hsms_of_a_new_host(tmp_path: Path) -> None:
     with site(tmp_path / "site") as hsm:
         session = Session(hsm, tmp_path)

@@ -19,7 +19,7 @@ from tests import hsm_site
 from tests.bundle_site import HOST as OFFLINE
 from tests.bundle_site import NAME, TOML, clone
 from tests.lab_hosts import Host, LabCloud
-from tests.labs import disconnect, own_lab
+from tests.labs import own_lab
 from tests.runbooks.reader import SHELL, Runbook, follow, follow_in
 from tests.saved_site import Saved
 from tests.signing_site import HOST, SERIALS, signing_site
@@ -101,8 +101,7 @@ def test_a_new_host_that_ssh_leads_to(lab: LabConfig, tmp_path: Path) -> None:
     assert "not checked here" in said
     declared.write_text(declared.read_text().replace("expires_days = 90", "expires_days = 60"))
     follow(saved, PAGE, "A change", **of)
-    assert site.root(f"cat {DECLARATION}") == declared.read_text().strip()
-    disconnect(site.ssh_config)
+    assert console.must(f"cat {DECLARATION}") == declared.read_text().strip()
     cloud.delete_all()
 
 
