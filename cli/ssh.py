@@ -1,4 +1,4 @@
-"""`mainstay ssh` and `mainstay ssh-config`: into the hosts of a site, under the keys that provisioning pinned."""
+"""`mainstay ssh` and `mainstay ssh-config`: into the hosts of a site, under their pinned keys."""
 
 import subprocess
 from typing import TYPE_CHECKING, Annotated

@@ -49,19 +49,23 @@ class Clone:
     def files(self) -> Path:
         return self.path / "inventories" / NAME
 
-    def mainstay(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """`mainstay bundle WORDS`."""
-        chosen = {
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the admin has set."""
+        return os.environ | {
             "MAINSTAY_INVENTORY": f"inventories/{NAME}.py",
             "MAINSTAY_IDENTITY": str(self.identity),
             "XDG_CACHE_HOME": str(self.cache),
             "http_proxy": services.LOCAL_CACHE_URL,
             "PATH": f"{Path.home()}/.cache/mainstay/uv/bin:{os.environ['PATH']}",
         }
+
+    def mainstay(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """`mainstay bundle WORDS`."""
         return subprocess.run(
             [sys.executable, "-m", "cli.main", "bundle", *words],
             cwd=self.path,
-            env=os.environ | chosen,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -92,8 +96,8 @@ class Clone:
         self.git("commit", "--quiet", "--message", why, when=when)
 
 
-def clone(folder: Path) -> Clone:
-    """With the site's files, but neither key nor lock yet."""
+def clone(folder: Path, toml: str = TOML) -> Clone:
+    """With the site's files, but neither key nor lock yet. toml: its inventory."""
     listed = subprocess.run(
         ["git", "-C", REPOSITORY, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"],
         capture_output=True,
@@ -109,7 +113,7 @@ def clone(folder: Path) -> Clone:
     keygen(made.identity)
     public = made.identity.with_suffix(".pub").read_text().strip()
     inventories = made.path / "inventories"
-    (inventories / f"{NAME}.toml").write_text(TOML)
+    (inventories / f"{NAME}.toml").write_text(toml)
     (inventories / f"{NAME}.py").write_text(PY)
     made.files.mkdir()
     (made.files / "admins.toml").write_text(f'[admins.alice]\nssh_keys = ["{public}"]\n')

@@ -62,6 +62,7 @@ LONGEST = (
     "tests/e2e/test_vm.py",
     "tests/e2e/test_signing_vm.py",
     "tests/e2e/test_signing.py",
+    "tests/runbooks/test_signing_host.py",
     "tests/e2e/test_bundle.py",
     "tests/e2e/test_certificate.py",
     "tests/e2e/test_gitmirror.py",

@@ -68,7 +68,7 @@ id = 0x00ad
 domains = "all"
 capabilities = ["put-authentication-key", "put-opaque", "get-opaque", "generate-asymmetric-key", "export-wrapped",
     "import-wrapped", "get-option", "set-option", "reset-device", "delete-asymmetric-key", "delete-authentication-key",
-    "delete-opaque", "put-asymmetric-key"]
+    "change-authentication-key", "delete-opaque", "put-asymmetric-key"]
 delegated = ["sign-ecdsa", "sign-pss", "sign-pkcs", "exportable-under-wrap", "get-log-entries"]
 
 [authentication_keys.audit]

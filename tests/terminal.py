@@ -1,15 +1,22 @@
 """A person at a terminal, for what asks on one."""
 
+import codecs
 import fcntl
 import os
 import pty
 import re
 import select
 import struct
+import subprocess
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from tests.waiting import until
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def on_a_terminal(program: Callable[[], int], answers: Sequence[str]) -> tuple[str, int]:
@@ -85,3 +92,35 @@ class Terminal:
         text = data.decode(errors="replace")
         self.seen += text
         return text
+
+
+def answered(words: Sequence[str], answers: Mapping[str, Sequence[str]], **options: Any) -> tuple[str, int]:
+    """Runs a program with a terminal of its own, and answers each prompt by its words.
+
+    answers: of each prompt one after the other, and the last one from then on. options: of subprocess.Popen.
+    Returns all that the person has seen, without its colours, and the exit code.
+    """
+    terminal, its = pty.openpty()
+    left = {prompt: list(each) for prompt, each in answers.items()}
+    seen, decoder = "", codecs.getincrementaldecoder("utf-8")("replace")
+    with subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *words], stdin=its, stdout=its, stderr=its, **options
+    ) as running:
+        os.close(its)
+        while True:
+            try:
+                seen += decoder.decode(os.read(terminal, 4096))
+            except OSError:
+                break
+            for prompt, each in left.items():
+                if seen.endswith(prompt):
+                    if "assword" in prompt:  # some programs ask first, and switch the echo off then
+                        until(f"{prompt!r} takes what nobody sees", lambda: not _echoes(terminal), timeout_s=60)
+                    os.write(terminal, f"{each.pop(0) if len(each) > 1 else each[0]}\n".encode())
+        code = running.wait()
+    os.close(terminal)
+    return COLOUR.sub("", seen).replace("\r\n", "\n"), code
+
+
+def _echoes(terminal: int) -> bool:
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)

@@ -19,6 +19,7 @@ COMMANDS = {
     "fingerprints": "fingerprinting",
     "checklist": "listing",
     "record": "recording",
+    "password": "renewing",
     "drain": "draining",
     "run": "draining",
     "verify": "verifying",

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,9 @@ def verify(
     since: Annotated[
         str, typer.Option(metavar="COMMIT", help="Of the logs' repository: count the signatures after it.")
     ] = "",
+    repository: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Another clone of the logs than log.repository.")
+    ] = None,
     for_programs: ForPrograms = False,
 ) -> None:
     """Verify all logs in custody: each chain of digests, a history that only added, and what was signed by which key.
@@ -45,7 +49,7 @@ def verify(
     if since.startswith("-"):
         raise stop("hsm verify", f"--since {since}: is no commit", BAD_USAGE)
     with failures("verify"):
-        found = verifying.verify(Git(places.read(file).repository), expected, since)
+        found = verifying.verify(Git(repository or places.read(file).repository), expected, since)
     if for_programs:
         typer.echo(json.dumps(found.as_json(), indent=2))
     else:

@@ -64,8 +64,8 @@ def signing() -> None:
         },
         generated={
             "/etc/sysctl.d/95-signing.conf": kernel.sysctl(),
-            "/etc/modprobe.d/mainstay.conf": kernel.modprobe(),
-            "/etc/modules-load.d/mainstay.conf": "".join(f"{name}\n" for name in kernel.LOADED),
+            "/etc/modprobe.d/mainstay.conf": kernel.modprobe(bool(settings.media)),
+            "/etc/modules-load.d/mainstay.conf": "".join(f"{name}\n" for name in kernel.loaded(bool(settings.media))),
             "/etc/default/grub.d/mainstay.cfg": kernel.grub(),
         }
         | program.connectors(settings)

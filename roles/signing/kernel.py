@@ -61,15 +61,27 @@ LOADED = (
     *("nf_reject_ipv6", "nf_conntrack"),
 )
 
+MEDIA = ("usb-storage", "sd_mod", "isofs", "vfat", "nls_ascii", "nls_cp437")
+"""What a declared medium takes: a stick with an image of a bundle, or with what leaves the host."""
+
+
+def denied(media: bool) -> tuple[str, ...]:
+    """media: whether any is declared."""
+    return tuple(name for name in DENIED if not (media and name in MEDIA))
+
+
+def loaded(media: bool) -> tuple[str, ...]:
+    return LOADED + (MEDIA if media else ())
+
 
 def sysctl() -> str:
     """The file; as in roles/base, a key that this kernel lacks is passed over."""
     return "".join(f"-{key} = {value}\n" for key, value in SYSCTL.items())
 
 
-def modprobe() -> str:
+def modprobe(media: bool) -> str:
     """Neither by name, nor by the alias of a device (modprobe.d(5))."""
-    return "".join(f"blacklist {name}\ninstall {name} /bin/false\n" for name in DENIED)
+    return "".join(f"blacklist {name}\ninstall {name} /bin/false\n" for name in denied(media))
 
 
 def grub() -> str:

@@ -22,6 +22,8 @@ Serial = Annotated[str, Field(pattern=r"^\d{10}$")]
 """Of a YubiHSM 2, as USB shows it: ten digits, `0007550001`."""
 UsbId = Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")]
 """Vendor and product, as lsusb shows them."""
+Medium = Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4} [A-Za-z0-9._-]{1,64}$")]
+"""A USB id and the serial number of the one stick, as lsusb -v shows them: `0951:1666 E0D55EA5741BF4A1`."""
 User = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$")]
 
 
@@ -67,6 +69,9 @@ class Settings(Typed):
     """Keyboards that may be plugged in, for the console."""
     hubs: tuple[UsbId, ...] = ()
     """USB hubs inside the machine, or between it and a declared device."""
+    media: tuple[Medium, ...] = ()
+    """Sticks that may be plugged in, for bundles and for what leaves a host that no network leads to. None by default:
+    then nothing of that kind can be read."""
     destinations: tuple[Destination, ...] = ()
     """All that the host may connect to, by account: log upload (`signing-logs`), packages (`_apt`), names
     (`systemd-resolve`)."""

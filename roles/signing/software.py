@@ -48,6 +48,8 @@ MINIMUM: dict[str, str | None] = {
     "zip": "3.0-15+deb13u1",
 }
 """What gets security updates by itself between two deploys: at least this version."""
+PACKAGES = (*MINIMUM, *PINNED)
+"""As a bundle takes them along."""
 
 
 def refusals(look: list[str]) -> list[str]:

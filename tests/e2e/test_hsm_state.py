@@ -1,6 +1,7 @@
 """State as code and custody of logs, on two simulated devices at once: as an admin calls `mainstay hsm`."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,8 +95,33 @@ def test_nothing_is_replaced(hsm: Site) -> None:
     before = objects(hsm)
     done = hsm.mainstay("apply", "--yes")
     assert done.code == DIFFERS
-    assert "yubihsm-shell -a delete-object -i 0x0101 -t asymmetric-key" in done.out
+    for each in hsm.devices.values():
+        named = f"-C {each.url} --authkey 0x00ad"
+        assert f"yubihsm-shell {named} -a delete-object -i 0x0101 -t asymmetric-key" in done.out
     assert objects(hsm) == before
+
+
+def test_a_key_that_may_changes_its_password_on_both_devices(hsm: Site) -> None:
+    (hsm.folder / "new").write_text("another password\n")
+    (hsm.folder / "new").chmod(0o600)
+    words = ("hsm", "password", "admin", "--file", str(hsm.file))
+    old, new = f"--password-file=admin={hsm.folder / 'admin'}", f"--password-file=admin.new={hsm.folder / 'new'}"
+    hsm.backup.fault("unplug")
+    assert hsm.program(*words, old, new).code == 3
+    hsm.backup.device.undo_faults()
+    done = hsm.program(*words, old, new)
+    assert (done.code, "backup: admin has another password" in done.out) == (0, True), done
+    assert hsm.mainstay("plan").code == 1
+    shutil.copy(hsm.folder / "new", hsm.folder / "admin")
+    assert hsm.mainstay("plan").code == 0
+
+
+def test_a_key_that_may_not_change_itself_keeps_its_password(hsm: Site) -> None:
+    words = ("hsm", "password", "audit", "--file", str(hsm.file))
+    options = (f"--password-file=audit={hsm.folder / 'audit'}", f"--password-file=audit.new={hsm.folder / 'admin'}")
+    done = hsm.program(*words, *options)
+    assert (done.code, "has not the capability" in done.said) == (1, True), done
+    assert hsm.mainstay("drain").code == 0
 
 
 def test_the_password_of_the_factory_is_refused_for_a_new_key(hsm: Site) -> None:
@@ -546,8 +572,8 @@ def test_a_bundle_carries_all_of_it(hsm: Site) -> None:
     assert hsm.mainstay("drain", "--bundle", str(bundle)).code == 0
     copy = hsm.folder / "copy"
     subprocess.run(["git", "clone", "-q", bundle, copy], check=True)
-    hsm.change('"hsm-log"', '"copy"')
-    told = hsm.mainstay("verify", "--json")
+    hsm.log.rename(hsm.folder / "away")
+    told = hsm.mainstay("verify", "--json", "--repository", str(copy))
     assert (told.code, told.told["logs"][0]["signatures"]) == (0, {"sign-ecdsa@0x0101": 1})
 
 

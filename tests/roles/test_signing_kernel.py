@@ -59,18 +59,19 @@ def test_no_module_is_loaded_any_more(host: Host, own_kernel: None) -> None:
     assert state(host)["modules_closed"] is True
 
 
-def test_unneeded_modules_are_denied(host: Host) -> None:
+def test_unneeded_modules_are_denied(host: Host, settings: Settings) -> None:
+    denied = kernel.denied(bool(settings.media))
     shown = host.check_output(
-        "for name in " + " ".join(kernel.DENIED) + "; do "
+        "for name in " + " ".join(denied) + "; do "
         "modprobe --show-depends $name 2>/dev/null | tail -1 | grep '^insmod'; done; true"
     )
     assert shown == ""
     rules = host.check_output("modprobe --showconfig").splitlines()
-    for name in kernel.DENIED:
+    for name in denied:
         assert f"install {name.replace('-', '_')} /bin/false" in rules
     if host.run("systemd-detect-virt --container").rc != 0:
         loaded = {line.split()[0] for line in host.check_output("cat /proc/modules").splitlines()}
-        assert not loaded & {name.replace("-", "_") for name in kernel.DENIED}
+        assert not loaded & {name.replace("-", "_") for name in denied}
 
 
 def test_kernel_settings_hold(host: Host, own_kernel: None) -> None:
@@ -183,11 +184,14 @@ def test_only_declared_devices_are_plugged_in(host: Host, settings: Settings, ow
     rules = host.check_output("usbguard list-rules")
     for serial in settings.hsms:
         assert rules.count(f'serial "{serial}"') == 1
-    assert rules.count("allow ") == 1 + len(settings.hsms) + len(settings.keyboards) + len(settings.hubs)
+    assert rules.count("allow ") == 1 + sum(
+        len(each) for each in (settings.hsms, settings.keyboards, settings.hubs, settings.media)
+    )
     for device in state(host)["usb"]:
         declared = (
             device["id"].startswith("1d6b:")
             or device["id"] in (*settings.keyboards, *settings.hubs)
+            or f"{device['id']} {device['serial']}" in settings.media
             or (device["id"] == "1050:0030" and device["serial"] in settings.hsms)
         )
         assert device["allowed"] == declared, device

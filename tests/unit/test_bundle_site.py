@@ -10,6 +10,7 @@ from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import CLONE, groups, load_site
 from roles.base.deploy import PACKAGES
+from roles.signing import software
 from tests.bundle_site import HOST, NAME, PY, TOML
 
 WORDS = ["pyinfra", f"inventories/{NAME}.py", "deploys/base.py", "-y"]
@@ -72,6 +73,10 @@ def test_a_bundle_has_what_the_role_asks_for_and_what_runs_it(inventory: Path) -
 
 def test_of_a_role_with_a_web_server_that_is_in_it_too(inventory: Path) -> None:
     assert {"nginx", "rsync", "restic", "sudo"} <= set(needs.packages(load_site(inventory), "web"))
+
+
+def test_of_the_signing_host_that_is_what_was_reviewed(inventory: Path) -> None:
+    assert {*software.PINNED, *software.MINIMUM} <= set(needs.packages(load_site(inventory), "signing"))
 
 
 def test_a_bundle_is_for_a_role_that_the_site_has(inventory: Path) -> None:

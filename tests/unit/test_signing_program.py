@@ -11,6 +11,7 @@ from inventories.errors import InputError
 from inventories.inventory import CLONE, LoadedSite, load_site
 from roles.signing import program
 from roles.signing.settings import Settings
+from roles.signing.tools.state import loading
 from tests.hsm_site import DECLARATION
 
 SERIALS = ("0999000001", "0999000002")
@@ -83,3 +84,30 @@ def test_a_device_that_may_not_be_plugged_in_is_refused(tmp_path: Path) -> None:
 def test_a_connector_that_is_another_devices_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"devices\.backup\.connector: .* is http://127\.0\.0\.1:12346"):
         program.declaration(declared(tmp_path, backup="http://127.0.0.1:12347"), Settings(hsms=SERIALS))
+
+
+def test_the_example_is_one_that_a_deploy_takes() -> None:
+    site = load_site(CLONE / "inventories/signing.py")
+    settings = site.settings("signing-1")["signing"]
+    assert isinstance(settings, Settings)
+    path = CLONE / "inventories/signing/hsm.toml"
+    assert program.declaration(site, settings) == {program.DECLARATION: path.read_bytes()}
+    file = loading.load(path).file
+    assert {name: one.id for name, one in file.authentication_keys.items()} == {
+        "signing": 0x0001,
+        "audit": 0x0002,
+        "admin": 0x00AD,
+    }
+    assert {name: (one.domains, one.algorithm) for name, one in file.classes.items()} == {
+        "on-demand": ((2,), "rsa4096"),
+        "exportable": ((3,), "rsa4096"),
+        "unexportable": ((4,), "rsa4096"),
+    }
+
+
+def test_of_the_declared_keys_admin_alone_makes_deletes_and_resets() -> None:
+    keys = loading.load(CLONE / "inventories/signing/hsm.toml").file.authentication_keys
+    for word in ("put-", "delete-", "generate-", "reset-device", "set-option"):
+        assert [name for name, one in keys.items() if word in " ".join(one.capabilities)] == ["admin"]
+    made = {capability for name in ("signing", "audit") for capability in keys[name].capabilities}
+    assert made <= {*keys["admin"].delegated}, "admin makes the others anew when their passwords change"

@@ -18,6 +18,8 @@ HSMS = ["0007550001", "0007550002"]
         {"hsms": [*HSMS, "0007550003"]},
         {"hsms": HSMS, "keyboards": ["046D:C31C"]},
         {"hsms": HSMS, "keyboards": ["*:*"]},
+        {"hsms": HSMS, "media": ["0951:1666"]},
+        {"hsms": HSMS, "media": ['0951:1666 a" with-interface one-of { *:*:* }']},
         {"hsms": HSMS, "destinations": [{"user": "signing-logs", "address": "logs.example.org", "port": 443}]},
         {"hsms": HSMS, "destinations": [{"user": 'x" accept; "', "address": "192.0.2.1", "port": 443}]},
     ],
@@ -80,5 +82,13 @@ def test_what_is_to_be_installed_is_what_was_reviewed() -> None:
 
 
 def test_a_module_is_not_both_needed_and_denied() -> None:
-    assert not {name.replace("-", "_") for name in kernel.LOADED} & {name.replace("-", "_") for name in kernel.DENIED}
-    assert "install usb-storage /bin/false\n" in kernel.modprobe()
+    for media in (False, True):
+        needed = {name.replace("-", "_") for name in kernel.loaded(media)}
+        assert not needed & {name.replace("-", "_") for name in kernel.denied(media)}
+
+
+def test_storage_is_denied_unless_a_medium_is_declared() -> None:
+    assert "install usb-storage /bin/false\n" in kernel.modprobe(media=False)
+    assert "install usb-storage" not in kernel.modprobe(media=True)
+    assert "install uas /bin/false\n" in kernel.modprobe(media=True)
+    assert "usb-storage" in kernel.loaded(media=True)

@@ -43,8 +43,7 @@ def wrap_key(place: Place, one: Described, secret: Callable[[], str]) -> Do:
 def authentication_key(place: Place, one: Described, secret: Callable[[], str]) -> Do:
     def do(opened: Mapping[str, Opened]) -> None:
         password = secret()
-        if password == reading.DEFAULT_PASSWORD:
-            raise HsmError(f"{one}: this is the password that devices leave the factory with: take another")
+        _own(str(one), password)
         bits = one.domains, CAPABILITY(one.capabilities), CAPABILITY(one.delegated)
 
         def make(session: AuthSession) -> AuthenticationKey:
@@ -53,6 +52,16 @@ def authentication_key(place: Place, one: Described, secret: Callable[[], str]) 
         opened[place.name].ask(f"{one} was not made", make)
 
     return do
+
+
+def password(opened: Opened, key: str, fresh: str) -> None:
+    """Another one for the authentication key that the session is of. key: as it is called. Raises HsmError."""
+    _own(key, fresh)
+
+    def change(session: AuthSession) -> None:
+        AuthenticationKey(session, opened.key).change_password(fresh)
+
+    opened.ask(f"the password of {key} was not changed", change)
 
 
 def command_audit(place: Place, changed: Mapping[int, AUDIT]) -> Do:
@@ -108,6 +117,11 @@ def certificate(place: Place, one: Described, path: Path) -> Do:
         opened[place.name].ask(f"{one} was not put in", make)
 
     return do
+
+
+def _own(key: str, password: str) -> None:
+    if password == reading.DEFAULT_PASSWORD:
+        raise HsmError(f"{key}: this is the password that devices leave the factory with: take another")
 
 
 def _generate(opened: Opened, one: Described) -> None:

@@ -92,7 +92,7 @@ def _wrap_keys(declared: Declared, found: Found, secret: making.Secret) -> Itera
     for name, one in declared.wrap_keys().items():
         about = _on(found, str(one))
         if one.place in found.objects:
-            yield from _changed(about, one, found)
+            yield from _changed(declared, about, one, found)
         else:
             shared = declared.file.wrap_keys[name].shares
             which = "its hexadecimal digits are asked for"
@@ -104,7 +104,7 @@ def _authentication_keys(declared: Declared, found: Found, secret: making.Secret
     for name, one in declared.authentication_keys().items():
         about = _on(found, str(one))
         if one.place in found.objects:
-            yield from _changed(about, one, found)
+            yield from _changed(declared, about, one, found)
         else:
             do = making.authentication_key(found.place, one, partial(secret, name))
             yield Step(about, ("+ made with the password that is asked for",), do, name)
@@ -145,7 +145,7 @@ def _keys(declared: Declared, found: Sequence[Found], folder: Folder) -> Iterato
     for name, one in declared.keys().items():
         holders = [each for each in found if one.place in each.objects]
         for holder in holders:
-            yield from _changed(_on(holder, str(one)), one, holder)
+            yield from _changed(declared, _on(holder, str(one)), one, holder)
         missing = [each for each in found if each not in holders] if declared.resident(name) else []
         of = declared.key_class(name)
         path = folder.wrapped.get(one.id)
@@ -214,7 +214,7 @@ def _certificates(declared: Declared, found: Found, folder: Folder) -> Iterator[
         about = _on(found, str(one))
         key = OBJECT.ASYMMETRIC_KEY, one.id
         if one.place in found.objects:
-            yield from _changed(about, one, found)
+            yield from _changed(declared, about, one, found)
         elif declared.resident(name) or key in found.objects:
             path = folder.certificates.get(one.id)
             if path:
@@ -228,7 +228,8 @@ def _undeclared(declared: Declared, found: Found) -> Iterator[Step]:
     known = everything(declared)
     for where, there in sorted(found.objects.items()):
         if where not in known:
-            yield Step(_on(found, str(there.described)), (f"- is not declared; {_deletion(there.described)}",))
+            told = f"- is not declared; {_deletion(declared, found, there.described)}"
+            yield Step(_on(found, str(there.described)), (told,))
 
 
 def _unequal(declared: Declared, found: Sequence[Found]) -> Iterator[Step]:
@@ -239,20 +240,23 @@ def _unequal(declared: Declared, found: Sequence[Found]) -> Iterator[Step]:
             mine, its = first.objects.get(where), other.objects.get(where)
             if mine and its and (mine.public, mine.certificate) != (its.public, its.certificate):
                 what = "another key" if mine.public else "another certificate"
-                told = f"~ {what} than on {first.place.name}: find out which is right; {_deletion(one)}"
-                yield Step(_on(other, str(one)), (told,))
+                told = f"~ {what} than on {first.place.name}: find out which is right"
+                yield Step(_on(other, str(one)), (f"{told}; {_deletion(declared, other, one)}",))
 
 
-def _changed(about: str, declared: Described, found: Found) -> Iterator[Step]:
-    lines = [f"~ {line}" for line in differences(declared, found.objects[declared.place].described)]
+def _changed(declared: Declared, about: str, one: Described, found: Found) -> Iterator[Step]:
+    lines = [f"~ {line}" for line in differences(one, found.objects[one.place].described)]
     if lines:
-        again = f"~ nothing of it can be changed: {_deletion(declared)}, then `mainstay hsm apply`"
+        again = f"~ nothing of it can be changed: {_deletion(declared, found, one)}, then `mainstay hsm apply`"
         yield Step(about, (*lines, again))
 
 
-def _deletion(one: Described) -> str:
+def _deletion(declared: Declared, found: Found, one: Described) -> str:
+    """With device and key, as the tool would take the first device and the factory's key."""
+    key = declared.file.authentication_keys[declared.file.state.key].id
+    where = f"-C {found.place.connector} --authkey {key:#06x}"
     kind = words.of(words.OBJECTS, one.type)
-    return f"`yubihsm-shell -a delete-object -i {one.id:#06x} -t {kind}` deletes it"
+    return f"`yubihsm-shell {where} -a delete-object -i {one.id:#06x} -t {kind}` deletes it"
 
 
 def _was(now: AUDIT, wanted: AUDIT) -> str:
