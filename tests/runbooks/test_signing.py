@@ -272,6 +272,7 @@ def test_a_key_that_may_do_too_much(session: Session, hsm: Site) -> None:
     assert "imported on primary from 0x0101-asymmetric-key.yhw" in said
 
 
+@pytest.mark.full
 def test_a_key_for_signing_with_the_password_of_the_factory(session: Session, hsm: Site) -> None:
     default(hsm)
     of = {"id": "0x0001", "type": "authentication-key"}
@@ -293,6 +294,7 @@ def test_what_is_off_or_missing(session: Session, change: Callable[[Site], objec
     drifted(session, told, "It is missing, or set otherwise")
 
 
+@pytest.mark.full
 def test_a_wrapped_file_that_was_cut(session: Session, hsm: Site) -> None:
     cut(hsm)
     file = f"{KEYS[0]}-asymmetric-key.yhw"
@@ -337,6 +339,7 @@ def test_another_password(session: Session, hsm: Site, title: str, key: str) -> 
             pass
 
 
+@pytest.mark.full
 def test_a_key_of_releases_gets_a_successor(session: Session, hsm: Site) -> None:
     """Which the old one outlives for a while."""
     hsm.file.write_text(f'{hsm.file.read_text()}\n[keys.platform-2]\nid = 0x0103\nclass = "exportable"\n')

@@ -38,6 +38,7 @@ reboot = false
 [settings.signing]
 hsms = ["{SERIALS[0]}", "{SERIALS[1]}"]
 """
+STICK = "0951:1666 E0D55EA5741BF4A1"
 CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TERM": "dumb"}
 CONNECTORS = {"primary": "http://127.0.0.1:12345", "backup": "http://127.0.0.1:12346"}
 
@@ -104,7 +105,12 @@ def test_a_new_host_that_ssh_leads_to(lab: LabConfig, tmp_path: Path) -> None:
     assert '"disk_encrypted"' in said
     assert "not checked here" in said
     declared.write_text(declared.read_text().replace("expires_days = 90", "expires_days = 60"))
+    toml = site.inventory.with_suffix(".toml")
+    toml.write_text(toml.read_text().replace("hsms = [", f'media = ["{STICK}"]\nhsms = [', 1))
     follow(saved, PAGE, "A change", **of)
+    vendor, serial = STICK.split()
+    assert f'allow id {vendor} serial "{serial}"' in console.must("cat /etc/usbguard/rules.conf")
+    assert "install usb_storage" not in console.must("modprobe --showconfig")
     assert console.must(f"cat {DECLARATION}") == declared.read_text().strip()
     cloud.delete_all()
 
