@@ -112,9 +112,9 @@ def test_what_the_hsms_hold_is_made_looked_at_used_and_accounted_for(site: Signi
         hsms.sign_apk(run)
         drained = run("mainstay hsm drain --password-fd 0", root=False, given=f"{PASSWORDS['audit']}\n")
         assert drained.returncode == 0, drained.stderr
-        verified = run("mainstay hsm verify --expect sign-pkcs1@0x0101=2", root=False)
+        verified = run("mainstay hsm verify --expect sign-pkcs1@0x0101=3", root=False)
         assert verified.returncode == 0, verified.stdout + verified.stderr
-        assert run("mainstay hsm verify --expect sign-pkcs1@0x0101=3", root=False).returncode == 55
+        assert run("mainstay hsm verify --expect sign-pkcs1@0x0101=2", root=False).returncode == 55
         extra = hsms.shell("put-opaque -i 0x7777 -l x -d 1 -c none -A opaque-data --in $HOME/zip", ADMIN, "admin")
         hsms.ended(hsms.WRONG, run, "printf x >$HOME/zip", extra, hsms.hsm("audit"))
 

@@ -201,7 +201,7 @@ def test_the_roles_own_suites_pass_on_its_own_kernel(site: SigningSite, plugged:
 
 def test_an_apk_is_signed_through_pkcs11_and_accounted_for(site: SigningSite, plugged: None) -> None:
     hsms.sign_apk(site.run)
-    hsms.ended(0, site.run, hsms.hsm("drain"), "mainstay hsm verify --expect sign-pkcs1@0x0101=1")
+    hsms.ended(0, site.run, hsms.hsm("drain"), "mainstay hsm verify --expect sign-pkcs1@0x0101=2")
 
 
 @pytest.mark.parametrize("command", ["GET_LOG_ENTRIES", "SET_LOG_INDEX"])
