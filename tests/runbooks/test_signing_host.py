@@ -96,9 +96,9 @@ def test_a_new_host_that_ssh_leads_to(lab: LabConfig, tmp_path: Path) -> None:
     of = names(host=HOST, admin=loaded.ssh_user, public=PUBLIC)
     shown = console.follow("Online: let yourself in", **of)
     [host_key] = [line for line in shown.splitlines() if line.startswith("ssh-ed25519 ")]
-    toml = tomlkit.parse(site.inventory.with_suffix(".toml").read_text())
-    toml["hosts"] = {HOST: {"role": "signing", "address": host.ipv4, "host_keys": [host_key]}}
-    site.inventory.with_suffix(".toml").write_text(tomlkit.dumps(toml))
+    document = tomlkit.parse(site.inventory.with_suffix(".toml").read_text())
+    document["hosts"] = {HOST: {"role": "signing", "address": host.ipv4, "host_keys": [host_key]}}
+    site.inventory.with_suffix(".toml").write_text(tomlkit.dumps(document))
     del of["MAINSTAY_INVENTORY"]
     saved = Saved(site.inventory, tmp_path, lab)
     said = follow(saved, PAGE, "Online: deploy", "Prove it", **of)
