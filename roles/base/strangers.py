@@ -59,7 +59,10 @@ def strangers(admins: Collection[str], before: Sequence[PyinfraCommand]) -> Gene
     for entry in locked:
         name, home = entry.split(":")
         host.log(f"  {name}: locked, because not an admin of this host")
-        end = f'[ "$SUDO_USER" = {name} ] || pkill -KILL -u {name}'
+        # A service manager that is killed counts as a unit that failed.
+        manager = f"user@$(id -u {name}).service"
+        forget = f"systemctl -q stop {manager}; systemctl -q reset-failed {manager}"
+        end = f'[ "$SUDO_USER" = {name} ] || {{ pkill -KILL -u {name}; {forget}; }} 2>/dev/null'
         usermod = f"usermod --lock --expiredate {LOCKED} --shell {NOLOGIN} --groups '' {name}"
         remove = f"runuser -u {name} -- rm -f {shlex.quote(f'{home}/.ssh/authorized_keys')}"
         yield StringCommand(f"{usermod} && {{ {end}; {remove}; true; }}")

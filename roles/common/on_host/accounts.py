@@ -69,9 +69,12 @@ def keys(name: str, lines: list[str]) -> None:
 def remove(name: str) -> None:
     if name == os.environ.get("SUDO_USER"):
         raise Failure(f"{name}: not removed, because you are logged in as it")
-    if pwd.getpwnam(name).pw_uid == 0:
+    uid = pwd.getpwnam(name).pw_uid
+    if uid == 0:
         raise Failure(f"{name}: not removed, because it is root")
     run("pkill", "-KILL", "-u", name, allowed=(0, 1))
+    for verb in ("stop", "reset-failed"):  # a service manager that is killed counts as a unit that failed
+        run("systemctl", "-q", verb, f"user@{uid}.service", allowed=(0, 1, 5))
     run("userdel", "--force", name)
 
 
