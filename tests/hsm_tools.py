@@ -5,27 +5,13 @@ import subprocess
 from pathlib import Path
 
 from lab import tools
+from lab.signing.building import PROVIDER
 from tests.hsm import DEFAULT_PASSWORD
 
 PACKAGES = ("yubihsm-shell", "yubihsm-wrap", "yubihsm-pkcs11", "opensc", "pkcs11-provider", "openssl")
 PIN = f"0001{DEFAULT_PASSWORD}"
 """Four digits of the authentication key's id, and its password."""
 TIMEOUT_S = 300
-PROVIDER = """\
-openssl_conf = at_start
-[at_start]
-providers = both
-[both]
-default = of_openssl
-pkcs11 = of_device
-[of_openssl]
-activate = 1
-[of_device]
-activate = 1
-module = {provider}
-pkcs11-module-path = {module}
-pkcs11-module-token-pin = {pin}
-"""
 
 
 class Tools:

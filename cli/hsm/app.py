@@ -4,12 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import lazy
 from cli.options import FAILED, UNREACHABLE, stop
+
+if TYPE_CHECKING:
+    from roles.signing.tools.state.loading import Declared
+    from roles.signing.tools.state.way import Way
 
 COMMANDS = {
     "plan": "planning",
@@ -49,6 +53,26 @@ PasswordFds = Annotated[
     typer.Option("--password-fd", metavar="[KEY=]N", help="The same, from a file descriptor, which is closed then."),
 ]
 Devices = Annotated[list[str] | None, typer.Option("--device", metavar="NAME", help="This one; can be repeated.")]
+
+
+@contextmanager
+def connected(
+    command: str,
+    declared: "Declared",
+    devices: list[str] | None,
+    key: str,
+    password_file: list[str] | None,
+    password_fd: list[str] | None,
+) -> Iterator["Way"]:
+    """The devices, for a command that only looks. key: to log in by; by default state.key of hsm.toml."""
+    from roles.signing.tools.passwords import Passwords
+    from roles.signing.tools.state import way
+
+    login = key or declared.file.state.key
+    with failures(command):
+        passwords = Passwords(password_file or (), password_fd or (), login)
+        with way.connect(declared, declared.custody.chosen(devices or ()), passwords, login) as opened:
+            yield opened
 
 
 @contextmanager

@@ -7,11 +7,10 @@ import typer
 from yubihsm.defs import OBJECT
 
 from backup.sizes import counted
-from cli.hsm.app import Declaration, Devices, PasswordFds, PasswordFiles, app, failures
+from cli.hsm.app import Declaration, Devices, PasswordFds, PasswordFiles, app, connected
 from cli.hsm.planning import Key
 from cli.options import ForPrograms
-from roles.signing.tools.passwords import Passwords
-from roles.signing.tools.state import auditing, loading, reading, way
+from roles.signing.tools.state import auditing, loading, reading
 
 
 @app.command()
@@ -29,18 +28,15 @@ def audit(
     says, only an import shows; its length and its base64 are looked at.
     """
     declared = loading.load(file)
-    login = key or declared.file.state.key
-    with failures("audit"):
-        passwords = Passwords(password_file or (), password_fd or (), login)
-        with way.connect(declared, declared.custody.chosen(devices or ()), passwords, login) as opened:
-            found = opened.read()
-            default = [
-                each.place.name
-                for each in found
-                if (OBJECT.AUTHENTICATION_KEY, reading.DEFAULT_KEY) in each.objects
-                and reading.has_default_password(opened.devices[each.place.name])
-            ]
-            made = auditing.audit(declared, found, opened.folder(), default, datetime.now(UTC))
+    with connected("audit", declared, devices, key, password_file, password_fd) as opened:
+        found = opened.read()
+        default = [
+            each.place.name
+            for each in found
+            if (OBJECT.AUTHENTICATION_KEY, reading.DEFAULT_KEY) in each.objects
+            and reading.has_default_password(opened.devices[each.place.name])
+        ]
+        made = auditing.audit(declared, found, opened.folder(), default, datetime.now(UTC))
     if for_programs:
         typer.echo(json.dumps(made.as_json(), indent=2))
     else:

@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
-from cli.hsm.app import Declaration, Devices, PasswordFds, PasswordFiles, app, failures
+from cli.hsm.app import Declaration, Devices, PasswordFds, PasswordFiles, app, connected, failures
 from cli.hsm.planning import Key
 from cli.options import ForPrograms
 from roles.signing.tools.ceremony.fingerprints import fingerprints as made
-from roles.signing.tools.passwords import Passwords
-from roles.signing.tools.state import loading, way
+from roles.signing.tools.state import loading
 from roles.signing.tools.state.folder import Folder
 
 
@@ -29,14 +28,12 @@ def fingerprints(
     Changes nothing. Of a public key it is that of its DER (SubjectPublicKeyInfo), of a certificate that of its DER.
     """
     declared = loading.load(file)
-    login = key or declared.file.state.key
-    with failures("fingerprints"):
-        if files:
+    if files:
+        with failures("fingerprints"):
             found = made(declared, Folder(declared.folder), ())
-        else:
-            passwords = Passwords(password_file or (), password_fd or (), login)
-            with way.connect(declared, declared.custody.chosen(devices or ()), passwords, login) as opened:
-                found = made(declared, opened.folder(), opened.read())
+    else:
+        with connected("fingerprints", declared, devices, key, password_file, password_fd) as opened:
+            found = made(declared, opened.folder(), opened.read())
     if for_programs:
         typer.echo(json.dumps([one._asdict() for one in found], indent=2))
     else:

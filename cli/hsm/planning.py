@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from backup.sizes import counted
-from cli.hsm.app import Declaration, Devices, PasswordFds, PasswordFiles, app, failures
+from cli.hsm.app import Declaration, Devices, PasswordFds, PasswordFiles, app, connected, failures
 from cli.options import ForPrograms, agreed
 from roles.signing.tools.ceremony import joining
 from roles.signing.tools.errors import HsmError
@@ -39,11 +39,8 @@ def plan(
     Changes nothing. Exit codes: 0 all is as declared, 52 it is not.
     """
     declared = loading.load(file)
-    login = key or declared.file.state.key
-    with failures("plan"):
-        passwords = Passwords(password_file or (), password_fd or (), login)
-        with way.connect(declared, declared.custody.chosen(devices or ()), passwords, login) as opened:
-            made = opened.plan()
+    with connected("plan", declared, devices, key, password_file, password_fd) as opened:
+        made = opened.plan()
     tell(made, for_programs)
     raise typer.Exit(made.exit_code)
 

@@ -23,8 +23,7 @@ yubihsm-shell --connector http://127.0.0.1:{port} --authkey 0x00ad --password "f
     -a delete-object -i 0x0001 -t authentication-key >&2
 """
 )
-OPENSSL = """\
-cat >"$HOME/openssl.cnf" <<END
+PROVIDER = """\
 openssl_conf = at_start
 [at_start]
 providers = both
@@ -35,16 +34,27 @@ pkcs11 = of_device
 activate = 1
 [of_device]
 activate = 1
-module = /usr/lib/x86_64-linux-gnu/ossl-modules/pkcs11.so
-pkcs11-module-path = /usr/lib/x86_64-linux-gnu/pkcs11/yubihsm_pkcs11.so
-pkcs11-module-token-pin = 0001$(cat "$HOME/signing")
-[req]
+module = {provider}
+pkcs11-module-path = {module}
+pkcs11-module-token-pin = {pin}
+"""
+"""openssl.cnf by which OpenSSL uses a PKCS#11 module beside what it has itself."""
+LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+OPENSSL = f"""\
+cat >"$HOME/openssl.cnf" <<END
+{
+    PROVIDER.format(
+        provider=f"{LIBRARIES}/ossl-modules/pkcs11.so",
+        module=f"{LIBRARIES}/pkcs11/yubihsm_pkcs11.so",
+        pin='0001$(cat "$HOME/signing")',
+    )
+}[req]
 distinguished_name = name
 [name]
 END
-with_openssl() {
+with_openssl() {{
     hsm-run --password-file audit="$HOME/audit" -- env OPENSSL_CONF="$HOME/openssl.cnf" openssl "$@"
-}
+}}
 """
 """OpenSSL over Yubico's PKCS#11 module, in custody. A PIN is four digits of a key's id, and its password."""
 
