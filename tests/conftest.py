@@ -34,8 +34,6 @@ SAME_HOSTS = {
         "tests/e2e/test_gerrit_plugins.py",
         "tests/e2e/test_gerrit_status.py",
         "tests/e2e/test_sources_audit_of_gerrit.py",
-    ),
-    "a saved Gerrit": (
         "tests/e2e/test_gerrit_backup.py",
         "tests/e2e/test_gerrit_drill.py",
         "tests/e2e/test_gerrit_restore.py",

@@ -1,6 +1,6 @@
-"""A Gerrit, deployed on a host of a lab of its own; with a vault, where a test wants its backups."""
+"""A Gerrit and the vault of its backups, deployed in a lab of its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,29 +34,17 @@ def derived(config: LabConfig, folder: Path, version: str = VERSION, *others: st
 
 
 def gerrit_site(folder: Path) -> Iterator[Saved]:
-    """A fixture's body."""
-    yield from _kept("gerrit", folder)
-
-
-def saved_gerrit_site(folder: Path) -> Iterator[Saved]:
-    """A fixture's body: with a vault. Nothing is saved yet, and nothing is but by the test."""
-    yield from _kept("saved-gerrit", folder, VAULT)
-
-
-def _kept(name: str, folder: Path, *others: str) -> Iterator[Saved]:
-    with kept_lab(name, partial(_build, others=others)) as config:
-        made = Saved(derived(config, folder, VERSION, *others), folder, config)
-        for host in (HOST, *others):
+    """A fixture's body. Nothing is saved yet, and nothing is but by the test."""
+    with kept_lab("gerrit", _build) as config:
+        made = Saved(derived(config, folder, VERSION, VAULT), folder, config)
+        for host in (HOST, VAULT):
             until(f"{host} is up", partial(made.up, host), timeout_s=120)
         yield made
         disconnect(made.ssh_config)
 
 
-def _build(config: LabConfig, others: Sequence[str]) -> None:
-    made = Saved(derived(config, config.root / "built", VERSION, *others), config.root / "built", config)
-    if not others:
-        made.deploy("provision", "gerrit")
-        return
+def _build(config: LabConfig) -> None:
+    made = Saved(derived(config, config.root / "built", VERSION, VAULT), config.root / "built", config)
     made.must("keys")
     made.deploy("provision", "site")
     made.root(HOST, "systemctl disable --now mainstay-backup@gerrit.timer mainstay-backup-verify@gerrit.timer")

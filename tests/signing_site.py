@@ -62,7 +62,7 @@ class SigningSite:
         """The roles' own suites on it, as an admin runs them."""
         paths = [str(path) for suite in suites for path in sorted(REPOSITORY.glob(f"tests/roles/test_{suite}*.py"))]
         words = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *paths, "--inventory", str(self.inventory)]
-        return subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=1200)
+        return subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=3000)
 
 
 def signing_site(lab: LabConfig, folder: Path, keyboards: tuple[str, ...] = (KEYBOARD,), **more: Any) -> SigningSite:

@@ -79,6 +79,7 @@ def test_a_host_that_is_off_is_told_once_and_so_is_its_return(calm: Watched) -> 
     assert calm.told() == [([], ["certificate", "host silent"])]
 
 
+@pytest.mark.full
 def test_a_certificate_that_users_are_warned_of_is_told_and_so_is_its_end(calm: Watched) -> None:
     program = "python3 -I /usr/local/lib/mainstay/certificate.py"
     calm.root(DATA, f"rm /var/lib/mainstay/tls/site.pem; {program} placeholder; systemctl reload nginx")
@@ -99,6 +100,7 @@ def test_a_certificate_that_users_are_warned_of_is_told_and_so_is_its_end(calm: 
     assert calm.told() == [([], ["certificate"])]
 
 
+@pytest.mark.full
 def test_a_channel_that_fails_stops_no_other_and_is_told_later(calm: Watched) -> None:
     before = len(calm.subjects())
     calm.ssh(DATA, "sudo mv /srv/web/public /srv/web/away; sudo systemctl start mainstay-backup@web")

@@ -138,6 +138,7 @@ def kept(place: Place) -> dict[str, Report]:
     return {one.data_set: one for one in place.reports() if one.id not in known}
 
 
+@pytest.mark.full
 def test_drills_pass_and_a_laptop_and_the_look_know_it(place: Place, kept: dict[str, Report]) -> None:
     assert {name: (one.outcome, one.who) for name, one in kept.items()} == dict.fromkeys(
         DATA_SETS, ("passed", "control")
@@ -151,6 +152,7 @@ def test_drills_pass_and_a_laptop_and_the_look_know_it(place: Place, kept: dict[
     assert {f"{one['host']}:{one['plan']}" for one in told["data_sets"] if one["last_proved"]} == DATA_SETS
 
 
+@pytest.mark.full
 def test_its_key_sees_and_touches_nothing_of_production(place: Place, kept: dict[str, Report]) -> None:
     locked = place.loaded.lock.hosts
     instances = [host.instance_id for host in locked.values()]
@@ -179,6 +181,7 @@ def test_its_age_key_opens_no_other_key(place: Place, name: str) -> None:
         _ = stolen[name]
 
 
+@pytest.mark.full
 def test_drilled_and_production_hosts_do_not_reach_each_other(place: Place, kept: dict[str, Report]) -> None:
     """But for the vault's listener for hosts, from the drill's; and the control host, to the drill's."""
     drill = kept[f"{DATA}:release"]
@@ -200,6 +203,7 @@ def test_drilled_and_production_hosts_do_not_reach_each_other(place: Place, kept
         assert json.loads(done.stdout) == opens, host
 
 
+@pytest.mark.full
 def test_what_was_kept_goes_when_it_is_named(place: Place, kept: dict[str, Report]) -> None:
     ids = [one.id for one in kept.values()]
     place.root(CONTROL, f"systemctl start {SWEEP}")
@@ -225,6 +229,7 @@ def ended(place: Place, known: set[str]) -> list[str | None]:
     return [one.outcome for one in place.reports() if one.id not in known]
 
 
+@pytest.mark.full
 def test_stopped_in_the_middle_it_destroys_all(place: Place) -> None:
     known = {one.id for one in place.reports()}
     place.begin()
@@ -234,6 +239,7 @@ def test_stopped_in_the_middle_it_destroys_all(place: Place) -> None:
     assert place.root(CONTROL, f"systemctl show -P ActiveState {DRILLS}").strip() == "inactive"
 
 
+@pytest.mark.full
 def test_killed_at_once_its_leavings_go_with_the_next_sweep(place: Place) -> None:
     known = {one.id for one in place.reports()}
     place.begin()

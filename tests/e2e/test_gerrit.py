@@ -86,6 +86,7 @@ def administers(gerrit: Saved, token: str) -> int:
     return clients(load_site(gerrit.inventory), HOST)["IPv4"].get(path, Authorization=f"Basic {login}").status_code
 
 
+@pytest.mark.full
 def test_an_administrator_came_into_being_and_its_token_is_changed_by_a_deploy(gerrit: Saved) -> None:
     until("it answers", lambda: version(gerrit) == VERSION, timeout_s=120)
     site = load_site(gerrit.inventory)
@@ -105,6 +106,7 @@ def test_an_administrator_came_into_being_and_its_token_is_changed_by_a_deploy(g
     assert gerrit.root(HOST, f"ls {SITE}/tmp") == ""
 
 
+@pytest.mark.full
 def test_killed_it_comes_back_by_itself_without_its_caches(gerrit: Saved) -> None:
     until("it answers", lambda: version(gerrit) == VERSION, timeout_s=120)
     gerrit.root(HOST, f"touch {SITE}/cache/broken.h2.db && pkill -9 -u gerrit java")

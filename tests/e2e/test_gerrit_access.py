@@ -234,6 +234,7 @@ def test_a_wrong_token_is_told(gerrit: Reviewed) -> None:
     assert "does not take the token of mainstay" in errors
 
 
+@pytest.mark.full
 def test_a_server_that_goes_down_meanwhile_is_told_with_what_was_done(gerrit: Reviewed) -> None:
     more(gerrit, "\n".join(f"[groups.down{number:03}]" for number in range(150)))
     with gerrit.server() as server, gerrit.begin("apply", "--yes") as process:

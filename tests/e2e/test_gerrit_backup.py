@@ -16,11 +16,11 @@ from inventories.inventory import load_site
 from roles.gerrit.tools.rest import Request
 from roles.gerrit.tools.restore import Gerrit, values
 from tests.gerrit_client import Pusher, administrator, changes, make_project, pushing
-from tests.gerrit_site import HOST, SERVER_ID, saved_gerrit_site
+from tests.gerrit_site import HOST, SERVER_ID, gerrit_site
 from tests.saved_site import Saved
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(900)]
 DATA, ROOT = f"{HOST}:gerrit", "/srv/gerrit"
 SNAPSHOT = f"{ROOT}/.mainstay-snapshot-gerrit"
 BOB = ("bob", "the password of bob")
@@ -30,7 +30,7 @@ INSTANT = f"while ! [ -e {SNAPSHOT} ]; do before=$(date +%s.%N); done; echo $bef
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    yield from saved_gerrit_site(tmp_path_factory.mktemp("gerrit"))
+    yield from gerrit_site(tmp_path_factory.mktemp("gerrit"))
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,10 @@ from roles.gerrit import secure
 from roles.gerrit.asked import Api
 from tests.drilling import Drills
 from tests.gerrit_content import fill
-from tests.gerrit_site import HOST, SERVER_ID, saved_gerrit_site
+from tests.gerrit_site import HOST, SERVER_ID, gerrit_site
 from tests.unit.restored_copy import failure, run
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(2400)]
 SET = DataSet(HOST, "gerrit")
 DRILL = own_site.drill_of(SET.plan)
 RESTARTED = ("corrupted index",)
@@ -42,7 +42,7 @@ PRISTINE = "/root/site.pem"
 def drills(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drills]:
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for saved in saved_gerrit_site(tmp_path_factory.mktemp("gerrit-drill")):
+        for saved in gerrit_site(tmp_path_factory.mktemp("gerrit-drill")):
             fill(saved)
             saved.must("run", str(SET))
             for name in ("MAINSTAY_RESTIC", "MAINSTAY_INVENTORY"):
@@ -99,13 +99,7 @@ def test_it_acts_on_nobody_and_holds_no_secret_of_production(drills: Drills, cop
     assert drills.site.fleet.hosts[HOST].dns[0] not in told
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(one.name, marks=[pytest.mark.full] if one.name in RESTARTED else [], id=one.name)
-        for one in DRILL.faults
-    ],
-)
+@pytest.mark.parametrize("name", [one.name for one in DRILL.faults])
 def test_each_fault_is_found_by_its_check(copy: OnHost, name: str) -> None:
     fault = next(one for one in DRILL.faults if one.name == name)
     run(DRILL, fault.caught_by, copy)

@@ -13,7 +13,7 @@ from cloud.converge import REPOSITORY
 from roles.gerrit.tools.rest import Request, part
 from roles.gerrit.tools.restore import Gerrit, values
 from tests.gerrit_client import Pusher, administrator, changes, make_project
-from tests.gerrit_site import HOST, saved_gerrit_site
+from tests.gerrit_site import HOST, gerrit_site
 from tests.saved_site import Saved
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -24,7 +24,7 @@ COPY = f"{ORIGINAL}-restored-{datetime.now(UTC):%Y-%m-%d}"
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    yield from saved_gerrit_site(tmp_path_factory.mktemp("gerrit"))
+    yield from gerrit_site(tmp_path_factory.mktemp("gerrit"))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.gerrit_upgrade import OLD, begin, ended, serves, told, upgradable
 from tests.saved_site import Saved
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(1200)]
 SET = DataSet(HOST, "gerrit")
 REFUSED, LOSES = 1, 53
 
@@ -58,7 +58,6 @@ def test_what_the_new_version_does_not_answer_as_the_old_one_did_is_taken_back(g
     gerrit.root(HOST, f"runuser -u gerrit -- {lost.replace('update-ref -d', 'update-ref')} {kept}")
 
 
-@pytest.mark.full
 def test_it_is_rehearsed_on_a_copy_applied_and_taken_back(gerrit: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAINSTAY_RESTIC", "MAINSTAY_INVENTORY"):
         monkeypatch.setenv(name, gerrit.environment[name])

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from inventories.inventory import load_site
+from lab.go import debian_package, run
 from lab.hosts import LabEngine
 from lab.hsm import service
 from lab.vm import Vm
@@ -23,6 +24,7 @@ PLAN = "voc-c-2c-4gb-50s-amd"
 """A virtual machine in the lab."""
 PATIENCE_S = 600
 IMPOSTOR = 999000009
+STICK, STICKS_SERIAL = "46f4:0001", "STICK1"
 PORTS = {"primary": 18345, "backup": 18346, "impostor": 18347}
 """On this machine, by which faults are brought about; the host has the devices on its USB alone."""
 
@@ -145,13 +147,15 @@ def test_a_keyboard_is_refused_until_it_is_declared_and_a_stick_is_refused(
     assert "QEMU" not in site.root(inputs)
     stick = tmp_path / "stick"
     stick.write_bytes(bytes(1 << 20))
-    machine.vm.plug_stick("stick", stick, "STICK1")
-    assert not machine.allowed("46f4:0001")
+    machine.vm.plug_stick("stick", stick, STICKS_SERIAL)
+    assert not machine.allowed(STICK)
     assert site.root("ls /sys/block | grep ^sd; true") == ""
     for name in ("stick", "keyboard"):
         machine.vm.unplug(name)
     toml = site.inventory.with_suffix(".toml")
-    toml.write_text(toml.read_text().replace("keyboards = []", f'keyboards = ["{KEYBOARD}"]'))
+    toml.write_text(
+        toml.read_text().replace("keyboards = []", f'keyboards = ["{KEYBOARD}"]\nmedia = ["{STICK} {STICKS_SERIAL}"]')
+    )
     done = site.deploy()
     assert done.ok, done.output
     machine.vm.plug_keyboard("keyboard")
@@ -190,6 +194,26 @@ def test_power_is_lost_while_the_hsms_are_set_up_and_the_same_command_ends_it(
 
     hsms.make(site.run, cut_short)
     hsms.ended(0, site.run, hsms.hsm("plan"), hsms.hsm("drain"), hsms.hsm("audit"))
+
+
+def test_a_declared_stick_is_written_and_another_of_its_kind_is_refused(
+    machine: Machine, site: SigningSite, plugged: None, tmp_path: Path
+) -> None:
+    """It was declared before the last boot: what it takes is loaded then, and never later."""
+    stick, another = tmp_path / "stick", tmp_path / "another"
+    for file in (stick, another):
+        file.write_bytes(bytes(32 << 20))
+    run(debian_package("mkfs.vfat", "dosfstools"), stick, cwd=tmp_path)
+    machine.vm.plug_stick("another", another, "STICK2")
+    assert not machine.allowed(STICK)
+    machine.vm.unplug("another")
+    machine.vm.plug_stick("stick", stick, STICKS_SERIAL)
+    until("it is allowed", lambda: machine.allowed(STICK), timeout_s=PATIENCE_S)
+    disk = f"/dev/disk/by-id/usb-QEMU_QEMU_HARDDISK_{STICKS_SERIAL}-0:0"
+    until("its disk", lambda: site.run(f"test -b {disk}").returncode == 0, timeout_s=PATIENCE_S)
+    site.root(f"mount -o nosuid,nodev,noexec {disk} /mnt; echo 'what was signed' >/mnt/signed; umount /mnt")
+    machine.vm.unplug("stick")
+    assert b"what was signed\n" in stick.read_bytes()
 
 
 def test_the_roles_own_suites_pass_on_its_own_kernel(site: SigningSite, plugged: None) -> None:

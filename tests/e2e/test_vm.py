@@ -16,7 +16,7 @@ from lab.vm import Vm
 from tests.lab_hosts import Host, LabCloud, cloud
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(3000)]
 
 PLAN = "voc-c-1c-2gb-25s-amd"
 BOOT_TIMEOUT_S = 1200

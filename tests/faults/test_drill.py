@@ -69,6 +69,7 @@ def stormy(drills: Drills) -> Hearing:
     return Hearing({"host": lambda: storm(drills, "POST", *made), "destroy": lambda: storm(drills, "DELETE", *made)})
 
 
+@pytest.mark.full
 def test_a_storm_of_the_providers_faults_is_outlived_and_nothing_leaks(drills: Drills) -> None:
     hear = stormy(drills)
     hear.at["deploy"] = no_further

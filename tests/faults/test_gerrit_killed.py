@@ -17,12 +17,12 @@ from lab.hosts import LabEngine
 from roles.gerrit.tools.rest import Request
 from roles.gerrit.tools.restore import values
 from tests.gerrit_client import Pusher, administrator, changes, make_project, pushing
-from tests.gerrit_site import HOST, saved_gerrit_site
+from tests.gerrit_site import HOST, gerrit_site
 from tests.labs import disconnect
 from tests.saved_site import Saved
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(900)]
 DATA, ROOT = f"{HOST}:gerrit", "/srv/gerrit"
 GIT = f"{ROOT}/site/git"
 SNAPSHOT = f"{ROOT}/.mainstay-snapshot-gerrit"
@@ -34,7 +34,7 @@ LIMIT = 32
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    yield from saved_gerrit_site(tmp_path_factory.mktemp("gerrit"))
+    yield from gerrit_site(tmp_path_factory.mktemp("gerrit"))
 
 
 def lose_power(saved: Saved) -> float:

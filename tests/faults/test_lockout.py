@@ -34,6 +34,7 @@ def test_a_good_change_is_confirmed_and_stays(site: Site) -> None:
     site.must_be_settled(FIREWALL)
 
 
+@pytest.mark.full
 def test_mail_that_is_taken_away_is_off_and_its_password_gone(site: Site) -> None:
     declared = site.inventory.with_suffix(".toml").read_text()
     look = "sh -c 'ls /etc/nullmailer/remotes; systemctl is-enabled nullmailer; systemctl is-active nullmailer; true'"

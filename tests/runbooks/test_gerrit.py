@@ -18,7 +18,7 @@ from tests.e2e.test_gerrit_auth import ALICE, ALICE_HASHED, LDAP, by_form, by_pa
 from tests.gerrit_access import BOT_TOKEN, Reviewed, ask, reviewed
 from tests.gerrit_client import administrator, changes
 from tests.gerrit_content import fill
-from tests.gerrit_site import HOST, saved_gerrit_site
+from tests.gerrit_site import HOST, gerrit_site
 from tests.runbooks.reader import editing, follow
 from tests.waiting import until
 
@@ -31,7 +31,7 @@ NEW_TOKEN = "another-token-of-the-lab-0123456789-abcdefgh"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
     with pytest.MonkeyPatch.context() as patched:
-        for saved in saved_gerrit_site(tmp_path_factory.mktemp("gerrit")):
+        for saved in gerrit_site(tmp_path_factory.mktemp("gerrit")):
             gerrit = reviewed(saved, saved.folder)
             patched.setenv("XDG_STATE_HOME", str(gerrit.state))
             fill(saved)
@@ -179,6 +179,7 @@ def corrupt(gerrit: Reviewed, copy: str) -> dict[str, Any]:
     return {**OF, "project": PROJECT, "copy": copy, "snapshot": snapshot, "git": f"{SITE}/git"}
 
 
+@pytest.mark.full
 def test_objects_of_a_repository_are_missing(gerrit: Reviewed) -> None:
     names, before = corrupt(gerrit, "objects-restored"), read(gerrit, PROJECT)
     place = f"{SITE}/git/{PROJECT}.git"
@@ -220,6 +221,7 @@ def test_refs_of_a_repository_are_spoiled(gerrit: Reviewed) -> None:
     gerrit.saved.root(HOST, "rm -r /srv/gerrit/.before")
 
 
+@pytest.mark.full
 def test_a_change_and_a_branch_were_deleted(gerrit: Reviewed, tmp_path: Path) -> None:
     gerrit.saved.must("run", DATA)
     before = read(gerrit, PROJECT)

@@ -43,6 +43,7 @@ def password(saved: Saved) -> str:
     return load_site(saved.inventory).secrets[SECRET].get_secret_value()
 
 
+@pytest.mark.full
 def test_restore_one_file(saved: Saved, tmp_path: Path) -> None:
     folder, path = f"{ROOT}/public/ota/a folder", "/public/ota/a folder/a package"
     package = f"{ROOT}/public/ota/panther/16/panther-ota_update-{CURRENT.number}.zip"

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from roles.signing.tools.errors import HsmError, Unreachable
 
@@ -24,6 +25,8 @@ SETTINGS = (
 STALE_S = 60
 """A lock of git's that is older is of a run that died: none of what is done here takes so long, and one at a time."""
 TIMEOUT_S, PUSH_TIMEOUT_S = 60, 120
+WAIT_S = 120.0
+"""How long another run is waited for."""
 REMOTE = "origin"
 UMASK = 0o027
 """The repository's group reads it: who sends it is another than who signs."""
@@ -103,12 +106,14 @@ class Git:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """One run at a time; what a dead one has locked is free again. Raises HsmError where another is at it."""
+        """One run at a time; what a dead one has locked is free again. Another one is waited for, as one takes a second
+        or two and programs that sign may run side by side. Raises HsmError where it does not end."""
         with (self.folder / ".git/mainstay.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise HsmError(f"{self.folder}: another drain is at it; run it again when that has ended") from None
+            ends = time.monotonic() + WAIT_S
+            while not _taken(lock):
+                if time.monotonic() > ends:
+                    raise HsmError(f"{self.folder}: another drain is at it since {WAIT_S:g} s; see what it waits for")
+                time.sleep(0.1)
             for left in (self.folder / ".git").glob("*.lock"):
                 _drop_stale(left)
             for left in (self.folder / ".git/refs/heads").rglob("*.lock"):
@@ -128,6 +133,14 @@ def cloned(bundle: Path, folder: Path) -> Git:
     if done.returncode:
         raise HsmError(f"{bundle.name}: cannot be read: {' '.join(done.stderr.split())}")
     return Git(folder)
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _drop_stale(lock: Path) -> None:
