@@ -40,6 +40,20 @@ SAME_HOSTS = {
         "tests/faults/test_gerrit_killed.py",
         "tests/runbooks/test_gerrit.py",
     ),
+    "a control host": (
+        "tests/e2e/test_control.py",
+        "tests/e2e/test_control_access.py",
+        "tests/e2e/test_control_sources.py",
+        "tests/e2e/test_record.py",
+    ),
+    "a release server that is published to": (
+        "tests/e2e/test_certificate.py",
+        "tests/e2e/test_release_audited_servers.py",
+        "tests/e2e/test_release_publishing.py",
+        "tests/faults/test_release_publishing_hurt.py",
+        "tests/faults/test_release_publishing_killed.py",
+    ),
+    "a web server": ("tests/e2e/test_web_publish.py", "tests/runbooks/test_website.py"),
     "a Gerrit of an old version": ("tests/e2e/test_gerrit_upgrade.py", "tests/faults/test_gerrit_upgrade_killed.py"),
 }
 """Files that use the same kept lab, which takes longer to build than most of them: one worker does all of a kind."""
