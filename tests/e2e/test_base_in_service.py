@@ -21,7 +21,7 @@ from lab.sites import derive
 from roles.base.settings import SSH_PORT
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 PATIENCE_S = 30
 AT_ONCE_S = 2
 HOST, VAULT = "web-1", "vault-1"

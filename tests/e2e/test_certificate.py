@@ -32,7 +32,7 @@ from tests.publishing_site import publishing_site
 from tests.unrenewed import unrenewed
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 ONE, TWO = "release-1", "release-2"
 SHARED, OWN = "release.lab.example.org", "one.lab.example.org"

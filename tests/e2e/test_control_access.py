@@ -20,7 +20,7 @@ from tests.labs import one_connection
 from tests.vault_client import Listener
 from tests.watched_site import DATA, VAULT, Watched, watched_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 PYZ = "/usr/local/lib/mainstay/backup.pyz"
 LEDGER = "/var/lib/mainstay/backup/web/ledger.jsonl"
 RIGHT = f"sudo -n {PYZ} ledger web --after 0"

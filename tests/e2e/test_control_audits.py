@@ -12,7 +12,7 @@ from inventories.inventory import load_site
 from inventories.ssh import ssh_config
 from tests.labs import one_connection
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 SERVER, CONTROL = "release-1", "control-1"
 AUDIT = "mainstay-control@audit"
 METRICS = "/var/lib/prometheus/node-exporter/mainstay-release.prom"

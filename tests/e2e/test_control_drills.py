@@ -26,7 +26,7 @@ from tests.labs import one_connection
 from tests.waiting import until
 from tests.watched_site import MAINSTAY
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 VAULT, DATA, CONTROL = "vault-1", "release-1", "control-1"
 DATA_SETS = {f"{DATA}:release", f"{CONTROL}:control"}
 ALL = DATA_SETS | {"release-2:release", "web-1:web", "gerrit-1:gerrit"}

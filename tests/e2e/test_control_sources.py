@@ -10,7 +10,7 @@ import tomlkit
 from tests.git_server import Forge, forge, git
 from tests.watched_site import CONTROL, Watched, watched_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 UNIT = "mainstay-control@sources"
 METRICS = "/var/lib/prometheus/node-exporter/mainstay-sources.prom"
 MANIFEST = """<manifest>

@@ -14,7 +14,7 @@ from inventories.lock import load as load_lock
 from tests.restics import restic
 from tests.saved_site import DATA, HASHES, Saved, saved_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 COMMITTED = ("admins.toml", "secrets.age", "vault.pem", "copy.pem", "control.age.pub")
 """What of a site is in its repository; lock.json besides, which says where hosts are."""
 

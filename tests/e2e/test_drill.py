@@ -16,7 +16,7 @@ from inventories.ssh import ssh_config
 from tests.drilling import Drills, drills_of
 from tests.saved_site import DATA, HOST, HOSTS, PLAN, Saved, saved_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 CONNECT = "{{ timeout 3 bash -c 'exec 3<>/dev/tcp/{1}/{2}' 2>/dev/null && echo {0} {2} || true; }} &\n"
 """Prints name and port of what can be connected to."""
 PORTS = (22, 80, 443, 8000, 8001, 8002)

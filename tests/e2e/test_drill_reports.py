@@ -15,7 +15,7 @@ from tests.unit.drills import failed, report
 from tests.unit.ledgers import NOON
 from tests.watched_site import CONTROL, DATA, MAINSTAY, Watched, watched_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 DATA_SET, OWN = f"{DATA}:web", f"{CONTROL}:control"
 METRICS = "/var/lib/prometheus/node-exporter/mainstay-backup.prom"
 

@@ -18,7 +18,7 @@ from lab.services import CACHE
 from tests.e2e.engine_hosts import EngineHosts, address, engine_lab, greets
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from lab.engine import GIB, EngineError, Machine
 from tests.e2e.engine_hosts import EngineHosts, engine_lab
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from lab.engine import Machine, Nic, Rule
 from tests.e2e.engine_hosts import EngineHosts, address, address6, engine_lab, greets
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 ANY4, ANY6 = ip_network("0.0.0.0/0"), ip_network("::/0")
 

@@ -26,7 +26,7 @@ from tests.roles.web_client import clients
 from tests.saved_site import Saved
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 SITE = "/srv/gerrit/site"
 VERSION_URL = "/config/server/version"
 SHOW = "systemctl show gerrit -p NRestarts -p ActiveState --value | xargs"

@@ -15,7 +15,7 @@ from tests.gerrit_files import example
 from tests.gerrit_site import HOST, gerrit_site
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

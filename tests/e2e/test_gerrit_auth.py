@@ -20,7 +20,7 @@ from tests.gerrit_site import HOST, NAME, gerrit_site
 from tests.roles.web_client import clients
 from tests.saved_site import Saved
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 SITE = "/srv/gerrit/site"
 ALICE = "in wonder:land"
 ALICE_HASHED = (

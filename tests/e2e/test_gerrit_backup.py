@@ -20,7 +20,7 @@ from tests.gerrit_site import HOST, SERVER_ID, gerrit_site
 from tests.saved_site import Saved
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(1200)]
 DATA, ROOT = f"{HOST}:gerrit", "/srv/gerrit"
 SNAPSHOT = f"{ROOT}/.mainstay-snapshot-gerrit"
 BOB = ("bob", "the password of bob")

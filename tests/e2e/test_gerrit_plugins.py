@@ -13,7 +13,7 @@ from cloud.converge import Converged, converge
 from tests.gerrit_site import HOST, gerrit_site
 from tests.saved_site import Saved
 
-pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(1200)]
 SITE = "/srv/gerrit/site"
 SMARTHOST = {"smarthost": "smtp.example.org", "sender": "a@example.org", "admin": "a@example.org"}
 

@@ -16,7 +16,7 @@ from tests.gerrit_client import Pusher, administrator, changes, make_project
 from tests.gerrit_site import HOST, gerrit_site
 from tests.saved_site import Saved
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 DATA = f"{HOST}:gerrit"
 ORIGINAL, OTHER = "device/some thing", "other"
 COPY = f"{ORIGINAL}-restored-{datetime.now(UTC):%Y-%m-%d}"

@@ -13,7 +13,7 @@ from tests.gerrit_site import HOST, VERSION, gerrit_site
 from tests.saved_site import Saved
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 PROM = f"{metrics.FOLDER}/mainstay-gerrit.prom"
 
 

@@ -22,7 +22,7 @@ from tests.mirror_site import HOST, MOUNT, NAME, mirror_site
 from tests.saved_site import Saved
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(1200)]
 SITE = "/srv/gerrit/site"
 PROJECTS = ("manifest", "platform/build", "device/maker/one")
 MANIFEST = """<manifest>

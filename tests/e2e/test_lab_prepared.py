@@ -7,7 +7,7 @@ import pytest
 from lab.prepared import PACKAGES
 from tests.saved_site import HOST, HOSTS, Saved, saved_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 INSTALLED = "grep -h '^Commandline' /var/log/apt/history.log; dpkg-query -Wf '${Package}\\n'"
 

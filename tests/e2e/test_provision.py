@@ -18,7 +18,7 @@ from inventories.inventory import load_site
 from lab.engine import LabConfig
 from tests.small_site import SmallSite, small_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture

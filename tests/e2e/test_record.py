@@ -12,7 +12,7 @@ from backup.ledger import check
 from backup.reach import LEDGERS, state
 from tests.watched_site import CONTROL, DATA, Watched, watched_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 HOST_LEDGER = "/var/lib/mainstay/backup/web/ledger.jsonl"
 
 

@@ -10,7 +10,7 @@ from inventories.inventory import load_site
 from lab import sample
 from tests.publishing_site import SERVERS, Publishing, publishing_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 PROMOTED = ("--from", "testing", "--to", "beta")
 
 

@@ -23,7 +23,7 @@ from roles.release.settings import Settings
 from tests.crowd import NAME, among, crowd, get, half_open, many_files
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 HOST = "release-1"
 METADATA, CHANGELOG = "/ota/panther/panther-stable", "/ota/panther/panther-stable-changelog.html"
 LARGE = "/ota/panther/16/panther-ota_update-1.zip"

@@ -19,7 +19,7 @@ from roles.release.tools.publish import PROGRAM
 from tests.publishing_site import SERVERS, Publishing, polled, publishing_site
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_a_second_copy_knows_what_it_was_copied_from(made: Restic, source: Path,
     assert second.check((1, 1)).errors == ()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("version", by_version(*VERSIONS))
 def test_a_full_server_is_copied_from(tmp_path: Path, source: Path, version: str) -> None:
     """It takes no lock, which restic would try to write for a quarter of an hour."""

@@ -23,7 +23,7 @@ from tests.git_server import POINTER, WHO
 from tests.saved_site import Saved
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 MANIFEST = """<manifest>
   <remote name="own" fetch=".."/>
   <default remote="own" revision="main"/>

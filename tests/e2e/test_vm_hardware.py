@@ -25,7 +25,7 @@ from lab.vm import Vm
 from tests.e2e.engine_hosts import EngineHosts, engine_lab
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

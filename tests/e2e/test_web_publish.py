@@ -15,7 +15,7 @@ from tests.browser import browser
 from tests.waiting import until
 from tests.website import MARK, SERVERS, Website, goes_on, stopped, visited, website_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 STEPS = ("lock", "begin", "upload", "verify", "place", "switch", "close")
 POINTS = [f"{when} {step}" for step in STEPS for when in ("before", "after")]
 WORST = ("after begin", "after switch")

@@ -9,7 +9,7 @@ from backup.data_set import Kind
 from inventories.inventory import load_site
 from tests.saved_site import DATA, REPOSITORY_OF_IT, Saved, saved_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

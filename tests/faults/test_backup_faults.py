@@ -16,7 +16,7 @@ from tests.labs import disconnect
 from tests.saved_site import DATA, REPOSITORY_OF_IT, Saved, saved_site
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 UNIT = "mainstay-backup@release"
 PLAN = "/etc/mainstay/backup/release.json"

@@ -8,7 +8,7 @@ import pytest
 from tests.restics import restic
 from tests.saved_site import DATA, REPOSITORY_OF_IT, Saved, saved_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 KEPT = 24
 """The plan keeps as many of the last; all of a test's are of one day."""

@@ -28,7 +28,7 @@ from lab.tools import restic
 from roles.control.holds import FOLDER
 from tests.vault_client import Listener, through_ssh
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 OWN_HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 READS_AND_ADDS = re.compile(
     "vault_(?!admin$|tls_key$)[a-z0-9_]+|backup_[a-z0-9_]+|copy_(access|secret)_key|notify_(webhook|ping)|drill_api_key"

@@ -23,7 +23,7 @@ from tests.restics import restic
 from tests.saved_site import DATA, REPOSITORY_OF_IT, SET, Saved, saved_site
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tests.drilling import Drills, Hearing, drills_of
 from tests.saved_site import HOST, PLAN, REPOSITORY_OF_IT, Saved, saved_site
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 FULL = pytest.mark.full
 
 

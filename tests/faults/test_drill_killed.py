@@ -11,7 +11,7 @@ from tests.drilling import Drills, Hearing, drills_of
 from tests.saved_site import PLAN, Saved, saved_site
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 FULL = pytest.mark.full
 
 

@@ -17,7 +17,7 @@ from tests.e2e.engine_hosts import EngineHosts, address, engine_lab, greets, met
 from tests.faults.engine_killed import STEPS
 from tests.labs import lab_name
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 MOST_DANGEROUS = (("start", 0.02), ("create_snapshot", 0.02), ("start_again", 0.1))
 POINTS = [

@@ -22,7 +22,7 @@ from tests.labs import disconnect
 from tests.saved_site import Saved
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(1200)]
 DATA, ROOT = f"{HOST}:gerrit", "/srv/gerrit"
 GIT = f"{ROOT}/site/git"
 SNAPSHOT = f"{ROOT}/.mainstay-snapshot-gerrit"

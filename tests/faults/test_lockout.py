@@ -12,7 +12,7 @@ from tests.access_site import FIREWALL, SSHD, WITHIN_S, Site, access_site
 from tests.labs import own_lab
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 ELSEWHERE = "192.0.2.0/24"
 MESSAGE = "no way in for a new connection"
 ROOT_MAY_LOG_IN = "sed -i s/^PermitRootLogin.no/PermitRootLogin=yes/ /etc/ssh/sshd_config"

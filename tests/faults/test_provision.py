@@ -17,7 +17,7 @@ from tests.labs import own_lab
 from tests.small_site import SmallSite, small_site
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 FULL = pytest.mark.full
 
 

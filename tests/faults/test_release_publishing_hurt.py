@@ -10,7 +10,7 @@ from tests.faults.test_release_publishing_killed import POINTS
 from tests.publishing_site import SERVERS, Publishing, polled, publishing_site
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 FILLER = "/srv/release/filler"
 AWAY = {"before": "release-1", "after": "release-2"}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.publishing_site import SERVERS, Publishing, polled, publishing_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 STEPS = ("plan", "begin", "upload", "verify", "place", "checksums", "metadata", "switch", "close")
 POINTS = [(when, step) for step in STEPS for when in ("before", "after")]

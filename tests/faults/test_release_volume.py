@@ -22,7 +22,7 @@ from tests.labs import own_lab
 from tests.roles.web_client import clients
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 HOST = "release-1"
 METADATA = "/ota/panther/panther-stable"
 

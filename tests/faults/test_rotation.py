@@ -25,7 +25,7 @@ from tests.restics import restic
 from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, SET, Saved, saved_site
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

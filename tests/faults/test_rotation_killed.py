@@ -12,7 +12,7 @@ from tests.saved_site import DATA, SET, Saved
 
 __all__ = ["saved"]
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 TELLING = "pyinfra 1"
 """The secrets file has the new password, and the host still the old one."""

@@ -10,7 +10,7 @@ from backup.custody import ADMIN, APPEND, CONTROL
 from backup.restic_process import Repository
 from tests.vault_site import OTHER, OWN, REPOSITORIES, ROOTED, VICTIM, Vault, named, vault_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 PACK = 8_000_000
 JUNK = f"/{ROOTED}/junk"
 

@@ -9,7 +9,7 @@ from inventories.inventory import load_site
 from tests.saved_site import DATA, HOST, REPOSITORY_OF_IT, Saved, lose_the_vault, saved_site
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

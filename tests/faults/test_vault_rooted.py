@@ -14,7 +14,7 @@ from backup.restic_process import ResticError
 from tests.vault_client import authorization, listens
 from tests.vault_site import OTHER, OWN, REPOSITORIES, ROOTED, VAULT, VICTIM, Vault, named, vault_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 READS, CHANGES = ("GET", "HEAD"), ("POST", "PUT", "PATCH", "DELETE")
 STRANGE = ("OPTIONS", "TRACE", "CONNECT", "MOVE", "COPY", "LINK", "PROPFIND", "MKCOL", "PURGE", "delete", "get")
 KINDS = ("data", "index", "keys", "locks", "snapshots")

@@ -22,7 +22,7 @@ from tests.gerrit_site import HOST, gerrit_site
 from tests.runbooks.reader import editing, follow
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 DATA, SITE, PROJECT = f"{HOST}:gerrit", "/srv/gerrit/site", "tools/one"
 OF = {"host": HOST}
 NEW_TOKEN = "another-token-of-the-lab-0123456789-abcdefgh"

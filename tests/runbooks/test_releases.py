@@ -13,7 +13,7 @@ from tests.publishing_site import SERVERS, Publishing, publishing_site
 from tests.runbooks.reader import editing, follow
 from tests.saved_site import Saved, saved_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 FIELD = "retired ="
 
 

@@ -18,7 +18,7 @@ from roles.common.nginx import certificate
 from tests.runbooks.reader import editing, follow
 from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, Saved, lose_the_vault
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 VAULT = "vault-1"
 ROOT = "/srv/release"

@@ -19,7 +19,7 @@ from tests.hsm_site import ADMIN, FACTORY, PASSWORDS, READER, Simulated, Site, s
 from tests.runbooks.hsm_session import Session
 from tests.runbooks.reader import Runbook
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 WELL, KEYS = "All is well again", ("0x0101", "0x0102")
 SPARE = 999_000_003
 NOTHING_WRONG, WHOLE = "nothing is wrong", "every chain is whole"

@@ -9,7 +9,7 @@ import pytest
 from tests.runbooks.reader import follow
 from tests.saved_site import DATA, HOST, PLAN, REPOSITORY_OF_IT, Saved
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 VAULT, ROOT = "vault-1", "/srv/release"
 OF = {"host": HOST, "role": PLAN}

@@ -8,7 +8,7 @@ import pytest
 from tests.runbooks.reader import follow
 from tests.website import SERVERS, Website, website_site
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 MESSAGE = "/.messages/latest.txt"
 
 

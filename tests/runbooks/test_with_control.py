@@ -15,7 +15,7 @@ from tests.runbooks.test_runbooks import OF, SECRET, VAULT, lose, lost, password
 from tests.runbooks.test_verification_failed import mending, packs
 from tests.saved_site import DATA, HOST, PLAN, Saved, lose_the_vault
 
-pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(1200)]
 
 CONTROL = "control-1"
 
