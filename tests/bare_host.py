@@ -66,7 +66,7 @@ def create(lab: LabConfig, names: Sequence[str], folder: Path) -> list[BareHost]
     headers = {"Authorization": f"Bearer {lifecycle.api_key(lab)}"}
     site = lab.root / "site"
     admins = load_admins(site / "admins.toml").all()
-    systems = requests.get(f"{lab.api_url}/os", params={"per_page": "500"}, headers=headers, timeout=30).json()["os"]
+    systems = requests.get(f"{lab.api_url}/os", params={"per_page": "500"}, headers=headers, timeout=120).json()["os"]
     debian = next(system["id"] for system in systems if system["name"] == "Debian 13 x64 (trixie)")
     keys, urls = {}, {}
     for name in names:
@@ -96,7 +96,7 @@ def create(lab: LabConfig, names: Sequence[str], folder: Path) -> list[BareHost]
 
 def _address(url: str, headers: dict[str, str]) -> str:
     def look() -> str:
-        address = str(requests.get(url, headers=headers, timeout=30).json()["instance"]["main_ip"])
+        address = str(requests.get(url, headers=headers, timeout=120).json()["instance"]["main_ip"])
         return "" if address == "0.0.0.0" else address
 
     return until(f"an address at {url}", look, timeout_s=PATIENCE_S)

@@ -130,7 +130,7 @@ class Drills:
     def _faults(self, method: str, body: Any = None) -> None:
         url = f"{self.saved.lab.api_url.removesuffix('/v2')}/lab/faults"
         headers = {"Authorization": f"Bearer {lifecycle.api_key(self.saved.lab)}"}
-        answer = requests.request(method, url, json=body, headers=headers, timeout=30)
+        answer = requests.request(method, url, json=body, headers=headers, timeout=120)
         assert answer.ok, answer.text
 
 

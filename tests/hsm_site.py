@@ -128,7 +128,7 @@ class Simulated:
     @contextmanager
     def session(self, key: int, password: str) -> Iterator[AuthSession]:
         """As another program would have it, which no custody knows."""
-        hsm = YubiHsm(HttpBackend(self.url, timeout=30))
+        hsm = YubiHsm(HttpBackend(self.url, timeout=120))
         try:
             with hsm.create_session_derived(key, password) as opened:
                 yield opened

@@ -65,7 +65,7 @@ class SmallSite:
         url = f"{self.lab.api_url.removesuffix('/v2')}/lab/faults"
         key = load_site(self.inventory).secrets["vultr_api_key"].get_secret_value()
         headers = {"Authorization": f"Bearer {key}"}
-        answer = requests.post(url, json={"kind": kind, **values}, headers=headers, timeout=10)
+        answer = requests.post(url, json={"kind": kind, **values}, headers=headers, timeout=60)
         assert answer.ok, answer.text
 
     def must_be_whole(self) -> None:
@@ -120,7 +120,7 @@ def small_site(lab: LabConfig, folder: Path) -> Iterator[SmallSite]:
     requests.delete(
         f"{lab.api_url.removesuffix('/v2')}/lab/faults",
         headers={"Authorization": site.api._session.headers["Authorization"]},
-        timeout=10,
+        timeout=60,
     )
     seen = site.seen()
     for host in seen.instances:

@@ -10,7 +10,7 @@ T = TypeVar("T")
 REST_S = 0.1
 
 
-def until(what: str, look: Callable[[], T], *, timeout_s: float = 60, every_s: float = 0) -> T:
+def until(what: str, look: Callable[[], T], *, timeout_s: float = 180, every_s: float = 0) -> T:
     """The first result that is true. Fails the test when there is none in time.
 
     every_s: 0 looks ten times a second at first, and more and more seldom: what is waited for is seen at most a

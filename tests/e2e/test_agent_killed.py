@@ -143,7 +143,7 @@ def test_an_interrupted_command_ends_with_what_it_started(agent: Agent, tmp_path
     run = agent.begin("run", "data", "--json")
     until("the command", started.exists)
     run.send_signal(signal.SIGINT)
-    assert run.wait(timeout=20) == 130
+    assert run.wait(timeout=120) == 130
     left = Path(f"/proc/{started.read_text().strip()}/stat")
     until("its end", lambda: not left.exists() or left.read_text().split()[2] == "Z")
     assert agent.last.outcome == "interrupted"

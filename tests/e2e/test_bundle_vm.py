@@ -58,7 +58,7 @@ def console(made: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
             for serial, file in zip(STICKS, (folder / "bundle.iso", key), strict=True):
                 vm.plug_stick(serial.lower(), file, serial)
                 mount = f"mkdir -p {STICKS[serial]} && mount -o ro /dev/disk/by-id/usb-*{serial}* {STICKS[serial]}"
-                until(f"the stick {serial}", partial(done, found, mount), timeout_s=60)
+                until(f"the stick {serial}", partial(done, found, mount))
             yield found
         cloud.delete_all()
 

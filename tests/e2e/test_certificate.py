@@ -106,7 +106,7 @@ class Servers:
 
     def plain(self, host: str, path: str, name: str = SHARED, **headers: str) -> tuple[int, str, str]:
         """Status, Location and body of a request without TLS."""
-        connection = http.client.HTTPConnection(self.address(host), timeout=10)
+        connection = http.client.HTTPConnection(self.address(host), timeout=60)
         connection.request("GET", path, headers={"Host": name} | headers)
         answer = connection.getresponse()
         return answer.status, answer.headers.get("Location", ""), answer.read().decode()

@@ -92,7 +92,7 @@ def test_a_reboot_from_inside_comes_back_and_a_poweroff_stays_off(hosts: EngineH
     hosts.ssh(second, "test -e /kept")
     assert hosts.ssh(second, f"ping -c1 -W2 {hosts.config.gateway6} >/dev/null; echo $?") == "0"
     hosts.ssh(second, "sudo poweroff", check=False)
-    until("it is off", lambda: not hosts.engine.status(second.id).running, timeout_s=30)
+    until("it is off", lambda: not hosts.engine.status(second.id).running)
     hosts.engine.start(second)
     hosts.wait_for_ssh(second)
 
@@ -156,7 +156,7 @@ def test_a_volume_is_there_live_and_after_a_reboot_by_id_and_label(
     by_id = "/dev/disk/by-id/virtio-ams-0123456789"
     assert hosts.ssh(first, f"readlink -f {by_id}") == "/dev/vdb"
     hosts.ssh(first, f"sudo mkfs.xfs -q -L content {by_id} && sudo mkdir -p /data")
-    until("the label", lambda: hosts.ssh(first, "readlink -f /dev/disk/by-label/content") == "/dev/vdb", timeout_s=30)
+    until("the label", lambda: hosts.ssh(first, "readlink -f /dev/disk/by-label/content") == "/dev/vdb")
     hosts.ssh(first, "echo 'LABEL=content /data xfs defaults 0 2' | sudo tee -a /etc/fstab && sudo mount /data")
     hosts.ssh(first, "echo kept | sudo tee /data/file && sync")
     hosts.reboot(first)

@@ -48,7 +48,7 @@ def test_a_snapshot_cut_short_lets_the_host_go_on_and_can_be_taken_again(
     hosts: EngineHosts, host: Machine, tmp_path: Path
 ) -> None:
     killed_in(hosts, "cp", 600, f"create_snapshot({host.id!r}, 'again')", tmp_path)
-    hosts.ssh(host, "sudo touch /goes-on", timeout_s=10)
+    hosts.ssh(host, "sudo touch /goes-on", timeout_s=60)
     assert hosts.engine.create_snapshot(host.id, "again") > 0
     hosts.engine.destroy_snapshot("again")
 

@@ -186,5 +186,5 @@ def test_a_host_that_is_cut_off_is_gone_until_it_is_let_back(hosts: EngineHosts,
     hosts.engine.set_nics(second)
     assert not pings(hosts, first, address(second)), "a change of its networks lets it back"
     hosts.engine.cut(second.id, off=False)
-    until("IPv4 again", lambda: greets(address(second)), timeout_s=30)
-    until("IPv6 again", lambda: greets(address6(second)), timeout_s=30)
+    until("IPv4 again", lambda: greets(address(second)))
+    until("IPv6 again", lambda: greets(address6(second)))

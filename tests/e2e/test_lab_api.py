@@ -40,7 +40,7 @@ def pings(host: Host, target: str) -> bool:
 def dig(api: LabCloud, name: str, kind: str, *options: str) -> list[str]:
     server = str(api.config.gateway6 if "-6" in options else api.config.gateway4)
     command = ["dig", *options, f"@{server}", "+short", name, kind]
-    return subprocess.run(command, text=True, capture_output=True, check=True, timeout=30).stdout.splitlines()
+    return subprocess.run(command, text=True, capture_output=True, check=True, timeout=120).stdout.splitlines()
 
 
 def test_user_data_is_applied_by_the_hosts_own_cloud_init(two: tuple[Host, Host]) -> None:

@@ -65,7 +65,7 @@ def test_the_api_answers_a_host_by_https_and_its_own_certificate(main: LabCloud,
     assert (ended.strip(), [item["id"] for item in json.loads(body)["instances"]]) == ("0", [host.id])
     assert ask(host, url, key, "/instances").split() == ["000", "60"]
     assert "Invalid API token" in ask(host, url, key + "X", "/instances", "--cacert /root/provider.pem")
-    here = requests.get(f"{url}/account", headers={"Authorization": f"Bearer {key}"}, verify=str(trust), timeout=10)
+    here = requests.get(f"{url}/account", headers={"Authorization": f"Bearer {key}"}, verify=str(trust), timeout=60)
     assert here.json() == drill("GET", "/account")
     assert here.json() != main("GET", "/account")
 
@@ -85,7 +85,7 @@ def test_a_lab_from_before_that_account_has_it_once_it_comes_up(lab: LabConfig, 
     for bearer, status in ((key, 200), (before, 401)):
         headers = {"Authorization": f"Bearer {bearer}"}
         url, trust = f"{lab.drill_api_url}/instances/{host.id}", str(site / "provider.pem")
-        assert requests.get(url, headers=headers, verify=trust, timeout=10).status_code == status
+        assert requests.get(url, headers=headers, verify=trust, timeout=60).status_code == status
     opened = secrets.Secrets(site / "secrets.age", [site / "id_ed25519"])
     assert opened["drill_api_key"].get_secret_value() == key
     assert host.ssh("cat /proc/sys/kernel/random/boot_id") == booted

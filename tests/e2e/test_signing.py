@@ -212,7 +212,7 @@ def test_the_log_of_the_hsms_goes_on_as_it_grows_and_is_never_written_over(site:
 
     for entries in ("one", "one more"):
         site.root(f"signing-session sh -c '{COMMIT.format(entries)}'")
-        until("it went on", partial(has, entries), timeout_s=60)
+        until("it went on", partial(has, entries))
     site.root(f"signing-session sh -c 'cd {LOG} && git reset -q --hard HEAD~1 && {COMMIT.format('another')}'")
     until("it was refused", lambda: site.run("systemctl is-failed signing-logs").stdout.strip() == "failed")
     assert has("one more")

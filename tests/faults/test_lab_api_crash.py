@@ -226,7 +226,7 @@ def test_two_labs_do_not_meet(api: LabCloud, tmp_path: Path) -> None:
                 assert host.ssh(f"ping -c1 -W2 {address} >/dev/null && echo yes", check=False) == ""
         assert theirs.ssh("curl -s http://169.254.169.254/v1/instance-v2-id") == theirs.id
         assert ours.ssh("curl -s http://169.254.169.254/v1/instance-v2-id") == ours.id
-        refused = requests.get(f"{config.api_url}/account", headers=api._session.headers, timeout=5)
+        refused = requests.get(f"{config.api_url}/account", headers=api._session.headers, timeout=60)
         assert refused.status_code == 401
         lifecycle.down(config.name)
         assert traces(config) == ""

@@ -110,7 +110,7 @@ def test_an_interrupted_run_ends_at_once_and_the_next_one_finishes(small: SmallS
         lines = iter(run.stderr or ())
         assert any("installingbooting" in line for line in lines)
         run.send_signal(signal.SIGINT)
-        _, said = run.communicate(timeout=30)
+        _, said = run.communicate(timeout=120)
     assert run.returncode == 130
     assert "interrupted: the same command resumes where this one stopped" in said
     done = small.provision()
