@@ -236,6 +236,7 @@ def change(site: Watched, edit: Callable[[Any], None]) -> None:
     text.write_text(tomlkit.dumps(document))
 
 
+@pytest.mark.full
 def test_under_investigation_it_stays_outside_and_without_a_control_host_there_is_no_account(
     site: Watched, stolen: Path
 ) -> None:

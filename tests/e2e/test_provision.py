@@ -99,6 +99,7 @@ def test_what_lost_its_mark_is_known_by_the_lock_and_nothing_is_made_twice(small
     small.must_be_whole()
 
 
+@pytest.mark.full
 def test_a_live_hosts_vpc_plan_and_backups_become_as_declared(small: SmallSite) -> None:
     assert small.provision().ok
     toml = small.inventory.with_suffix(".toml")

@@ -118,6 +118,7 @@ def test_without_the_control_host_the_record_comes_from_the_vault_and_notes_wait
     assert here(site) == there(site)
 
 
+@pytest.mark.full
 def test_a_host_that_lost_its_ledger_has_it_back_by_a_deploy_and_continues_it(site: Watched) -> None:
     site.mainstay("status", f"{DATA}:web")
     before = site.root(DATA, f"cat {HOST_LEDGER}")

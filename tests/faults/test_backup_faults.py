@@ -292,7 +292,9 @@ PATH=/root/skewed:$PATH faketime 'SHIFT' python3 -I /usr/local/lib/mainstay/back
 """Python sees a shifted clock by libfaketime; restic, which no library reaches, is told the time by --time."""
 
 
-@pytest.mark.parametrize(("shift", "kind"), [("+3 days", Kind.FUTURE), ("-20 hours", Kind.BACK_DATED)])
+@pytest.mark.parametrize(
+    ("shift", "kind"), [pytest.param("+3 days", Kind.FUTURE, marks=pytest.mark.full), ("-20 hours", Kind.BACK_DATED)]
+)
 def test_a_clock_that_is_wrong_is_told_and_loses_nothing(saved: Saved, tmp_path: Path, shift: str, kind: Kind) -> None:
     saved.status()
     saved.root("release-1", SKEWED.replace("SHIFT", shift))

@@ -111,6 +111,7 @@ def test_a_server_that_hangs_is_waited_for(saved: Saved) -> None:
     assert (running.returncode, out.strip()) == (0, f"{DATA}: 1 of 1 snapshot copied"), err
 
 
+@pytest.mark.full
 def test_a_server_that_goes_away_and_comes_back_is_told_or_waited_for(saved: Saved) -> None:
     with copying(saved) as running:
         storage.stop(saved.lab)
@@ -152,6 +153,7 @@ def test_the_control_sides_key_takes_nothing_away(saved: Saved) -> None:
     assert removes.ask("PUT", key, body=content).status_code == 200
 
 
+@pytest.mark.full
 def test_only_an_admin_thins_it_out_and_what_went_is_not_copied_again(
     saved: Saved, monkeypatch: pytest.MonkeyPatch
 ) -> None:

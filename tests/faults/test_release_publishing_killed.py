@@ -49,6 +49,7 @@ def test_a_promotion_that_died_is_ended(site: Publishing, point: tuple[str, str]
     assert {site.offered(one, "FP5", "beta") for one in SERVERS} == {build}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("point", [one for one in points(("after", "metadata")) if "upload" not in str(one)])
 def test_a_rollback_that_died_is_ended(site: Publishing, point: tuple[str, str]) -> None:
     before = site.offered("release-1", "panther", "testing")

@@ -101,6 +101,7 @@ def test_an_admin_vouches_for_a_snapshot_that_is_gone(saved: Saved) -> None:
     assert saved.status() == (0, [])
 
 
+@pytest.mark.full
 def test_the_old_key_stays_while_a_run_that_began_with_it_is_at_it(saved: Saved) -> None:
     old = held(saved)[SET.secret]
     lock = f"/var/lib/mainstay/backup/{PLAN}/lock"

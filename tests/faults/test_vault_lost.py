@@ -79,6 +79,7 @@ def test_a_vault_that_is_no_new_one_is_left_alone(saved: Saved) -> None:
     assert listed(saved) == before
 
 
+@pytest.mark.full
 def test_the_snapshot_that_only_the_second_copy_has_is_found_by_the_vaults_id(saved: Saved) -> None:
     saved.must("copy")
     gone = saved.entries()[-1]["snapshot"]
