@@ -14,6 +14,7 @@ from doctor import clone, machine
 from doctor.told import State, Told, told, within
 from inventories.errors import InputError
 from inventories.inventory import CLONE
+from roles.control.software import uv
 
 PROJECT = '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.11"\n'
 LOCK = """\
@@ -165,7 +166,7 @@ def test_the_packages_of_this_clone_are_as_uv_lock_says() -> None:
 def test_a_package_that_is_missing_is_told(tmp_path: Path, more: str, state: State) -> None:
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     (tmp_path / "uv.lock").write_text(LOCK + more)
-    subprocess.run([machine.uv(), "venv", "-q", "--python", CLONE / ".venv/bin/python"], cwd=tmp_path, check=True)
+    subprocess.run([uv(), "venv", "-q", "--python", CLONE / ".venv/bin/python"], cwd=tmp_path, check=True)
     [only] = machine.environment(tmp_path)
     assert only.state is state, only
     if more:
