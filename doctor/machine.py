@@ -23,6 +23,7 @@ PACKAGES = {"git": "git", "rsync": "rsync", "ssh": "openssh-client"}
 def environment(folder: Path) -> Iterator[Told]:
     """Whether the packages of a clone are those of its uv.lock. Asks no registry."""
     words = [uv(), "sync", "--frozen", "--check", "--inexact", "--offline"]
+    words += ["--no-install-project"]  # it is this clone, and would be made again for each new date of pyproject.toml
     own = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
     try:
         done = subprocess.run(

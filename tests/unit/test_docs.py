@@ -28,7 +28,14 @@ PAGES = sorted(
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every warning, as of a link that leads nowhere or a page that nothing leads to, is an error."""
     site = tmp_path_factory.mktemp("docs") / "site"
-    words = [Path(sys.executable).with_name("mkdocs"), "build", "--strict", "--quiet", "--site-dir", site]
+    words: list[str | Path] = [
+        Path(sys.executable).with_name("mkdocs"),
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        site,
+    ]
     done = subprocess.run(words, cwd=CLONE, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return site
