@@ -28,6 +28,8 @@ COPY_KEYS = {
 delete. Both are made at the storage's provider and entered by hand."""
 AUTHORITY = "copy.pem"
 """In the site's folder: what to trust at the second copy, where its certificate is not of a public authority."""
+RESTIC_NEEDED = (0, 17)
+INSTALL_RESTIC = "install restic 0.17 or newer, as Debian 13 has it, or name another by MAINSTAY_RESTIC"
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,15 @@ class Store:
 
     def restic(self, data_set: DataSet) -> Restic:
         """restic on it. Raises InputError when there is none on this machine."""
-        program = os.environ.get("MAINSTAY_RESTIC", "restic")
-        if not shutil.which(program):
-            hint = "install restic 0.17 or newer, as Debian 13 has it, or name another by MAINSTAY_RESTIC"
-            raise InputError(program, "", "is not on this machine", hint)
-        return Restic(self.repository(data_set), program)
+        return Restic(self.repository(data_set), restic_program())
+
+
+def restic_program() -> str:
+    """The restic that is used here. Raises InputError when there is none on this machine."""
+    program = os.environ.get("MAINSTAY_RESTIC", "restic")
+    if not shutil.which(program):
+        raise InputError(program, "", "is not on this machine", INSTALL_RESTIC)
+    return program
 
 
 def second_copy(site: LoadedSite, declared: SecondCopy, listener: str, greet: Callable[[Path | None], None]) -> Store:

@@ -31,12 +31,20 @@ def check_key(inventory: Path, key: Path | None, admin: Admin, admins: Path) -> 
 
     key is the one that the inventory names, if any.
     """
-    found = _declared(inventory, key) if key else _own(inventory)
-    known = {" ".join(line.split()[:2]) for line in admin.ssh_keys}
-    if not found & known:
+    if not held(inventory, key) & public_keys(admin):
         what = str(key) if key else "what ssh-agent and ~/.ssh/id_ed25519 hold"
         problem = f"{what} is none of the ssh_keys of {admin.name!r}"
         raise InputError(inventory, FIELD, problem, f"add the line of its .pub to {admins}")
+
+
+def held(inventory: Path, key: Path | None) -> set[str]:
+    """Public keys, `TYPE BASE64`, that this machine can log in with. Raises InputError when there are none."""
+    return _declared(inventory, key) if key else _own(inventory)
+
+
+def public_keys(admin: Admin) -> set[str]:
+    """An admin's, `TYPE BASE64`."""
+    return {" ".join(line.split()[:2]) for line in admin.ssh_keys}
 
 
 def agent_keys() -> set[str]:

@@ -120,6 +120,10 @@ class Secrets:
         """Another file, read with the same keys."""
         return Secrets(path, self._given)
 
+    def unlocked(self) -> "Secrets":
+        """The same file, read with those of its keys alone that no passphrase locks: nobody is asked for one."""
+        return Secrets(self.path, [one.path for one in identities.find(self._given) if not one.locked])
+
     def tagged(self, tag: str) -> tuple[str, ...]:
         """Names of the secrets that carry a tag."""
         return tuple(name for name in self if tag in self.entries[name].tags)

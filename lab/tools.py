@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backup.restic import version_of
+from backup.store import RESTIC_NEEDED
 from lab.command import BASE, run
 from lab.image import MIRROR, SUITE
 from lab.services import LOCAL_CACHE_URL
 
 TOOLS = BASE / "tools"
-RESTIC_NEEDED = (0, 17)
 LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 

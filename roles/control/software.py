@@ -123,8 +123,13 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mainstay"
 
 
+def uv() -> str:
+    """The program, as bin/setup finds it."""
+    return shutil.which("uv") or str(_cache() / "uv/bin/uv")
+
+
 def _uv(*words: str) -> None:
-    program = shutil.which("uv") or str(_cache() / "uv/bin/uv")
+    program = uv()
     try:
         done = subprocess.run([program, *words], cwd=CLONE, capture_output=True, text=True, check=False)
     except OSError as error:

@@ -9,7 +9,7 @@ import pytest
 
 from cloud.converge import REPOSITORY
 
-OWN = ("backup", "bundle", "cli", "cloud", "deploys", "inventories", "lab", "roles")
+OWN = ("backup", "bundle", "cli", "cloud", "deploys", "doctor", "inventories", "lab", "roles")
 
 
 def modules(pattern: str) -> list[str]:
@@ -78,11 +78,12 @@ def test_looking_at_backups_and_drills_loads_nothing_that_makes_hosts(package: s
 @pytest.mark.parametrize(
     ("pattern", "packages"),
     [
-        ("inventories/*.py", ("backup", "cloud", "roles", "lab", "cli")),
-        ("backup/**/*.py", ("roles", "lab", "cli", "deploys")),
-        ("cloud/*.py", ("backup", "roles", "lab", "cli", "deploys", "bundle")),
+        ("inventories/*.py", ("backup", "cloud", "roles", "lab", "cli", "doctor")),
+        ("backup/**/*.py", ("roles", "lab", "cli", "deploys", "doctor")),
+        ("cloud/*.py", ("backup", "roles", "lab", "cli", "deploys", "bundle", "doctor")),
         ("bundle/*.py", ("cloud", "lab", "cli", "deploys")),
-        ("roles/**/*.py", ("lab", "cli", "deploys")),
+        ("doctor/*.py", ("cloud", "lab", "cli", "deploys")),
+        ("roles/**/*.py", ("lab", "cli", "deploys", "doctor")),
     ],
 )
 def test_imports_go_one_way(pattern: str, packages: tuple[str, ...]) -> None:
