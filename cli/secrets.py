@@ -97,7 +97,7 @@ def rekey(inventory: Inventory = None) -> None:
 @app.command()
 def rotate(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all that somebody knows who has left.")
+        list[str] | None, typer.Argument(metavar="NAME...", help="Default: all that somebody knows who has left.")
     ] = None,
     sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     inventory: Inventory = None,
