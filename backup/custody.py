@@ -21,13 +21,13 @@ from pydantic import SecretStr
 
 from backup.certificate import TLS_KEY, new_key, problems, self_signed
 from backup.recovery import Recovery
-from inventories import editing, keys
+from inventories import departed, editing, keys
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.fleet import Fleet, Host
 from inventories.inventory import CONTROL_RECIPIENT, LoadedSite, roles_of
 from inventories.secrets import CONTROL as TAG
-from inventories.secrets import DRILL, Secrets
+from inventories.secrets import CONTROL_KEY, DRILL, Secrets
 
 ROLE = "vault"
 APPEND, CONTROL, ADMIN = "append", "control", "admin"
@@ -37,7 +37,7 @@ LOGINS = {CONTROL: "vault_control", ADMIN: "vault_admin"}
 """The secret with the password of a listener's one user, who is called like it."""
 CERTIFICATE = "vault.pem"
 CONTROL_ROLE = "control"
-SSH_KEY, AGE_KEY = "control_ssh_key", "control_age_key"
+SSH_KEY, AGE_KEY = "control_ssh_key", CONTROL_KEY
 """Secrets of the control host: what it logs in with, and what it reads secrets with."""
 BY_HAND = ("copy_access_key", "copy_secret_key", "notify_webhook", "notify_ping")
 """Secrets that an admin enters and the control host may read."""
@@ -195,7 +195,23 @@ def make(site: LoadedSite) -> tuple[str, ...]:
     if not certified:
         replace(certificate, self_signed(key, found[1].dns))
         made.append(certificate.name)
+    departed.strike(held.path, missing)
     return (*made, *given)
+
+
+def renew(site: LoadedSite, name: str) -> None:
+    """Another value for a secret of the backups, and what follows from it. Not for a data set's password: without its
+    repository (backup/rotation.py) a new one opens nothing.
+
+    Raises InputError.
+    """
+    held = site.secrets.at(site.secrets.path)
+    for follows in {TLS_KEY: (CERTIFICATE,), AGE_KEY: (CONTROL_RECIPIENT,)}.get(name, ()):
+        (site.files / follows).unlink(missing_ok=True)
+    if name in held:
+        write(site, held, {name: editing.Plain(_new(name), held.entries[name].tags)})
+    make(site)
+    departed.strike(held.path, [name])
 
 
 def _new(name: str) -> str:

@@ -24,6 +24,8 @@ from backup.restic import Restic
 from backup.restic_process import WrongPassword
 from backup.sizes import counted
 from backup.store import VAULT, WORDS
+from inventories import departed
+from inventories.command_line import as_given
 from inventories.editing import Plain
 from inventories.inventory import CLONE, LoadedSite
 from inventories.secrets import Secrets
@@ -43,7 +45,7 @@ def rotate(way: Reach, data_set: DataSet, say: Say) -> None:
     Raises RotationError, Unreachable, ResticError and InputError; in each case the password in backup_X works.
     """
     site = way.site
-    following, before = _beside(data_set)
+    following, before = beside(data_set)
     if before in _held(site):
         say(f"{data_set}: goes on where it stopped: the new password is in {data_set.secret}")
     else:
@@ -70,24 +72,23 @@ def rotate(way: Reach, data_set: DataSet, say: Say) -> None:
             gone = _remove_others(_with(found[name], new), listed)
             say(f"{data_set}: {name}: {counted(gone, 'other key was', 'other keys were')} removed")
     _write(site, {before: None})
+    departed.strike(site.secrets.path, (data_set.secret, following, before))
     say(f"{data_set}: done; commit {site.secrets.path.name}")
 
 
 def unfinished(site: LoadedSite, data_set: DataSet) -> list[str]:
     """The secrets that a rotation which was broken off has left; `rotate` goes on from there."""
-    return [name for name in _beside(data_set) if name in site.secrets]
+    return [name for name in beside(data_set) if name in site.secrets]
 
 
-def _beside(data_set: DataSet) -> tuple[str, str]:
+def beside(data_set: DataSet) -> tuple[str, str]:
     """Names of the secrets with the password to come and the one before."""
     return f"next_{data_set.secret}", f"old_{data_set.secret}"
 
 
 def deploys(site: LoadedSite, data_set: DataSet) -> Sequence[Sequence[str]]:
     """The commands that give a data set's password to whom it belongs: its host, then the control host."""
-    inventory = str(site.path.with_suffix(".py"))
-    if site.path.is_relative_to(CLONE):
-        inventory = str(Path(inventory).relative_to(CLONE))
+    inventory = as_given(site.path)
     hosts = {data_set.host: data_set.plan} | dict.fromkeys(site.fleet.with_role("control"), "control")
     return [("pyinfra", inventory, f"deploys/{role}.py", "--limit", host, "-y") for host, role in hosts.items()]
 

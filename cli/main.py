@@ -19,6 +19,7 @@ EVERY = {
     "web": "The website: published on all its servers at once, and taken back.",
     "gerrit": "The code review: its groups, projects and rights; can anybody get all that a manifest names?",
     "runbook": "A page each for the day when something is lost, or is to be done.",
+    "admin": "Who administers the site: people come and go.",
     "secrets": "What the repository holds encrypted: API keys, passwords.",
     "bundle": "All that a host without network is deployed from, on one medium.",
     "hsm": "The signing host's HSMs: their state as it is declared, and the custody of their logs.",

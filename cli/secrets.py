@@ -1,6 +1,7 @@
 """`mainstay secrets`: what the repository holds encrypted."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -8,11 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.options import Inventory, chosen
-from inventories import editing
+from cli.options import FAILED, Inventory, agreed, chosen, stop
+from inventories import departed, editing
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
-from inventories.secrets import CONTROL, Secrets, allowed, owners, stale
+from inventories.secrets import CONTROL, CONTROL_KEY, Secrets, allowed, owners, stale
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -37,6 +38,7 @@ def edit(inventory: Inventory = None) -> None:
                 raise typer.Exit(2) from None
     if changes:
         editing.apply(secrets.path, secrets.entries, changes, readers)
+        _strike(secrets, before, changes)
     for name, new in changes.items():
         typer.echo(f"{name}: {'removed' if new is None else 'changed' if name in secrets else 'added'}")
     if not changes:
@@ -89,6 +91,69 @@ def rekey(inventory: Inventory = None) -> None:
     for gone in sorted({owner for entry in secrets.entries.values() for owner in owners(entry)} - readers.keys()):
         knows = ", ".join(name for name in secrets if gone in owners(secrets.entries[name]))
         typer.secho(f"{gone} has been able to read these: replace them where they are issued: {knows}", fg="yellow")
+        typer.echo(f"that is kept in {departed.FILE}: `mainstay secrets rotate` goes on from there")
+
+
+@app.command()
+def rotate(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help="Default: all that somebody knows who has left.")
+    ] = None,
+    sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    inventory: Inventory = None,
+) -> None:
+    """Replace what this project makes itself, and say of the rest where a person gets a new one.
+
+    A data set's password is proved and deployed before the old one goes, as `backup rotate` does it. Of all others it
+    says what is to be deployed. Broken off, it goes on when it is run again.
+    """
+    from backup import renewal  # what reaches hosts, which no other command here needs
+    from backup.rotation import RotationError
+    from cli.backup.app import failures
+
+    site = chosen(inventory)
+    known = departed.known(departed.read(site.files))
+    for name in names or ():
+        if name not in site.secrets and name not in known:
+            raise InputError(site.secrets.path, name, "no such secret", f"it holds: {', '.join(site.secrets)}")
+    wanted = renewal.ordered(names or known)
+    renewal.check(site, wanted)
+    found = [renewal.renewal(site, name) for name in wanted]
+    own = [one for one in found if one.own]
+    for one in found:
+        typer.echo(f"{one.secret}: {one.how}")
+    if not found:
+        typer.echo("nobody who has left knows a secret; name those that are to be replaced all the same")
+    if own:
+        agreed("secrets", sure, f"Make new values of {len(own)}?")
+    then: list[str] = []
+    try:
+        for one in own:
+            with failures():
+                renewal.renew(site, one.secret, typer.echo)
+            then += one.then
+    except RotationError as error:
+        raise stop("secrets", error, FAILED) from None
+    finally:
+        _then(then, "deploy what is new, then commit:")
+    _then([command for one in found if not one.own for command in one.then], "and once you have put in the others:")
+
+
+def _then(commands: list[str], words: str) -> None:
+    if commands:
+        typer.echo(words)
+    for command in dict.fromkeys(commands):
+        typer.echo(f"$ {command}")
+
+
+def _strike(secrets: Secrets, before: Mapping[str, editing.Plain], changes: editing.Changes) -> None:
+    """What got another value by hand. The control host's key did so only when it can be deployed: `backup keys`."""
+    replaced = {
+        name for name, new in changes.items() if name in before and (not new or new.value != before[name].value)
+    }
+    for name in departed.strike(secrets.path, replaced - {CONTROL_KEY}):
+        note = f"{name}: who has left and knows {CONTROL_KEY} can read the new value too: replace that, then this again"
+        typer.secho(note, fg="yellow", err=True)
 
 
 def _note_stale(site: LoadedSite) -> None:

@@ -12,13 +12,12 @@ Every admin has an account of that name on the hosts, and can read the secrets (
 """
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from inventories import keys
+from inventories import broken, keys
 from inventories.errors import InputError
 from inventories.typed import Typed
 
@@ -109,16 +108,20 @@ class Admins(Typed):
 def load_admins(path: Path) -> Admins:
     """Reads and checks an admins.toml. Raises InputError naming the file, the admin, the field and what to do."""
     try:
-        data = tomllib.loads(path.read_text())
+        content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(
             path, "", "does not exist", "it says who administers the site: copy inventories/admins.example there"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InputError(path, "", f"cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(path, "", f"is not TOML: {error}") from error
-    return parse(path, data)
+    return parse(path, tables(path, content))
+
+
+def tables(path: Path, content: bytes) -> dict[str, Any]:
+    """What stands in the content of the file at `path`, not checked. Raises InputError for what is no TOML."""
+    hint = "restore it from git, or finish the merge: keep the tables of all who are to be admins"
+    return broken.toml(path, content, hint)
 
 
 def parse(path: Path, data: dict[str, Any]) -> Admins:

@@ -14,6 +14,12 @@ from inventories.errors import InputError
 CHOICES = ("--limit", "--exclude")
 
 
+def as_given(inventory: Path) -> str:
+    """How an inventory is named on a command line in the clone."""
+    clone, program = Path(__file__).parents[1], inventory.with_suffix(".py")
+    return str(program.relative_to(clone) if program.is_relative_to(clone) else program)
+
+
 def is_pyinfra(words: Sequence[str]) -> bool:
     """Whether these words called pyinfra: its program, or `python -m pyinfra`."""
     program = Path(words[0]) if words else Path()

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import tomlkit
 
+from inventories import departed
 from inventories.errors import InputError
 from inventories.secrets import (
     CONTROL,
@@ -134,6 +135,7 @@ def changes(before: Mapping[str, Plain], after: Mapping[str, Plain]) -> Changes:
 def apply(path: Path, before: Mapping[str, Entry], wanted: Changes, readers: Readers) -> None:
     """Encrypts the changes and writes them over the file as it is now; everything else in it stays byte for byte.
 
+    Who can no longer read one of them is written down as departed, before that: they know the value that it had.
     Raises InputError when one of those secrets is no longer as in `before`: somebody else changed it meanwhile. What
     was wanted is then kept, encrypted, beside the file.
     """
@@ -143,11 +145,21 @@ def apply(path: Path, before: Mapping[str, Entry], wanted: Changes, readers: Rea
         lost = [name for name in wanted if entries.get(name) != before.get(name)]
         if lost:
             raise _keep(path, lost, fresh)
+        departed.note(path.parent, _left_out(entries, fresh))
         for name in wanted:
             entries.pop(name, None)
         entries.update(fresh)
 
     update(path, change)
+
+
+def _left_out(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, list[str]]:
+    """Names of the secrets that somebody could read before and cannot now, by whose name."""
+    found: dict[str, list[str]] = {}
+    for name in after.keys() & before.keys():
+        for owner in {*owners(before[name])} - {*owners(after[name])}:
+            found.setdefault(owner, []).append(name)
+    return found
 
 
 def _keep(path: Path, lost: list[str], fresh: Mapping[str, Entry]) -> InputError:

@@ -1,8 +1,11 @@
-"""Writing a file whole or not at all, and what a file's content is known by."""
+"""Writing a file whole or not at all, one writer at a time, and what a file's content is known by."""
 
+import fcntl
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -25,6 +28,18 @@ def replace(path: Path, content: str | bytes, mode: int | None = None) -> None:
     except BaseException:
         Path(fresh).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """While no other process is in here with the same folder, which is made; never within itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def sha256(path: Path) -> str:

@@ -197,7 +197,7 @@ def load_site(path: Path | str, control: str | None = None) -> LoadedSite:
         site.settings(name)
     _ = site.lock, site.secrets
     if (site.files / ADMINS).exists():
-        _check_admins(site)
+        check_roles(site.files / ADMINS, site.admins)
     return site
 
 
@@ -297,9 +297,10 @@ def _check_roles(site: LoadedSite) -> None:
             raise InputError(site.path, f"settings.{role}", "no such role", "roles are the folders of roles/")
 
 
-def _check_admins(site: LoadedSite) -> None:
-    for admin in site.admins.all():
+def check_roles(path: Path, admins: Admins) -> None:
+    """Raises InputError for a role of an admin, in the file at `path`, that there is not."""
+    for admin in admins.all():
         for role in admin.roles:
             if role not in ("*", "base") and not _is_role(role):
                 hint = 'roles are the folders of roles/; "*" is all of them'
-                raise InputError(site.files / ADMINS, f"admins.{admin.name}.roles", f"no role {role!r}", hint)
+                raise InputError(path, f"admins.{admin.name}.roles", f"no role {role!r}", hint)

@@ -7,6 +7,7 @@ Pure. An OpenSSH public key is `TYPE BASE64 COMMENT`; the base64 part is a seque
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 
 import pyrage
@@ -31,6 +32,7 @@ REFUSED = {
 }
 MAKE_ONE = "make one with: ssh-keygen -t ed25519 (or -t ed25519-sk on a security key), and give the line of its .pub"
 
+TYPE = re.compile(r"[a-z0-9-]{3,30}(@[a-z0-9.-]{3,30})?")
 # Strings after the type, with the length each must have; None is free (the application of a security key).
 _PARTS: dict[str, tuple[int | None, ...]] = {
     ED25519: (32,),
@@ -85,7 +87,8 @@ def parse(line: str) -> PublicKey:
     if kind in REFUSED:
         raise ValueError(f"{REFUSED[kind]}; {MAKE_ONE}")
     if kind not in _PARTS:
-        raise ValueError(f"{kind[:40]!r} is no key type known here (options before it are not allowed); {MAKE_ONE}")
+        what = repr(kind) if TYPE.fullmatch(kind) else "what it begins with"  # which may be a piece of a private key
+        raise ValueError(f"{what} is no key type known here (options before it are not allowed); {MAKE_ONE}")
     try:
         blob = base64.b64decode(encoded, validate=True)
     except binascii.Error as error:

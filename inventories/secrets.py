@@ -20,9 +20,7 @@ tells what a change of admins left behind. It is no secret and not authenticated
 does not say who wrote: that a value is the right one is what review of commits is for.
 """
 
-import fcntl
 import json
-import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,9 +31,9 @@ import pyrage
 import tomlkit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
-from inventories import identities, keys
+from inventories import broken, identities, keys
 from inventories.errors import InputError
-from inventories.files import replace
+from inventories.files import locked, replace
 from inventories.typed import Typed
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -44,6 +42,8 @@ ARMOR = re.compile(r"-----BEGIN AGE ENCRYPTED FILE-----\n[A-Za-z0-9+/=\n]+\n----
 PAD_BYTES = 128
 CONTROL = "control"
 """The tag of what the control host may read besides the admins, and what that host is called among the readers."""
+CONTROL_KEY = "control_age_key"
+"""The secret by which the control host reads: who knows it reads whatever that host may read."""
 DRILL = "drill"
 """The tag of what a restore drill needs, and the control host may read for it."""
 SHARED = frozenset({CONTROL, DRILL})
@@ -173,11 +173,13 @@ def read(path: Path) -> dict[str, Entry]:
 
 def parse(path: Path, content: bytes) -> dict[str, Entry]:
     """The entries in the content of a file; `path` is only named in errors. Raises InputError."""
-    hint = "`mainstay secrets edit` writes this file: restore it from git, or finish the merge that left it so"
-    try:
-        tables = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(path, "", f"is not TOML: {error}", hint) from error
+    hint = (
+        "`mainstay secrets edit` writes this file: restore it from git, or finish the merge that left it so: of each"
+        " secret keep one side whole, then `mainstay secrets rekey`"
+    )
+    tables = broken.toml(path, content, hint)
+    if not content.strip():
+        raise InputError(path, "", "is empty: it was cut off when it was written", hint)
     entries = {}
     for name, table in tables.items():
         check_name(path, name)
@@ -186,7 +188,8 @@ def parse(path: Path, content: bytes) -> dict[str, Entry]:
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             field = ".".join([name, *map(str, first["loc"])])
-            raise InputError(path, field, first["msg"].removeprefix("Value error, "), hint) from None
+            problem = f"{first['msg'].removeprefix('Value error, ')}{broken.since(content, name)}"
+            raise InputError(path, field, problem, hint) from None
     return entries
 
 
@@ -259,15 +262,10 @@ def _table(name: str, entry: Entry) -> str:
 
 def update(path: Path, change: Callable[[dict[str, Entry]], None]) -> None:
     """Reads, changes and writes a file while no other `update` does; `change` works in place on what it is given."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with locked(path.parent):
         entries = read(path)
         change(entries)
         write(path, entries)
-    finally:
-        os.close(folder)
 
 
 def _pairs(readers: Readers) -> list[tuple[str, str]]:
