@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from inventories.inventory import load_site
+from lab.engine import EngineError
 from lab.go import debian_package, run
 from lab.hosts import LabEngine
 from lab.hsm import service
@@ -38,8 +39,16 @@ class Machine:
         self.vm = Vm(site.lab, self.id)
 
     def plug(self, *names: str) -> None:
+        """As soon as there is a VM to plug them into."""
         for name in names:
+            until(f"{name} is plugged in", partial(self._takes, name))
+
+    def _takes(self, name: str) -> bool:
+        try:
             self.vm.plug_redirected(name, self.folder / name / service.SOCKET)
+        except EngineError:
+            return False
+        return True
 
     def boot_id(self) -> str:
         return self.site.run("cat /proc/sys/kernel/random/boot_id").stdout
@@ -59,7 +68,6 @@ class Machine:
             service.fault(url(name), "unplug")
             service.undo_faults(url(name))
         provider(self.site.lab, "POST", f"instances/{self.id}/start")
-        until("a VM", lambda: LabEngine(self.site.lab).status(self.id).running)
         self.plug(*SERIALS)
         self.up(before)
 
@@ -134,7 +142,7 @@ def plugged(machine: Machine) -> Iterator[None]:
 def test_a_deploy_after_the_reboot_changes_nothing(site: SigningSite) -> None:
     again = site.deploy()
     assert again.ok, again.output
-    assert again.changed == ()
+    assert again.changed == (), again.output
 
 
 def test_a_keyboard_is_refused_until_it_is_declared_and_a_stick_is_refused(
