@@ -61,8 +61,8 @@ LOADED = (
     *("nf_reject_ipv6", "nf_conntrack"),
 )
 
-MEDIA = ("usb-storage", "sd_mod", "isofs", "vfat", "nls_ascii", "nls_cp437")
-"""What a declared medium takes: a stick with an image of a bundle, or with what leaves the host."""
+MEDIA = ("usb-storage", "sd_mod", "cdrom", "isofs", "vfat", "nls_ascii", "nls_cp437")
+"""What a declared medium takes: a stick with an image of a bundle, or with what leaves the host. isofs needs cdrom."""
 
 
 def denied(media: bool) -> tuple[str, ...]:

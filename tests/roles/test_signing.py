@@ -55,6 +55,11 @@ def test_what_handles_keys_is_what_was_reviewed(host: Host) -> None:
     assert [path for path in changed if path.startswith(CODE)] == []
 
 
+def test_no_later_boot_is_taken_for_the_first_one(host: Host) -> None:
+    """By cloud-init, which would give a machine that it takes for new an account with sudo."""
+    assert not host.exists("cloud-init") or "disabled" in host.run("cloud-init status").stdout
+
+
 def test_nothing_that_reads_memory_or_builds_programs_is_installed(host: Host) -> None:
     for program in ("gdb", "gcore", "strace", "gcc", "cc", "perf", "bpftrace"):
         assert not host.exists(program), program
