@@ -46,7 +46,8 @@ class Machine:
     def _takes(self, name: str) -> bool:
         try:
             self.vm.plug_redirected(name, self.folder / name / service.SOCKET)
-        except EngineError:
+        except EngineError as error:
+            print(f"{name}: {error}")
             return False
         return True
 
