@@ -45,6 +45,11 @@ def gerrit_site(folder: Path) -> Iterator[Saved]:
 
 def _build(config: LabConfig) -> None:
     made = Saved(derived(config, config.root / "built", VERSION, VAULT), config.root / "built", config)
+    deploy(made)
+
+
+def deploy(made: Saved) -> None:
+    """All its hosts. Nothing is saved but by a test."""
     made.must("keys")
     made.deploy("provision", "site")
     made.root(HOST, "systemctl disable --now mainstay-backup@gerrit.timer mainstay-backup-verify@gerrit.timer")

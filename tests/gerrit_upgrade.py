@@ -13,7 +13,7 @@ from lab import gerrit_war
 from lab.engine import LabConfig
 from roles.gerrit.upgrading import PROGRAM, unit
 from tests.gerrit_content import fill
-from tests.gerrit_site import HOST, VERSION, derived
+from tests.gerrit_site import HOST, VERSION, deploy, derived
 from tests.labs import disconnect, kept_lab
 from tests.saved_site import Saved
 from tests.waiting import until
@@ -48,9 +48,7 @@ def _derived(config: LabConfig, folder: Path) -> Path:
 
 def _build(config: LabConfig) -> None:
     made = Saved(_derived(config, config.root / "built"), config.root / "built", config)
-    made.must("keys")
-    made.deploy("provision", "site")
-    made.root(HOST, "systemctl disable --now mainstay-backup@gerrit.timer mainstay-backup-verify@gerrit.timer")
+    deploy(made)
     fill(made)
 
 
