@@ -30,6 +30,14 @@ class Vm:
         """What its console has said since it was made."""
         return self._folder.console
 
+    def runs(self) -> bool:
+        """Whether it takes what is plugged in."""
+        try:
+            with self._talk():
+                return True
+        except EngineError:
+            return False
+
     def console(self) -> Console:
         """Its serial console; close it, or use it as a context manager."""
         return Console(self._folder.path / CONSOLE)

@@ -52,4 +52,9 @@ def deploy(made: Saved) -> None:
     """All its hosts. Nothing is saved but by a test."""
     made.must("keys")
     made.deploy("provision", "site")
-    made.root(HOST, "systemctl disable --now mainstay-backup@gerrit.timer mainstay-backup-verify@gerrit.timer")
+    timers(made, "disable")
+
+
+def timers(made: Saved, verb: str) -> None:
+    """`enable` or `disable` those by which Gerrit would be saved in the middle of a test."""
+    made.root(HOST, f"systemctl {verb} --now mainstay-backup@gerrit.timer mainstay-backup-verify@gerrit.timer")

@@ -71,7 +71,7 @@ def control() -> None:
         validate={f"{UNITS}/mainstay-*": f"systemd-analyze verify {VERIFIED}"},
     )
     services("software", [SOFTWARE])
-    services("services", [*timers(site, settings), Unit("mainstay-mail.socket", enabled=has_mail, running=has_mail)])
+    services("services", [Unit("mainstay-mail.socket", enabled=has_mail, running=has_mail), *timers(site, settings)])
 
 
 def timers(site: LoadedSite, settings: Settings) -> list[Unit]:

@@ -21,7 +21,7 @@ from inventories.files import sha256
 from inventories.inventory import load_site
 from lab import gerrit_war, storage
 from roles.gerrit import secure
-from tests.gerrit_site import HOST, SERVER_ID, VERSION, gerrit_site
+from tests.gerrit_site import HOST, SERVER_ID, VERSION, gerrit_site, timers
 from tests.roles.web_client import clients
 from tests.saved_site import Saved
 from tests.waiting import until
@@ -34,7 +34,11 @@ SHOW = "systemctl show gerrit -p NRestarts -p ActiveState --value | xargs"
 
 @pytest.fixture(scope="module")
 def gerrit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
-    yield from gerrit_site(tmp_path_factory.mktemp("gerrit"))
+    """As a deploy leaves it: a second one finds nothing to do."""
+    for made in gerrit_site(tmp_path_factory.mktemp("gerrit")):
+        timers(made, "enable")
+        yield made
+        timers(made, "disable")
 
 
 def version(gerrit: Saved) -> str:

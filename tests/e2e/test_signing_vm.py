@@ -9,7 +9,6 @@ import pytest
 import requests
 
 from inventories.inventory import load_site
-from lab.engine import EngineError
 from lab.go import debian_package, run
 from lab.hosts import LabEngine
 from lab.hsm import service
@@ -39,17 +38,8 @@ class Machine:
         self.vm = Vm(site.lab, self.id)
 
     def plug(self, *names: str) -> None:
-        """As soon as there is a VM to plug them into."""
         for name in names:
-            until(f"{name} is plugged in", partial(self._takes, name))
-
-    def _takes(self, name: str) -> bool:
-        try:
             self.vm.plug_redirected(name, self.folder / name / service.SOCKET)
-        except EngineError as error:
-            print(f"{name}: {error}")
-            return False
-        return True
 
     def boot_id(self) -> str:
         return self.site.run("cat /proc/sys/kernel/random/boot_id").stdout
@@ -69,6 +59,7 @@ class Machine:
             service.fault(url(name), "unplug")
             service.undo_faults(url(name))
         provider(self.site.lab, "POST", f"instances/{self.id}/start")
+        until("a VM", self.vm.runs)
         self.plug(*SERIALS)
         self.up(before)
 

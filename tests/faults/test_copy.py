@@ -183,7 +183,8 @@ def test_only_an_admin_thins_it_out_and_what_went_is_not_copied_again(
 @pytest.fixture
 def a_pack(saved: Saved) -> Iterator[Path]:
     """The largest pack of the second copy, put back afterwards; none that a killed copy or server left, which nothing
-    needs."""
+    needs. Its lock is left too: it adds, and waits for nobody; `prune` would."""
+    saved.must("restic", "--copy", DATA, "unlock")
     saved.must("restic", "--copy", DATA, "prune")
     needed = saved.must("restic", "--copy", DATA, "list", "packs").split()
     pack = max((path for path in objects(saved) if path.name in needed), key=lambda path: path.stat().st_size)
