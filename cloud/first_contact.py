@@ -49,8 +49,9 @@ fi
 USE_KEY = """
 set -eu
 cd /etc/ssh
-# Without its user data cloud-init might take the next boot for the first one and make other keys.
-printf 'ssh_deletekeys: false\\nssh_genkeytypes: []\\n' > /etc/cloud/cloud.cfg.d/95-mainstay-host-keys.cfg
+# Without the provider's metadata cloud-init takes a boot for the first one: it would make other keys, and an account
+# of its own with sudo.
+printf 'ssh_deletekeys: false\\nssh_genkeytypes: []\\nusers: []\\n' > /etc/cloud/cloud.cfg.d/95-mainstay.cfg
 if [ -e mainstay_new_key ]; then
     mv -f mainstay_new_key ssh_host_ed25519_key
 fi

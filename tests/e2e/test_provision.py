@@ -17,6 +17,7 @@ from cloud.converge import REPOSITORY, command
 from inventories.inventory import load_site
 from lab.engine import LabConfig
 from tests.small_site import SmallSite, small_site
+from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
@@ -140,6 +141,20 @@ def test_a_reinstalled_host_is_trusted_again_and_keeps_its_volume(small: SmallSi
     assert (after.instance_id, after.volumes) == (before.instance_id, before.volumes)
     assert after.host_keys != before.host_keys
     assert small.ssh("ls /etc/lost; sudo head -c 4 /dev/vdb").stdout == "kept"
+    small.must_be_whole()
+
+
+def test_a_boot_that_cloud_init_takes_for_the_first_makes_no_account_and_no_key(small: SmallSite) -> None:
+    """As one at which the provider's metadata does not answer."""
+    assert small.provision().ok
+    small.ssh("echo 'datasource_list: [None]' | sudo tee /etc/cloud/cloud.cfg.d/99-none.cfg")
+    people = small.ssh("getent passwd").stdout
+    before = small.ssh("cat /proc/sys/kernel/random/boot_id").stdout
+    small.api.post(f"/instances/{small.seen().instances[0].id}/reboot")
+    until("a boot", lambda: small.ssh("cat /proc/sys/kernel/random/boot_id").stdout not in ("", before))
+    small.ssh("sudo cloud-init status --wait")
+    assert "DataSourceNone" in small.ssh("cat /run/cloud-init/result.json").stdout
+    assert small.ssh("getent passwd").stdout == people
     small.must_be_whole()
 
 
