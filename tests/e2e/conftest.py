@@ -1,4 +1,5 @@
-"""A host for the suites of the primitives (test_common_*), the program that judges alert rules, and a btrfs."""
+"""What several files share: a host for the suites of the primitives (test_common_*), HSMs (test_hsm_*), the program
+that judges alert rules, and a btrfs."""
 
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from lab.go import run
 from tests import bare_host
 from tests.bare_host import BareHost
 from tests.e2e.primitives import ASK, NGINX, SITE, Bench
+from tests.hsm_saved import saved_site
+from tests.hsm_site import Site, site
 
 PROMETHEUS = Path.home() / ".cache/mainstay/prometheus"
 
@@ -36,6 +39,33 @@ def served(bench: Bench) -> Bench:
     bench.good(NGINX)
     assert bench.host.ssh(ASK) == "one\n"
     return bench
+
+
+@pytest.fixture(scope="session")
+def set_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of two HSMs that are as declared."""
+    folder = tmp_path_factory.mktemp("set-up")
+    with site(folder) as one:
+        one.make()
+    return folder
+
+
+@pytest.fixture
+def hsm(set_up: Path, tmp_path: Path) -> Iterator[Site]:
+    with site(tmp_path, like=set_up) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def signing_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """HSMs and the folder that was saved of them."""
+    with saved_site(tmp_path_factory.mktemp("host")) as one:
+        yield one
+
+
+@pytest.fixture
+def medium(signing_host: Site) -> Path:
+    return signing_host.folder / "medium"
 
 
 @pytest.fixture(scope="session")

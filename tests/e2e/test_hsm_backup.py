@@ -12,21 +12,10 @@ from roles.signing.tools.errors import HsmError
 from roles.signing.tools.saved import ABOUT, BUNDLE, SUMS, saving
 from roles.signing.tools.saved.checking import WRONG
 from roles.signing.tools.state import loading
-from tests.hsm_saved import SPOILT, Spoil, saved_site
+from tests.hsm_saved import SPOILT, Spoil
 from tests.hsm_site import Called, Site
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with saved_site(tmp_path_factory.mktemp("host")) as one:
-        yield one
-
-
-@pytest.fixture
-def saved(host: Site) -> Path:
-    return host.folder / "medium"
 
 
 def checked(folder: Path, *options: str) -> Called:
@@ -39,25 +28,25 @@ def checked(folder: Path, *options: str) -> Called:
     return Called(done.returncode, done.stdout, done.stderr)
 
 
-def test_a_saved_folder_is_whole_by_other_programs_too(saved: Path, tmp_path: Path) -> None:
-    assert checked(saved).code == 0
-    assert subprocess.run(["sha256sum", "-c", "--quiet", SUMS], cwd=saved, check=False).returncode == 0
-    subprocess.run(["git", "clone", "-q", saved / BUNDLE, tmp_path / "log"], check=True)
-    assert saved.stat().st_mode & 0o077 == 0
+def test_a_saved_folder_is_whole_by_other_programs_too(medium: Path, tmp_path: Path) -> None:
+    assert checked(medium).code == 0
+    assert subprocess.run(["sha256sum", "-c", "--quiet", SUMS], cwd=medium, check=False).returncode == 0
+    subprocess.run(["git", "clone", "-q", medium / BUNDLE, tmp_path / "log"], check=True)
+    assert medium.stat().st_mode & 0o077 == 0
 
 
-def test_a_name_that_is_taken_is_refused_and_left_alone(host: Site, saved: Path) -> None:
-    before = (saved / ABOUT).read_bytes()
-    done = host.mainstay("save", str(saved))
+def test_a_name_that_is_taken_is_refused_and_left_alone(signing_host: Site, medium: Path) -> None:
+    before = (medium / ABOUT).read_bytes()
+    done = signing_host.mainstay("save", str(medium))
     assert (done.code, "give another name" in done.said) == (1, True)
-    assert (saved / ABOUT).read_bytes() == before
+    assert (medium / ABOUT).read_bytes() == before
 
 
-def test_what_a_dead_run_left_is_in_the_way_of_nothing(host: Site, tmp_path: Path) -> None:
+def test_what_a_dead_run_left_is_in_the_way_of_nothing(signing_host: Site, tmp_path: Path) -> None:
     left = tmp_path / ".medium.new"
     (left / "keys").mkdir(parents=True)
     (left / "keys/half").write_text("half")
-    assert host.mainstay("save", str(tmp_path / "medium")).code == 0
+    assert signing_host.mainstay("save", str(tmp_path / "medium")).code == 0
     assert checked(tmp_path / "medium").code == 0
     assert not left.exists()
 
@@ -72,34 +61,34 @@ def small(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_medium_is_refused_before_anything_is_written(host: Site, small: Path) -> None:
-    done = host.mainstay("save", str(small / "medium"))
+def test_a_full_medium_is_refused_before_anything_is_written(signing_host: Site, small: Path) -> None:
+    done = signing_host.mainstay("save", str(small / "medium"))
     assert (done.code, "the medium is full: it has room for 32" in done.said) == (1, True)
     assert list(small.iterdir()) == []
 
 
 def test_a_medium_that_fills_up_meanwhile_has_nothing_left_on_it(
-    host: Site, small: Path, monkeypatch: pytest.MonkeyPatch
+    signing_host: Site, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saving, "_room", lambda *_: None)
     with pytest.raises(HsmError, match=r"No space left|is full"):
-        saving.save(loading.load(host.file), small / "medium")
+        saving.save(loading.load(signing_host.file), small / "medium")
     assert list(small.iterdir()) == []
 
 
 def test_a_medium_that_does_not_keep_what_was_written_is_told(
-    host: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    signing_host: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = saving._read_back
     monkeypatch.setattr(saving, "_read_back", lambda path: "0" * 64 if path.suffix == ".yhw" else read(path))
     with pytest.raises(HsmError, match=r"read back as other bytes"):
-        saving.save(loading.load(host.file), tmp_path / "medium")
+        saving.save(loading.load(signing_host.file), tmp_path / "medium")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("spoil", [one[0] for one in SPOILT])
-def test_checksums_tell_whatever_was_changed_since(saved: Path, tmp_path: Path, spoil: Spoil) -> None:
-    copy = Path(shutil.copytree(saved, tmp_path / "copy"))
+def test_checksums_tell_whatever_was_changed_since(medium: Path, tmp_path: Path, spoil: Spoil) -> None:
+    copy = Path(shutil.copytree(medium, tmp_path / "copy"))
     spoil(copy)
     done = checked(copy, "--json")
     assert done.code == WRONG

@@ -17,23 +17,12 @@ from cloud.converge import REPOSITORY
 from lab import lifecycle
 from lab.signing import drilling, restored
 from lab.signing.drilling import FAILED, NotStarted, Order, Report
-from tests.hsm_saved import CERTIFICATE, SPOILT, Spoil, resum, saved_site
+from tests.hsm_saved import CERTIFICATE, SPOILT, Spoil, resum
 from tests.hsm_site import PASSWORDS, Site
 from tests.labs import lab_name
 from tests.waiting import until
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with saved_site(tmp_path_factory.mktemp("host")) as one:
-        yield one
-
-
-@pytest.fixture
-def saved(host: Site) -> Path:
-    return host.folder / "medium"
 
 
 @pytest.fixture
@@ -57,9 +46,9 @@ def failed(report: Report) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize(("spoil", "check", "told"), SPOILT)
 def test_a_drill_names_what_is_wrong_even_where_checksums_say_otherwise(
-    saved: Path, tmp_path: Path, order: Order, spoil: Spoil, check: str, told: str
+    medium: Path, tmp_path: Path, order: Order, spoil: Spoil, check: str, told: str
 ) -> None:
-    copy = Path(shutil.copytree(saved, tmp_path / "copy"))
+    copy = Path(shutil.copytree(medium, tmp_path / "copy"))
     spoil(copy)
     resum(copy)
     report = drill(copy, order)
@@ -68,40 +57,42 @@ def test_a_drill_names_what_is_wrong_even_where_checksums_say_otherwise(
     assert told in " ".join(report.checks[check])
 
 
-def test_a_drill_brings_every_key_back_and_each_signs(saved: Path, order: Order) -> None:
-    report = drill(saved, replace(order, published=saved / "keys"))
+def test_a_drill_brings_every_key_back_and_each_signs(medium: Path, order: Order) -> None:
+    report = drill(medium, replace(order, published=medium / "keys"))
     assert (report.exit_code, failed(report)) == (0, {})
     assert [(one["name"], one["check"]) for one in report.keys] == [("releasekey", ""), ("platform", "")]
     told = report.as_json()
     assert {one["outcome"] for one in told["checks"]} == {"passed"}
 
 
-def test_another_wrap_key_is_told_as_such(saved: Path, order: Order) -> None:
-    assert [*failed(drill(saved, order, "5b" * 32))] == ["wrap key"]
-    assert [*failed(drill(saved, order, "5b"))] == ["wrap key"]
+def test_another_wrap_key_is_told_as_such(medium: Path, order: Order) -> None:
+    assert [*failed(drill(medium, order, "5b" * 32))] == ["wrap key"]
+    assert [*failed(drill(medium, order, "5b"))] == ["wrap key"]
 
 
-def test_a_published_key_that_is_in_no_backup_is_told(host: Site, saved: Path, order: Order, tmp_path: Path) -> None:
-    shutil.copy(saved / CERTIFICATE, tmp_path / "panther.x509.pem")
-    path = host.certify(0x0999, public=ec.generate_private_key(ec.SECP256R1()).public_key())
+def test_a_published_key_that_is_in_no_backup_is_told(
+    signing_host: Site, medium: Path, order: Order, tmp_path: Path
+) -> None:
+    shutil.copy(medium / CERTIFICATE, tmp_path / "panther.x509.pem")
+    path = signing_host.certify(0x0999, public=ec.generate_private_key(ec.SECP256R1()).public_key())
     path.rename(tmp_path / "shiba.x509.pem")
-    report = drill(saved, replace(order, published=tmp_path))
+    report = drill(medium, replace(order, published=tmp_path))
     assert failed(report) == {"published": ["shiba.x509.pem: no key that was brought back is its"]}
 
 
 def test_a_folder_from_before_something_was_declared_is_told(
-    host: Site, saved: Path, order: Order, tmp_path: Path
+    signing_host: Site, medium: Path, order: Order, tmp_path: Path
 ) -> None:
     now = tmp_path / "hsm.toml"
-    now.write_text(host.file.read_text() + '\n[keys.another]\nid = 0x0103\nclass = "exportable"\n')
-    assert [*failed(drill(saved, replace(order, declared=now)))] == ["declaration"]
+    now.write_text(signing_host.file.read_text() + '\n[keys.another]\nid = 0x0103\nclass = "exportable"\n')
+    assert [*failed(drill(medium, replace(order, declared=now)))] == ["declaration"]
 
 
 def test_more_keys_than_a_device_has_room_for_are_brought_back_by_turns(
-    saved: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+    medium: Path, order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(restored, "AT_ONCE", 1)
-    report = drill(saved, order)
+    report = drill(medium, order)
     assert (report.exit_code, len(report.keys)) == (0, 2)
 
 
@@ -111,21 +102,21 @@ def test_what_is_no_saved_folder_starts_no_drill(order: Order, tmp_path: Path) -
 
 
 def test_a_machine_that_swaps_is_refused(
-    saved: Path, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    medium: Path, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swaps = tmp_path / "swaps"
     swaps.write_text("Filename Type Size Used Priority\n/dev/vdb partition 1 0 -2\n")
     monkeypatch.setattr(drilling, "SWAPS", swaps)
     with pytest.raises(NotStarted, match="swapoff"):
-        drill(saved, order)
+        drill(medium, order)
 
 
 def test_the_command_tells_it_in_words_and_for_programs_and_leaves_nothing_when_it_is_ended(
-    host: Site, saved: Path
+    signing_host: Site, medium: Path
 ) -> None:
     memory = drilling.MEMORY / f"mainstay-{drilling.LAB}"
-    words = [sys.executable, "-m", "cli.main", "hsm", "drill", str(saved), "--here"]
-    words += ["--password-file", str(host.folder / "main")]
+    words = [sys.executable, "-m", "cli.main", "hsm", "drill", str(medium), "--here"]
+    words += ["--password-file", str(signing_host.folder / "main")]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "passed: 2 keys signed as the certificates say" in done.stdout
@@ -140,25 +131,25 @@ def test_the_command_tells_it_in_words_and_for_programs_and_leaves_nothing_when_
     assert subprocess.run(["pgrep", "-f", memory], check=False).returncode == 1
 
 
-def test_what_a_killed_drill_left_is_gone_with_the_next(saved: Path, order: Order) -> None:
+def test_what_a_killed_drill_left_is_gone_with_the_next(medium: Path, order: Order) -> None:
     memory = drilling.MEMORY / f"mainstay-{order.lab}"
     code = (
         "from pathlib import Path; from lab.signing import drilling; "
-        f"drilling.drill(Path({str(saved)!r}), lambda _: {PASSWORDS['main']!r}, "
+        f"drilling.drill(Path({str(medium)!r}), lambda _: {PASSWORDS['main']!r}, "
         f"drilling.Order(vm=False, lab={order.lab!r}), print)"
     )
     with subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.DEVNULL) as killed:
         until("a device", lambda: (memory / "device/pid").exists())
         killed.kill()
     assert memory.exists()
-    assert drill(saved, order).exit_code == 0
+    assert drill(medium, order).exit_code == 0
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-def test_a_backup_is_brought_back_on_a_throwaway_host_with_the_role(saved: Path) -> None:
+def test_a_backup_is_brought_back_on_a_throwaway_host_with_the_role(medium: Path) -> None:
     name = lab_name("drill")
-    report = drill(saved, Order(published=saved / "keys", lab=name))
+    report = drill(medium, Order(published=medium / "keys", lab=name))
     assert (report.exit_code, failed(report)) == (0, {})
     assert len(report.keys) == 2
     assert lifecycle.find(name) is None

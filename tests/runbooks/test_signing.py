@@ -14,7 +14,7 @@ from yubihsm.exceptions import YubiHsmAuthenticationError, YubiHsmDeviceError
 from yubihsm.objects import AsymmetricKey
 
 from roles.signing.tools.state.auditing import WRONG
-from tests.e2e.test_hsm_state import EXPORTABLE, again, cut, default, objects, option, put
+from tests.hsm_changes import EXPORTABLE, again, cut, default, objects, option, put
 from tests.hsm_site import ADMIN, FACTORY, PASSWORDS, READER, Simulated, Site, serving, site
 from tests.runbooks.hsm_session import Session
 from tests.runbooks.reader import Runbook
