@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from backup import renewal
+from cli import lazy
 from cli.options import ForPrograms, Inventory, chosen
 from inventories import departed, keys, people
 from inventories.admins import Admin
 from inventories.inventory import LoadedSite
 from inventories.secrets import owners
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = lazy.application()
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the account on the hosts.")]
 
 

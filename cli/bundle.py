@@ -13,14 +13,12 @@ from rich.console import Console
 from backup.sizes import counted, size
 from bundle import contents, iso, key, lock, making, verifying
 from bundle.programs import ProgramError
+from cli import lazy
 from cli.ending import in_order
 from cli.options import FAILED, ForPrograms, Inventory, chosen, stop
 from cli.release.progress import bar
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = lazy.application(
     epilog="Exit codes: 0 done, 1 failed, 2 bad usage or bad input; of verify 60 unsigned, 61 signed by an unknown "
     "key, 62 a file was changed, 63 one is missing, 64 there is one too many, 65 it does not fit its lock.",
 )

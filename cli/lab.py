@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli import lazy
 from cli.options import BAD_USAGE, FAILED, UNREACHABLE, stop
 from inventories import lock
 from inventories.files import replace
@@ -19,7 +20,7 @@ from lab.api.store import MAIN
 from lab.engine import EngineError, LabConfig
 from lab.hosts import LabEngine
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = lazy.application()
 Name = Annotated[str, typer.Option("--name", envvar="MAINSTAY_LAB", help="Which lab; several can be up at once.")]
 Host = Annotated[str, typer.Argument(help="The host's name, as `mainstay lab status` shows it.")]
 

@@ -8,10 +8,26 @@ import typer
 from typer.core import TyperGroup
 
 
+class Group(TyperGroup):
+    """Lists its commands with the whole first paragraph of each, which click cuts off."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command and command.help:
+                command.short_help = command.help.partition("\n\n")[0]
+        super().format_commands(ctx, formatter)
+
+
+def application(cls: type[TyperGroup] = Group, **options: Any) -> typer.Typer:
+    """A group of commands, as all of `mainstay` are."""
+    return typer.Typer(cls=cls, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, **options)
+
+
 def groups(packages: Mapping[str, str]) -> type[TyperGroup]:
     """Of an application whose groups are declared by name and help alone, and are the `app` of these modules."""
 
-    class Groups(TyperGroup):
+    class Groups(Group):
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
             if args and args[0] in packages:
                 group = typer.main.get_command(import_module(packages[args[0]]).app)
@@ -28,7 +44,7 @@ def commands(package: str, modules: Mapping[str, str], epilog: str) -> typer.Typ
     package: where they are; modules: by the name of a command.
     """
 
-    class Commands(TyperGroup):
+    class Commands(Group):
         def list_commands(self, ctx: Any) -> list[str]:
             return list(modules)
 
@@ -39,11 +55,9 @@ def commands(package: str, modules: Mapping[str, str], epilog: str) -> typer.Typ
                     import_module(f"{package}.{module}")
                 group = typer.main.get_command(app)
                 assert isinstance(group, TyperGroup)
-                self.commands = group.commands
+                self.commands = {**group.commands, **self.commands}
             return self.commands.get(cmd_name)
 
-    app = typer.Typer(
-        cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, epilog=epilog
-    )
+    app = application(Commands, epilog=epilog)
     app.callback()(lambda: None)  # one command is a group too
     return app

@@ -32,13 +32,10 @@ GROUPS = {
 }
 """The signing host has `hsm` alone."""
 
-app = typer.Typer(
-    cls=lazy.groups({name: f"cli.{name}" for name in GROUPS}),
-    no_args_is_help=True,
-    add_completion=False,
+app = lazy.application(
+    lazy.groups({name: f"cli.{name}" for name in GROUPS}),
     help="Rehearses, tells and proves the infrastructure of a free mobile operating system. pyinfra changes its hosts.",
     epilog="Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 3 unreachable.",
-    pretty_exceptions_enable=False,
 )
 for name, words in GROUPS.items():
     app.add_typer(typer.Typer(), name=name, help=words)

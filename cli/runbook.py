@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
+from cli import lazy
 from cli.options import ForPrograms
 from inventories.errors import InputError
 
 PAGES = Path(__file__).parents[1] / "docs/runbooks"
 WHEN = re.compile(r"^\*\*When\*\*: (.*?)(?=\n\n|\n\*\*|\Z)", re.MULTILINE | re.DOTALL)
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = lazy.application()
 
 
 class Page(NamedTuple):

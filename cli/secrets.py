@@ -9,13 +9,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli import lazy
 from cli.options import FAILED, Inventory, agreed, chosen, stop
 from inventories import departed, editing
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from inventories.secrets import CONTROL, CONTROL_KEY, Secrets, allowed, owners, stale
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = lazy.application()
 
 
 @app.command()

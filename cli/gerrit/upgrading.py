@@ -11,6 +11,7 @@ import typer
 from backup.custody import DataSet
 from backup.drills.report import outcome
 from backup.reach import Unreachable, reach
+from cli import lazy
 from cli.gerrit.app import app
 from cli.options import FAILED, UNREACHABLE, ForPrograms, Inventory, agreed, chosen, stop
 from inventories.inventory import LoadedSite
@@ -20,7 +21,7 @@ from roles.gerrit.tools.server import ROLE, host_of, mount_of
 LOSES = 53
 """Exit code of a rollback that would lose something."""
 Version = Annotated[str, typer.Argument(help="As `upgrade` in [settings.gerrit] declares it.")]
-group = typer.Typer(no_args_is_help=True, help="Rehearse another version on a copy, bring it in, take it back.")
+group = lazy.application(help="Rehearse another version on a copy, bring it in, take it back.")
 app.add_typer(group, name="upgrade")
 
 

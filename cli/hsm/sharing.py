@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from backup.sizes import counted
+from cli import lazy
 from cli.hsm.app import Declaration, app, failures
 from inventories.errors import InputError
 from roles.signing.tools import passwords
@@ -15,7 +16,7 @@ from roles.signing.tools.ceremony import holders, shares
 from roles.signing.tools.errors import HsmError
 from roles.signing.tools.state import loading, words
 
-group = typer.Typer(no_args_is_help=True)
+group = lazy.application()
 app.add_typer(group, name="shares", help="A wrap key in shares, of which so many as hsm.toml says make it together.")
 
 
