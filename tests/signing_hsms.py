@@ -16,15 +16,18 @@ URLS = {name: f"http://127.0.0.1:{CONNECTOR_PORT + at}" for at, name in enumerat
 """On the host."""
 KEYS = (0x0101, 0x0102)
 LOG = f"{WORK}/hsm-log"
-OF_A_HOST = {
-    "expires_days = 90": f'folder = "{WORK}/keys"\nexpires_days = 90',
-    'repository = "hsm-log"': f'repository = "{LOG}"',
+OF_RSA = {
     'algorithm = "ecp256"': 'algorithm = "rsa2048"',
     # Java wants the certificate, too.
     'capabilities = ["sign-ecdsa"]': 'capabilities = ["sign-pkcs", "get-opaque"]',
     'capabilities = ["sign-ecdsa", "exportable-under-wrap"]': 'capabilities = ["sign-pkcs", "exportable-under-wrap"]',
     'delegated = ["sign-ecdsa", "exportable-under-wrap"]': 'delegated = ["sign-pkcs", "exportable-under-wrap"]',
     '"sign-pss", ': '"get-opaque", ',
+}
+"""Of a declaration by whose keys apksigner can sign."""
+OF_A_HOST = OF_RSA | {
+    "expires_days = 90": f'folder = "{WORK}/keys"\nexpires_days = 90',
+    'repository = "hsm-log"': f'repository = "{LOG}"',
 }
 PROVIDER = """\
 name = hsm

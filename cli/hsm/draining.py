@@ -11,11 +11,10 @@ from cli.hsm.app import Declaration, Devices, PasswordFds, PasswordFiles, app, f
 from cli.options import BAD_USAGE, FAILED, UNREACHABLE, ForPrograms, stop
 from roles.signing.tools import places
 from roles.signing.tools.custody import running
-from roles.signing.tools.custody.draining import Drained
+from roles.signing.tools.custody.draining import Drained, incidents_of
 from roles.signing.tools.custody.draining import drain as drain_one
-from roles.signing.tools.custody.entries import INCIDENT
 from roles.signing.tools.custody.git import Git
-from roles.signing.tools.errors import Unreachable
+from roles.signing.tools.errors import INCIDENT, Unreachable
 from roles.signing.tools.passwords import Passwords
 
 
@@ -53,7 +52,7 @@ def drain(
             away.append(str(error))
         if bundle:
             git.bundle(bundle)
-    incidents = running.incidents(done)
+    incidents = incidents_of(done)
     code = INCIDENT if incidents else UNREACHABLE if away else 0
     if for_programs:
         devices_told = [one.as_json() for one in done]

@@ -6,8 +6,8 @@ import pytest
 from yubihsm.defs import ERROR
 from yubihsm.exceptions import YubiHsmDeviceError
 
-from roles.signing.tools.custody.entries import INCIDENT
 from roles.signing.tools.custody.verifying import MISCOUNTED
+from roles.signing.tools.errors import INCIDENT
 from tests.hsm_changes import (
     broken,
     freed,

@@ -2,9 +2,10 @@
 
 import os
 import subprocess
+import sys
 
 from cloud.converge import REPOSITORY
-from roles.signing.tools.custody.entries import INCIDENT
+from roles.signing.tools.errors import INCIDENT
 from tests.hsm_changes import (
     freed,
 )
@@ -76,6 +77,15 @@ def test_around_a_call_nothing_is_loaded_that_takes_long(hsm: Site) -> None:
     done = hsm.program(*hsm.words("run", "--", "true")[2:], before=("-c", code))
     assert (done.code, done.out) == (0, "0 set()\n"), done
     assert hsm.mainstay("verify", "--json").told["logs"][0]["signatures"] == {"sign-ecdsa@0x0101": 1}
+
+
+def test_what_speaks_to_devices_is_loaded_while_the_command_runs() -> None:
+    """It takes longer than all else, and the device is there before."""
+    script = "import sys; import roles.signing.tools.custody.__main__\n"
+    script += "print({'yubihsm', 'cryptography', 'requests'} & set(sys.modules))"
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_the_script_for_scripts_ends_as_the_command_does(hsm: Site) -> None:

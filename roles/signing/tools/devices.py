@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
 
 from yubihsm.core import AuthSession, DeviceInfo, YubiHsm
 from yubihsm.defs import ERROR
@@ -14,7 +13,8 @@ from yubihsm.exceptions import (
 )
 
 from roles.signing.tools.connector import Connector
-from roles.signing.tools.errors import HsmError, Unreachable, WrongPassword
+from roles.signing.tools.errors import HsmError, WrongPassword
+from roles.signing.tools.wire import Place
 
 WORDS = {
     ERROR.LOG_FULL: "its log is full: `mainstay hsm drain`",
@@ -24,17 +24,6 @@ WORDS = {
     ERROR.INVALID_DATA: "it does not take these data",
 }
 """What errors mean to who gave the command."""
-
-
-class Place(NamedTuple):
-    """Where a device is: its name in hsm.toml, its serial number, and its connector's URL."""
-
-    name: str
-    serial: int
-    connector: str
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.serial})"
 
 
 class Device(YubiHsm):
@@ -53,11 +42,7 @@ def connected(place: Place) -> Iterator[Device]:
     with said(place):
         device = Device(Connector(place.connector))
     try:
-        if device.info.serial != place.serial:
-            raise HsmError(
-                f"{place}: at {place.connector} is the device {device.info.serial}; nothing was done. "
-                "Plug in the right one, or see `serial` in the connector's configuration"
-            )
+        place.must_be(device.info.serial)
         yield device
     finally:
         device.close()
@@ -90,8 +75,7 @@ def said(place: Place, doing: str = "") -> Iterator[None]:
     try:
         yield
     except YubiHsmConnectionError as error:
-        told = f"{about}: no answer by {place.connector}. Is it plugged in, does yubihsm-connector run? ({error})"
-        raise Unreachable(told) from error
+        raise place.silent(about, error) from error
     except YubiHsmDeviceError as error:
         raise HsmError(f"{about}: {WORDS.get(error.code, 'refused')} ({error.code.name})") from error
     except YubiHsmError as error:

@@ -1,5 +1,8 @@
 """What stops a command of `mainstay hsm`, in words that say what to do."""
 
+INCIDENT = 54
+"""Exit code: a log shows what must not be, and nobody has accepted it."""
+
 
 class HsmError(Exception):
     """Nothing more was done; the same command can be given again."""

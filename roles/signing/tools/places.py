@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from inventories.errors import InputError
-from roles.signing.tools.devices import Place
+from roles.signing.tools.wire import Place
 
 FILE = "hsm.toml"
 HINT = "`mainstay hsm plan` checks all of the file"

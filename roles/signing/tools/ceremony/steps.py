@@ -9,11 +9,11 @@ from yubihsm.defs import OBJECT
 
 from roles.signing.tools.ceremony import fingerprints, holders
 from roles.signing.tools.ceremony.checklist import BOTH, OPERATOR, WITNESS, Step
-from roles.signing.tools.devices import Place
 from roles.signing.tools.state.folder import CERTIFICATE, WRAPPED, Folder
 from roles.signing.tools.state.loading import Declared
 from roles.signing.tools.state.objects import Described
 from roles.signing.tools.state.reading import DEFAULT_KEY, DEFAULT_PASSWORD
+from roles.signing.tools.wire import Place
 
 FACTORY = f"{DEFAULT_KEY:#06x}"
 WHOLE = "every chain is whole, and the history only added to them"

@@ -4,7 +4,7 @@ Killed at any moment it has lost nothing: what is not committed is still on the 
 freed is known again by number and digest.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from yubihsm.core import AuthSession
@@ -12,10 +12,11 @@ from yubihsm.defs import COMMAND
 from yubihsm.exceptions import YubiHsmInvalidResponseError
 
 from roles.signing.tools.custody import entries
-from roles.signing.tools.custody.entries import LAYOUT, Entry, Incident
+from roles.signing.tools.custody.entries import KINDS, LAYOUT, Entry, Incident
 from roles.signing.tools.custody.git import Git
 from roles.signing.tools.custody.repository import Log
-from roles.signing.tools.devices import Device, Place, connected, said, session
+from roles.signing.tools.devices import Device, connected, said, session
+from roles.signing.tools.wire import Place
 
 HEADER_BYTES = 5
 """Of what GET LOG ENTRIES answers: unlogged boots and logins, and how many entries follow."""
@@ -77,3 +78,10 @@ def read(opened: AuthSession) -> tuple[int, int, list[Entry]]:
         raise YubiHsmInvalidResponseError("Incorrect length")
     found = [Entry.parse(body[at : at + LAYOUT.size]) for at in range(0, len(body), LAYOUT.size)]
     return int.from_bytes(raw[:2], "big"), int.from_bytes(raw[2:4], "big"), found
+
+
+def incidents_of(done: Sequence[Drained]) -> list[str]:
+    """In words."""
+    return [
+        f"{one.place}: INCIDENT, {KINDS[incident.kind]}: {incident.told}" for one in done for incident in one.incidents
+    ]

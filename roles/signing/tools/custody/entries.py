@@ -18,8 +18,6 @@ DIGEST_BYTES = 16
 SLOTS = 62
 BOOT, RESET = 0x00, 0xFF
 """What stands for a command in the entries of a boot and of a factory reset."""
-INCIDENT = 54
-"""Exit code: a log shows what must not be, and nobody has accepted it."""
 DONE = "done"
 COMMANDS = {BOOT: "boot", RESET: "factory-reset"} | {int(one): one.name.lower().replace("_", "-") for one in COMMAND}
 ERRORS = {int(one): one.name.lower().replace("_", "-") for one in ERROR}

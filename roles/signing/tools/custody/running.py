@@ -1,18 +1,20 @@
-"""`run`: a command of a tool, with room for its entries before and the log drained after it."""
+"""`run`: a command of a tool, with room for its entries before and the log drained after it.
+
+What speaks to devices takes longer to load than all else here: that is done while the command runs.
+"""
 
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
-from roles.signing.tools.custody.draining import Drained
-from roles.signing.tools.custody.draining import drain as drain_one
-from roles.signing.tools.custody.entries import INCIDENT, KINDS
 from roles.signing.tools.custody.git import Git
-from roles.signing.tools.devices import Place, connected
-from roles.signing.tools.errors import HsmError
+from roles.signing.tools.errors import INCIDENT, HsmError
 from roles.signing.tools.passwords import Passwords
 from roles.signing.tools.places import Custody
+from roles.signing.tools.wire import Place, free_slots
 
 ROOM = 30
 """Slots that a command may fill, of 62: a call of yubihsm-shell fills 4, one of apksigner up to 20."""
@@ -26,50 +28,43 @@ class NotDrained(HsmError):
         self.code = code
 
 
-def room(place: Place, wanted: int) -> bool:
-    """Whether so many slots are free. Raises HsmError."""
-    with connected(place) as device:
-        return device.info.log_size - device.info.log_used >= wanted
-
-
 def in_custody(
     custody: Custody, place: Place, words: Sequence[str], wanted: int, passwords: Passwords
 ) -> tuple[int, list[str]]:
-    """Runs a command; its exit code, or that of an incident, and incidents in words. Raises as `run` does."""
-    git = Git(custody.repository)
-    passwords.of(custody.reader)  # asked for before the command: what is not there now must not be missed then
-
-    def drain() -> Drained:
-        return drain_one(place, git, custody.reader_id, lambda: passwords.of(custody.reader))
-
-    code, done = run(place, words, wanted, drain)
-    told = incidents(done)
-    return code or (INCIDENT if told else 0), told
-
-
-def incidents(done: Sequence[Drained]) -> list[str]:
-    """In words."""
-    return [
-        f"{one.place}: INCIDENT, {KINDS[incident.kind]}: {incident.told}" for one in done for incident in one.incidents
-    ]
-
-
-def run(place: Place, words: Sequence[str], wanted: int, drain: Callable[[], Drained]) -> tuple[int, list[Drained]]:
-    """The command's exit code (128 and its signal's number, if that ended it), and what was drained.
+    """The command's exit code (128 and its signal's number, if that ended it), or that of an incident; and incidents
+    in words.
 
     The log is drained whatever the command did. Raises HsmError where there is no room to be had, and OSError where the
     command cannot be started; NotDrained after it.
     """
-    done = [] if room(place, wanted) else [drain()]
-    with _outlived() as process:
-        process += [subprocess.Popen(words)]
-        code = process[0].wait()
-    code = code if code >= 0 else 128 - code
+    git = Git(custody.repository)
+    passwords.of(custody.reader)  # asked for before the command: what is not there now must not be missed then
+    done = []
+
+    def drain() -> None:
+        done.append(_draining().drain(place, git, custody.reader_id, lambda: passwords.of(custody.reader)))
+
+    if free_slots(place) < wanted:
+        drain()
+    code = _run(words)
     try:
-        done.append(drain())
+        drain()
     except HsmError as error:
         raise NotDrained(code, error) from error
-    return code, done
+    told: list[str] = _draining().incidents_of(done)
+    return code or (INCIDENT if told else 0), told
+
+
+def _run(words: Sequence[str]) -> int:
+    with _outlived() as process:
+        process += [subprocess.Popen(words)]
+        _draining()
+        code = process[0].wait()
+    return code if code >= 0 else 128 - code
+
+
+def _draining() -> Any:
+    return import_module("roles.signing.tools.custody.draining")
 
 
 @contextmanager

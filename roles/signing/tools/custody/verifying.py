@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from roles.signing.tools.custody import entries, history, records
-from roles.signing.tools.custody.entries import INCIDENT, Entry, Incident
+from roles.signing.tools.custody.entries import Entry, Incident
 from roles.signing.tools.custody.git import Git
 from roles.signing.tools.custody.records import Accepted
+from roles.signing.tools.errors import INCIDENT
 
 MISCOUNTED = 55
 """Exit code: signatures are not those that were expected."""

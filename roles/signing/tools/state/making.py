@@ -11,13 +11,13 @@ from yubihsm.core import AuthSession
 from yubihsm.defs import ALGORITHM, AUDIT, CAPABILITY, COMMAND, OBJECT
 from yubihsm.objects import AsymmetricKey, AuthenticationKey, Opaque, WrapKey
 
-from roles.signing.tools.devices import Place
 from roles.signing.tools.errors import HsmError
 from roles.signing.tools.state import folder as files
 from roles.signing.tools.state import reading
 from roles.signing.tools.state.folder import Folder
 from roles.signing.tools.state.objects import Described, differences
 from roles.signing.tools.state.opened import Opened
+from roles.signing.tools.wire import Place
 
 Secret = Callable[[str], str]
 Do = Callable[[Mapping[str, Opened]], None]

@@ -8,7 +8,8 @@ from yubihsm.core import AuthSession, DeviceInfo
 from yubihsm.defs import ERROR
 from yubihsm.exceptions import YubiHsmDeviceError
 
-from roles.signing.tools.devices import Device, Place, connected, said, session
+from roles.signing.tools.devices import Device, connected, said, session
+from roles.signing.tools.wire import Place
 
 T = TypeVar("T")
 AROUND = 8

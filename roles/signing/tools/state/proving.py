@@ -12,7 +12,6 @@ from yubihsm.core import AuthSession
 from yubihsm.defs import OBJECT
 from yubihsm.objects import AsymmetricKey
 
-from roles.signing.tools.devices import Place
 from roles.signing.tools.errors import HsmError
 from roles.signing.tools.passwords import Passwords
 from roles.signing.tools.state import folder as files
@@ -21,6 +20,7 @@ from roles.signing.tools.state.folder import Folder
 from roles.signing.tools.state.loading import Declared
 from roles.signing.tools.state.objects import Described
 from roles.signing.tools.state.opened import Opened
+from roles.signing.tools.wire import Place
 
 WRONG = 51
 """Exit code."""

@@ -9,10 +9,10 @@ from yubihsm.defs import ALGORITHM, AUDIT, OBJECT
 from yubihsm.exceptions import YubiHsmAuthenticationError, YubiHsmError
 from yubihsm.objects import Opaque
 
-from roles.signing.tools.devices import Place
 from roles.signing.tools.state.objects import Described, Object
 from roles.signing.tools.state.objects import Place as Where
 from roles.signing.tools.state.opened import Opened
+from roles.signing.tools.wire import Place
 
 DEFAULT_KEY, DEFAULT_PASSWORD = 1, "password"
 """With which a device leaves the factory."""

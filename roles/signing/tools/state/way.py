@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from roles.signing.tools.custody.draining import drain
 from roles.signing.tools.custody.git import Git
-from roles.signing.tools.devices import Place
 from roles.signing.tools.errors import HsmError
 from roles.signing.tools.passwords import Passwords
 from roles.signing.tools.state import planning, reading
@@ -16,6 +15,7 @@ from roles.signing.tools.state.loading import Declared
 from roles.signing.tools.state.opened import Opened, opened
 from roles.signing.tools.state.planning import Plan
 from roles.signing.tools.state.reading import Found
+from roles.signing.tools.wire import Place
 
 
 class Way(NamedTuple):
