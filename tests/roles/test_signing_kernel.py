@@ -137,7 +137,7 @@ def test_audit_rules_are_loaded_and_locked(host: Host, own_kernel: None) -> None
     assert int(status["pid"]) > 0
     loaded = host.check_output("auditctl -l").splitlines()
     assert {line.rsplit("key=" if "key=" in line else "-k ", 1)[1].strip() for line in loaded} == AUDITED
-    assert host.run("auditctl -D").rc != 0
+    assert "not permitted" in host.check_output("auditctl -D 2>&1 || true")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_it_is_recorded_who_did_what(host: Host, own_kernel: None, key: str, dee
         deed = f"runuser -u {STRANGER} -- {deed}"
     began = host.check_output("date '+%m/%d/%Y %H:%M:%S'").split()
     host.run(deed)
-    looked = f"LC_ALL=C.UTF-8 ausearch -i -k {key} -ts {' '.join(began)}"
+    looked = f"LC_ALL=C.UTF-8 ausearch --input-logs -i -k {key} -ts {' '.join(began)}"
     text = until(f"a record of {key}", lambda: host.run(looked).stdout)
     assert "auid=" in text
 
