@@ -46,7 +46,7 @@ CONTROL_RECIPIENT = "control.age.pub"
 """In the site's files: the age recipient of the control host."""
 PROVIDER_AUTHORITY = "provider.pem"
 """In the site's files, if the provider's certificate is of no public authority: what to trust in its place."""
-WHOLE_SITE = frozenset({"site", "base"})
+WHOLE_SITE = frozenset({"site", "base", "upgrade"})
 HostData = tuple[str, dict[str, Any]]
 
 
