@@ -44,6 +44,10 @@ if find_spec("cli.ssh"):
 
     app.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(ssh)
     app.command("ssh-config")(ssh_config)
+if find_spec("cli.deploys"):
+    from cli.deploys import deploys
+
+    app.command("deploys")(deploys)
 if find_spec("doctor"):
     from cli.doctor import doctor
 

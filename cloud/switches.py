@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from inventories import clone
 from inventories.errors import InputError
 
 KINDS = {
@@ -29,8 +30,8 @@ class Switches:
 
 
 def parse(data: Mapping[str, object], file: Path | str) -> Switches:
-    """Reads them; pyinfra's own data (`ssh_user`, `_sudo`) may be among them. Raises InputError."""
-    for name in sorted(data.keys() - KINDS.keys()):
+    """Reads them; pyinfra's own data (`ssh_user`, `_sudo`) and every deploy's may be among them. Raises InputError."""
+    for name in sorted(data.keys() - KINDS.keys() - {clone.SWITCH}):
         if not name.startswith(("ssh_", "_")):
             raise InputError(file, f"--data {name}", "no such switch", f"there are: {', '.join(KINDS)}")
     given = {}

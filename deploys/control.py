@@ -2,8 +2,10 @@
 
 from roles.agent.deploy import agent
 from roles.base.deploy import base
+from roles.base.deploying import deploying
 from roles.control.deploy import control
 
-base()
-control()
-agent()
+with deploying():
+    base()
+    control()
+    agent()

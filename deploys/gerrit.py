@@ -2,8 +2,10 @@
 
 from roles.agent.deploy import agent
 from roles.base.deploy import base
+from roles.base.deploying import deploying
 from roles.gerrit.deploy import gerrit
 
-base()
-gerrit()
-agent()
+with deploying():
+    base()
+    gerrit()
+    agent()

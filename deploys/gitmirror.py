@@ -2,8 +2,10 @@
 
 from roles.agent.deploy import agent
 from roles.base.deploy import base
+from roles.base.deploying import deploying
 from roles.gitmirror.deploy import gitmirror
 
-base()
-gitmirror()
-agent()
+with deploying():
+    base()
+    gitmirror()
+    agent()

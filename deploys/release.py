@@ -2,8 +2,10 @@
 
 from roles.agent.deploy import agent
 from roles.base.deploy import base
+from roles.base.deploying import deploying
 from roles.release.deploy import release
 
-base()
-release()
-agent()
+with deploying():
+    base()
+    release()
+    agent()

@@ -1,7 +1,9 @@
 """The signing host: the base of every host, and what signs releases."""
 
 from roles.base.deploy import base
+from roles.base.deploying import deploying
 from roles.signing.deploy import signing
 
-base()
-signing()
+with deploying():
+    base()
+    signing()

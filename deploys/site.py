@@ -6,9 +6,11 @@ from pyinfra.context import host
 
 from roles.agent.deploy import agent
 from roles.base.deploy import base
+from roles.base.deploying import deploying
 
-base()
-role = host.data.declared.role
-if role != "base":
-    getattr(import_module(f"roles.{role}.deploy"), role)()
-agent()
+with deploying():
+    base()
+    role = host.data.declared.role
+    if role != "base":
+        getattr(import_module(f"roles.{role}.deploy"), role)()
+    agent()

@@ -2,8 +2,10 @@
 
 from roles.agent.deploy import agent
 from roles.base.deploy import base
+from roles.base.deploying import deploying
 from roles.web.deploy import web
 
-base()
-web()
-agent()
+with deploying():
+    base()
+    web()
+    agent()

@@ -12,6 +12,11 @@ from pathlib import Path
 from inventories.errors import InputError
 
 CHOICES = ("--limit", "--exclude")
+GOING_ON = {
+    "--no-wait": "leaves failures of hosts untold, and ends as if all were well",
+    "--fail-percent": "goes on with other hosts after one that failed",
+}
+"""Options of pyinfra by which a failure does not stop a run."""
 
 
 def as_given(inventory: Path) -> str:
@@ -51,19 +56,33 @@ def check_folder(clone: Path) -> None:
 
 def check_dry(words: Sequence[str], environment: Mapping[str, str]) -> None:
     """Of a dry run that must not look, pyinfra prints a plan without a line. Raises InputError."""
-    ours = _ours(words)
-    sure = environment.get("PYINFRA_YES") or any(re.fullmatch("--yes|-v*yv*", word) for word in ours)
-    if sure and "--dry" in ours:
+    sure = environment.get("PYINFRA_YES") or any(re.fullmatch("--yes|-v*yv*", word) for word in _ours(words))
+    if sure and dry(words):
         problem = "with --yes pyinfra looks at nothing, so its empty plan means nothing"
         raise InputError("--dry", "", problem, "leave out -y, --yes and PYINFRA_YES")
 
 
+def check_stops(words: Sequence[str]) -> None:
+    """A deploy stops at the first host that fails: config.py says so, and these words may not. Raises InputError."""
+    for option in GOING_ON:
+        if deploys(words) and any(word.partition("=")[0] == option for word in _ours(words)):
+            hint = "leave it out; one host after the other, until one fails: --serial"
+            raise InputError("pyinfra", option, GOING_ON[option], hint)
+
+
+def dry(words: Sequence[str]) -> bool:
+    """Whether nothing is to be changed."""
+    return "--dry" in _ours(words)
+
+
+def data(words: Sequence[str]) -> dict[str, str]:
+    """Each `--data NAME=VALUE`; of a name that is given twice the last, as pyinfra takes it."""
+    return dict(pair.partition("=")[::2] for _, pair in _given(words, ("--data",)))
+
+
 def choices(words: Sequence[str]) -> list[tuple[str, str]]:
     """Each `--limit` and `--exclude` with its pattern, the next word or after `=`."""
-    ours = _ours(words)
-    following = zip(ours, [*ours[1:], ""], strict=True)
-    pairs = [(word, after) if word in CHOICES else word.partition("=")[::2] for word, after in following]
-    return [(option, pattern) for option, pattern in pairs if option in CHOICES]
+    return _given(words, CHOICES)
 
 
 def check_choices(words: Sequence[str], groups: Mapping[str, Collection[str]]) -> None:
@@ -83,6 +102,14 @@ def refuse_choices(words: Sequence[str]) -> None:
     for option, pattern in choices(words):
         hint = "leave it out: what is as declared is left alone, and --dry tells what would be done"
         raise InputError(option, pattern, "provisioning works on the site as a whole", hint)
+
+
+def _given(words: Sequence[str], options: Collection[str]) -> list[tuple[str, str]]:
+    """These options with their values, the next word or after `=`."""
+    ours = _ours(words)
+    following = zip(ours, [*ours[1:], ""], strict=True)
+    pairs = [(word, after) if word in options else word.partition("=")[::2] for word, after in following]
+    return [(option, value) for option, value in pairs if option in options]
 
 
 def _ours(words: Sequence[str]) -> list[str]:

@@ -25,11 +25,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from inventories import command_line, keys, local, login
+from inventories import clone, command_line, keys, local, login
 from inventories.admins import Admins, load_admins
 from inventories.errors import InputError
 from inventories.files import replace
-from inventories.fleet import Fleet, Host
+from inventories.fleet import Fleet, Host, Provider
 from inventories.lock import Lock, known_hosts, own_machines
 from inventories.lock import load as load_lock
 from inventories.secrets import CONTROL, Readers, Secrets
@@ -46,7 +46,7 @@ CONTROL_RECIPIENT = "control.age.pub"
 """In the site's files: the age recipient of the control host."""
 PROVIDER_AUTHORITY = "provider.pem"
 """In the site's files, if the provider's certificate is of no public authority: what to trust in its place."""
-WHOLE_SITE = frozenset({"site", "base"})
+WHOLE_SITE = frozenset({"site", "base", "upgrade"})
 HostData = tuple[str, dict[str, Any]]
 
 
@@ -68,6 +68,16 @@ class LoadedSite:
     def local(self) -> bool:
         """Whether its hosts are deployed at their own console alone; see fleet.Site.connection."""
         return self.fleet.site.connection == "local"
+
+    @property
+    def rehearsal(self) -> bool:
+        """Whether its files lie apart from the inventory: a site of the local cloud, or one of a drill."""
+        return Path(self.fleet.site.files).is_absolute()
+
+    @property
+    def production(self) -> bool:
+        """Whether somebody would miss it: it is reached over a network, and is no rehearsal."""
+        return not (self.local or self.rehearsal or self.fleet.provider.api_url != Provider().api_url)
 
     @property
     def files(self) -> Path:
@@ -207,8 +217,8 @@ def available() -> list[str]:
 
 
 def check_files(site: LoadedSite) -> None:
-    """A site whose files lie apart from its inventory is one of the local cloud. Raises InputError if that is down."""
-    if Path(site.fleet.site.files).is_absolute() and not site.files.is_dir():
+    """Raises InputError if the local cloud is down that a rehearsal is in."""
+    if site.rehearsal and not site.files.is_dir():
         hint = "the local cloud makes it: `bin/rehearse`, or `bin/mainstay lab up`"
         raise InputError(site.path, "site.files", f"{site.files} is not there", hint)
 
@@ -226,6 +236,8 @@ def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]
         check_files(site)
         command_line.check_folder(CLONE)
         command_line.check_dry(words, os.environ)
+        command_line.check_stops(words)
+        clone.check(site, words, CLONE)
     if under_pyinfra and site.ssh_key:
         login.public_half(site.path, site.ssh_key)
     deploys = command_line.deploys(words)

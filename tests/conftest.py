@@ -53,7 +53,11 @@ SAME_HOSTS = {
         "tests/faults/test_release_publishing_hurt.py",
         "tests/faults/test_release_publishing_killed.py",
     ),
-    "a web server": ("tests/e2e/test_web_publish.py", "tests/runbooks/test_website.py"),
+    "a web server": (
+        "tests/e2e/test_web_publish.py",
+        "tests/runbooks/test_deploys.py",
+        "tests/runbooks/test_website.py",
+    ),
     "a Gerrit of an old version": ("tests/e2e/test_gerrit_upgrade.py", "tests/faults/test_gerrit_upgrade_killed.py"),
 }
 """Files that use the same kept lab, which takes longer to build than most of them: one worker does all of a kind."""

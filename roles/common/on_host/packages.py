@@ -1,4 +1,4 @@
-"""Installs or upgrades packages in one apt call, without starting services that do not run yet."""
+"""Installs or upgrades packages in one apt call, or upgrades all, without starting services that do not run yet."""
 
 import base64
 import fcntl
@@ -128,12 +128,14 @@ def too_old(packages: dict[str, str]) -> list[str]:
 
 
 def main() -> int:
-    packages = json.loads(zlib.decompress(base64.b64decode(sys.stdin.buffer.read())))["packages"]
+    orders = json.loads(zlib.decompress(base64.b64decode(sys.stdin.buffer.read())))
     os.umask(0o022)
     RUN.mkdir(mode=0o700, exist_ok=True)
     ours = hold_services()
     try:
-        install(packages)
+        install(orders["packages"])
+        if orders.get("upgrade"):
+            run(*APT, *KEEP, "--no-install-recommends", "--with-new-pkgs", "upgrade")
     except Failure as error:
         print(error, file=sys.stderr)
         return 1
