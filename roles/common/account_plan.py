@@ -167,8 +167,8 @@ def _keys(user: Account, found: Found) -> list[Change]:
     there = found.keys.get(path, ())
     if here == ("f", 0o600, user.name) and there == keys:
         return []
-    differ = [f"without {_end(key)}" for key in there if key not in keys]
-    differ += [f"with {_end(key)}" for key in keys if key not in there]
+    differ = [f"not declared {_end(key)}" for key in there if key not in keys]
+    differ += [f"missing {_end(key)}" for key in keys if key not in there]
     return [Change(user.name, f"SSH keys: {', '.join((str(len(keys)), *differ))}", ("keys", user.name, keys))]
 
 

@@ -5,6 +5,7 @@ import grp
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -253,7 +254,7 @@ def test_the_plan_of_provisioning_is_told_line_by_line(site: LoadedSite, monkeyp
     seen = cloud_site.actual(firewalls=(), records=())
     declared = LoadedSite(site.path, cloud_site.fleet())
     monkeypatch.setattr(provider, "client", lambda site, report: None)
-    monkeypatch.setattr(provider.actual, "read", lambda *_: seen)
+    monkeypatch.setattr("cloud.actual.read", lambda *_: seen)
     monkeypatch.setattr(LoadedSite, "lock", property(lambda _: cloud_site.lock()))
     told = {(one.host, one.what): one.why for one in provider.differences(declared)}
     assert told[PROVIDER, "firewall/front"]
@@ -282,6 +283,13 @@ def test_the_command_ends_with_52_and_prints_what_differs(
     assert (one["host"], one["what"]) == ("a-1", str(files / "plain"))
     (files / "plain").write_text("one\ntwo\n")
     assert CliRunner().invoke(app, words).exit_code == 0
+
+
+def test_a_program_is_dated_by_its_start() -> None:
+    with subprocess.Popen(["sleep", "60"]) as running:
+        assert abs(on_host.started(running.pid) - time.time()) < 60
+        running.kill()
+    assert 0 < on_host.started(1) <= time.time()
 
 
 def test_what_a_host_says_to_the_orders_is_read_by_the_program_that_goes_there() -> None:

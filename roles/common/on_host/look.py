@@ -30,8 +30,8 @@ WATCHED = (
 )
 """Where a file decides what a host does, whoever put it there."""
 UNITS = ("/etc/systemd/", "/run/systemd/")
-BROUGHT = ("/usr/lib/systemd/", "/lib/systemd/", "/etc/systemd/", "/run/systemd/")
-"""Where a unit is that a package or a declared file has brought."""
+BROUGHT = ("/usr/lib/", "/usr/share/", "/lib/", "/etc/systemd/", "/run/systemd/")
+"""Where a link leads to what a package or a declared file has brought."""
 
 NOBODYS = "nobody declared it"
 
@@ -104,16 +104,16 @@ def files(known: set[str]) -> Iterator[Item]:
     for top in map(Path, WATCHED):
         for path in (top, *top.rglob("*")):
             link = path.is_symlink()
-            if (link or path.is_file()) and str(path) not in known and (why := _why(path) if link else NOBODYS):
+            if (link or path.is_file()) and str(path) not in known and (why := _why(path, known) if link else NOBODYS):
                 yield "units" if str(path).startswith(UNITS) else "files", str(path), why, changed(path), ""
 
 
-def _why(link: Path) -> str:
-    """Empty for one by which systemd has a unit enabled, or under another name."""
+def _why(link: Path, known: set[str]) -> str:
+    """Empty for one that only puts into service what is known: a unit, a module of nginx, a page of its package."""
     target = os.path.normpath(link.parent / link.readlink())
     if str(link).startswith(UNITS) and target == "/dev/null":
         return "masked by hand"
-    if str(link).startswith(UNITS) and target.startswith(BROUGHT):
+    if target in known or target.startswith(BROUGHT):
         return ""
     return f"a link to {link.readlink()} that nobody declared"
 
@@ -148,6 +148,16 @@ def users(declared: set[str]) -> Iterator[Item]:
                 yield "users", str(path), "keys that nobody declared", changed(path), ""
 
 
+def started(process: int) -> float:
+    """When it was, by proc(5): in clock ticks after the machine's start."""
+    try:
+        ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return 0
+    booted = re.search(r"^btime (\d+)", Path("/proc/stat").read_text(), re.M)
+    return int(booted[1]) + ticks / os.sysconf("SC_CLK_TCK") if booted else 0
+
+
 def sockets() -> list[list[object]]:
     """Protocol, address, port, program and since when of all that listens."""
     found: list[list[object]] = []
@@ -155,7 +165,7 @@ def sockets() -> list[list[object]]:
         words = line.split(maxsplit=6)
         address, _, port = words[4].rpartition(":")
         holder = re.search(r'\("([^"]*)",pid=(\d+)', words[6]) if len(words) > 6 else None
-        name, since = (holder[1], changed(f"/proc/{holder[2]}")) if holder else ("", 0.0)
+        name, since = (holder[1], started(int(holder[2]))) if holder else ("", 0.0)
         found.append([words[0], address, int(port), name, since])
     return found
 
