@@ -52,6 +52,10 @@ if find_spec("doctor"):
     from cli.doctor import doctor
 
     app.command("doctor")(doctor)
+if find_spec("drift"):
+    from cli.drift import drift
+
+    app.command("drift")(drift)
 
 
 def main() -> None:

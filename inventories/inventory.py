@@ -263,17 +263,18 @@ def groups(file: str, argv: list[str] | None = None) -> dict[str, list[HostData]
     exported: dict[str, list[HostData]] = {}
     for name, host in hosts.items():
         if name not in missing:
-            exported.setdefault(host.role, []).append((name, _host_data(site, name, host)))
+            exported.setdefault(host.role, []).append((name, host_data(site, name)))
     command_line.check_choices(words, {role: [name for name, _ in members] for role, members in exported.items()})
     return exported
 
 
-def _host_data(site: LoadedSite, name: str, host: Host) -> dict[str, Any]:
+def host_data(site: LoadedSite, name: str) -> dict[str, Any]:
+    """What deploys, and pyinfra's connections, know of a host that is provisioned."""
     locked = site.lock.hosts[name]
     data: dict[str, Any] = {
         "site": site,
         "host_name": name,
-        "declared": host,
+        "declared": site.fleet.hosts[name],
         "locked": locked,
         "settings": site.settings(name),
         "ssh_hostname": locked.ipv4,

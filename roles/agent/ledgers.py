@@ -28,6 +28,8 @@ def folder(plan: str) -> str:
 class LedgerLook(Look):
     """PLAN GROUP MODE SIZE of the ledgers that are there."""
 
+    kind = "files"
+
     def command(self, plans: Collection[str]) -> str:
         files = shlex.join(f"{folder(plan)}/ledger.jsonl" for plan in plans)
         return f"echo {LOOKED}; find {files} -maxdepth 0 -type f -printf '%h %g %m %s\\n' 2>/dev/null; true"

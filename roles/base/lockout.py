@@ -16,9 +16,12 @@ from pyinfra.api.operation import OperationMeta, operation
 from pyinfra.context import host
 
 from roles.common.facts import LOOKED, Look
+from roles.common.program import program
 
 ROLLBACK = "/usr/local/lib/mainstay/rollback.py"
 ARMED = "/var/lib/mainstay/armed"
+IMAGE = "/var/lib/mainstay/image.json"
+"""What the host had that nobody declared when it was first deployed; ../common/on_host/look.py writes it once."""
 SECONDS = 45
 TRIES = 3
 """Connections tried before giving up: while sshd takes up its configuration it may refuse one."""
@@ -33,19 +36,28 @@ def _rollback(verb: str) -> StringCommand:
 ARM = (_rollback("arm"),)
 
 
-class ArmedLook(Look):
-    """Whether a roll-back is armed."""
+class LeftLook(Look):
+    """Which of them is there: an armed roll-back, the record of what the image brought."""
+
+    kind = "deploys"
 
     def command(self) -> str:
-        return f"echo {LOOKED}; ls -d {ARMED} 2>/dev/null; true"
+        return f"echo {LOOKED}; ls -d {ARMED} {IMAGE} 2>/dev/null; true"
 
 
 @operation()
 def settled() -> Commands:
-    """Rolls back at once what an earlier run armed and did not confirm: it would otherwise undo this one's work."""
-    if host.get_fact(ArmedLook):
-        host.log("  an earlier change was never confirmed by a new connection: the host puts it back first")
+    """Rolls back at once what an earlier run armed and did not confirm: it would otherwise undo this one's work. Before
+    a host's first deploy changes anything, what its image brought is written down, for `mainstay drift`."""
+    look = host.get_fact(LeftLook)
+    if look is None:
+        return
+    if ARMED in look:
+        host.log("  roll-back: an earlier change was never confirmed by a new connection: the host puts it back first")
         yield _rollback("now")
+    if IMAGE not in look:
+        host.log("  image: what it brought is not written down yet")
+        yield program("look", {"remember": True})
 
 
 @operation()

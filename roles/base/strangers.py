@@ -25,6 +25,8 @@ class PeopleLook(Look):
     GROUPS are supplementary. Keys behind a symlink are not the account's: it may have made the symlink itself.
     """
 
+    kind = "users"
+
     def command(self) -> str:
         return (
             f"echo {LOOKED}; getent passwd | while IFS=: read -r name _ uid _ _ home shell; do "

@@ -4,8 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from backup.sizes import clean
+
 LOOK = r"%y\t%m\t%u\t%p\n"
 NO_HOME = "/nonexistent"
+KEY_SHOWN = 40
+"""Characters of a key's line: its comment, and of itself enough."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +164,17 @@ def _keys(user: Account, found: Found) -> list[Change]:
     keys = user.ssh_keys or ()
     if not keys:
         return [Change(user.name, "SSH keys removed", ("keys", user.name, ()))] if here else []
-    if here == ("f", 0o600, user.name) and found.keys.get(path, ()) == keys:
+    there = found.keys.get(path, ())
+    if here == ("f", 0o600, user.name) and there == keys:
         return []
-    return [Change(user.name, f"SSH keys: {len(keys)}", ("keys", user.name, keys))]
+    differ = [f"not declared {_end(key)}" for key in there if key not in keys]
+    differ += [f"missing {_end(key)}" for key in keys if key not in there]
+    return [Change(user.name, f"SSH keys: {', '.join((str(len(keys)), *differ))}", ("keys", user.name, keys))]
+
+
+def _end(key: str) -> str:
+    """By which people know a key."""
+    return clean(key[-KEY_SHOWN:])
 
 
 def _listed(names: Collection[str]) -> str:

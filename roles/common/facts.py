@@ -5,7 +5,7 @@ Each prints LOOKED first, so that "nothing is there" and "could not look" differ
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pyinfra.api.facts import FactBase
 
@@ -18,6 +18,8 @@ class Look(FactBase[list[str] | None]):
     """Lines after LOOKED; None if the host could not be asked, which pyinfra has then already reported."""
 
     abstract = True
+    kind: ClassVar[str]
+    """What it looks at, for who tells what differs: files, packages, services..."""
 
     def process(self, output: list[str]) -> list[str] | None:
         return output[output.index(LOOKED) + 1 :] if LOOKED in output else None
@@ -25,6 +27,8 @@ class Look(FactBase[list[str] | None]):
 
 class TreeLook(Look):
     """Kind, mode, owner and hash of the paths on stdin."""
+
+    kind = "files"
 
     def command(self) -> str:
         return (
@@ -43,6 +47,8 @@ class TreeContents(Look):
 class PackageLook(Look):
     """Status and version of packages, and whether an earlier run of dpkg was cut off."""
 
+    kind = "packages"
+
     def command(self, names: Sequence[str]) -> str:
         return (
             f"echo {LOOKED}; dpkg-query -W -f {shlex.quote(package_plan.LOOK)} -- {shlex.join(names)} 2>/dev/null; "
@@ -53,6 +59,8 @@ class PackageLook(Look):
 
 class ServiceLook(Look):
     """State of units, what they were last started with, their probes, and the files they should be started with."""
+
+    kind = "services"
 
     def command(self, units: Sequence[str], patterns: Sequence[str], probes: Sequence[str]) -> str:
         names = shlex.join(units)
@@ -69,6 +77,8 @@ class ServiceLook(Look):
 
 class AccountLook(Look):
     """The account files, and the authorized_keys files asked for."""
+
+    kind = "users"
 
     def command(self, homes: Sequence[str]) -> str:
         keys = shlex.join(f"{home}/.ssh/authorized_keys" for home in homes)

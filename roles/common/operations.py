@@ -191,6 +191,8 @@ def _services(units: Sequence[Unit], before: Sequence[PyinfraCommand]) -> Comman
         files |= dict.fromkeys(files_to_come[host.name], "to come")
     plan = service_plan.plan(units, looks, files)
     _tell((action.unit, f"{' and '.join(action.verbs)}, because {action.why}") for action in plan.actions)
+    if plan.daemon_reload and not plan.actions:
+        _tell([("systemd", "is to read its units anew")])
     if plan.actions or plan.daemon_reload:
         yield from before
         yield program("services", service_plan.orders(plan))

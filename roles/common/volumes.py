@@ -40,6 +40,8 @@ def volumes(
 class VolumeLook(Look):
     """Disks, and how the declared volumes are mounted."""
 
+    kind = "volumes"
+
     def command(self, declared: Mapping[str, Volume]) -> str:
         return f"echo {LOOKED}\n{volume_plan.look(declared)}"
 

@@ -38,6 +38,8 @@ class Artifact:
 class Digests(Look):
     """SHA-256 of the files on stdin; no line for what is not there."""
 
+    kind = "files"
+
     def command(self) -> str:
         return f"echo {LOOKED}; tr '\\n' '\\0' | xargs -0 sha256sum -- 2>/dev/null; true"
 

@@ -15,6 +15,8 @@ PROGRAM = "/usr/local/lib/mainstay/loaded_by_gerrit.py"
 class Loaded(Look):
     """What differs between the plugins that are declared and those that are loaded; no line if nothing does."""
 
+    kind = "services"
+
     def command(self, url: str, account: str) -> str:
         return f"echo {LOOKED}; python3 -I {PROGRAM} {url} {account} 2>&1"
 

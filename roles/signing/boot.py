@@ -21,6 +21,8 @@ NO_SWAPS = "systemd-detect-virt -cq || ! swapon --noheadings --show=NAME | grep 
 class PinLook(Look):
     """Of the packages on stdin, NAME of each that is not installed, and NAME VERSION SHA256 as apt's index has it."""
 
+    kind = "packages"
+
     def command(self) -> str:
         return (
             f"echo {LOOKED}; names=$(cat); "
@@ -34,6 +36,8 @@ class PinLook(Look):
 class BootLook(Look):
     """Which of the things to be done are not."""
 
+    kind = "kernel"
+
     def command(self) -> str:
         wanted = " ".join(COMMAND_LINE)
         return (
@@ -43,6 +47,8 @@ class BootLook(Look):
 
 class LogLook(Look):
     """`missing` where the folder on stdin is no git repository."""
+
+    kind = "files"
 
     def command(self) -> str:
         return f'echo {LOOKED}; read -r folder; [ -d "$folder/.git" ] || echo missing'

@@ -24,6 +24,8 @@ SAID = f"journalctl -q --no-pager -o cat -n 15 _SYSTEMD_INVOCATION_ID=$(systemct
 class DueLook(Look):
     """Why a certificate is due; no line if none is."""
 
+    kind = "certificates"
+
     def command(self) -> str:
         program = f"python3 -I {PROGRAM} due 2>/dev/null || echo nobody can tell"
         return f"echo {LOOKED}; if test -e {PROGRAM}; then {program}; else echo there is none; fi"

@@ -1,0 +1,99 @@
+"""Drift of hosts that were deployed and then changed by hand: each thing is named, and the page mends it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud.converge import REPOSITORY
+from tests.runbooks.reader import SHELL, follow_in
+from tests.watched_site import CONTROL, DATA, VAULT, Watched, watched_site
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+SECRET = "correct-horse-battery"
+DROP_IN = "/etc/systemd/system/nginx.service.d/by-hand.conf"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMallory mallory@example.org"
+PACKAGE = "Package: by-hand\\nVersion: 1\\nArchitecture: all\\nMaintainer: N <n@example.org>\\nDescription: none\\n"
+BY_HAND = f"""
+echo '# by hand' >>/etc/chrony/chrony.conf
+echo '{SECRET}' >>/etc/mainstay/backup/web.json
+mkdir -p /tmp/by-hand/DEBIAN
+printf '{PACKAGE}' >/tmp/by-hand/DEBIAN/control
+dpkg-deb --build /tmp/by-hand /tmp/by-hand.deb >/dev/null
+dpkg --install /tmp/by-hand.deb >/dev/null
+systemd-run --quiet --unit=by-hand python3 -m http.server --directory /tmp/by-hand 8099
+mkdir -p {Path(DROP_IN).parent}
+printf '[Service]\\nNice=5\\n' >{DROP_IN}
+sysctl -q net.ipv4.conf.all.log_martians=1
+nft insert rule inet mainstay input tcp dport 8099 accept
+echo '{KEY}' >>"$(getent passwd lab | cut -d: -f6)/.ssh/authorized_keys"
+"""
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    yield from watched_site(tmp_path_factory.mktemp("drift"))
+
+
+def drift(watched: Watched, *hosts: str) -> tuple[int, list[dict[str, Any]]]:
+    words = [sys.executable, "-m", "cli.main", "drift", "--inventory", str(watched.inventory), "--json", *hosts]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    told = json.loads(done.stdout)
+    assert told["exit_code"] == done.returncode
+    return done.returncode, told["findings"]
+
+
+def follow(watched: Watched, *titles: str) -> str:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    place = {"cwd": REPOSITORY, "env": os.environ | {"PATH": path, "PYINFRA_PROGRESS": "off"}}
+    names = {"MAINSTAY_INVENTORY": watched.inventory, "host": DATA, "role": "web"}
+    return follow_in(SHELL, place, "drift-found", *titles, **names)
+
+
+def test_hosts_that_were_deployed_show_none_and_what_is_done_by_hand_is_named_until_it_is_mended(
+    watched: Watched,
+) -> None:
+    code, findings = drift(watched)
+    assert findings == []
+    assert code == 0
+
+    watched.root(DATA, BY_HAND)
+    code, findings = drift(watched, DATA)
+    found = {one["what"]: one for one in findings}
+    assert code == 52
+    assert "-# by hand" in found["/etc/chrony/chrony.conf"]["lines"]
+    assert found["/etc/chrony/chrony.conf"]["declared"] == "base | files"
+    secret = found["/etc/mainstay/backup/web.json"]
+    assert (secret["why"], secret["lines"]) == ("content", [])
+    assert found["lab"]["why"].endswith("mallory@example.org")
+    assert [found[name]["kind"] for name in ("by-hand", DROP_IN)] == ["packages", "units"]
+    assert "python3 listens" in found["tcp 0.0.0.0:8099"]["why"]
+    assert found["net.ipv4.conf.all.log_martians"]["why"].startswith("is 1,")
+    assert "-    tcp dport 8099 accept" in found["rules in force"]["lines"]
+    assert "its unit file changed" in found["nginx.service"]["why"]
+    dated = ("/etc/chrony/chrony.conf", "lab", "by-hand", DROP_IN, "tcp 0.0.0.0:8099")
+    assert all(found[name]["since"] for name in dated)
+    assert not {name for name in found if name.startswith(("ssh", "/etc/nginx"))}
+
+    said = follow(watched, "Look", "A deploy makes it good", "Undo it by hand", "All is well")
+    assert DROP_IN in said
+    assert SECRET not in said
+    assert "all is as it is declared" in said
+
+
+def test_a_host_that_is_down_is_told_and_hides_no_other(watched: Watched) -> None:
+    watched.root(CONTROL, "echo '* * * * * root true' >/etc/cron.d/by-hand")
+    watched.power(VAULT, "halt")
+    code, findings = drift(watched)
+    assert code == 3
+    assert {(one["host"], one["kind"], one["what"]) for one in findings} == {
+        (VAULT, "not looked at", "host"),
+        (CONTROL, "files", "/etc/cron.d/by-hand"),
+    }
