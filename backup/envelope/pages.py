@@ -56,8 +56,8 @@ def accounts(site: LoadedSite) -> list[tuple[str, str]]:
     found = [("the hosts", _host(site.fleet.provider.api_url)), ("the names", site.fleet.site.domain)]
     if site.fleet.backup.copy_:
         found.append(("the second copy", _host(site.fleet.backup.copy_.endpoint)))
-    found += [(f"the repository {name}", _host(url)) for name, url in mirror.declared(site).items()]
-    return found
+    hosts = dict.fromkeys(map(_host, mirror.declared(site).values()))
+    return found + [("repositories", host) for host in hosts]
 
 
 def _host(url: str) -> str:

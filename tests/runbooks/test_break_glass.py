@@ -69,8 +69,8 @@ def test_the_repository_gets_another_home(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> Iterator[Watched]:
-    yield from watched_site(tmp_path / "lab")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    yield from watched_site(tmp_path_factory.mktemp("glass"))
 
 
 @pytest.mark.lab
@@ -122,7 +122,7 @@ def _saved(watched: Watched, folder: Path) -> list[Path]:
     upstream("add", "--all")
     upstream.publish("a site")
     watched.office.folder = folder
-    watched.root(CONTROL, "systemctl start mainstay-control@mirror mainstay-backup@control")
+    watched.root(CONTROL, "systemctl start mainstay-control@mirror; systemctl start mainstay-backup@control")
     done = watched.mainstay("copy")
     assert done.returncode == 0, done.stdout + done.stderr
     for gone in (upstream.folder, upstream.bare):
