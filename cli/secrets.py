@@ -11,7 +11,9 @@ from rich.table import Table
 
 from cli import lazy
 from cli.options import FAILED, Inventory, agreed, chosen, stop
-from inventories import departed, editing
+from inventories import departed, editing, identities
+from inventories.command_line import as_given
+from inventories.envelope import FILE
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from inventories.secrets import CONTROL, CONTROL_KEY, Secrets, allowed, owners, stale
@@ -138,6 +140,70 @@ def rotate(
     finally:
         _then(then, "deploy what is new, then commit:")
     _then([command for one in found if not one.own for command in one.then], "and once you have put in the others:")
+
+
+@app.command()
+def envelope(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A folder for the pages, best in memory: /dev/shm/NAME.")],
+    shares: Annotated[
+        str,
+        typer.Option(metavar="K/N", help="So many of so many open it, each on a page of its own. Default: one key."),
+    ] = "1/1",
+    inventory: Inventory = None,
+) -> None:
+    """Seal an envelope: pages to print, and a recipient more that every secret is encrypted to.
+
+    For the day when no admin can open the secrets, or the repository's host is gone. Takes the place of an earlier one.
+    """
+    from backup.envelope import sealing  # what makes pages, which no other command here needs
+
+    site = chosen(inventory)
+    done = sealing.seal(site, *sealing.split(shares), out)
+    record = done.record
+    typer.echo(f"envelope {record.id}: {done.secrets} secrets can now be opened by it, too")
+    for page in done.pages:
+        typer.echo(f"print: {page}")
+    if not record.repository:
+        typer.secho("no second copy of a control host: the repository comes back from clones alone", fg="yellow")
+    typer.echo("look that each page opens it, then seal them, and destroy the files and all earlier envelopes:")
+    typer.echo(f"$ mainstay secrets recover FILE --inventory {as_given(site.path)}")
+    typer.echo(f"$ rm -r {out}")
+    typer.echo(f"commit {FILE} and {site.secrets.path.name}")
+
+
+@app.command()
+def recover(
+    typed: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="The lines of an envelope's sheets, as typed. Default: stdin.")
+    ] = "-",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the identity there. Without it, it is only tried.")
+    ] = None,
+    inventory: Inventory = None,
+) -> None:
+    """Open a sealed envelope by what was typed from its paper, and look whether all secrets open by it.
+
+    Names each line that is wrong. Without an inventory, the sheet LETTER has to be typed too. Exit code 1: something
+    does not open, or is not as the letter says.
+    """
+    from backup.envelope import opening
+
+    site = chosen(inventory) if inventory else None
+    if typed == "-" and sys.stdin.isatty():
+        typer.echo("type the lines, then Ctrl-D; they stay on this screen: clear it afterwards", err=True)
+    content = sys.stdin.read() if typed == "-" else opening.read(Path(typed))
+    opened = opening.open_typed("what was typed" if typed == "-" else typed, content, site)
+    typer.echo(f"envelope {opened.id} of {opened.sealed} is open")
+    if out:
+        opening.write(out, opened)
+        typer.echo(f"$ export {identities.VARIABLE}={out}")
+    if site:
+        wrong = list(opening.differences(site, opened))
+        for one in wrong:
+            typer.secho(one, fg="red", err=True)
+        if wrong:
+            raise stop("secrets", "it is outdated: seal another one with `mainstay secrets envelope`", FAILED)
+        typer.echo(f"all {len(site.secrets)} secrets open by it")
 
 
 def _then(commands: list[str], words: str) -> None:

@@ -28,8 +28,8 @@ def examine(inventory: Path | None) -> Iterator[Told]:
         yield failed("inventory", error)
         return
     yield ok("inventory", f"{site.named(loaded)}, the site {loaded.name}")
-    for name, look in (("admins", site.admins), ("me", site.me), ("secrets", site.secrets), ("lock", site.lock)):
-        yield from told(name, partial(look, loaded))
+    for look in (site.admins, site.me, site.secrets, site.envelope, site.lock):
+        yield from told(look.__name__, partial(look, loaded))
     if loaded.local:
         yield note("hosts", "no network leads to them: not asked", "at their console: mainstay hsm audit")
     else:

@@ -2,14 +2,20 @@
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from backup.envelope import letter
 from backup.sizes import counted
 from doctor.told import Told, note, ok, wrong
+from inventories import envelope as sealed
 from inventories import identities, login
 from inventories.errors import InputError
 from inventories.inventory import ADMINS, LoadedSite, check_files, load_site
 from inventories.secrets import stale
+
+SEALED_FOR = timedelta(days=400)
+"""It is opened, looked at and sealed anew each year (docs/duties.md), give or take a month."""
 
 
 def load(inventory: Path) -> LoadedSite:
@@ -78,6 +84,36 @@ def secrets(site: LoadedSite) -> Iterator[Told]:
         yield note("secrets", says, f"mainstay secrets rekey --inventory {inventory}")
     else:
         yield ok("secrets", f"{tried} was decrypted, one of {len(held)} that you can read")
+
+
+def envelope(site: LoadedSite) -> Iterator[Told]:
+    """Whether the envelope that was sealed last opens what is there today, as far as that is written down.
+
+    Raises InputError.
+    """
+    if not len(site.secrets):
+        return
+    record = sealed.read(site.files)
+    again = f"mainstay secrets envelope --out /dev/shm/envelope --inventory {named(site)}"
+    if not record:
+        yield note("envelope", "none is sealed: the last admin's key is the last to open the secrets", again)
+        return
+    reader = f"{sealed.READER} {record.recipient}"
+    closed = [name for name, entry in site.secrets.entries.items() if reader not in entry.readers]
+    way = letter.address(site)
+    age = datetime.now(UTC).date() - record.sealed
+    of = f"{record.id} of {record.sealed}"
+    if closed:
+        says = f"{of} does not open {counted(len(closed), 'secret')}: {closed[0]}"
+        yield wrong("envelope", says, f"mainstay secrets rekey --inventory {named(site)}")
+    elif record.replaced:
+        yield wrong("envelope", f"{of} has old values of: {', '.join(record.replaced)}", again)
+    elif way != record.repository:
+        yield wrong("envelope", f"{of} says that the repository is at {record.repository or 'no place'}", again)
+    elif age > SEALED_FOR:
+        yield note("envelope", f"{of} is older than a year: open it, look, and seal another", again)
+    else:
+        yield ok("envelope", f"{of}, {record.needed} of {record.shares} open it")
 
 
 def lock(site: LoadedSite) -> Iterator[Told]:

@@ -25,13 +25,14 @@ ACCOUNT = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 """What Debian's useradd takes (at most 32 characters), without a leading underscore or a trailing $."""
 
 # Users and groups of Debian 13's base-passwd (`useradd` makes a group of the same name, so both are taken), those that
-# packages of the base system add, names to which cloud images give a meaning of their own, and the control host's.
+# packages of the base system add, names to which cloud images give a meaning of their own, the control host's, and what
+# the sealed envelope is called among the readers of secrets.
 _SYSTEM = """
 root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc nobody nogroup adm tty disk kmem
 dialout fax voice cdrom floppy tape sudo audio dip operator src shadow utmp video sasl plugdev staff users
 messagebus sshd polkitd crontab systemd dhcpcd input sgx kvm render netdev
 debian ubuntu admin wheel
-control
+control envelope
 """
 SYSTEM_ACCOUNTS = frozenset(_SYSTEM.split())
 _HOW_TO_NAME = "lower-case letters, digits, - and _, a letter first, at most 32 characters"

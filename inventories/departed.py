@@ -11,7 +11,7 @@
 
 Being left out of a secret makes nobody forget it. So whatever encrypts one anew to fewer people than before writes down
 here who they were (inventories/editing.py), and whatever replaces its value strikes it. `control` is a control host
-that is no more, or that may no longer read something.
+that is no more, or that may no longer read something; `envelope` a sealed envelope.
 
 Whoever knows the key of the control host reads what is encrypted to that, a new value too: what is for the control host
 is struck only of those who do not know its key, or not any more.
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from inventories import broken, secrets
+from inventories import broken, envelope, secrets
 from inventories.errors import InputError
 from inventories.files import locked, replace
 from inventories.typed import Typed, input_error
@@ -82,12 +82,14 @@ def note(files: Path, left_out: Mapping[str, Collection[str]]) -> None:
 
 
 def strike(path: Path, replaced: Iterable[str]) -> tuple[str, ...]:
-    """Of secrets whose values are new, in the secrets file at `path`: nobody who has left knows these any more.
+    """Of secrets whose values are new, in the secrets file at `path`: nobody who has left knows these any more, and a
+    sealed envelope that holds them is outdated.
 
     Returns the names of those that somebody can read all the same, by the key of the control host.
     """
     names, files = {*replaced}, path.parent
     with locked(files):
+        envelope.outdate(files, names)
         people = read(files)
         if not names & {*known(people)}:
             return ()

@@ -26,6 +26,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from inventories import clone, command_line, keys, local, login
+from inventories import command_line, envelope, keys, local, login
 from inventories.admins import Admins, load_admins
 from inventories.errors import InputError
 from inventories.files import replace
@@ -106,7 +107,10 @@ class LoadedSite:
 
     @property
     def readers(self) -> Readers:
-        """Whom secrets are encrypted to: the admins, and the control host where one has a key. Raises InputError."""
+        """Whom secrets are encrypted to: the admins, the sealed envelope, the control host where one has a key.
+
+        Raises InputError.
+        """
         return readers(self.files, self.admins)
 
     @property
@@ -164,11 +168,13 @@ class LoadedSite:
 
 def readers(files: Path, admins: Admins) -> Readers:
     """LoadedSite.readers, of a site's files."""
+    sealed = envelope.read(files)
+    found = {**admins.recipients(), **({envelope.READER: (sealed.recipient,)} if sealed else {})}
     path = files / CONTROL_RECIPIENT
     if not path.exists():
-        return admins.recipients()
+        return found
     try:
-        return {**admins.recipients(), CONTROL: (keys.recipient(path.read_text().strip()),)}
+        return {**found, CONTROL: (keys.recipient(path.read_text().strip()),)}
     except ValueError as error:
         raise InputError(path, "", str(error), "restore it from git") from None
 

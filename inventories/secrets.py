@@ -56,7 +56,8 @@ Readers = Mapping[str, Sequence[str]]
 """Recipients (age1..., or ssh-ed25519 lines) by the name of whom they belong to: LoadedSite.readers."""
 
 
-def _armored(value: str) -> str:
+def armored(value: str) -> str:
+    """An age file as text. Raises ValueError for what is none."""
     if not ARMOR.fullmatch(value.strip()):
         raise ValueError("is not an age file in armor")
     return value.strip()
@@ -65,7 +66,7 @@ def _armored(value: str) -> str:
 class Entry(Typed):
     """One secret as it lies in the file."""
 
-    value: Annotated[str, AfterValidator(_armored)]
+    value: Annotated[str, AfterValidator(armored)]
     readers: tuple[str, ...] = Field(min_length=1)
     """`NAME LABEL` for each recipient, see keys.label."""
     tags: tuple[Annotated[str, Field(pattern=f"^{TAG.pattern}$")], ...] = ()

@@ -110,6 +110,26 @@ class Watched:
             provider(self.lab, "DELETE", f"blocks/{volume.id}")
 
 
+class Upstream:
+    """A repository that the control host mirrors, served as plain files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.bare = folder, folder.parent / "it.git"
+        self("init", "-q", "-b", "main", str(folder), cwd=folder.parent)
+        self("init", "-q", "--bare", "-b", "main", str(self.bare), cwd=folder.parent)
+
+    def __call__(self, *words: str, cwd: Path | None = None) -> str:
+        command = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org", *words]
+        done = subprocess.run(command, cwd=cwd or self.folder, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def publish(self, message: str, *words: str) -> str:
+        self("commit", "-q", "--allow-empty", "-m", message, *words)
+        self("push", "-q", "--force", str(self.bare), "main")
+        self("update-server-info", cwd=self.bare)
+        return self("rev-parse", "HEAD")
+
+
 def watched_site(folder: Path) -> Iterator[Watched]:
     """A fixture's body. However many ask for it, a worker goes back to one that was built before where it can."""
     with kept_lab("watched", _build) as lab, serving(str(lab.gateway4), OFFICE_PORT) as office:

@@ -27,8 +27,8 @@ COMMAND_LINE = (
     "module_blacklist=ksmbd",
     "systemd.ssh_auto=no",
 )
-"""module_blacklist: where Debian declares soft dependencies, `install` of modprobe.d(5) denies nothing. systemd.ssh_auto:
-no sshd on a VM's own sockets, which no firewall sees (systemd-ssh-generator(8))."""
+"""module_blacklist: of a module with soft dependencies, `install` of modprobe.d(5) denies nothing. systemd.ssh_auto: no
+sshd on a VM's own sockets, which no firewall sees (systemd-ssh-generator(8))."""
 
 SYSCTL = {
     "kernel.core_pattern": "|/bin/false",

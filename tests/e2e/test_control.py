@@ -1,7 +1,6 @@
 """The control host at work: it tells what begins and what ends, keeps mirrors, and comes back when it is lost."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from backup import record
 from backup.entry import Entry
 from cloud.converge import REPOSITORY
 from tests.waiting import until
-from tests.watched_site import CONTROL, DATA, HOOK, PING, Watched, commands, watched_site
+from tests.watched_site import CONTROL, DATA, HOOK, PING, Upstream, Watched, commands, watched_site
 
 pytestmark = pytest.mark.lab
 FAILED, SILENT, CERTIFICATE = (f"{DATA}:web {kind}" for kind in ("failed", "host silent", "certificate"))
@@ -131,26 +130,6 @@ def test_it_reads_backups_back_and_copies_them(watched: Watched) -> None:
     told = json.loads(watched.ssh(CONTROL, "sudo mainstay backup status --json").stdout)
     assert [one["host"] for one in told["data_sets"] if not one["read_back"]] == []
     assert [one["host"] for one in told["data_sets"] if not one["newest_copy"]] == []
-
-
-class Upstream:
-    """A repository that the control host mirrors, served as plain files."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.bare = folder, folder.parent / "it.git"
-        self("init", "-q", "-b", "main", str(folder), cwd=folder.parent)
-        self("init", "-q", "--bare", "-b", "main", str(self.bare), cwd=folder.parent)
-
-    def __call__(self, *words: str, cwd: Path | None = None) -> str:
-        command = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org", *words]
-        done = subprocess.run(command, cwd=cwd or self.folder, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    def publish(self, message: str, *words: str) -> str:
-        self("commit", "-q", "--allow-empty", "-m", message, *words)
-        self("push", "-q", "--force", str(self.bare), "main")
-        self("update-server-info", cwd=self.bare)
-        return self("rev-parse", "HEAD")
 
 
 def test_mirrors_follow_and_lose_nothing(watched: Watched, tmp_path: Path) -> None:
