@@ -25,8 +25,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from inventories import clone, command_line, keys, local, login
-from inventories import command_line, envelope, keys, local, login
+from inventories import clone, command_line, envelope, keys, local, login
 from inventories.admins import Admins, load_admins
 from inventories.errors import InputError
 from inventories.files import replace
