@@ -116,7 +116,8 @@ class Planned:
             yield Finding(self.name, UNSEEN, declared, f"{unseen} says nothing")
         for word in words:
             what, _, why = word.partition(": ")
-            yield Finding(self.name, self._kind, what, why, lines=tuple(lines.get(what, ())), declared=declared)
+            shown = () if why.startswith("new file") else tuple(lines.get(what, ()))
+            yield Finding(self.name, self._kind, what, why, lines=shown, declared=declared)
 
     def _answer(self, look: type[Look], *words: Any, **named: Any) -> Any:
         """In the place of Host.get_fact."""

@@ -145,7 +145,7 @@ def test_hosts_that_cannot_be_asked_are_told_and_the_others_are_looked_at(site: 
 
     unreachable, missing, unknown = found(site, ask, "a-1", "b-1", "c-1")
     assert (unreachable.kind, unreachable.why) == (UNSEEN, "Connection refused")
-    assert (missing.host, missing.why) == ("b-1", "new file")
+    assert (missing.host, missing.why, missing.lines) == ("b-1", "new file", ())
     assert (unknown.kind, unknown.why) == (UNSEEN, "not provisioned yet")
     assert Drift((), (missing,)).exit_code == 52
     assert Drift((), (missing, unreachable)).exit_code == 3
