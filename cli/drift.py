@@ -4,12 +4,12 @@ import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from cli.options import ForPrograms, Inventory, chosen
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from drift.findings import Drift, Finding
 
 RUNBOOK = "mainstay runbook show drift-found"
@@ -34,6 +34,9 @@ def drift(hosts: Hosts = None, inventory: Inventory = None, for_programs: ForPro
 
 
 def _print(found: "Drift") -> None:
+    from rich.console import Console
+    from rich.text import Text
+
     from drift.findings import UNSEEN, by_host
 
     console = Console(highlight=False, soft_wrap=True)
@@ -49,7 +52,9 @@ def _print(found: "Drift") -> None:
         console.print(f"[green]{len(found.looked)} hosts: all is as it is declared[/]")
 
 
-def _print_one(console: Console, one: "Finding", colour: str) -> None:
+def _print_one(console: "Console", one: "Finding", colour: str) -> None:
+    from rich.text import Text
+
     from backup.sizes import clean
     from drift.findings import moment
 

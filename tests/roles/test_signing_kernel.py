@@ -155,7 +155,7 @@ def test_audit_rules_are_loaded_and_locked(host: Host, own_kernel: None) -> None
 def test_it_is_recorded_who_did_what(host: Host, own_kernel: None, key: str, deed: str) -> None:
     if key == "time":
         deed = f"runuser -u {STRANGER} -- {deed}"
-    began = host.check_output("date '+%m/%d/%Y %H:%M:%S'").split()
+    began = host.check_output("date '+%m/%d/%y %H:%M:%S'").split()
     host.run(deed)
     looked = f"LC_ALL=C.UTF-8 ausearch --input-logs -i -k {key} -ts {' '.join(began)}"
     text = until(f"a record of {key}", lambda: host.run(looked).stdout)
