@@ -114,7 +114,7 @@ def test_of_two_deploys_at_once_the_second_is_told_who_is_at_it_and_nothing_of_i
         for options in ([], ["--serial"]):
             second = deploy([*words, *options])
             assert second.returncode == 1
-            assert "another deploy is under way here: halves, of " in second.stderr
+            assert "another deploy is under way here: halves, of " in second.stderr, second.stderr
             pid = json.loads(hosts[1].root("cat /run/mainstay-deploy.lock"))["pid"]
             assert f"mainstay ssh --inventory inventories/prod.py locked-2 sudo kill {pid}" in second.stderr
         assert [host.root("cat /root/first 2>/dev/null", check=False).split() for host in hosts] == [[], ["x"]]
@@ -150,13 +150,15 @@ def test_who_breaks_a_lock_ends_the_deploy_that_had_it(hosts: list[BareHost], wo
 
 
 def test_one_host_after_the_other_ends_at_the_first_that_fails(hosts: list[BareHost], words: list[str]) -> None:
-    hosts[0].root("touch /root/fail")
+    """Whichever that is: pyinfra's order is its own."""
+    for host in hosts:
+        host.root("touch /root/fail")
     done = deploy([*words, "--serial"])
     assert done.returncode == 1
-    assert "failed: locked-1" in done.stderr
-    said = recorded(hosts[0])
+    [first] = [host for host in hosts if host.root("ls /root/first 2>/dev/null", check=False)]
+    assert f"failed: {first.name}" in done.stderr
+    said = recorded(first)
     assert (said.result, said.at) == ("failed", "after")
-    assert hosts[1].root("ls /root/first 2>/dev/null", check=False) == ""
 
 
 def test_a_lock_costs_one_remote_command(hosts: list[BareHost], words: list[str]) -> None:

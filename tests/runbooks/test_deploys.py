@@ -104,15 +104,18 @@ def test_all_hosts_at_once_are_not_upgraded(website: Website) -> None:
 
 
 def test_the_first_host_that_is_not_well_ends_an_upgrade(website: Website) -> None:
+    """Whichever is the first: pyinfra's order is its own."""
     offered(website, 3, "systemd-run --unit=ill-by-test false; true")
     done = converge(website.inventory, "upgrade", "--serial")
     assert not done.ok
     assert "unit failed: ill-by-test.service" in done.output
-    assert versions(website) == {"web-1": "3", "web-2": "2"}
-    again = converge(website.inventory, "upgrade", "--limit", HOST)
+    found = versions(website)
+    assert sorted(found.values()) == ["2", "3"]
+    first = max(found, key=lambda host: int(found[host]))
+    again = converge(website.inventory, "upgrade", "--limit", first)
     assert not again.ok
     assert not any("upgrade" in one for one in again.changed)
-    website.root(HOST, "systemctl reset-failed")
-    whole = converge(website.inventory, "upgrade", "--limit", HOST)
+    website.root(first, "systemctl reset-failed")
+    whole = converge(website.inventory, "upgrade", "--limit", first)
     assert whole.ok, whole.output
     assert whole.changed == ()
