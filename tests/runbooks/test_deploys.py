@@ -103,6 +103,7 @@ def test_all_hosts_at_once_are_not_upgraded(website: Website) -> None:
     assert "--serial: is missing: all hosts would be upgraded, and be down, at once" in refused.output
 
 
+@pytest.mark.full
 def test_the_first_host_that_is_not_well_ends_an_upgrade(website: Website) -> None:
     """Whichever is the first: pyinfra's order is its own."""
     offered(website, 3, "systemd-run --unit=ill-by-test false; true")
