@@ -53,6 +53,7 @@ SAME_HOSTS = {
         "tests/faults/test_release_publishing_hurt.py",
         "tests/faults/test_release_publishing_killed.py",
     ),
+    "a monitor host": ("tests/e2e/test_monitor.py", "tests/runbooks/test_monitor.py"),
     "a web server": ("tests/e2e/test_web_publish.py", "tests/runbooks/test_website.py"),
     "a Gerrit of an old version": ("tests/e2e/test_gerrit_upgrade.py", "tests/faults/test_gerrit_upgrade_killed.py"),
 }
@@ -77,6 +78,7 @@ LONGEST = (
     "tests/runbooks/test_signing_host.py",
     "tests/e2e/test_bundle.py",
     "tests/e2e/test_certificate.py",
+    "tests/e2e/test_monitor.py",
     "tests/e2e/test_gitmirror.py",
     "tests/faults/test_backup_faults.py",
     "tests/e2e/test_drill_checks.py",

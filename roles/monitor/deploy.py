@@ -1,0 +1,103 @@
+"""The monitor host: Debian's Prometheus, Alertmanager and blackbox exporter, on loopback; a program tells people."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyinfra.api.deploy import deploy
+from pyinfra.context import host
+
+from inventories.inventory import LoadedSite
+from roles.base import exporter
+from roles.common import Unit, packages, services, tree
+from roles.monitor import rules, scraping, telling
+from roles.monitor.settings import ALERTMANAGER, BLACKBOX, LOOPBACK, PROMETHEUS, TELL, Settings
+
+NAMES = ("prometheus", "prometheus-alertmanager", "prometheus-blackbox-exporter")
+PACKAGES: dict[str, str | None] = {**dict.fromkeys(NAMES), "curl": None, "python3": "3.11"}
+CONFIG = "/etc/prometheus"
+UNITS = "/etc/systemd/system"
+DATA = "/var/lib/prometheus"
+OWNER = exporter.OWNER
+PROGRAM = "/usr/local/lib/mainstay/tell.py"
+VERIFIED = " ".join(f"{name}.service" for name in (*NAMES, "mainstay-tell"))
+SERVICES = (
+    Unit("mainstay-tell.service", (PROGRAM, telling.CONFIG)),
+    Unit("prometheus-alertmanager.service", ("/etc/default/prometheus-alertmanager", f"{CONFIG}/alertmanager.yml")),
+    Unit(
+        "prometheus-blackbox-exporter.service",
+        ("/etc/default/prometheus-blackbox-exporter", f"{CONFIG}/blackbox.yml", scraping.ROOTS),
+    ),
+    Unit(
+        "prometheus.service",
+        ("/etc/default/prometheus", f"{CONFIG}/prometheus.yml", f"{rules.FOLDER}/*", f"{exporter.FOLDER}/*"),
+    ),
+)
+
+
+@deploy("monitor")
+def monitor() -> None:
+    """Puts the host into service, or finds that it is."""
+    site: LoadedSite = host.data.site
+    settings: Settings = host.data.settings["monitor"]
+    where = telling.told(site, host.data.settings["base"].mail)
+    trusted = scraping.roots(site)
+
+    packages("packages", PACKAGES)
+    tree(
+        "files",
+        Path(__file__).parent / "tree",
+        {"config": telling.CONFIG, "port": TELL},
+        generated={
+            f"{CONFIG}/prometheus.yml": _json(scraping.prometheus(site, settings)),
+            f"{CONFIG}/blackbox.yml": _json(scraping.blackbox(site, has_roots=bool(trusted))),
+            f"{CONFIG}/alertmanager.yml": telling.alertmanager(settings, where),
+            telling.CONFIG: telling.config(where),
+            **{f"/etc/default/{name}": f'ARGS="{" ".join(words)}"\n' for name, words in arguments(settings).items()},
+            **rules.files(site, settings),
+            **trusted,
+        },
+        absent=(*rules.absent(site), *({scraping.ROOTS} - {*trusted})),
+        modes={"/etc/mainstay/monitor": "0700", telling.CONFIG: "0600"},
+        secret=(telling.CONFIG,),
+        validate={
+            f"{CONFIG}/prometheus.yml": f"promtool check config {CONFIG}/prometheus.yml",
+            f"{rules.FOLDER}/*": f"promtool check rules {rules.FOLDER}/*.yml",
+            f"{CONFIG}/alertmanager.yml": f"amtool check-config {CONFIG}/alertmanager.yml",
+            f"{CONFIG}/blackbox.yml": f"{NAMES[2]} --config.check --config.file={CONFIG}/blackbox.yml",
+            f"{UNITS}/*": f"systemd-analyze verify --man=no {VERIFIED}",
+        },
+    )
+    services("services", SERVICES)
+
+
+def arguments(settings: Settings) -> Mapping[str, tuple[str, ...]]:
+    """Of Debian's units, by package."""
+    return {
+        "prometheus": (
+            f"--config.file={CONFIG}/prometheus.yml",
+            f"--web.listen-address={LOOPBACK}:{PROMETHEUS}",
+            f"--storage.tsdb.path={DATA}/metrics2/",
+            f"--storage.tsdb.retention.time={settings.keep_days}d",
+            f"--storage.tsdb.retention.size={settings.keep_mb}MB",
+            "--query.max-concurrency=4",
+            "--query.max-samples=5000000",
+            # An alert that is not sent again is over after four of these: so the dead man's switch knows in a minute.
+            "--rules.alert.resend-delay=15s",
+        ),
+        "prometheus-alertmanager": (
+            f"--config.file={CONFIG}/alertmanager.yml",
+            f"--storage.path={DATA}/alertmanager",
+            f"--web.listen-address={LOOPBACK}:{ALERTMANAGER}",
+            "--cluster.listen-address=",
+        ),
+        "prometheus-blackbox-exporter": (
+            f"--config.file={CONFIG}/blackbox.yml",
+            f"--web.listen-address={LOOPBACK}:{BLACKBOX}",
+            "--log.prober=error",
+        ),
+    }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2) + "\n"
