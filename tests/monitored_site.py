@@ -82,6 +82,7 @@ def derived(lab: LabConfig, folder: Path) -> Path:
         document["firewalls"]["monitor"] = document["firewalls"]["control"]
         for name in ("public-web", "monitor"):
             document["firewalls"][name]["rules"].append({"protocol": "tcp", "port": "9100", "notes": "monitor"})
+        document["firewalls"]["monitor"]["rules"].append({"protocol": "tcp", "port": "19532", "notes": "journals"})
         document["settings"]["monitor"] = {"interval_seconds": 5, "patience_minutes": 0}
 
     return derive(lab, folder, change)

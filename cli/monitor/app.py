@@ -7,7 +7,7 @@ from backup.reach import Unreachable
 from cli import lazy
 from cli.options import UNREACHABLE, stop
 
-COMMANDS = {"alerts": "looking", "silence": "silencing", "keys": "making"}
+COMMANDS = {"alerts": "looking", "silence": "silencing", "journal": "reading", "keys": "making"}
 """The module of each, as an admin needs them."""
 
 app = lazy.commands(

@@ -8,21 +8,38 @@ from pyinfra.api.deploy import deploy
 from pyinfra.context import host
 
 from inventories.inventory import LoadedSite
-from roles.base import exporter
-from roles.common import Unit, packages, services, tree
+from roles.base import exporter, shipping
+from roles.common import Unit, metrics, packages, services, tree
 from roles.monitor import rules, scraping, telling
-from roles.monitor.settings import ALERTMANAGER, BLACKBOX, LOOPBACK, PROMETHEUS, TELL, Settings
+from roles.monitor.settings import ALERTMANAGER, BLACKBOX, JOURNALS, LOOPBACK, PROMETHEUS, TELL, Settings
+from roles.monitor.tools import asking
 
 NAMES = ("prometheus", "prometheus-alertmanager", "prometheus-blackbox-exporter")
-PACKAGES: dict[str, str | None] = {**dict.fromkeys(NAMES), "curl": None, "python3": "3.11"}
+PACKAGES: dict[str, str | None] = {
+    **dict.fromkeys((*NAMES, shipping.PACKAGE)),
+    "curl": None,
+    "python3": "3.11",
+}
 CONFIG = "/etc/prometheus"
 UNITS = "/etc/systemd/system"
 DATA = "/var/lib/prometheus"
 OWNER = exporter.OWNER
 PROGRAM = "/usr/local/lib/mainstay/tell.py"
-VERIFIED = " ".join(f"{name}.service" for name in (*NAMES, "mainstay-tell"))
+TAKER = "systemd-journal-remote"
+"""Whose hosts' journals are."""
+JOURNALS_CONFIG = "/etc/mainstay/monitor/journals.json"
+VERIFIED = " ".join(f"{name}.service" for name in (*NAMES, "mainstay-tell", "mainstay-journals"))
 SERVICES = (
     Unit("mainstay-tell.service", (PROGRAM, telling.CONFIG)),
+    Unit(
+        "mainstay-journals.service",
+        (
+            "/usr/local/lib/mainstay/journals.py",
+            JOURNALS_CONFIG,
+            "/etc/systemd/journal-remote.conf.d/*",
+            f"{exporter.FOLDER}/*",
+        ),
+    ),
     Unit("prometheus-alertmanager.service", ("/etc/default/prometheus-alertmanager", f"{CONFIG}/alertmanager.yml")),
     Unit(
         "prometheus-blackbox-exporter.service",
@@ -47,18 +64,30 @@ def monitor() -> None:
     tree(
         "files",
         Path(__file__).parent / "tree",
-        {"config": telling.CONFIG, "port": TELL},
+        {
+            "config": telling.CONFIG,
+            "port": TELL,
+            "journals": JOURNALS_CONFIG,
+            "journal_mb": settings.journal_mb,
+            "metrics": metrics.FOLDER,
+            "authority": exporter.AUTHORITY,
+            "certificate": exporter.CERTIFICATE,
+            "key": exporter.KEY,
+        },
         generated={
             f"{CONFIG}/prometheus.yml": _json(scraping.prometheus(site, settings)),
             f"{CONFIG}/blackbox.yml": _json(scraping.blackbox(site, has_roots=bool(trusted))),
             f"{CONFIG}/alertmanager.yml": telling.alertmanager(settings, where),
             telling.CONFIG: telling.config(where),
+            JOURNALS_CONFIG: _json(journals(site, host.data.host_name, settings)),
             **{f"/etc/default/{name}": f'ARGS="{" ".join(words)}"\n' for name, words in arguments(settings).items()},
             **rules.files(site, settings),
             **trusted,
         },
         absent=(*rules.absent(site), *({scraping.ROOTS} - {*trusted})),
-        modes={"/etc/mainstay/monitor": "0700", telling.CONFIG: "0600"},
+        directories=(metrics.FOLDER,),
+        modes={"/etc/mainstay/monitor": "0700", telling.CONFIG: "0600", metrics.FOLDER: "0775"},
+        owners={metrics.FOLDER: f"root:{TAKER}"},
         secret=(telling.CONFIG,),
         validate={
             f"{CONFIG}/prometheus.yml": f"promtool check config {CONFIG}/prometheus.yml",
@@ -69,6 +98,17 @@ def monitor() -> None:
         },
     )
     services("services", SERVICES)
+
+
+def journals(site: LoadedSite, own: str, settings: Settings) -> dict[str, object]:
+    """What mainstay-journals is told: who may send, and how long it is kept."""
+    return {
+        "folder": asking.JOURNALS,
+        "hosts": [name for name in sorted(site.fleet.hosts) if name != own],
+        "port": JOURNALS,
+        "days": settings.journal_days,
+        "metrics": f"{metrics.FOLDER}/mainstay-journals.prom",
+    }
 
 
 def arguments(settings: Settings) -> Mapping[str, tuple[str, ...]]:

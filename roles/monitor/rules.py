@@ -130,6 +130,15 @@ def rules(site: LoadedSite, settings: Settings) -> list[dict[str, Any]]:
             "unit-failed",
         ),
         _rule(
+            "MainstayJournalSilent",
+            "time() - mainstay_journal_time_seconds > 6 * 3600",
+            "30m",
+            "warning",
+            "{{ $labels.host }}: nothing of its journal has come for {{ $value | humanizeDuration }}",
+            "Hosts write down something every hour. Is it sent, and does somebody want that it is not?",
+            "journal-silent",
+        ),
+        _rule(
             "MainstayMonitorAiling",
             'up{job!="node"} == 0 or prometheus_config_last_reload_successful == 0'
             " or increase(prometheus_rule_evaluation_failures_total[30m]) > 0"

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
-from inventories import trusted
+from inventories import monitoring, trusted
 from inventories.errors import InputError
 from inventories.fleet import Firewall, Host
 from inventories.inventory import LoadedSite
 from roles.base import exporter
 from roles.common.nginx import certificate
-from roles.monitor.settings import ALERTMANAGER, BLACKBOX, LOOPBACK, PROMETHEUS, Settings
+from roles.monitor.settings import ALERTMANAGER, BLACKBOX, JOURNALS, LOOPBACK, PROMETHEUS, Settings
 
 ROOTS = "/etc/prometheus/roots.pem"
 """Where servers' certificates are of no public authority (the lab)."""
@@ -80,6 +80,9 @@ def _of_host(site: LoadedSite, name: str, host: Host) -> Iterator[Probe]:
 
 def prometheus(site: LoadedSite, settings: Settings) -> Json:
     """prometheus.yml. Raises InputError for a host whose provider's firewall keeps the monitor host out."""
+    monitor = monitoring.monitor_host(site)
+    if len(site.fleet.hosts) > 1:
+        _must_let_in(site, monitor, JOURNALS, "what hosts send")
     every = f"{settings.interval_seconds}s"
     found = probes(site)
     modules = sorted({probe.module for probe in found})
@@ -115,17 +118,21 @@ def _is_asked(site: LoadedSite, name: str) -> bool:
     host = site.fleet.hosts.get(name)
     if not host or not site.lock.hosts[name].ipv4:
         return False
-    if host.firewall and not _lets_in(site.fleet.firewalls[host.firewall]):
-        hint = f'add {{ protocol = "tcp", port = "{exporter.PORT}", notes = "monitor" }}, and provision'
-        problem = f"keeps the monitor host from {name}"
-        raise InputError(site.path, f"firewalls.{host.firewall}.rules", problem, hint)
+    _must_let_in(site, name, exporter.PORT, "the monitor host")
     return True
 
 
-def _lets_in(group: Firewall) -> bool:
+def _must_let_in(site: LoadedSite, name: str, port: int, whom: str) -> None:
+    group = site.fleet.hosts[name].firewall
+    if group and not _lets_in(site.fleet.firewalls[group], port):
+        hint = f'add {{ protocol = "tcp", port = "{port}", notes = "monitor" }}, and provision'
+        raise InputError(site.path, f"firewalls.{group}.rules", f"keeps {whom} from {name}", hint)
+
+
+def _lets_in(group: Firewall, port: int) -> bool:
     for rule in group.rules:
         first, _, last = rule.port.partition(":")
-        if rule.protocol == "tcp" and int(first) <= exporter.PORT <= int(last or first):
+        if rule.protocol == "tcp" and int(first) <= port <= int(last or first):
             return True
     return False
 

@@ -8,10 +8,13 @@ from roles.common import Listen, Opening
 LOOPBACK = "127.0.0.1"
 PROMETHEUS, ALERTMANAGER, BLACKBOX, TELL = 9090, 9093, 9115, 9087
 """Ports, on loopback alone: `mainstay ssh monitor-1 -L 9090:127.0.0.1:9090`."""
+JOURNALS = 19532
+"""Where hosts send their journals; systemd's own port for that."""
 OPENINGS: tuple[Opening, ...] = ()
-"""It asks others, and nobody asks it."""
-LISTENS = tuple(
-    Listen(protocol="tcp", port=port, address=LOOPBACK) for port in (PROMETHEUS, ALERTMANAGER, BLACKBOX, TELL)
+"""It asks others; the journals that they send are opened for each of them (roles/base/shipping.py)."""
+LISTENS = (
+    Listen(protocol="tcp", port=JOURNALS),
+    *(Listen(protocol="tcp", port=port, address=LOOPBACK) for port in (PROMETHEUS, ALERTMANAGER, BLACKBOX, TELL)),
 )
 
 
@@ -30,3 +33,7 @@ class Settings(Typed):
     """How long measurements are kept, while they fit."""
     keep_mb: int = Field(default=2000, ge=200)
     """How much disk they may take; the oldest go first."""
+    journal_days: int = Field(default=30, ge=1, le=3650)
+    """How long hosts' journals are kept here."""
+    journal_mb: int = Field(default=500, ge=50)
+    """How much disk each host's may take; its own oldest go first."""

@@ -12,7 +12,10 @@ import pytest
 from cloud.converge import REPOSITORY, converge
 from inventories import monitoring
 from roles.base import exporter
+from roles.monitor.settings import JOURNALS as PORT
+from roles.monitor.tools.asking import JOURNALS
 from tests.monitored_site import HOST, WATCHED, Monitored, monitored_site
+from tests.roles.web_client import clients
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(1200)]
@@ -45,8 +48,8 @@ def well(site: Monitored) -> bool:
 
 
 def mainstay(site: Monitored, *words: str) -> "subprocess.CompletedProcess[str]":
-    command = [str(REPOSITORY / "bin/mainstay"), "monitor", *words, "--inventory", str(site.inventory)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [str(REPOSITORY / "bin/mainstay"), "monitor", *words]
+    return subprocess.run(command, env=site.environment, capture_output=True, text=True, check=False)
 
 
 def test_a_server_that_stops_is_told_once_by_each_channel_and_once_that_it_is_over(site: Monitored) -> None:
@@ -99,6 +102,45 @@ def test_strangers_do_not_reach_an_exporter_and_a_host_does_not_read_another(sit
     done = site.ssh(WATCHED, f"curl -sS -m 10 {own} {at}")
     assert done.returncode not in (0, 28), done.stdout
     site.root(HOST, "nft -f /etc/nftables.conf")
+
+
+def test_who_wipes_a_hosts_journal_has_not_wiped_it_here(site: Monitored) -> None:
+    site.root(WATCHED, "logger -t intruder 'was here'")
+    until("it has come", lambda: "was here" in kept(site, "-t", "intruder"))
+    site.root(
+        WATCHED, "journalctl --rotate; rm -rf /var/log/journal/* /run/log/journal/*; systemctl restart systemd-journald"
+    )
+    assert "was here" not in site.ssh(WATCHED, "journalctl -t intruder --no-pager").stdout
+    assert "was here" in kept(site, "-t", "intruder")
+    site.root(WATCHED, "logger -t admin 'is back'")
+    until("what comes after has come, too", lambda: "is back" in kept(site, "-t", "admin"))
+
+
+def test_root_on_a_host_reads_and_removes_nothing_here(site: Monitored) -> None:
+    """With all that lies on the host: its key opens one thing, and its own folder."""
+    address = f"https://{site.site.lock.hosts[HOST].ipv4}:{PORT}"
+    own = f"--cert {exporter.CERTIFICATE} --key {exporter.KEY} --cacert {exporter.AUTHORITY}"
+    before = site.root(HOST, f"ls {JOURNALS}")
+    for words, status in (("", 501), ("-X DELETE", 501), ("-X PUT -d x", 501)):
+        for path in ("/", "/upload", f"/{WATCHED}", "/entries"):
+            said = site.root(WATCHED, f"curl -s -m 10 -w '\\n%{{http_code}}' {own} {words} '{address}{path}'")
+            assert said.rpartition("\n")[2] == str(status), (words, path)
+            assert "MESSAGE" not in said
+    assert site.ssh(WATCHED, f"curl -s -m 10 -k {address}/upload -d MESSAGE=x").returncode == 56
+    assert site.root(HOST, f"ls {JOURNALS}") == before
+
+
+def test_what_visitors_ask_for_is_in_no_journal(site: Monitored) -> None:
+    assert clients(site.site, WATCHED)["IPv4"].status("/visited-by-somebody") == 404
+    site.root(WATCHED, "logger -t after 'the visit'")
+    until("what came after has come", lambda: "the visit" in kept(site, "-t", "after"))
+    assert "visited-by-somebody" not in kept(site)
+
+
+def kept(site: Monitored, *words: str) -> str:
+    """What the monitor host has of the web server's journal."""
+    done = mainstay(site, "journal", WATCHED, "--no-pager", *words)
+    return done.stdout
 
 
 def test_its_suite_passes_and_a_second_deploy_changes_nothing(site: Monitored) -> None:

@@ -51,7 +51,8 @@ def healthy(minutes: int) -> dict[str, str]:
         f"probe_ssl_earliest_cert_expiry{{{SERVER}}}": 60 * 86400,
     }
     return {name: f"{value}x{minutes}" for name, value in lasting.items()} | {
-        'node_time_seconds{instance="web-1"}': f"0+60x{minutes}"
+        'mainstay_journal_time_seconds{instance="monitor-1",host="web-1"}': f"0+60x{minutes}",
+        'node_time_seconds{instance="web-1"}': f"0+60x{minutes}",
     }
 
 
@@ -82,6 +83,7 @@ def test_none_but_the_watchdog_fires_when_all_is_well(promtool: str, own: Path, 
             "MainstayClockWrong",
         ),
         ({f"node_systemd_unit_state{{{UNIT}}}": "1x600"}, 5, "MainstayUnitFailed"),
+        ({'mainstay_journal_time_seconds{instance="monitor-1",host="web-1"}': "0x600"}, 391, "MainstayJournalSilent"),
         ({'up{job="prometheus",instance="prometheus"}': "0x600"}, 10, "MainstayMonitorAiling"),
         (
             {'alertmanager_notifications_failed_total{instance="alertmanager"}': "2x4 3x600"},

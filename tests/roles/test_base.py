@@ -17,7 +17,7 @@ from testinfra.host import Host
 
 from inventories.fleet import Host as Declared
 from inventories.inventory import LoadedSite, roles_of
-from roles.base import control, exporter, firewall, mail
+from roles.base import control, exporter, firewall, mail, shipping
 from roles.base.settings import SSH_PORT, Settings
 from roles.base.strangers import NOLOGIN, PEOPLE
 from roles.base.sysctl import SYSCTL
@@ -146,7 +146,7 @@ def _accepted(ruleset: list[dict[str, Any]]) -> set[tuple[str, int]]:
 
 
 def test_the_firewall_drops_what_no_role_opens(
-    ruleset: list[dict[str, Any]], declared: Declared, loaded_site: LoadedSite
+    ruleset: list[dict[str, Any]], declared: Declared, loaded_site: LoadedSite, host_name: str
 ) -> None:
     chains = [entry["chain"] for entry in ruleset if "chain" in entry]
     # A role may take away more, in a table of its own.
@@ -162,6 +162,7 @@ def test_the_firewall_drops_what_no_role_opens(
         "output": ("inet", "accept"),
     }
     openings = [*firewall.openings_of(roles_of(declared)), *exporter.openings(loaded_site)]
+    openings += shipping.openings(loaded_site, host_name)
     opened = {(opening.protocol, opening.port) for opening in openings}
     dhcp = {("udp", 68), ("udp", 546)}
     assert _accepted(ruleset) == opened | dhcp | {("tcp", SSH_PORT)}

@@ -10,8 +10,9 @@ from testinfra.host import Host
 from inventories.inventory import LoadedSite
 from roles.base import exporter
 from roles.monitor import rules, scraping, telling
-from roles.monitor.deploy import SERVICES
+from roles.monitor.deploy import SERVICES, TAKER
 from roles.monitor.settings import ALERTMANAGER, BLACKBOX, LOOPBACK, PROMETHEUS, TELL, Settings
+from roles.monitor.tools.asking import JOURNALS
 from tests.waiting import until
 
 pytestmark = pytest.mark.lab
@@ -89,6 +90,27 @@ def test_keys_and_addresses_are_read_by_those_who_need_them(host: Host) -> None:
     shown = host.check_output(f"stat -c '%U:%G %a' {exporter.KEY} {telling.CONFIG}").splitlines()
     assert shown == ["root:prometheus 640", "root:root 600"]
     assert host.check_output("systemctl show -p User --value mainstay-tell.service") == "mail"
+
+
+def test_every_other_hosts_journal_has_come_and_is_bounded(
+    host: Host, loaded_site: LoadedSite, host_name: str, settings: Settings
+) -> None:
+    others = {name for name, locked in loaded_site.lock.hosts.items() if name != host_name and locked.ipv4}
+    assert others <= set(host.check_output(f"ls {JOURNALS}").split())
+    for name in others:
+        last = host.check_output(f"journalctl --directory={JOURNALS}/{name} -n 1 -o json --output-fields=MESSAGE")
+        age = float(host.check_output("date +%s")) - int(json.loads(last)["__REALTIME_TIMESTAMP"]) / 1e6
+        assert age < 2 * 3600, name
+        first = host.check_output(f"journalctl --directory={JOURNALS}/{name} -o json -n +1 --output-fields=MESSAGE")
+        oldest = int(json.loads(first)["__REALTIME_TIMESTAMP"]) / 1e6
+        assert float(host.check_output("date +%s")) - oldest < (settings.journal_days + 20) * 86400, name
+        assert int(host.check_output(f"du -sm {JOURNALS}/{name}").split()[0]) < settings.journal_mb * 1.2
+
+
+def test_journals_are_read_by_root_alone(host: Host) -> None:
+    assert host.check_output(f"stat -c '%U %a' {JOURNALS}") == f"{TAKER} 750"
+    assert host.check_output("systemctl show -p User --value mainstay-journals.service") == TAKER
+    assert host.run(f"sudo -u nobody ls {JOURNALS}").rc != 0
 
 
 def test_measurements_are_bounded(host: Host, settings: Settings) -> None:

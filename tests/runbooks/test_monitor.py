@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from roles.monitor.tools.asking import JOURNALS
 from tests.monitored_site import HOST, WATCHED, Monitored, monitored_site
 from tests.runbooks.reader import follow
 from tests.saved_site import Saved
@@ -59,6 +60,15 @@ def test_disk_memory_and_clock(site: Monitored) -> None:
     assert "/srv/web" in follow(site, "disk-filling", "What takes it", host=WATCHED, mount="/srv/web")
     assert "nginx" in follow(site, "memory-short", "Who has it", host=WATCHED)
     assert "System time" in follow(site, "clock-wrong", "What it goes by", host=WATCHED)
+
+
+def test_a_journal_is_silent(site: Monitored) -> None:
+    names = {"monitor": HOST, "host": WATCHED}
+    site.root(WATCHED, "systemctl stop systemd-journal-upload; logger -t while nobody-sent")
+    assert "inactive" in follow(site, "journal-silent", "What is wrong", **names)
+    follow(site, "journal-silent", "Send again", **names)
+    came = f"journalctl --directory={JOURNALS}/{WATCHED} -t while --no-pager"
+    until("what was written meanwhile has come", lambda: "nobody-sent" in site.ssh(HOST, came).stdout)
 
 
 def test_the_monitor_is_silent(site: Monitored) -> None:

@@ -10,20 +10,21 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from backup import renewal
 from inventories import editing, monitoring, trusted
 from inventories.errors import InputError
 from inventories.fleet import Fleet
 from inventories.inventory import CLONE, LoadedSite
 from inventories.lock import Lock, LockedHost, save
 from inventories.secrets import Secrets
-from roles.base import exporter
+from roles.base import exporter, shipping
 from roles.monitor import rules, scraping, telling
 from roles.monitor.settings import Settings
 from roles.monitor.tools import asking
 
 HOST: dict[str, Any] = {"plan": "p", "region": "ams", "firewall": "all"}
 ADDRESSES = {"monitor-1": "203.0.113.1", "web-1": "203.0.113.2", "release-1": "203.0.113.3"}
-OPEN = {"rules": [{"protocol": "tcp", "port": "9000:9200"}]}
+OPEN = {"rules": [{"protocol": "tcp", "port": "9000:9200"}, {"protocol": "tcp", "port": "19532"}]}
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def made(tmp_path: Path, key: Path, *, rules: dict[str, Any] = OPEN, **hosts: di
         }
     )
     files = tmp_path / "s"
-    files.mkdir()
+    files.mkdir(parents=True)
     public = key.with_suffix(".pub").read_text().strip()
     (files / "admins.toml").write_text(f'[admins.alice]\nssh_keys = ["{public} alice"]\n')
     Secrets.create(files / "secrets.age", {"alice": [public]}, {"other": "x"})
@@ -91,6 +92,17 @@ def test_another_authority_gives_every_host_another_key(tmp_path: Path, key: Pat
     assert before.authority != after.authority
 
 
+def test_the_authority_is_this_projects_to_replace_and_one_deploy_brings_it(tmp_path: Path, key: Path) -> None:
+    site = made(tmp_path, key)
+    before = (site.files / monitoring.CERTIFICATE).read_text()
+    found = renewal.renewal(site, monitoring.TLS_KEY)
+    assert found.own
+    assert [command.rpartition("/")[2] for command in found.then] == ["site.py"]
+    renewal.renew(site, monitoring.TLS_KEY, lambda _: None)
+    assert (site.files / monitoring.CERTIFICATE).read_text() != before
+    monitoring.identity(LoadedSite(site.path, site.fleet), "web-1")
+
+
 def test_what_is_missing_or_ends_is_told_with_what_makes_another(tmp_path: Path, key: Path) -> None:
     site = made(tmp_path, key)
     secret, authority = site.secrets[monitoring.TLS_KEY], (site.files / monitoring.CERTIFICATE).read_text()
@@ -112,6 +124,16 @@ def test_the_exporter_is_opened_to_the_monitor_host_alone(tmp_path: Path, key: P
     assert "client_allowed_sans: [monitor-1]" in exporter.files(site, "web-1")[exporter.WEB]
 
 
+def test_journals_are_taken_from_the_sites_hosts_alone(tmp_path: Path, key: Path) -> None:
+    site = made(tmp_path, key)
+    [opening] = shipping.openings(site, "monitor-1")
+    assert (opening.port, opening.sources) == (19532, ("203.0.113.3/32", "203.0.113.2/32"))
+    assert shipping.openings(site, "web-1") == []
+    assert "--url=https://203.0.113.1:19532 " in shipping.files(site, "web-1")[shipping.DROP_IN]
+    assert shipping.files(site, "monitor-1") == {}
+    assert (shipping.unit(site, "web-1").running, shipping.unit(site, "monitor-1").running) == (True, False)
+
+
 def test_a_site_without_a_monitor_host_has_none_of_it(tmp_path: Path, key: Path) -> None:
     site = made(tmp_path, key)
     without = LoadedSite(site.path, site.fleet.model_copy(update={"hosts": {"web-1": site.fleet.hosts["web-1"]}}))
@@ -119,6 +141,8 @@ def test_a_site_without_a_monitor_host_has_none_of_it(tmp_path: Path, key: Path)
     assert exporter.files(without, "web-1") == {}
     assert (exporter.openings(without), exporter.listens(without)) == ([], [])
     assert not exporter.unit(without).running
+    assert not shipping.unit(without, "web-1").running
+    assert (shipping.packages(without, "web-1"), shipping.absent_files(without, "web-1")) == ((), (shipping.DROP_IN,))
     assert exporter.KEY in exporter.absent_files(without)
 
 
@@ -158,9 +182,10 @@ def test_only_a_certificate_that_a_host_signs_itself_is_taken_unverified(tmp_pat
 
 
 def test_a_firewall_of_the_provider_that_keeps_the_monitor_host_out_is_told(tmp_path: Path, key: Path) -> None:
-    site = made(tmp_path, key, rules={"rules": [{"protocol": "tcp", "port": "443"}]})
-    with pytest.raises(InputError, match=r"firewalls\.all\.rules.*keeps the monitor host from"):
-        scraping.prometheus(site, Settings())
+    for port, whom in (("9100", "what hosts send"), ("19532", "the monitor host")):
+        site = made(tmp_path / port, key, rules={"rules": [{"protocol": "tcp", "port": port}]})
+        with pytest.raises(InputError, match=rf"firewalls\.all\.rules.*keeps {whom} from"):
+            scraping.prometheus(site, Settings())
 
 
 def alert_files() -> list[Path]:

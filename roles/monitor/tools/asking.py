@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from backup.reach import Reach, Unreachable, answer
 from inventories import monitoring
 from inventories.errors import InputError
+from inventories.typed import NAME
 from roles.monitor.rules import WATCHDOG
 
 TIMEOUT_S = 60
+JOURNALS = "/var/log/journal/remote"
+"""On the monitor host, a folder for each."""
 SEVERITIES = ("critical", "warning", "info")
 
 
@@ -49,6 +52,14 @@ def silence(way: Reach, host: str | None, minutes: int, why: str) -> str:
     return _amtool(way, *words, which).strip()
 
 
+def journal(way: Reach, host: str, words: Sequence[str]) -> list[str]:
+    """The words that read a host's journal on the monitor host, by journalctl there. Raises InputError."""
+    if not NAME.fullmatch(host):
+        raise InputError("HOST", "", f"{host!r} is no host's name", "as the inventory calls it")
+    there = shlex.join(("sudo", "journalctl", f"--directory={JOURNALS}/{host}", *words))
+    return way.admin(_monitor(way), there)
+
+
 def _rank(severity: str) -> int:
     return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
 
@@ -68,11 +79,16 @@ def _alert(one: dict[str, dict[str, str]]) -> Alert:
 
 
 def _amtool(way: Reach, *words: str) -> str:
+    host = _monitor(way)
+    return answer(_words(way, host, words), host, TIMEOUT_S).stdout.decode(errors="replace")
+
+
+def _monitor(way: Reach) -> str:
     host = monitoring.monitor_host(way.site)
     if not host:
         hint = f"declare a host with role = {monitoring.ROLE!r}: see roles/{monitoring.ROLE}/README.md"
         raise InputError(way.site.path, "hosts", "this site has no monitor host", hint)
-    return answer(_words(way, host, words), host, TIMEOUT_S).stdout.decode(errors="replace")
+    return host
 
 
 def _words(way: Reach, host: str, words: Sequence[str]) -> list[str]:
