@@ -12,7 +12,7 @@ from backup.certificate import TLS_KEY
 from backup.custody import DataSet
 from backup.reach import reach
 from backup.store import COPY_KEYS
-from inventories import broken, departed
+from inventories import broken, departed, monitoring
 from inventories.command_line import as_given
 from inventories.editing import Plain
 from inventories.errors import InputError
@@ -44,6 +44,9 @@ def renewal(site: LoadedSite, name: str) -> Renewal:
             return Renewal(name, True, f"a new password: proved, deployed, the old one removed ({_rotate(data_set)})")
     if (own := _of_backups(site, name)) is not None:
         return own
+    if name == monitoring.TLS_KEY and monitoring.monitor_host(site):
+        how = f"a new key, and {monitoring.CERTIFICATE} of it; every host gets another one of its own"
+        return Renewal(name, True, how, _deploys(site, ["site"]))
     if name not in site.secrets:
         return Renewal(name, True, "is not among the secrets any more: it is struck, and nothing made")
     if name == GERRIT_TOKEN:
@@ -89,6 +92,8 @@ def renew(site: LoadedSite, name: str, say: Say) -> None:
     held = site.secrets.at(site.secrets.path)
     if _of_backups(site, name) is not None:
         custody.renew(site, name)
+    elif name == monitoring.TLS_KEY and monitoring.monitor_host(site):
+        monitoring.renew(site)
     elif name not in held:
         departed.strike(held.path, [name])
         say(f"{name}: struck")
@@ -172,7 +177,8 @@ def _issuer(site: LoadedSite, name: str) -> tuple[str, Sequence[str]]:
     told: dict[str, tuple[str, Sequence[str]]] = {
         **dict.fromkeys(COPY_KEYS[custody.CONTROL], (f"{storage}, a key of the user that adds", ["control"])),
         **dict.fromkeys(COPY_KEYS[custody.ADMIN], (f"{storage}, a key of the admins' user", [])),
-        "notify_webhook": ("where the webhook that takes alerts was made", ["control"]),
+        "notify_webhook": ("where the webhook that takes alerts was made", ["control", "monitor"]),
+        monitoring.PING: ("at the service that is pinged", ["monitor"]),
         "notify_ping": ("at the service that is pinged", ["control"]),
         BUNDLE_KEY: ("with `mainstay bundle key`, as bundle/README.md says of a new key", []),
     }

@@ -18,6 +18,7 @@ EVERY = {
     "release": "Releases: checked, published, promoted, rolled back; what is where.",
     "web": "The website: published on all its servers at once, and taken back.",
     "gerrit": "The code review: its groups, projects and rights; can anybody get all that a manifest names?",
+    "monitor": "What watches the site: what is wrong now; silence while somebody works on it.",
     "runbook": "A page each for the day when something is lost, or is to be done.",
     "admin": "Who administers the site: people come and go.",
     "secrets": "What the repository holds encrypted: API keys, passwords.",

@@ -14,11 +14,14 @@ from roles.signing import software
 
 BASE = ("chrony", "nullmailer", "unattended-upgrades")
 HTTP = ("restic", "rsync", "nginx", "libnginx-mod-http-headers-more-filter", "tor-geoipdb", "certbot")
+EXPORTING = ("prometheus-node-exporter", "systemd-journal-remote")
+MONITOR = (*EXPORTING, "prometheus", "prometheus-alertmanager", "prometheus-blackbox-exporter")
 PACKAGES = {
     "base": BASE,
     "control": (*BASE, "restic", "rsync", "git"),
     "gerrit": (*BASE, *HTTP, "openjdk-21-jre-headless", "git", "btrfs-progs"),
     "gitmirror": (*BASE, *HTTP, "fcgiwrap", "git"),
+    "monitor": (*BASE, *MONITOR),
     "release": (*BASE, *HTTP),
     "signing": (*BASE, *software.MINIMUM, *software.PINNED),
     "vault": (*BASE, "restic-rest-server"),

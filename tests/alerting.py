@@ -9,7 +9,7 @@ from pathlib import Path
 
 def alerts(promtool: str, rules: Path, folder: Path, series: Mapping[str, str], minute: int) -> set[str]:
     """Those that fire at that minute."""
-    names = re.findall(r"alert: (\w+)", rules.read_text())
+    names = [*dict.fromkeys(re.findall(r'\balert"?: "?(\w+)', rules.read_text()))]
     test = {
         "interval": "1m",
         "input_series": [{"series": one, "values": values} for one, values in series.items()],

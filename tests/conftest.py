@@ -58,6 +58,8 @@ SAME_HOSTS = {
         "tests/runbooks/test_deploys.py",
         "tests/runbooks/test_website.py",
     ),
+    "a monitor host": ("tests/e2e/test_monitor.py", "tests/runbooks/test_monitor.py"),
+    "a web server": ("tests/e2e/test_web_publish.py", "tests/runbooks/test_website.py"),
     "a Gerrit of an old version": ("tests/e2e/test_gerrit_upgrade.py", "tests/faults/test_gerrit_upgrade_killed.py"),
 }
 """Files that use the same kept lab, which takes longer to build than most of them: one worker does all of a kind."""
@@ -81,6 +83,7 @@ LONGEST = (
     "tests/runbooks/test_signing_host.py",
     "tests/e2e/test_bundle.py",
     "tests/e2e/test_certificate.py",
+    "tests/e2e/test_monitor.py",
     "tests/e2e/test_gitmirror.py",
     "tests/faults/test_backup_faults.py",
     "tests/e2e/test_drill_checks.py",

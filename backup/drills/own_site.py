@@ -21,7 +21,7 @@ from backup.custody import APPEND, CONTROL_ROLE, PORTS, DataSet
 from backup.drills.checks import Drill
 from backup.drills.common_checks import FILES, STALE, owned_by
 from backup.store import AUTHORITY, COPY_KEYS, VAULT
-from inventories import keys
+from inventories import keys, monitoring
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.fleet import VOLUME_GB, Host
@@ -91,6 +91,8 @@ def make(wanted: Wanted, folder: Path) -> LoadedSite:
     own = load(wanted, folder)
     if wanted.whole:
         custody.make(own)
+        if monitoring.monitor_host(own):
+            monitoring.make(own)
         own = load(wanted, folder)
     return own
 

@@ -8,7 +8,7 @@ from pyinfra.context import host
 from backup import custody
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, roles_of
-from roles.base import control, firewall, sysctl
+from roles.base import control, exporter, firewall, shipping, sysctl
 from roles.base.lockout import ARM, confirmed, settled
 from roles.base.mail import REMOTES, absent_files, mail_files, nullmailer
 from roles.base.settings import SSH_PORT, Settings
@@ -90,16 +90,16 @@ def base() -> None:
         allowed.append(control.ACCOUNT)
 
     settled(name="what an earlier run left")
-    packages("packages", dict.fromkeys(PACKAGES))
+    packages("packages", dict.fromkeys((*PACKAGES, *exporter.packages(site), *shipping.packages(site, name))))
     tree(
         "files",
         HERE / "tree",
         settings.model_dump() | {"reboot_at": settings.reboot_at(name)},
-        generated=mail_files(site, settings),
-        absent=absent_files(settings),
-        modes={REMOTES: "0640", PROGRAMS: "0755"},
-        owners={REMOTES: "root:mail", PROGRAMS: "root:root"},
-        secret=(REMOTES,),
+        generated={**mail_files(site, settings), **exporter.files(site, name), **shipping.files(site, name)},
+        absent=(*absent_files(settings), *exporter.absent_files(site), *shipping.absent_files(site, name)),
+        modes={REMOTES: "0640", PROGRAMS: "0755"} | exporter.MODES,
+        owners={REMOTES: "root:mail", PROGRAMS: "root:root"} | exporter.OWNERS,
+        secret=(REMOTES, exporter.KEY),
         validate={"/etc/chrony/*": "chronyd -p -f /etc/chrony/chrony.conf"},
     )
     changes = [
@@ -123,7 +123,13 @@ def base() -> None:
                 "ssh_port": SSH_PORT,
                 "ssh": firewall.ssh(settings),
                 "egress": firewall.egress(settings.egress),
-                "openings": firewall.rules(firewall.openings_of(roles_of(host.data.declared))),
+                "openings": firewall.rules(
+                    [
+                        *firewall.openings_of(roles_of(host.data.declared)),
+                        *exporter.openings(site),
+                        *shipping.openings(site, name),
+                    ]
+                ),
             },
             generated={sysctl.FILE: sysctl.text()} | ({control.KEYS: watched.key} if watched else {}),
             absent=("/etc/sudoers.d/90-cloud-init-users", *([] if watched else [control.KEYS])),
@@ -139,4 +145,4 @@ def base() -> None:
         services("access in service", access_units(settings), before=ARM),
     ]
     confirmed(name="a new connection", changes=changes)
-    services("services", (*UNITS, nullmailer(settings)))
+    services("services", (*UNITS, nullmailer(settings), exporter.unit(site), shipping.unit(site, name)))

@@ -30,7 +30,7 @@ Expected = dict[str, list[dict[str, str]]]
 def annotations(alert: str, labels: dict[str, str]) -> dict[str, str]:
     """What the rule says, with the labels put in as a template would."""
     rule = RULES.read_text().split(f"alert: {alert}\n")[1].split("- alert:")[0]
-    said = dict(re.findall(r'(summary|description): "(.*)"', rule))
+    said = dict(re.findall(r'(summary|description|runbook): "?(.*?)"?$', rule, re.MULTILINE))
     for name, value in {f"$labels.{label}": word for label, word in labels.items()}.items():
         said = {key: words.replace(f"{{{{ {name} }}}}", value) for key, words in said.items()}
     return {key: words.replace("{{ $value | humanizeDuration }}", STALE) for key, words in said.items()}

@@ -17,7 +17,7 @@ from testinfra.host import Host
 
 from inventories.fleet import Host as Declared
 from inventories.inventory import LoadedSite, roles_of
-from roles.base import control, firewall, mail
+from roles.base import control, exporter, firewall, mail, shipping
 from roles.base.settings import SSH_PORT, Settings
 from roles.base.strangers import NOLOGIN, PEOPLE
 from roles.base.sysctl import SYSCTL
@@ -145,7 +145,9 @@ def _accepted(ruleset: list[dict[str, Any]]) -> set[tuple[str, int]]:
     return found
 
 
-def test_the_firewall_drops_what_no_role_opens(ruleset: list[dict[str, Any]], declared: Declared) -> None:
+def test_the_firewall_drops_what_no_role_opens(
+    ruleset: list[dict[str, Any]], declared: Declared, loaded_site: LoadedSite, host_name: str
+) -> None:
     chains = [entry["chain"] for entry in ruleset if "chain" in entry]
     # A role may take away more, in a table of its own.
     more = [
@@ -159,7 +161,9 @@ def test_the_firewall_drops_what_no_role_opens(ruleset: list[dict[str, Any]], de
         "forward": ("inet", "drop"),
         "output": ("inet", "accept"),
     }
-    opened = {(opening.protocol, opening.port) for opening in firewall.openings_of(roles_of(declared))}
+    openings = [*firewall.openings_of(roles_of(declared)), *exporter.openings(loaded_site)]
+    openings += shipping.openings(loaded_site, host_name)
+    opened = {(opening.protocol, opening.port) for opening in openings}
     dhcp = {("udp", 68), ("udp", 546)}
     assert _accepted(ruleset) == opened | dhcp | {("tcp", SSH_PORT)}
 
@@ -190,10 +194,10 @@ def test_a_flood_of_ssh_connections_is_dropped_by_address(ruleset: list[dict[str
         assert limit["inv"]
 
 
-def test_nothing_listens_that_no_role_declares(host: Host, declared: Declared) -> None:
+def test_nothing_listens_that_no_role_declares(host: Host, declared: Declared, loaded_site: LoadedSite) -> None:
     allowed = {
         (listen.protocol, address, listen.port)
-        for listen in firewall.listens_of(roles_of(declared))
+        for listen in (*firewall.listens_of(roles_of(declared)), *exporter.listens(loaded_site))
         for address in (("0.0.0.0", "[::]", "*") if listen.address == "*" else (listen.address,))
     }
     found = set()

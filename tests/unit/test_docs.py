@@ -88,3 +88,8 @@ def _blocks(page: str) -> Counter[str]:
 def test_each_role_begins_at_a_glance(readme: str) -> None:
     headings = re.findall(r"^## (.*)$", (CLONE / readme).read_text(), re.MULTILINE)
     assert headings[0] == "At a glance"
+
+
+def test_the_readme_names_every_role() -> None:
+    named = re.findall(r"^\| \[\w+\]\((roles/\w+/README\.md)\)", (CLONE / "README.md").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(f"roles/{path.parent.name}/README.md" for path in CLONE.glob("roles/*/recovery.py"))
