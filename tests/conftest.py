@@ -59,7 +59,6 @@ SAME_HOSTS = {
         "tests/runbooks/test_website.py",
     ),
     "a monitor host": ("tests/e2e/test_monitor.py", "tests/runbooks/test_monitor.py"),
-    "a web server": ("tests/e2e/test_web_publish.py", "tests/runbooks/test_website.py"),
     "a Gerrit of an old version": ("tests/e2e/test_gerrit_upgrade.py", "tests/faults/test_gerrit_upgrade_killed.py"),
 }
 """Files that use the same kept lab, which takes longer to build than most of them: one worker does all of a kind."""
