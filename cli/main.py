@@ -48,6 +48,10 @@ if find_spec("doctor"):
     from cli.doctor import doctor
 
     app.command("doctor")(doctor)
+if find_spec("status"):
+    from cli.status import status
+
+    app.command("status")(status)
 
 
 def main() -> None:

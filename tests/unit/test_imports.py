@@ -9,7 +9,7 @@ import pytest
 
 from cloud.converge import REPOSITORY
 
-OWN = ("backup", "bundle", "cli", "cloud", "deploys", "doctor", "inventories", "lab", "roles")
+OWN = ("backup", "bundle", "cli", "cloud", "deploys", "doctor", "inventories", "lab", "roles", "status")
 
 
 def modules(pattern: str) -> list[str]:
@@ -79,11 +79,12 @@ def test_looking_at_backups_and_drills_loads_nothing_that_makes_hosts(package: s
     ("pattern", "packages"),
     [
         ("inventories/*.py", ("backup", "cloud", "roles", "lab", "cli", "doctor")),
-        ("backup/**/*.py", ("roles", "lab", "cli", "deploys", "doctor")),
-        ("cloud/*.py", ("backup", "roles", "lab", "cli", "deploys", "bundle", "doctor")),
+        ("backup/**/*.py", ("roles", "lab", "cli", "deploys", "doctor", "status")),
+        ("cloud/*.py", ("backup", "roles", "lab", "cli", "deploys", "bundle", "doctor", "status")),
         ("bundle/*.py", ("cloud", "lab", "cli", "deploys")),
-        ("doctor/*.py", ("cloud", "lab", "cli", "deploys")),
-        ("roles/**/*.py", ("lab", "cli", "deploys", "doctor")),
+        ("doctor/*.py", ("cloud", "lab", "cli", "deploys", "status")),
+        ("status/*.py", ("cloud", "lab", "cli", "deploys", "bundle")),
+        ("roles/**/*.py", ("lab", "cli", "deploys", "doctor", "status")),
     ],
 )
 def test_imports_go_one_way(pattern: str, packages: tuple[str, ...]) -> None:
