@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from status.site import Whole
 
 EVERY_S = 60
+INTERRUPTED = 130
+"""Exit code, as shells have it."""
 Page = Annotated[Path | None, typer.Option(metavar="FILE", help="Also as a page that needs nothing else.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Look again each minute, until Ctrl-C.")]
 
@@ -48,9 +50,7 @@ def status(
                 break
             time.sleep(EVERY_S)
     except KeyboardInterrupt:
-        if not watch:
-            raise
-        _end(0)
+        _end(0 if watch else INTERRUPTED, at_once=True)
     _end(whole.exit_code, at_once=whole.late)
 
 
@@ -66,7 +66,7 @@ def _show(whole: "Whole", *, redraw: bool) -> None:
 
 
 def _end(code: int, *, at_once: bool = False) -> None:
-    """at_once: something hangs that Python would wait for."""
+    """at_once: something may still be asked, which Python would wait for."""
     if at_once:
         sys.stdout.flush()
         sys.stderr.flush()

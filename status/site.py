@@ -86,8 +86,11 @@ class Whole:
 def look(site: LoadedSite, sources: Sequence[Source] = SOURCES, bound_s: float = BOUND_S) -> Whole:
     """What there is to be seen of a site now. Raises nothing that a source raises."""
     now = datetime.now(UTC)
-    with ThreadPoolExecutor(len(sources)) as pool:
+    pool = ThreadPoolExecutor(len(sources))
+    try:
         looked = list(pool.map(lambda one: _looked(one, site, now, bound_s), sources))
+    finally:
+        pool.shutdown(wait=False)  # Ctrl-C waits for nobody
     return Whole(site.name, now, [one for one in looked if one])
 
 

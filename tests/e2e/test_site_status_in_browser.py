@@ -16,8 +16,9 @@ from status.told import Seen, unseen
 from tests.browser import Browser, browser
 from tests.e2e.test_drill_page_in_browser import COLOURS, hexadecimal, named
 from tests.unit.ledgers import at
-from tests.unit.test_site_status import NOON, disk, site_of, standings, web_server
-from tests.unit.test_site_status import said as of_host
+from tests.unit.test_site_status import site_of, standings, web_server
+from tests.unit.test_site_status_host import NOON, disk
+from tests.unit.test_site_status_host import said as of_host
 from tests.unit.test_status import DAY, NOW, good, look, snapshots
 from tests.unit.test_status_page import luminance
 
