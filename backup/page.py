@@ -67,7 +67,7 @@ def render(rows: Sequence[Row], now: datetime, site: str) -> str:
     verdict = "All backups are well" if rows else "No data set is declared"
     if found:
         verdict = f"{counted(len(found), 'finding')}, {critical or 'none'} critical"
-    sets = table("sets", LABELS, ((clean(row.plan.data_set), _cells(row, now)) for row in rows))
+    sets = table("sets", LABELS, ((clean(row.plan.data_set), cells(row, now)) for row in rows))
     values = {"rows": rows, "now": now, "site": site, "found": found, "table": sets, "verdict": verdict}
     ends = [(one.name, row.plan.host, one.ends) for row in rows for one in row.certificates]
     values["certificates"] = ends and table(
@@ -78,7 +78,8 @@ def render(rows: Sequence[Row], now: datetime, site: str) -> str:
     return environment.from_string(PAGE).render(**values, style=Markup(STYLE))  # noqa: S704
 
 
-def _cells(row: Row, now: datetime) -> list[Cell]:
+def cells(row: Row, now: datetime) -> list[Cell]:
+    """What is told of a data set, one for each of LABELS but the first."""
     shown = (
         ago(row.last_good.start, now) if row.last_good else "never",
         "running" if row.running_since else ago(row.next_due, now) if row.next_due else "-",

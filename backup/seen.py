@@ -47,9 +47,9 @@ class Look:
 
 def servers(site: LoadedSite) -> list[Server]:
     """Every name of every host whose certificate anybody is to believe."""
-    found = []
+    found, there = [], site.lock.hosts
     for host, declared in site.fleet.hosts.items():
-        locked = site.lock.hosts.get(host)
+        locked = there.get(host)
         for role, settings in site.settings(host).items() if locked else ():
             certificate = getattr(settings, "certificate", None)
             if locked and certificate and certificate.challenge != "none":

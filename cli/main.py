@@ -57,6 +57,10 @@ if find_spec("drift"):
     from cli.drift import drift
 
     app.command("drift")(drift)
+if find_spec("status"):
+    from cli.status import status
+
+    app.command("status")(status)
 
 
 def main() -> None:

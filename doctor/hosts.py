@@ -42,7 +42,7 @@ def ask(site: LoadedSite) -> Iterator[Told]:
     except InputError:
         return
     there = [name for name, host in sorted(site.lock.hosts.items()) if host.host_keys and name in site.fleet.hosts]
-    names = [name for name in there if _has_account(site, user, name)]
+    names = [name for name in there if has_account(site, user, name)]
     with reach(site) as way, ThreadPoolExecutor(AT_ONCE) as asking:
         answers = dict(zip(names, asking.map(partial(_clock, way), names), strict=True))
     clocks = {name: one for name, one in answers.items() if isinstance(one, Clock)}
@@ -54,7 +54,8 @@ def ask(site: LoadedSite) -> Iterator[Told]:
     yield from skew(clocks)
 
 
-def _has_account(site: LoadedSite, user: str, name: str) -> bool:
+def has_account(site: LoadedSite, user: str, name: str) -> bool:
+    """Whether an admin has one on a host, by admins.toml."""
     return any(admin.name == user for admin in site.admins.for_role(site.fleet.hosts[name].role))
 
 

@@ -207,3 +207,25 @@ def next_due(one: Drilled, now: datetime) -> str:
     if not one.due:
         return "-"
     return ago(one.due, now) if one.due > now else f"{ago(one.due, now)}, overdue"
+
+
+def as_json(one: Drilled) -> dict[str, object]:
+    """A data set's drills for programs: times in ISO 8601, lengths of time in seconds."""
+    measured, last, proved = one.measured, one.last, one.proved
+    return {
+        "data_set": one.data_set,
+        "within_days": one.wanted.within_days,
+        "last_proved": proved.begun.isoformat() if proved else None,
+        "proved_by": proved.id if proved else None,
+        "last": {"id": last.id, "begun": last.begun.isoformat(), "outcome": last.outcome} if last else None,
+        "rpo_seconds": measured.rpo.seconds if measured and measured.rpo else None,
+        "rpo_budget_s": measured.rpo.budget_s if measured and measured.rpo else None,
+        "rto_seconds": measured.rto_seconds if measured else None,
+        "rto_budget_s": measured.rto_budget_s if measured else None,
+        "rtos": one.rtos,
+        "next_due": one.due.isoformat() if one.due else None,
+        "findings": [
+            {"kind": finding.kind.word, "severity": finding.kind.severity, "what": finding.what, "to_do": finding.to_do}
+            for finding in one.findings
+        ],
+    }

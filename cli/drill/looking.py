@@ -142,30 +142,8 @@ def _state(one: Drilled) -> str:
 
 def as_json(all_: Sequence[Drilled], now: datetime) -> dict[str, object]:
     """For programs."""
-    return {"time": now.isoformat(), "exit_code": _exit_code(all_), "data_sets": [_json(one) for one in all_]}
+    return {"time": now.isoformat(), "exit_code": _exit_code(all_), "data_sets": [told.as_json(one) for one in all_]}
 
 
 def _exit_code(all_: Sequence[Drilled]) -> int:
     return OVERDUE if any(one.findings for one in all_) else 0
-
-
-def _json(one: Drilled) -> dict[str, object]:
-    """Times in ISO 8601, lengths of time in seconds."""
-    measured, last, proved = one.measured, one.last, one.proved
-    return {
-        "data_set": one.data_set,
-        "within_days": one.wanted.within_days,
-        "last_proved": proved.begun.isoformat() if proved else None,
-        "proved_by": proved.id if proved else None,
-        "last": {"id": last.id, "begun": last.begun.isoformat(), "outcome": last.outcome} if last else None,
-        "rpo_seconds": measured.rpo.seconds if measured and measured.rpo else None,
-        "rpo_budget_s": measured.rpo.budget_s if measured and measured.rpo else None,
-        "rto_seconds": measured.rto_seconds if measured else None,
-        "rto_budget_s": measured.rto_budget_s if measured else None,
-        "rtos": one.rtos,
-        "next_due": one.due.isoformat() if one.due else None,
-        "findings": [
-            {"kind": finding.kind.word, "severity": finding.kind.severity, "what": finding.what, "to_do": finding.to_do}
-            for finding in one.findings
-        ],
-    }

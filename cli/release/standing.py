@@ -9,15 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from backup.reach import reach
-from backup.sizes import counted, size
+from backup.sizes import counted
 from cli.options import FAILED, UNREACHABLE, ForPrograms, Inventory, Without, chosen
 from cli.release.app import Devices, app, failures
 from cli.release.progress import told
-from roles.release.archive import CHANNELS
 from roles.release.tools.audit.site import sums
 from roles.release.tools.places import kept, opened, staging
 from roles.release.tools.publish import abandon as abandon_
-from roles.release.tools.standing import Standing, Whole, standing
+from roles.release.tools.standing import Whole, builds, standing, words
 from roles.release.tools.syncing import Syncing
 from roles.release.tools.syncing import sync as sync_
 
@@ -41,7 +40,7 @@ def status(devices: Devices = None, for_programs: ForPrograms = False, inventory
         console = Console(highlight=False, soft_wrap=True, markup=False)
         console.print(f"metadata: {whole.commit}")
         for one in whole.servers:
-            console.print(f"{one.name}: {_words(one)}")
+            console.print(f"{one.name}: {words(one)}")
         console.print(_table(whole, wanted))
         told = "all servers serve the newest commit, and nothing is begun"
         console.print(told if not code else "not all is as it should be: see the servers")
@@ -71,27 +70,13 @@ def abandon(without: Without = None, inventory: Inventory = None) -> None:
     typer.echo(f"taken back on {counted(len(gone), 'server')}" if gone else "nothing was begun")
 
 
-def _words(one: Standing) -> str:
-    if one.wrong:
-        return one.wrong
-    if one.behind is None:
-        told = f"serves {one.commit[:10] or 'no commit'}, which the repository does not have"
-    else:
-        how = f"{counted(one.behind, 'commit')} behind" if one.behind else "the newest"
-        changed = ", changed by somebody there: `release sync` brings it back" if one.altered else ""
-        told = f"serves {one.commit[:10]}, {how}{changed}"
-    begun = f"; {one.begun['id']} was begun by {one.begun['who']}, {one.begun['begun']}" if one.begun else ""
-    return f"{told}; {size(one.free)} free{begun}"
-
-
 def _table(whole: Whole, devices: set[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("device", "build", "channels"):
         table.add_column(name, no_wrap=name != "channels")
     for device in sorted(devices):
-        mine = {channel: offer for channel in CHANNELS if (offer := whole.offers.get((device, channel)))}
-        for offer in sorted({*mine.values()}, key=lambda one: -one.timestamp):
-            table.add_row(device, offer.build, ", ".join(name for name, one in mine.items() if one == offer))
+        for build, channels in builds(whole, device):
+            table.add_row(device, build, ", ".join(channels))
     return table
 
 

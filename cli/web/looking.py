@@ -23,23 +23,20 @@ def status(for_programs: ForPrograms = False, inventory: Inventory = None) -> No
     with failures("status"), run(chosen(inventory)) as started:
         whole = publishing.status(started)
     found = {name: one for name, one in whole.items() if "wrong" not in one}
-    code = 0 if len({one["served"] for one in found.values()}) == 1 and not _begun(found) else DIFFER
+    code = 0 if len({one["served"] for one in found.values()}) == 1 and not publishing.begun(found) else DIFFER
     code = UNREACHABLE if found.keys() != whole.keys() else code
     if for_programs:
         typer.echo(json.dumps({"exit_code": code, "servers": whole}, indent=2))
     else:
         Console(highlight=False, soft_wrap=True).print(_table(found))
-        for line in [*_begun(found), *(f"{name}: {one['wrong']}" for name, one in whole.items() if "wrong" in one)]:
+        for line in [
+            *publishing.begun(found),
+            *(f"{name}: {one['wrong']}" for name, one in whole.items() if "wrong" in one),
+        ]:
             typer.echo(line)
         if code == DIFFER:
             typer.echo("run again what was begun, or publish something else: after that all serve the same")
     raise typer.Exit(code)
-
-
-def _begun(found: dict[str, dict[str, Any]]) -> list[str]:
-    """What was not ended."""
-    lines = [f"{name}: {one['id']} of {one['who']} was begun" for name, told in found.items() for one in told["begun"]]
-    return lines + [f"{name}: a way back to {told['back']} was begun" for name, told in found.items() if told["back"]]
 
 
 def _table(found: dict[str, dict[str, Any]]) -> Table:

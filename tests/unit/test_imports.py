@@ -9,7 +9,7 @@ import pytest
 
 from cloud.converge import REPOSITORY
 
-OWN = ("backup", "bundle", "cli", "cloud", "deploys", "doctor", "drift", "inventories", "lab", "roles")
+OWN = ("backup", "bundle", "cli", "cloud", "deploys", "doctor", "drift", "inventories", "lab", "roles", "status")
 
 
 def modules(pattern: str) -> list[str]:
@@ -78,13 +78,14 @@ def test_looking_at_backups_and_drills_loads_nothing_that_makes_hosts(package: s
 @pytest.mark.parametrize(
     ("pattern", "packages"),
     [
-        ("inventories/*.py", ("backup", "cloud", "roles", "lab", "cli", "doctor", "drift")),
-        ("backup/**/*.py", ("roles", "lab", "cli", "deploys", "doctor", "drift")),
-        ("cloud/*.py", ("backup", "roles", "lab", "cli", "deploys", "bundle", "doctor", "drift")),
-        ("bundle/*.py", ("cloud", "lab", "cli", "deploys", "drift")),
-        ("doctor/*.py", ("cloud", "lab", "cli", "deploys", "drift")),
+        ("inventories/*.py", ("backup", "cloud", "roles", "lab", "cli", "doctor", "drift", "status")),
+        ("backup/**/*.py", ("roles", "lab", "cli", "deploys", "doctor", "drift", "status")),
+        ("cloud/*.py", ("backup", "roles", "lab", "cli", "deploys", "bundle", "doctor", "drift", "status")),
+        ("bundle/*.py", ("cloud", "lab", "cli", "deploys", "drift", "status")),
+        ("doctor/*.py", ("cloud", "lab", "cli", "deploys", "drift", "status")),
+        ("status/*.py", ("cloud", "lab", "cli", "deploys", "bundle", "drift")),
         ("drift/*.py", ("lab", "cli", "doctor")),
-        ("roles/**/*.py", ("lab", "cli", "deploys", "doctor", "drift")),
+        ("roles/**/*.py", ("lab", "cli", "deploys", "doctor", "drift", "status")),
     ],
 )
 def test_imports_go_one_way(pattern: str, packages: tuple[str, ...]) -> None:

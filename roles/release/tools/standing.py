@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from backup.sizes import counted, size
 from roles.common.publishing.servers import Away, Place, ServerError, session
+from roles.release.archive import CHANNELS
 from roles.release.tools.offers import Published, lines
 from roles.release.tools.publish import METADATA, PROGRAM, Site, serves
 from roles.release.tools.repository import Repository
@@ -61,6 +63,27 @@ def _of(place: Place, metadata: Repository, newest: str) -> Standing:
     behind = metadata.distance(commit, newest) if commit else None
     altered = behind is not None and not serves(told, commit, metadata.files(commit, METADATA))
     return Standing(place.name, commit, behind, altered, told["begun"], told["published"], told["free"])
+
+
+def words(one: Standing) -> str:
+    """A server in a line."""
+    if one.wrong:
+        return one.wrong
+    if one.behind is None:
+        told = f"serves {one.commit[:10] or 'no commit'}, which the repository does not have"
+    else:
+        how = f"{counted(one.behind, 'commit')} behind" if one.behind else "the newest"
+        changed = ", changed by somebody there: `release sync` brings it back" if one.altered else ""
+        told = f"serves {one.commit[:10]}, {how}{changed}"
+    begun = f"; {one.begun['id']} was begun by {one.begun['who']}, {one.begun['begun']}" if one.begun else ""
+    return f"{told}; {size(one.free)} free{begun}"
+
+
+def builds(whole: Whole, device: str) -> list[tuple[str, list[str]]]:
+    """The builds that a device's channels offer, the newest first, each with these channels."""
+    mine = {channel: offer for channel in CHANNELS if (offer := whole.offers.get((device, channel)))}
+    newest = sorted({*mine.values()}, key=lambda one: -one.timestamp)
+    return [(offer.build, [name for name, one in mine.items() if one == offer]) for offer in newest]
 
 
 def base(site: Site) -> str:

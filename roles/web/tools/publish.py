@@ -259,6 +259,12 @@ def status(run: Run) -> dict[str, dict[str, Any]]:
         return {one.name: found for one, found in zip(run.places, pool.map(look, run.places), strict=True)}
 
 
+def begun(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What was not ended, in words. found: what is where, of servers that answer."""
+    lines = [f"{name}: {one['id']} of {one['who']} was begun" for name, told in found.items() for one in told["begun"]]
+    return lines + [f"{name}: a way back to {told['back']} was begun" for name, told in found.items() if told["back"]]
+
+
 def _reached(to: Session, do: str) -> dict[str, Any]:
     """The first that is asked of a server. Raises ServerError."""
     try:
