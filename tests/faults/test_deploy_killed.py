@@ -26,7 +26,7 @@ STATE = r"""
 cd / && sudo find etc usr/local var/lib/mainstay -xdev \( -type f -o -type l \) \
     ! -path 'etc/ssh/ssh_host_*' ! -path 'etc/ssl/certs/*' ! -path 'etc/cloud/*' \
     ! -path '*/reports/*' ! -path 'var/lib/mainstay/units/*' ! -path var/lib/mainstay/tls/site.pem \
-    ! -path var/lib/mainstay/deploys.jsonl \
+    ! -path var/lib/mainstay/deploys.jsonl ! -path var/lib/mainstay/image.json \
     ! -path etc/fstab ! -path etc/shadow ! -path etc/apt/apt.conf.d/52mainstay ! -name machine-id ! -name hostname \
     ! -name hosts ! -name resolv.conf ! -name mailname ! -name '*.network' ! -name .pwd.lock ! -name '*-' \
     -printf '%p %m %u %g %l\n' -type f -exec sha256sum {} + | sort
