@@ -52,6 +52,10 @@ def updates() -> dict[str, Any]:
     }
 
 
+END_BY_THEMSELVES = ("cloud-init-main.service",)
+"""Enabled, no oneshot, and yet at its end once the host has booted."""
+
+
 def units() -> dict[str, list[str]]:
     """failed; and stopped: what is to run from boot on, was begun, and runs no more."""
     found: dict[str, list[str]] = {"failed": [], "stopped": []}
@@ -65,6 +69,8 @@ def units() -> dict[str, list[str]]:
 
 
 def is_stopped(unit: dict[str, str]) -> bool:
+    if unit.get("Id") in END_BY_THEMSELVES:
+        return False
     if unit.get("ActiveState") != "inactive" or unit.get("UnitFileState") != "enabled":
         return False
     return unit.get("ConditionResult") == "yes" and unit.get("Type") != "oneshot"

@@ -31,7 +31,9 @@ def show(whole: Whole, console: Console) -> None:
 
 def _table(one: told.Table) -> Table:
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), title_justify="left")
-    for label in one.labels:
+    name, *others = one.labels
+    made.add_column(name, no_wrap=True)
+    for label in others:
         made.add_column(label, overflow="fold")
     for row in one.rows:
         made.add_row(Text(clean(row.name)), *(Text(clean(words), style=COLOURS[look]) for words, look in row.cells))

@@ -126,6 +126,7 @@ def test_what_the_program_cannot_get_is_told_as_such(
         ({"UnitFileState": "disabled"}, False),
         ({"Type": "oneshot"}, False),
         ({"ConditionResult": "no"}, False),
+        ({"Id": "cloud-init-main.service"}, False),
     ],
 )
 def test_a_unit_is_stopped_that_should_run(unit: dict[str, str], stopped: bool) -> None:
