@@ -114,8 +114,8 @@ def test_journals_are_read_by_root_alone(host: Host) -> None:
 
 
 def test_measurements_are_bounded(host: Host, settings: Settings) -> None:
-    [limit] = values(host, "prometheus_tsdb_retention_limit_bytes")
-    assert int(limit["value"][1]) == settings.keep_mb << 20
+    limits = [int(one["value"][1]) for one in values(host, "prometheus_tsdb_retention_limit_bytes")]
+    assert settings.keep_mb << 20 in limits  # for minutes there is that of Debian's configuration, too
     assert asked(host, "status/flags")["storage.tsdb.retention.time"] == f"{settings.keep_days}d"
     used = int(host.check_output("du -sm /var/lib/prometheus/metrics2").split()[0])
     assert used < settings.keep_mb * 1.1
