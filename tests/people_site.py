@@ -1,9 +1,13 @@
 """A site whose admins come and go, without hosts that would have to be there; real keys, as ssh-keygen makes them."""
 
 import base64
+import os
+import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 
 from cli import admin, secrets
@@ -118,3 +122,13 @@ class Place:
 
     def content(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted(self.files.iterdir())}
+
+
+def killed(monkeypatch: pytest.MonkeyPatch, module: object, name: str, run: Callable[[], object]) -> None:
+    """Runs it in a process that is killed as soon as it comes to call this."""
+    pid = os.fork()
+    if pid == 0:
+        monkeypatch.setattr(module, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        run()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL

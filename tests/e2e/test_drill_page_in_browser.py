@@ -1,6 +1,5 @@
 """The page of drills in a real browser: on a phone, in the dark, by keyboard, and as a screen reader is told of it."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from backup.drills.overdue import Wanted
 from backup.drills.page import write
 from backup.drills.report import Report
 from tests.browser import Browser, browser
+from tests.contrast import hexadecimal, luminance, must_stand_out
 from tests.unit.drills import DATA_SET, check, failed, phases, report
 from tests.unit.ledgers import at
-from tests.unit.test_status_page import luminance
 
 LONG = "x" * 400
 TAB, ENTER = ("Tab", 9), ("Enter", 13)
@@ -73,30 +72,11 @@ def test_it_asks_nobody_for_anything(chromium: Browser, page: Path) -> None:
     assert chromium.requests == [page.as_uri()]
 
 
-COLOURS = """
-[...document.body.querySelectorAll('*')].filter(it => it.checkVisibility() && !it.closest('svg, thead'))
-  .filter(it => [...it.childNodes].some(one => one.nodeType == 3 && one.textContent.trim()))
-  .map(it => {
-    let behind = it
-    while (behind && getComputedStyle(behind).backgroundColor == 'rgba(0, 0, 0, 0)') behind = behind.parentElement
-    return [it.outerHTML.slice(0, 60), getComputedStyle(it).color, getComputedStyle(behind).backgroundColor]
-  })
-"""
-
-
-def hexadecimal(colour: str) -> str:
-    return "".join(f"{int(part):02x}" for part in re.findall(r"\d+", colour)[:3])
-
-
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_text_stands_out_from_what_is_behind_it(chromium: Browser, page: Path, dark: bool) -> None:
     chromium.open(page, dark=dark)
     unfold(chromium)
-    found = chromium.js(COLOURS)
-    assert len(found) > 100
-    for what, front, behind in found:
-        one, other = sorted((luminance(hexadecimal(front)), luminance(hexadecimal(behind))))
-        assert (other + 0.05) / (one + 0.05) >= 4.5, (what, front, behind)
+    must_stand_out(chromium, more_than=100)
 
 
 def test_the_dark_is_dark(chromium: Browser, page: Path) -> None:

@@ -14,13 +14,13 @@ from status.page import write
 from status.site import Looked, Whole
 from status.told import Seen, unseen
 from tests.browser import Browser, browser
-from tests.e2e.test_drill_page_in_browser import COLOURS, hexadecimal, named
+from tests.contrast import must_stand_out
+from tests.e2e.test_drill_page_in_browser import named
 from tests.unit.ledgers import at
 from tests.unit.test_site_status import site_of, standings, web_server
 from tests.unit.test_site_status_host import NOON, disk
 from tests.unit.test_site_status_host import said as of_host
 from tests.unit.test_status import DAY, NOW, good, look, snapshots
-from tests.unit.test_status_page import luminance
 
 LONG = "x" * 300
 
@@ -67,11 +67,7 @@ def test_it_is_no_wider_than_the_window_and_asks_nobody(chromium: Browser, page:
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_text_stands_out_from_what_is_behind_it(chromium: Browser, page: Path, dark: bool) -> None:
     chromium.open(page, dark=dark)
-    found = chromium.js(COLOURS)
-    assert len(found) > 50
-    for what, front, behind in found:
-        one, other = sorted((luminance(hexadecimal(front)), luminance(hexadecimal(behind))))
-        assert (other + 0.05) / (one + 0.05) >= 4.5, (what, front, behind)
+    must_stand_out(chromium, more_than=50)
 
 
 @pytest.mark.parametrize("width", [390, 1280])

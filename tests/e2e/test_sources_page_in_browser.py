@@ -11,9 +11,8 @@ from roles.gerrit.tools.sources.findings import Finding, Kind
 from roles.gerrit.tools.sources.page import SHOWN, write
 from roles.gerrit.tools.sources.told import Audited
 from tests.browser import Browser, browser
-from tests.e2e.test_drill_page_in_browser import COLOURS, hexadecimal
+from tests.contrast import must_stand_out
 from tests.unit.ledgers import at
-from tests.unit.test_status_page import luminance
 
 LONG = "x" * 300
 MANIFEST = "https://review.example.org/platform/manifest"
@@ -57,11 +56,7 @@ def test_nothing_is_wider_than_the_window_and_nobody_is_asked(chromium: Browser,
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_text_stands_out_from_what_is_behind_it(chromium: Browser, page: Path, dark: bool) -> None:
     chromium.open(page, dark=dark)
-    found = chromium.js(COLOURS)
-    assert len(found) > 100
-    for what, front, behind in found:
-        one, other = sorted((luminance(hexadecimal(front)), luminance(hexadecimal(behind))))
-        assert (other + 0.05) / (one + 0.05) >= 4.5, (what, front, behind)
+    must_stand_out(chromium, more_than=100)
 
 
 def test_it_says_what_is_wrong_whom_it_hits_and_what_to_do(chromium: Browser, page: Path) -> None:

@@ -1,6 +1,5 @@
 """Production is deployed from what is committed and as new as what others have; real repositories, real refusals."""
 
-import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,33 +12,14 @@ from inventories import clone
 from inventories.command_line import check_stops
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
+from tests.clones import cloned, commit, git
 
 DEPLOY = ["pyinfra", "inventories/prod.py", "deploys/web.py"]
 
 
-def git(folder: Path, *words: str) -> str:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    own |= {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    return subprocess.run(["git", "-C", folder, *words], env=own, capture_output=True, text=True, check=True).stdout
-
-
-def commit(folder: Path, name: str) -> None:
-    (folder / name).write_text(name)
-    git(folder, "add", name)
-    git(folder, "commit", "-q", "-m", name)
-
-
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone of a repository, with one commit."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    origin = tmp_path / "origin"
-    origin.mkdir()
-    git(origin, "init", "-q", "-b", "main")
-    commit(origin, "one")
-    git(tmp_path, "clone", "-q", "origin", "work")
-    return tmp_path / "work"
+    return cloned(tmp_path, monkeypatch)
 
 
 @pytest.fixture

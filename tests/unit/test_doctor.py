@@ -15,6 +15,7 @@ from doctor.told import State, Told, told, within
 from inventories.errors import InputError
 from inventories.inventory import CLONE
 from roles.control.software import uv
+from tests.clones import cloned, commit, git
 
 PROJECT = '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.11"\n'
 LOCK = """\
@@ -37,29 +38,9 @@ wheels = [{ url = "https://registry.example.org/absent-1.0-py3-none-any.whl", ha
 """
 
 
-def git(folder: Path, *words: str) -> str:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    own |= {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    return subprocess.run(["git", "-C", folder, *words], env=own, capture_output=True, text=True, check=True).stdout
-
-
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone of a repository, with one commit."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    origin = tmp_path / "origin"
-    origin.mkdir()
-    git(origin, "init", "-q", "-b", "main")
-    commit(origin, "one")
-    git(tmp_path, "clone", "-q", "origin", "work")
-    return tmp_path / "work"
-
-
-def commit(folder: Path, name: str) -> None:
-    (folder / name).write_text(name)
-    git(folder, "add", name)
-    git(folder, "commit", "-q", "-m", name)
+    return cloned(tmp_path, monkeypatch)
 
 
 def looked(folder: Path) -> dict[str, Told]:

@@ -1,8 +1,5 @@
 """`mainstay secrets envelope` and `recover`: the secrets open by what is on paper when no admin's key does."""
 
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pyrage
@@ -14,7 +11,7 @@ from doctor.told import State, Told
 from inventories import departed, editing, envelope, identities, secrets
 from inventories.errors import InputError
 from tests.envelopes import COPY, quick_to_lock, sheets, with_copy
-from tests.people_site import VALUES, Place, made
+from tests.people_site import VALUES, Place, killed, made
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +51,6 @@ def typed(place: Place, *texts: str) -> str:
 def told(place: Place) -> Told:
     (one,) = doctor.envelope(place.site)
     return one
-
-
-def _killed(monkeypatch: pytest.MonkeyPatch, module: object, name: str, run: Callable[[], object]) -> None:
-    """Runs it in a process that is killed as soon as it comes to call this."""
-    pid = os.fork()
-    if pid == 0:
-        monkeypatch.setattr(module, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        run()
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 
 
 def test_with_no_admins_key_the_paper_opens_all_and_somebody_new_comes(
@@ -236,7 +223,7 @@ def test_killed_anywhere_nothing_is_half_encrypted_and_rekey_ends_it(
 ) -> None:
     old = sheets(seal(place) / "key.html")
     before = place.secrets.read_bytes()
-    _killed(monkeypatch, module, name, lambda: seal(place, out="again"))
+    killed(monkeypatch, module, name, lambda: seal(place, out="again"))
     assert place.secrets.read_bytes() == before
     assert place.read_by("alice") == VALUES
     lines = "\n".join(old.values())

@@ -1,9 +1,6 @@
 """`mainstay admin`: who comes reads the secrets, who goes does not, and nobody forgets what somebody who left knows."""
 
 import json
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +9,7 @@ from pyrage import x25519
 from inventories import departed, editing, identities, secrets
 from inventories.errors import InputError
 from inventories.secrets import stale
-from tests.people_site import ADMINS, VALUES, Place, made, public, security_key
+from tests.people_site import ADMINS, VALUES, Place, killed, made, public, security_key
 
 AGE = str(x25519.Identity.generate().to_public())
 
@@ -179,21 +176,11 @@ def test_a_file_in_another_form_is_left_to_a_person(place: Place, folk: Path) ->
         assert "rekey" in error.hint
 
 
-def _killed(monkeypatch: pytest.MonkeyPatch, module: object, name: str, run: Callable[[], object]) -> None:
-    """Runs it in a process that is killed as soon as it comes to call this."""
-    pid = os.fork()
-    if pid == 0:
-        monkeypatch.setattr(module, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        run()
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-
-
 def test_killed_between_the_two_files_it_is_ended_by_running_it_again(
     place: Place, folk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("add", "carol", "--key", folk / "carol.pub")
-    _killed(monkeypatch, editing, "apply", lambda: place.admin(*words))
+    killed(monkeypatch, editing, "apply", lambda: place.admin(*words))
     assert (place.names(), place.read_by("carol")) == (["alice", "bob", "carol"], {})
     assert "with other keys, recipients or roles" in str(_refused(place, *words, "--roles", "web"))
     assert "goes on from there" in place.admin(*words).output
@@ -205,7 +192,7 @@ def test_killed_between_the_two_files_it_is_ended_by_running_it_again(
 def test_a_removal_killed_anywhere_forgets_nothing(
     place: Place, monkeypatch: pytest.MonkeyPatch, module: object, name: str
 ) -> None:
-    _killed(monkeypatch, module, name, lambda: place.admin("remove", "bob"))
+    killed(monkeypatch, module, name, lambda: place.admin("remove", "bob"))
     assert place.names() == ["alice"]
     assert place.read_by("bob") == VALUES
     assert "bob: is no admin any more" in place.admin("remove", "bob").output

@@ -15,6 +15,7 @@ from backup.page import render, write
 from backup.page_style import STYLE
 from backup.status import Row
 from cli.backup import app
+from tests.contrast import luminance
 from tests.unit.ledgers import at, failed, started
 from tests.unit.test_status import DAY, NOW, good, good_ledger, look, snapshots
 
@@ -105,14 +106,6 @@ def test_commands_are_shown_as_such_and_severity_is_said_not_only_coloured() -> 
     assert "Do <code>this &lt;now&gt;</code>." in text
     assert "web-1:web: late (critical)" in Seen(text).words
     assert "web-1:web: copy behind (warning)" in Seen(text).words
-
-
-def luminance(colour: str) -> float:
-    """As WCAG 2 counts it, of #rgb or #rrggbb."""
-    digits = "".join(digit * 2 for digit in colour) if len(colour) == 3 else colour
-    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
