@@ -46,6 +46,7 @@ class Run:
     hosts: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     asked: bool = False
+    explained: bool = False
     one: RLock = field(default_factory=RLock)
 
     def begin(self, state: State, name: str) -> str:
@@ -58,10 +59,17 @@ class Run:
         if not self.refused and name not in _held:
             self._lock(state, [name])
         if self.refused:
-            others = ", ".join(self.refused)
-            return self.refused.get(name) or f"nothing was begun, because another deploy holds {others}"
+            return self.refused.get(name) or self._because_of_others()
         _held[name].record(event="started")
         return ""
+
+    def _because_of_others(self) -> str:
+        """In full once: with `--serial`, or where the run ends here, those hosts themselves never say it."""
+        whys = [why if not self.explained else why.splitlines()[0] for why in self.refused.values()]
+        self.explained = True
+        return "\n".join(
+            f"nothing was begun, because of {one}: {why}" for one, why in zip(self.refused, whys, strict=True)
+        )
 
     def _lock(self, state: State, names: list[str]) -> None:
         waiting = [gevent.spawn(self._take, state, name) for name in names if name not in _held]

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,17 +74,22 @@ class Place:
         command = [str(MAINSTAY), *words, "--inventory", str(self.inventory)]
         return subprocess.run(command, cwd=REPOSITORY, env=own, capture_output=True, text=True, check=False)
 
-    def run_drills(self, *words: str) -> None:
-        """By the unit as it is deployed, but for the command. Its journal tells why not."""
-        text = f"[Service]\nExecStart=\nExecStart=/usr/local/bin/mainstay drill run {shlex.join(words)}\n"
-        override = f"mkdir -p {OVERRIDE}; echo {shlex.quote(text)} >{OVERRIDE}/words.conf; systemctl daemon-reload"
-        over = f"rm -r {OVERRIDE}; systemctl daemon-reload"
+    @contextmanager
+    def drop_in(self, text: str) -> Iterator[None]:
+        """The unit of drills as it is deployed, but for this."""
         try:
             self.root(
-                CONTROL, f"{override}; systemctl start {DRILLS} || {{ journalctl -u {DRILLS} -n 60 >&2; exit 1; }}"
+                CONTROL,
+                f"mkdir -p {OVERRIDE}; echo {shlex.quote(text)} >{OVERRIDE}/test.conf; systemctl daemon-reload",
             )
+            yield
         finally:
-            self.root(CONTROL, over)
+            self.root(CONTROL, f"rm -r {OVERRIDE}; systemctl daemon-reload")
+
+    def run_drills(self, *words: str) -> None:
+        """By the unit as it is deployed, but for the command. Its journal tells why not."""
+        with self.drop_in(f"[Service]\nExecStart=\nExecStart=/usr/local/bin/mainstay drill run {shlex.join(words)}\n"):
+            self.root(CONTROL, f"systemctl start {DRILLS} || {{ journalctl -u {DRILLS} -n 60 >&2; exit 1; }}")
 
     def reports(self) -> list[Report]:
         """Those of the control host, as a laptop fetches them, newest first."""
@@ -214,8 +220,8 @@ def test_what_was_kept_goes_when_it_is_named(place: Place, kept: dict[str, Repor
 
 
 def test_a_unit_that_cannot_begin_is_told(place: Place) -> None:
-    there = "/opt/mainstay/inventories/*.toml"
-    done = place.ssh(CONTROL, f"sudo sh -c 'chmod 0 {there}; systemctl start {DRILLS}; chmod 644 {there}'")
+    with place.drop_in("[Service]\nInaccessiblePaths=/opt/mainstay/inventories/lab.toml\n"):
+        done = place.ssh(CONTROL, f"sudo systemctl start {DRILLS}")
     assert "failed" in done.stderr.lower()
     told = json.loads(place.ssh(CONTROL, "sudo mainstay backup status --json").stdout)["data_sets"]
     [found] = [one for data_set in told for one in data_set["findings"]]
