@@ -25,7 +25,8 @@ from inventories import departed, editing, keys
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.fleet import Fleet, Host
-from inventories.inventory import CONTROL_RECIPIENT, LoadedSite, roles_of
+from inventories.inventory import CONTROL_RECIPIENT, LoadedSite
+from inventories.roles import roles_of
 from inventories.secrets import CONTROL as TAG
 from inventories.secrets import CONTROL_KEY, DRILL, Secrets
 

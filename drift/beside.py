@@ -8,7 +8,7 @@ from typing import Any
 
 from drift.findings import Finding
 from inventories.fleet import Host
-from inventories.inventory import roles_of
+from inventories.roles import roles_of
 from roles.base.firewall import listens_of
 from roles.common import Listen
 

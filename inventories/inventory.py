@@ -13,7 +13,6 @@ alone, since its hosts may not exist yet.
 
 import hashlib
 import importlib
-import importlib.util
 import os
 import pwd
 import sys
@@ -32,6 +31,7 @@ from inventories.files import replace
 from inventories.fleet import Fleet, Host, Provider
 from inventories.lock import Lock, known_hosts, own_machines
 from inventories.lock import load as load_lock
+from inventories.roles import check_admins, check_fleet, roles_of
 from inventories.secrets import CONTROL, Readers, Secrets
 from inventories.typed import Typed, input_error
 
@@ -178,11 +178,6 @@ def readers(files: Path, admins: Admins) -> Readers:
         raise InputError(path, "", str(error), "restore it from git") from None
 
 
-def roles_of(host: Host) -> tuple[str, ...]:
-    """Every host has the role base, and its own."""
-    return ("base",) if host.role == "base" else ("base", host.role)
-
-
 def load_site(path: Path | str, control: str | None = None) -> LoadedSite:
     """Reads and checks an inventory (its .py or .toml) with all settings, lock file and secrets.
 
@@ -207,12 +202,12 @@ def load_site(path: Path | str, control: str | None = None) -> LoadedSite:
     if control is None:
         control = "" if KEPT_DRILLS in path.parts else os.environ.get(CONTROL_FOLDER)
     site = LoadedSite(path, fleet, Path(control) if control else None)
-    _check_roles(site)
+    check_fleet(site.path, fleet)
     for name in fleet.hosts:
         site.settings(name)
     _ = site.lock, site.secrets
     if (site.files / ADMINS).exists():
-        check_roles(site.files / ADMINS, site.admins)
+        check_admins(site.files / ADMINS, site.admins)
     return site
 
 
@@ -290,35 +285,3 @@ def host_data(site: LoadedSite, name: str) -> dict[str, Any]:
     if site.ssh_key:
         data |= {"ssh_key": str(site.ssh_key), "ssh_allow_agent": False, "ssh_look_for_keys": False}
     return data
-
-
-def _is_role(name: str) -> bool:
-    """Whether roles/NAME has settings: roles/common has none and is no role."""
-    try:
-        return importlib.util.find_spec(f"roles.{name}.settings") is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def _check_roles(site: LoadedSite) -> None:
-    for name, host in site.fleet.hosts.items():
-        if not _is_role(host.role):
-            raise InputError(
-                site.path, f"hosts.{name}.role", f"no role {host.role!r}", "roles are the folders of roles/"
-            )
-        for role in host.settings:
-            if role not in roles_of(host):
-                hint = f"its roles are: {', '.join(roles_of(host))}"
-                raise InputError(site.path, f"hosts.{name}.settings.{role}", "the host does not have this role", hint)
-    for role in site.fleet.settings:
-        if not _is_role(role):
-            raise InputError(site.path, f"settings.{role}", "no such role", "roles are the folders of roles/")
-
-
-def check_roles(path: Path, admins: Admins) -> None:
-    """Raises InputError for a role of an admin, in the file at `path`, that there is not."""
-    for admin in admins.all():
-        for role in admin.roles:
-            if role not in ("*", "base") and not _is_role(role):
-                hint = 'roles are the folders of roles/; "*" is all of them'
-                raise InputError(path, f"admins.{admin.name}.roles", f"no role {role!r}", hint)

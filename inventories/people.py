@@ -14,7 +14,8 @@ from inventories import admins_text, departed, editing, keys
 from inventories.admins import Admin, Admins, parse, tables
 from inventories.errors import InputError
 from inventories.files import locked, replace
-from inventories.inventory import ADMINS, LoadedSite, check_roles, readers
+from inventories.inventory import ADMINS, LoadedSite, readers
+from inventories.roles import check_admins
 from inventories.secrets import owners, stale
 
 PRIVATE = ("PRIVATE KEY", "AGE-SECRET-KEY-", "PuTTY-User-Key-File")
@@ -89,7 +90,7 @@ def add(
     resumed = name in present
     if resumed:
         _refuse_known(site, path, name, present[name] == wanted.admins[name])
-    check_roles(path, wanted)
+    check_admins(path, wanted)
     changes = _encrypted_anew(site, wanted)
     if not resumed:
         _write(path, text, admins_text.with_table(text, name, lists), wanted)

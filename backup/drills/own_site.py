@@ -25,7 +25,8 @@ from inventories import keys, monitoring
 from inventories.errors import InputError
 from inventories.files import replace
 from inventories.fleet import VOLUME_GB, Host
-from inventories.inventory import ADMINS, CONTROL_RECIPIENT, PROVIDER_AUTHORITY, LoadedSite, load_site, roles_of
+from inventories.inventory import ADMINS, CONTROL_RECIPIENT, PROVIDER_AUTHORITY, LoadedSite, load_site
+from inventories.roles import roles_of
 from inventories.secrets import Secrets
 
 ADMIN = "drill"

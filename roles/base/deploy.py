@@ -7,7 +7,8 @@ from pyinfra.context import host
 
 from backup import custody
 from inventories.errors import InputError
-from inventories.inventory import LoadedSite, roles_of
+from inventories.inventory import LoadedSite
+from inventories.roles import roles_of
 from roles.base import control, exporter, firewall, shipping, sysctl
 from roles.base.lockout import ARM, confirmed, settled
 from roles.base.mail import REMOTES, absent_files, mail_files, nullmailer

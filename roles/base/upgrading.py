@@ -18,7 +18,7 @@ from pyinfra.context import host, inventory, state
 
 from inventories import command_line
 from inventories.errors import InputError
-from inventories.inventory import roles_of
+from inventories.roles import roles_of
 from roles.base import firewall
 from roles.base.deploying import put_away, take_up
 from roles.base.settings import SSH_PORT, Settings

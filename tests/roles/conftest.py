@@ -13,7 +13,8 @@ import testinfra
 from testinfra.host import Host
 
 from inventories.fleet import Volume
-from inventories.inventory import LoadedSite, load_site, roles_of
+from inventories.inventory import LoadedSite, load_site
+from inventories.roles import roles_of
 from inventories.ssh import ssh_config
 from lab.sites import LAB_TOML
 from roles.base import settings as base

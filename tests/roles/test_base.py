@@ -16,7 +16,8 @@ import pytest
 from testinfra.host import Host
 
 from inventories.fleet import Host as Declared
-from inventories.inventory import LoadedSite, roles_of
+from inventories.inventory import LoadedSite
+from inventories.roles import roles_of
 from roles.base import control, exporter, firewall, mail, shipping
 from roles.base.settings import SSH_PORT, Settings
 from roles.base.strangers import NOLOGIN, PEOPLE

@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from backup.reach import Reach, Unreachable, answer, reach
-from inventories.inventory import LoadedSite, roles_of
+from inventories.inventory import LoadedSite
+from inventories.roles import roles_of
 from inventories.typed import Typed
 
 ROLE = "release"
