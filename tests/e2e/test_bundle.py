@@ -279,6 +279,7 @@ def test_without_the_key_on_the_other_medium_secrets_stay_shut(offline: Offline)
     assert (done.returncode, "none of your keys can decrypt it" in done.stdout + done.stderr) == (1, True)
 
 
+@pytest.mark.full
 def test_a_later_bundle_upgrades_and_an_earlier_one_is_refused_unless_told(world: World, offline: Offline) -> None:
     version = offline.must(VERSION)
     offline.must(f"sed -i '/^Package: nullmailer$/,/^$/s/^Version: .*/Version: {OLD}/' /var/lib/dpkg/status")

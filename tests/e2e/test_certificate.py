@@ -198,6 +198,7 @@ def test_renewal_that_fails_for_long_is_told_and_the_host_serves_on(servers: Ser
     assert {servers.served(host, valid=True) for host in (ONE, TWO)}.isdisjoint({before})
 
 
+@pytest.mark.full
 def test_changed_names_lead_to_another_certificate_and_the_zone_can_answer_for_them(servers: Servers) -> None:
     own = {"challenge": "dns-01", "dns_key": "acme_dns_key", "dns_api_url": servers.lab.drill_api_url}
     settings = {"release": {"certificate": own | {"directory": authority.directory(servers.lab)}}}

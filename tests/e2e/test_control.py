@@ -42,6 +42,7 @@ def test_the_command_is_there_for_root(watched: Watched) -> None:
     assert (refused.returncode, refused.stderr) == (2, "mainstay: give it as root: sudo mainstay backup status\n")
 
 
+@pytest.mark.full
 def test_a_failed_backup_is_told_once_and_so_is_its_end(calm: Watched) -> None:
     before = len(calm.subjects())
     calm.root(DATA, "mv /srv/web/public /srv/web/away")
@@ -155,6 +156,7 @@ def test_zones_are_kept_as_the_api_gives_them(watched: Watched) -> None:
     assert held[CONTROL] == watched.site.lock.hosts[CONTROL].ipv4
 
 
+@pytest.mark.full
 def test_software_that_is_killed_while_it_is_replaced_is_there(watched: Watched) -> None:
     """Each round begins with other software, and is killed a little later; the last one comes to its end."""
     change = "gzip -dc /var/lib/mainstay/control/project.tar.gz | gzip -{level} >/root/p; "
@@ -168,6 +170,7 @@ def test_software_that_is_killed_while_it_is_replaced_is_there(watched: Watched)
     assert watched.deploy("control").changed != ()
 
 
+@pytest.mark.full
 def test_a_lost_control_host_comes_back_by_the_readmes_words(calm: Watched) -> None:
     calm.root(CONTROL, "systemctl start mainstay-backup@control")
     now = datetime.now(UTC).replace(microsecond=0)

@@ -68,6 +68,7 @@ def test_all_servers_are_audited_by_each_of_their_addresses_and_on_their_disks(p
     assert place.told() == []
 
 
+@pytest.mark.full
 def test_damage_is_a_finding_of_its_server_until_it_is_mended(place: Place) -> None:
     package = place.root(SERVER, "cd /srv/release/public && ls ota/*/*/*-ota_update-*.zip | head -1").strip()
     there = f"/srv/release/public/{package}"

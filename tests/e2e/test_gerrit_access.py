@@ -149,6 +149,7 @@ MANY += '\n[sets.many]\nparent = "Calyx-Projects"\nnames = ['
 MANY += ", ".join(f'"many/{number:02}"' for number in range(30)) + "]"
 
 
+@pytest.mark.full
 def test_killed_wherever_it_is_run_again_it_comes_to_the_same_end(gerrit: Reviewed) -> None:
     more(gerrit, f'{MANY}\n[bots.late]\ntoken = "{BOT_TOKEN}"')
     with gerrit.server() as server:

@@ -90,6 +90,7 @@ def test_a_record_that_was_rewritten_on_the_control_host_is_disputed_loudly(site
     assert known(site).disputed == ""
 
 
+@pytest.mark.full
 def test_without_the_control_host_the_record_comes_from_the_vault_and_notes_wait(site: Watched) -> None:
     site.mainstay("status")
     whole = there(site)

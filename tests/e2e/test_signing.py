@@ -119,6 +119,7 @@ def test_what_the_hsms_hold_is_made_looked_at_used_and_accounted_for(site: Signi
         hsms.ended(hsms.WRONG, run, "printf x >$HOME/zip", extra, hsms.hsm("audit"))
 
 
+@pytest.mark.full
 def test_what_is_not_as_reviewed_is_not_installed(site: SigningSite) -> None:
     """A package that the archive does not have as it is pinned: here it has none at all."""
     site.root("dpkg --purge yubihsm-wrap && mkdir /tmp/lists && mv /var/lib/apt/lists/*_Packages* /tmp/lists")
@@ -187,6 +188,7 @@ def logs_in(site: SigningSite, folder: Path, *options: str, agent: bool = True) 
     return done.returncode == 0
 
 
+@pytest.mark.full
 def test_the_log_of_the_hsms_goes_on_as_it_grows_and_is_never_written_over(site: SigningSite) -> None:
     """To a repository of this very host, which is reached as one elsewhere would be."""
     loaded = load_site(site.inventory)

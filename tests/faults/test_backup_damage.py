@@ -84,7 +84,7 @@ def a_pack(saved: Saved) -> Iterator[str]:
 @pytest.mark.parametrize(
     "damage",
     [
-        pytest.param("printf X | dd of={} bs=1 seek=1000 conv=notrunc status=none", id="a bit"),
+        pytest.param("printf %032d 0 | dd of={} bs=1 seek=1000 conv=notrunc status=none", id="some bytes"),
         pytest.param("truncate -s 1000 {}", id="the end", marks=pytest.mark.full),
         pytest.param("rm {}", id="all of it", marks=pytest.mark.full),
     ],
@@ -99,7 +99,9 @@ def test_a_damaged_pack_is_found_and_names_the_files_it_hits(saved: Saved, a_pac
     assert code == Kind.DAMAGED.exit_code, findings
 
 
-A_BIT = pytest.param("printf X | dd of={} bs=1 seek=40 conv=notrunc status=none", id="a bit", marks=pytest.mark.full)
+A_BIT = pytest.param(
+    "printf %032d 0 | dd of={} bs=1 seek=40 conv=notrunc status=none", id="some bytes", marks=pytest.mark.full
+)
 THE_END = "truncate -s 30 {}"
 
 

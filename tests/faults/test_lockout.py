@@ -145,6 +145,7 @@ def test_a_host_that_loses_power_before_it_was_confirmed_comes_up_as_it_was(site
     site.must_be_settled(FIREWALL)
 
 
+@pytest.mark.full
 def test_a_deploy_after_a_killed_one_is_not_undone_by_what_that_left_armed(site: Site) -> None:
     site.set(FIREWALL, ssh_burst=80)
     counted = _killed_at(site, 0)
@@ -217,6 +218,7 @@ def test_what_cannot_be_put_back_at_boot_is_tried_again_when_the_host_is_up(site
     _is_tried_until_the_obstacle_is_gone(site, "mainstay-rollback")
 
 
+@pytest.mark.full
 def test_a_user_cannot_keep_a_host_armed(site: Site) -> None:
     site.root(
         SSHD, "sh -c 'useradd -m eve; install -d -o eve ~eve/.ssh; install -o eve /dev/null ~eve/.ssh/authorized_keys'"

@@ -16,7 +16,7 @@ from tests.unit.drills import failed
 pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(1200)]
 
 PACKAGES = "find /srv/release/public/ota/panther -name '*.zip' | sort"
-FLIP = "printf '\\001' | dd of={} bs=1 seek=64 conv=notrunc status=none"
+FLIP = "printf %032d 0 | dd of={} bs=1 seek=64 conv=notrunc status=none"
 
 
 def names(tmp_path: Path, fault: str = "") -> dict[str, Any]:

@@ -24,7 +24,7 @@ def packs(saved: Saved) -> list[str]:
 @pytest.mark.parametrize(
     "damage",
     [
-        "printf X | dd of={} bs=1 seek=1000 conv=notrunc status=none",
+        "printf %032d 0 | dd of={} bs=1 seek=1000 conv=notrunc status=none",
         pytest.param("truncate -s 1000 {}", marks=pytest.mark.full),
         pytest.param("rm {}", marks=pytest.mark.full),
     ],
@@ -63,7 +63,7 @@ def test_verification_failed_and_the_second_copy_has_the_data(saved: Saved, tmp_
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("damage", ["printf X | dd of={} bs=1 seek=1000 conv=notrunc status=none", "rm {}"])
+@pytest.mark.parametrize("damage", ["printf %032d 0 | dd of={} bs=1 seek=1000 conv=notrunc status=none", "rm {}"])
 def test_verification_failed_in_the_second_copy(saved: Saved, damage: str, tmp_path: Path) -> None:
     before = copied_packs(saved)
     saved.root(HOST, f"sudo -u release dd if=/dev/urandom of={ROOT}/public/new bs=1M count=3 status=none")

@@ -1,12 +1,11 @@
 """Production is deployed from what is committed and as new as what others have; real repositories, real refusals."""
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cloud.converge import PYINFRA, REPOSITORY
+from cloud.converge import REPOSITORY
 from cloud.switches import Switches, parse
 from inventories import clone
 from inventories.command_line import check_stops
@@ -110,21 +109,3 @@ def test_no_option_has_a_deploy_go_on_after_a_failure(option: str) -> None:
         check_stops([*DEPLOY, option])
     check_stops([*DEPLOY, "--serial"])
     check_stops(["pyinfra", "inventories/prod.py", "exec", option, "--", "uptime"])
-
-
-TWO = """
-here, away = ["@local"], [("away", {"ssh_hostname": "127.0.0.1", "ssh_port": 1})]
-"""
-
-
-@pytest.mark.parametrize("options", [[], ["--serial"]])
-def test_with_a_host_that_is_not_reached_none_is_begun(tmp_path: Path, options: list[str]) -> None:
-    (tmp_path / "two.py").write_text(TWO)
-    made = tmp_path / "made"
-    deploy = tmp_path / "deploy.py"
-    deploy.write_text(f"from pyinfra.operations import server\nserver.shell(commands=['touch {made}'], _sudo=False)\n")
-    words = [str(PYINFRA), str(tmp_path / "two.py"), str(deploy), "-y", *options]
-    done = subprocess.run(words, cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    assert (done.returncode, made.exists()) == (1, False), done.stderr
-    assert "unreachable: away" in done.stderr
-    assert "Over 0% of hosts failed" in done.stderr

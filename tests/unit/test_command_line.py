@@ -1,12 +1,10 @@
 """What pyinfra is told to run, and on which hosts, is what the admin meant."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from cloud.converge import PYINFRA, REPOSITORY
+from cloud.converge import REPOSITORY
 from inventories.command_line import (
     check_choices,
     check_dry,
@@ -77,46 +75,3 @@ def test_pyinfra_is_known_as_a_program_and_as_a_module() -> None:
         assert is_pyinfra([word, "prod.py"]), word
     for words in ([], ["/clone/.venv/bin/pytest"], ["/clone/.venv/pytest/__main__.py", "pyinfra"]):
         assert not is_pyinfra(words), words
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        pytest.param(
-            "import cli.main; assert not {'pyinfra', 'paramiko'} & sys.modules.keys()", id="mainstay loads neither"
-        ),
-        pytest.param(
-            "import runpy; sys.argv = ['mainstay', 'release', 'sync', '--help']\n"
-            "try: runpy.run_module('cli.main', run_name='__main__')\n"
-            "except SystemExit: assert not {'cli.backup', 'cli.release.auditing'} & sys.modules.keys()",
-            id="mainstay loads no command but the one that was given",
-        ),
-        pytest.param(
-            "import pyinfra.api; from inventories.errors import InputError; "
-            "assert issubclass(InputError, pyinfra.api.exceptions.PyinfraError)",
-            id="pyinfra knows the error as its own",
-        ),
-    ],
-)
-def test_only_what_is_needed_is_loaded(code: str) -> None:
-    """pyinfra takes half a second, and all commands another one."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; {code}"], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("where", ["there", "elsewhere"])
-def test_pyinfra_tells_bad_input_without_a_traceback(tmp_path: Path, where: str) -> None:
-    site = REPOSITORY / ("inventories/prd.py" if where == "there" else "inventories/prod.py")
-    done = subprocess.run(
-        [PYINFRA, str(site), str(REPOSITORY / "deploys/site.py"), "-y"],
-        cwd=REPOSITORY if where == "there" else tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "start it in" in done.stderr or "no such file" in done.stderr
-    assert "Traceback" not in done.stdout + done.stderr

@@ -68,6 +68,7 @@ def test_with_no_admins_key_the_paper_opens_all_and_somebody_new_comes(
     assert isinstance(place.run("recover", typed(place, lines), "--out", str(identity)).exception, InputError)
 
 
+@pytest.mark.usefixtures("quick")
 def test_shares_open_it_and_one_alone_does_not(place: Place) -> None:
     folder = seal(place, "--shares", "2/3")
     assert sorted(page.name for page in folder.iterdir()) == [f"share-{one}-of-3.html" for one in (1, 2, 3)]
