@@ -128,7 +128,9 @@ SPOILT: list[tuple[Callable[[Path], None], Wrong, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "wrong", "words"), SPOILT)
+@pytest.mark.parametrize(
+    ("spoil", "wrong", "words"), [SPOILT[0], *(pytest.param(*one, marks=pytest.mark.full) for one in SPOILT[1:])]
+)
 def test_what_was_done_to_a_bundle_is_named(
     world: World, tmp_path: Path, spoil: Callable[[Path], None], wrong: Wrong, words: str
 ) -> None:

@@ -97,6 +97,7 @@ def test_declared_sources_are_audited_by_timer_and_what_is_wrong_is_told_until_i
     assert watched.told() == [([], ["source audit"])]
 
 
+@pytest.mark.full
 def test_a_manifest_that_nobody_gets_is_told_and_so_is_an_audit_that_is_not_run(
     watched: Watched, server: Forge
 ) -> None:

@@ -158,6 +158,7 @@ def served(gerrit: Saved, folder: Path) -> Iterator[str]:
             gerrit.root(HOST, f"rm {trusted} && update-ca-certificates -f >/dev/null 2>&1")
 
 
+@pytest.mark.full
 def test_a_war_is_fetched_by_the_host_and_one_that_is_not_the_declared_is_none(gerrit: Saved, tmp_path: Path) -> None:
     declared = gerrit.inventory.with_suffix(".toml")
     before, war = declared.read_text(), gerrit_war.war(VERSION)

@@ -107,6 +107,7 @@ def test_one_ref_goes_back_into_the_original_and_gerrit_sees_it(saved: Saved, ge
     assert "as it was" in restore(saved, *back)
 
 
+@pytest.mark.full
 def test_what_has_another_value_by_now_is_replaced_only_if_that_is_said(saved: Saved, gerrit: Gerrit) -> None:
     branch, back = "refs/heads/dev", ("branch", "--into", ORIGINAL, "--ref", "refs/heads/dev")
     restore(saved, ORIGINAL, "--ref", branch, "--as", "branch")
@@ -123,6 +124,7 @@ def test_what_has_another_value_by_now_is_replaced_only_if_that_is_said(saved: S
     assert gerrit.server.get(f"/projects/{part(ORIGINAL)}/branches/dev")["revision"] == old[branch]
 
 
+@pytest.mark.full
 def test_what_the_backup_has_not_or_has_broken_is_told_and_nothing_is_made(saved: Saved, gerrit: Gerrit) -> None:
     assert "has no repository nothing" in restore(saved, "nothing", code=1)
     assert "the backup has no refs/heads/none" in restore(

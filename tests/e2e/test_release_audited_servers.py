@@ -122,6 +122,7 @@ def test_damage_on_one_server_keeps_a_build_from_being_promoted_until_it_is_mend
     site.must_agree()
 
 
+@pytest.mark.full
 def test_a_rollback_leads_away_from_a_damaged_build_and_to_none(site: Publishing) -> None:
     (first, earlier), (second, later) = site.built(), site.built()
     for folder in (first, second):
@@ -138,6 +139,7 @@ def test_a_rollback_leads_away_from_a_damaged_build_and_to_none(site: Publishing
     site.must_agree()
 
 
+@pytest.mark.full
 def test_a_server_whose_metadata_is_another_than_its_commits_hinders_both(site: Publishing) -> None:
     folder, build = site.built()
     site.done("publish", folder)
@@ -153,6 +155,7 @@ def test_a_server_whose_metadata_is_another_than_its_commits_hinders_both(site: 
     site.done("promote", build, *PROMOTED)
 
 
+@pytest.mark.full
 def test_a_server_that_only_missed_a_commit_hinders_nothing(site: Publishing) -> None:
     folder, build = site.built()
     site.done("publish", folder)

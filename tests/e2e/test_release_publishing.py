@@ -122,6 +122,7 @@ def test_a_server_that_is_down_stops_it_or_is_left_out_and_catches_up(site: Publ
     site.must_agree()
 
 
+@pytest.mark.full
 def test_a_server_that_was_made_anew_gets_all_of_it_and_is_whole(site: Publishing) -> None:
     site.root("release-2", "cd /srv/release && rm -rf public/* metadata/* metadata/.commit publications/*")
     assert site.release("audit", "--server", "release-2").returncode == 51
@@ -141,6 +142,7 @@ def must_be_the_same(site: Publishing) -> None:
     site.must_agree()
 
 
+@pytest.mark.full
 def test_a_server_that_only_missed_a_commit_is_brought_up_to_date(site: Publishing) -> None:
     folder, build = site.built()
     site.done("publish", folder)

@@ -97,6 +97,7 @@ def simulated(site: SigningSite, folder: Path) -> Iterator[None]:
         yield
 
 
+@pytest.mark.full
 def test_what_the_hsms_hold_is_made_looked_at_used_and_accounted_for(site: SigningSite, tmp_path: Path) -> None:
     """By `mainstay hsm` as a deploy has brought it, with Debian's packages alone."""
     run = site.run

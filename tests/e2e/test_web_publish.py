@@ -113,6 +113,7 @@ def _come(website: Website, host: str) -> int:
     return int(website.root(host, "du -sb --apparent-size /srv/web/incoming | cut -f1"))
 
 
+@pytest.mark.full
 def test_a_server_that_is_down_stops_it_or_is_left_out_and_catches_up(website: Website) -> None:
     old, new = website.edition, website.build()
     words = ("publish", str(website.built), "--replace-message")

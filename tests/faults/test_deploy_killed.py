@@ -108,6 +108,7 @@ def test_a_killed_deploy_run_again_ends_as_one_never_interrupted(
     assert converge(inventory, "site", "--limit", host).changed == ()
 
 
+@pytest.mark.full
 @pytest.mark.lab
 def test_a_host_that_loses_power_in_the_middle_of_a_deploy_is_made_good_by_the_next(
     inventory: Path, untouched: tuple[int, list[str]]

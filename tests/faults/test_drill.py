@@ -126,6 +126,7 @@ def test_a_host_that_never_boots_is_a_drill_that_could_not_start(
     drills.must_be_gone()
 
 
+@pytest.mark.full
 def test_a_vault_that_cannot_be_reached_is_a_drill_that_could_not_start(drills: Drills) -> None:
     drills.fault("cut", instance="vault-1")
     report = drills.run()

@@ -41,7 +41,7 @@ def must_be_abandoned(drills: Drills, phase: str) -> None:
     ("point", "phase"),
     [
         ("after POST /instances", "host"),
-        ("begun pyinfra", "deploy"),
+        pytest.param("begun pyinfra", "deploy", marks=FULL),
         pytest.param("phase plan", "plan", marks=FULL),
         pytest.param("phase host", "host", marks=FULL),
         pytest.param("after POST /firewalls", "host", marks=FULL),

@@ -101,6 +101,7 @@ def test_two_runs_at_once_make_nothing_twice(small: SmallSite) -> None:
     small.must_be_whole()
 
 
+@pytest.mark.full
 def test_an_interrupted_run_ends_at_once_and_the_next_one_finishes(small: SmallSite) -> None:
     small.fault("slow_boot", instance="web-1", seconds=20)
     words = command(small.inventory, "provision")

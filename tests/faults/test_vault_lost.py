@@ -37,6 +37,7 @@ def listed(saved: Saved) -> list[str]:
     return saved.root("vault-1", f"ls {REPOSITORY_OF_IT}/snapshots").split()
 
 
+@pytest.mark.full
 def test_a_vault_that_is_lost_for_good_is_survived(saved: Saved) -> None:
     was = address(saved)
     lose_the_vault(saved)

@@ -36,6 +36,7 @@ def test_publish_a_release(site: Publishing) -> None:
     assert {site.offered(server, "panther", "beta") for server in SERVERS} == {build}
 
 
+@pytest.mark.full
 def test_pull_a_release(site: Publishing) -> None:
     before = site.offered("release-1", "panther", "testing")
     release, build = site.built()
