@@ -15,6 +15,7 @@ from tests.bare_host import BareHost
 from tests.e2e.primitives import ASK, NGINX, SITE, Bench
 from tests.hsm_saved import saved_site
 from tests.hsm_site import Site, site
+from tests.waiting import until
 
 PROMETHEUS = Path.home() / ".cache/mainstay/prometheus"
 
@@ -93,4 +94,5 @@ def volume(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mkfs.btrfs", "-q", image], check=True)
     subprocess.run(["mount", "-o", "loop", image, mount], check=True)
     yield mount
-    subprocess.run(["umount", mount], check=True)
+    # A program that a killed one began may be ending still.
+    until("nothing uses the volume", lambda: subprocess.run(["umount", mount], check=False).returncode == 0)
