@@ -81,7 +81,9 @@ def entries(host: BareHost, plan: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.splitlines()]
 
 
-@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize(
+    "plan", [pytest.param(one, marks=[pytest.mark.full] * (one in ("dump", "instant"))) for one in PLANS]
+)
 def test_a_unit_saves_and_another_verifies(host: BareHost, plan: str) -> None:
     host.root(f"systemctl start mainstay-backup@{plan} || {{ journalctl -n 30 -u mainstay-backup@{plan} >&2; false; }}")
     host.root(f"systemctl start mainstay-backup-verify@{plan} || {{ journalctl -n 30 >&2; false; }}")
@@ -169,6 +171,7 @@ def test_a_stopped_unit_ends_its_run_well(host: BareHost) -> None:
     assert not host.root(f"ls {STATE}/repository-instant/locks", check=False)
 
 
+@pytest.mark.full
 def test_a_killed_units_snapshot_is_removed_at_once(host: BareHost) -> None:
     host.root("dd if=/dev/urandom of=/srv/btrfs/large bs=1M count=400 status=none")
     host.root("systemctl start --no-block mainstay-backup@instant")

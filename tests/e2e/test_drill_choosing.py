@@ -192,6 +192,7 @@ def test_a_store_that_is_lost_meanwhile_says_nothing_of_the_backup(stores: Store
             stores.choose(fallback=fallback)
 
 
+@pytest.mark.full
 def test_a_store_that_is_silent_is_asked_whether_it_is_there(
     stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

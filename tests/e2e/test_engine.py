@@ -228,6 +228,7 @@ def test_a_full_disk_is_really_full(hosts: EngineHosts, second: Machine) -> None
     hosts.ssh(second, "sudo dd if=/dev/zero of=/more bs=64k count=4 && sudo rm /more")
 
 
+@pytest.mark.full
 def test_twenty_hosts_at_once_take_less_than_four_gib() -> None:
     def used() -> int:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())

@@ -121,6 +121,7 @@ def test_a_host_cannot_take_its_neighbours_address_or_mac(hosts: EngineHosts, pa
         hosts.ssh(first, f"sudo ip addr del {stolen}/20 dev eth0; sudo ip addr del {stolen6}/128 dev eth0")
 
 
+@pytest.mark.full
 def test_hosts_of_two_labs_never_meet(hosts: EngineHosts, pair: tuple[Machine, Machine]) -> None:
     first, _ = pair
     with engine_lab("eng2") as others:

@@ -154,6 +154,7 @@ def test_an_emptied_repository_empties_no_mirror(mirror: Mirror, source: Forge) 
     assert mirror.refs("kernel") == before
 
 
+@pytest.mark.full
 def test_one_that_is_gone_is_kept_for_days_and_told_of_twice(mirror: Mirror, source: Forge) -> None:
     mirror.well()
     assert source.projects

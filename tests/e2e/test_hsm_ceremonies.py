@@ -122,6 +122,7 @@ def test_its_transcript_has_all_of_it_but_the_secrets(new: tuple[Path, str, list
     assert "\n".join(aloud(of_file(path))) in seen[-1].shown.replace("\r\n", "\n")
 
 
+@pytest.mark.full
 def test_a_device_is_made_again_by_its_checklist(made: Site, programs: Path, holders: Holders) -> None:
     with replaced(made):
         printed = made.mainstay("checklist", "restore").out

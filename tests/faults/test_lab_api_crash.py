@@ -194,6 +194,7 @@ def traces(config: LabConfig) -> str:
     return "\n".join(found)
 
 
+@pytest.mark.full
 def test_down_leaves_nothing_after_a_kill_and_when_run_twice(tmp_path: Path) -> None:
     name = lab_name("down")
     lifecycle.down(name)
@@ -216,6 +217,7 @@ def test_down_leaves_nothing_after_a_kill_and_when_run_twice(tmp_path: Path) -> 
     assert (LABS.parent / "images").exists()
 
 
+@pytest.mark.full
 def test_two_labs_do_not_meet(api: LabCloud, tmp_path: Path) -> None:
     with own_lab("other") as config:
         other = LabCloud(config, tmp_path)
