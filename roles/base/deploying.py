@@ -108,18 +108,23 @@ def _run(file: str) -> Run:
 @operation()
 def begun(run: Run) -> Commands:
     """Locks, and records that it starts; what is refused fails."""
-    if state.is_executing and (problem := run.begin(state, host.name)):
+    if _is_run() and (problem := run.begin(state, host.name)):
         yield Refuse([problem])
 
 
 @operation()
 def ended() -> Commands:
     """Records that it is done, with how many operations changed something, and unlocks."""
-    if state.is_executing and (session := _held.pop(host.name, None)):
+    if _is_run() and (session := _held.pop(host.name, None)):
         done = [one.operation_meta for one in state.ops[state.inventory.get_host(host.name)].values()]
         session.record(event="finished", changes=sum(one.did_change() for one in done if one.is_complete()))
         session.end()
     yield from ()
+
+
+def _is_run() -> bool:
+    """Not while it is prepared, nor by a look for drift, which has no connection and does nothing."""
+    return bool(state.is_executing and host.connected)
 
 
 class Watch(BaseStateCallback):

@@ -21,6 +21,7 @@ from drift.findings import PROVIDER, UNSEEN, Drift, Finding
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
 from inventories.lock import Lock, LockedHost, save
+from roles.base import deploying
 from roles.common import Listen
 from roles.common.on_host import look as on_host
 from tests.unit import cloud_site
@@ -30,13 +31,15 @@ from tests.unit.test_provision_login import _public as public
 HOST = '[hosts.{}]\nrole = "base"\nplan = "p"\nregion = "ams"\n'
 DEPLOY = """
 from pyinfra.api.deploy import deploy
+from roles.base.deploying import deploying
 from roles.common import tree
 
 @deploy("shop")
 def shop():
     tree("files", generated={generated}, owners={owners}, secret=("*/secret",))
 
-shop()
+with deploying():
+    shop()
 """
 SECRET = "correct-horse-battery"
 NOTHING: dict[str, Any] = {
@@ -69,7 +72,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadedSite:
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as the deploy of each host declares it."""
+    """A folder as the deploy of each host declares it, which no look takes for a deploy that begins."""
     folder = tmp_path / "host"
     folder.mkdir()
     contents = {str(folder / "plain"): "one\ntwo\n", str(folder / "secret"): f"password = {SECRET}\n"}
@@ -80,6 +83,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     deploy = tmp_path / "deploy.py"
     deploy.write_text(DEPLOY.format(generated=contents, owners={f"{folder}/*": owner}))
     monkeypatch.setattr(planned, "DEPLOY", deploy)
+    monkeypatch.setattr(deploying, "opened", pytest.fail)
     return folder
 
 
