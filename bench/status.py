@@ -26,7 +26,7 @@ from doctor.hosts import AT_ONCE
 from inventories.inventory import LoadedSite, load_site
 from inventories.keys import new_ssh, public_ssh
 from inventories.lock import Lock, LockedHost, save
-from status import hosts, page, site
+from status import asked, hosts, page, site
 
 SAID = REPOSITORY / "tests/unit/host_said.json"
 LOGIN_S = 0.1
@@ -76,7 +76,7 @@ def whole(of: LoadedSite) -> None:
 def empty(of: LoadedSite) -> None:
     """One empty command for each."""
     with reach(of) as way, ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda name: answer(way.admin(name, "true"), name, hosts.ASK_S), hosts.hosts(of)))
+        list(pool.map(lambda name: answer(way.admin(name, "true"), name, asked.ASK_S), asked.hosts(of)))
 
 
 def run(folder: Path, rounds: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ Watch = Annotated[bool, typer.Option("--watch", help="Look again each minute, un
 def status(
     for_programs: ForPrograms = False, html: Page = None, watch: Watch = False, inventory: Inventory = None
 ) -> None:
-    """Show the whole site: hosts, backups, drills, releases, website, Gerrit, people; first what needs a person now.
+    """Show the whole site: hosts, drift, deploys, backups, drills, releases and more; first what needs a person now.
 
     Reads, and changes nothing. What cannot be seen is told first. Exit codes: 0 nothing needs a person, 3 something
     cannot be seen, else that of the worst finding: 10 to 36 of backups, as `backup status` has them, 51 web servers

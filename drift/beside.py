@@ -1,33 +1,27 @@
 """What a host says beside the answers to its deploy's questions, held against what is declared. Pure."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import unified_diff
 from typing import Any
 
 from drift.findings import Finding
-from inventories.fleet import Host
-from inventories.roles import roles_of
-from roles.base.firewall import listens_of
+from roles.base.firewall import places
 from roles.common import Listen
 
 RULES = "/etc/nftables.conf"
-DHCP = {("udp", 68), ("udp", 546)}
-"""Where a host hears what address it has."""
-ANY = ("0.0.0.0", "::", "*")  # noqa: S104  # as `ss` writes them
 AT_MOST = 100
 """Of what nobody declared on one host: who unpacks a thousand files is told so by the first of them."""
 
 
-def beside(name: str, declared: Host, said: Mapping[str, Any]) -> Iterator[Finding]:
-    """All of it, for the answer of on_host/look.py."""
+def beside(name: str, listens: Sequence[Listen], said: Mapping[str, Any]) -> Iterator[Finding]:
+    """All of it, for the answer of on_host/look.py. listens: all that may."""
     undeclared = said["undeclared"]
     for kind, what, why, since in undeclared[:AT_MOST]:
         yield Finding(name, kind, what, why, since)
     if more := undeclared[AT_MOST:]:
         yield Finding(name, "files", f"{len(more)} more", "nobody declared them")
-    yield from sockets(name, listens_of(roles_of(declared)), said["sockets"])
+    yield from sockets(name, listens, said["sockets"])
     for key, now, wanted, path in said["kernel"]:
         yield Finding(name, "kernel", key, f"is {now}, and {path} has {wanted}")
     if said["firewall"]:
@@ -36,21 +30,15 @@ def beside(name: str, declared: Host, said: Mapping[str, Any]) -> Iterator[Findi
 
 def sockets(name: str, listens: Sequence[Listen], found: Sequence[Sequence[Any]]) -> Iterator[Finding]:
     """What listens that no role of the host declares."""
-    allowed = {(one.protocol, address, one.port) for one in listens for address in _addresses(one.address)}
+    allowed = places(listens)
     told = set()
-    for protocol, shown, port, program, since in found:
-        # Java's sockets are of both families: an IPv4 address is one of IPv6 to them.
-        address = re.sub(r"%\w+$|^::ffff:(?=[\d.]+$)", "", shown.strip("[]").partition("%")[0])
+    for protocol, address, port, program, since in found:
         place = (protocol, address, port)
-        if place in allowed or (protocol, port) in DHCP or place in told:
+        if place in allowed or place in told:
             continue
         told.add(place)
         who = f"{program} listens" if program else "something listens"
         yield Finding(name, "sockets", f"{protocol} {address}:{port}", f"{who}, and no role declares it", since)
-
-
-def _addresses(declared: str) -> Sequence[str]:
-    return ANY if declared == "*" else (declared,)
 
 
 def firewall(name: str, here: str, there: str) -> Finding:

@@ -15,6 +15,7 @@ from drift.findings import UNSEEN, Drift, Finding
 from drift.planned import Planned
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
+from roles.base.drift import listens
 
 
 def look(site: LoadedSite, names: Sequence[str] = ()) -> Drift:
@@ -47,7 +48,7 @@ def hosts(site: LoadedSite, names: Sequence[str], ask: Ask) -> Iterator[Finding]
     for name in names:
         if name in found:
             yield from (dated(one, said[name]) for one in found[name])
-            yield from beside(name, site.fleet.hosts[name], said[name])
+            yield from beside(name, listens(site, name), said[name])
         else:
             why = str(said.get(name, "not provisioned yet")).removeprefix(f"{name}: ")
             yield Finding(name, UNSEEN, "host", why)

@@ -24,10 +24,9 @@ from pyinfra.context import ctx_host, ctx_state
 
 from drift.findings import UNSEEN, Finding
 from inventories.inventory import CLONE, LoadedSite, host_data
-from roles.common.facts import AccountLook, Look, PackageLook, ServiceLook, TreeContents, TreeLook
+from roles.common.declared import declared
+from roles.common.facts import Look, TreeContents
 from roles.common.operations import Refuse
-from roles.common.volume_plan import unit_name
-from roles.common.volumes import VolumeLook
 
 DEPLOY = CLONE / "deploys/site.py"
 OLD, NEW = " (on the host)", " (wanted)"
@@ -78,20 +77,7 @@ class Planned:
 
     def declared(self) -> dict[str, list[str]]:
         """What the operations have asked about: what is declared, by the words of on_host/look.py."""
-        found: dict[str, dict[str, None]] = {name: {} for name in ("paths", "packages", "units")}
-        for question, (look, words) in self._asked.items():
-            if issubclass(look, TreeLook):
-                found["paths"] |= dict.fromkeys(question.stdin.splitlines())
-            elif issubclass(look, VolumeLook):
-                mounts = (volume.mount for volume in words["declared"].values())
-                found["paths"] |= dict.fromkeys(f"/etc/systemd/system/{unit_name(mount)}" for mount in mounts)
-            elif issubclass(look, AccountLook):
-                found["paths"] |= dict.fromkeys(f"{home}/.ssh/authorized_keys" for home in words["homes"])
-            elif issubclass(look, PackageLook):
-                found["packages"] |= dict.fromkeys(words["names"])
-            elif issubclass(look, ServiceLook):
-                found["units"] |= dict.fromkeys(words["units"])
-        return {name: list(things) for name, things in found.items()}
+        return declared((look, question.stdin, words) for question, (look, words) in self._asked.items())
 
     def _differences(self) -> Iterator[Finding]:
         """What the deploy would change, by the answers that there are."""

@@ -92,8 +92,7 @@ def _stored(
     words, found = WORDS[name], []
     reached = any(key(row.plan.data_set, Kind.GONE, name) not in row.unseen for row in rows)
     if not reached:
-        why = next((one for one in notes if one.startswith(words)), f"{words} did not answer")
-        found.append(unseen(words, " ".join(why.split()), "`mainstay doctor`; is it lost: `mainstay runbook list`."))
+        found.append(unseen(words, _why(words, notes), "`mainstay doctor`; is it lost: `mainstay runbook list`."))
     if name == VAULT and ends < now + timedelta(days=RENEW_DAYS):
         to_do = f"`mainstay secrets rotate {TLS_KEY}`, then deploy the vault and all that it saves."
         found.append(warning(words, "certificate", f"its certificate ends {ago(ends, now)}", to_do))
@@ -107,6 +106,15 @@ def _stored(
     data = {"store": name, "seen": reached, "snapshots": snapshots, "newest": iso(newest)}
     data["certificate_ends"] = iso(ends.astimezone(UTC)) if name == VAULT else None
     return Row(words, [*((one, "") for one in shown), state(found)], data), found
+
+
+def _why(words: str, notes: Sequence[str]) -> str:
+    """Why a store shows nothing: it cannot be used, or what is there cannot be listed, as without restic here."""
+    for one in notes:
+        _, there, rest = one.partition(f" in {words}: ")
+        if one.startswith(words) or there:
+            return " ".join((f"{words} cannot be looked at: {rest}" if there else one).split())
+    return f"{words} did not answer"
 
 
 def _newest(name: str, row: DataSet) -> datetime | None:

@@ -5,7 +5,7 @@ It leaves that in files, which are fetched here by one command.
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backup import audited, audited_sources, custody
@@ -23,11 +23,14 @@ LOOKED_WITHIN = timedelta(hours=3)
 OWN = {one.word: one for one in (Kind.RELEASE, Kind.UNREAD, Kind.SOURCES, Kind.SOURCES_UNREAD, Kind.MIRROR_BEHIND)}
 """What it alone finds; and that its units failed."""
 UNIT = "mainstay-control@"
-PROGRAM = b"""
-import json, pathlib, sys
+TIMER = ("systemctl", "show", "--timestamp=unix", "--property=ActiveEnterTimestamp", "--value", f"{UNIT}watch.timer")
+PROGRAM = f"""
+import json, pathlib, subprocess, sys
 folder, *names = map(pathlib.Path, sys.argv[1:])
-print(json.dumps({str(name): (folder / name).read_text() if (folder / name).exists() else None for name in names}))
-"""
+texts = {{str(name): (folder / name).read_text() if (folder / name).exists() else None for name in names}}
+print(json.dumps([texts, subprocess.run({TIMER!r}, capture_output=True, text=True, check=True).stdout.strip()]))
+""".encode()
+"""Its files, and since when its timer runs, as `@` and Unix seconds."""
 ASK_S = 60
 LABELS = ("look", "ended", "of", "state")
 Told = Mapping[str, Any]
@@ -47,18 +50,20 @@ def look(site: LoadedSite, now: datetime) -> Seen:
         files.append(audited_sources.FILE)
     with reach(site) as way:
         words = ("sudo", "-n", "python3", "-I", "-", str(audited.FOLDER), *files)
-        told = json.loads(answer(way.admin(name, *words), name, ASK_S, PROGRAM).stdout)
-    return together(name, {one: told[one] for one in files}, now)
+        told, timer = json.loads(answer(way.admin(name, *words), name, ASK_S, PROGRAM).stdout)
+    since = datetime.fromtimestamp(int(timer.removeprefix("@")), UTC) if timer else None
+    return together(name, {one: told[one] for one in files}, now, since)
 
 
-def together(name: str, texts: Mapping[str, str | None], now: datetime) -> Seen:
-    """name: of the control host; texts: of files by name, None for one that is not there."""
+def together(name: str, texts: Mapping[str, str | None], now: datetime, since: datetime | None = None) -> Seen:
+    """name: of the control host; texts: of files by name, None for one that is not there; since: when its timer began,
+    None: it does not run."""
     findings, rows = [], []
     for file, text in texts.items():
         title, of = LOOKS[file]
         try:
             told = json.loads(text) if text else None
-            found = [*_look(name, told, now)] if file == LOOK else []
+            found = [*_look(name, told, now, since)] if file == LOOK else []
             rows.append(_row(title, told, of(told) if told else "", found, now))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             what = f"{audited.FOLDER}/{file} is not to be understood: {said(error)}"
@@ -68,11 +73,12 @@ def together(name: str, texts: Mapping[str, str | None], now: datetime) -> Seen:
     return Seen(findings, [Table("looks", "Last looks of the control host", LABELS, rows)])
 
 
-def _look(name: str, told: Told | None, now: datetime) -> Iterator[Finding]:
+def _look(name: str, told: Told | None, now: datetime, since: datetime | None) -> Iterator[Finding]:
     """What the last look at everything has found that nobody else can."""
     to_do = f"`mainstay ssh {name} sudo journalctl -u {UNIT}watch`; then `sudo systemctl start {UNIT}watch` there."
     if told is None:
-        yield critical(name, "look overdue", "it has not looked at anything yet, so it would tell nobody", to_do)
+        if since is None or now - since > LOOKED_WITHIN:
+            yield critical(name, "look overdue", "it has not looked at anything yet, so it would tell nobody", to_do)
         return
     ended = datetime.fromisoformat(told["time"])
     if now - ended > LOOKED_WITHIN:

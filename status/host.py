@@ -81,8 +81,27 @@ class Disk(_Said):
         return self.inodes_free / self.inodes if self.inodes else 1.0
 
 
+class Drifted(_Said):
+    """A thing that is not as the last deploy left it. since: by its own trace, 0 where there is none; noticed: when a
+    look found it first."""
+
+    kind: Word
+    what: Word
+    why: Word
+    since: Time
+    noticed: Time
+
+
+class Drift(_Said):
+    """The host's last look at itself. remembered: when it was as deployed."""
+
+    remembered: Time
+    looked: Time
+    findings: Annotated[tuple[Drifted, ...], Field(max_length=1000)]
+
+
 class Said(_Said):
-    """None: the host could not tell. Times in Unix seconds."""
+    """None: the host could not tell. Times in Unix seconds. deploys: as roles/base/deployed.py reads it."""
 
     time: Time
     booted: Time | None
@@ -92,6 +111,8 @@ class Said(_Said):
     updates: Updates | None
     units: Units | None
     disks: Annotated[tuple[Disk, ...], Field(max_length=1000)] | None
+    drift: Drift | None = None
+    deploys: Annotated[str, Field(max_length=1_000_000)] | None = None
 
     @property
     def reboot_since(self) -> datetime | None:

@@ -1,40 +1,21 @@
 """The hosts of a site: each asked once, all at the same time, how it is; and from outside by TLS."""
 
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from backup import seen
-from backup.reach import Reach, Unreachable, answer, reach
 from backup.rules import ago
 from backup.sizes import clean
 from doctor import site as doctor
-from doctor.hosts import AT_ONCE, Clock, has_account, unreached
+from doctor.hosts import unreached
 from inventories.inventory import LoadedSite
-from status.host import Said, cells, judge
+from status.asked import Answer, Answers, answers, hosts, provisioned
+from status.host import cells, judge
 from status.told import Finding, Row, Seen, Source, Table, iso, of_backup, state, unseen, warning
 
-PROGRAM = Path(__file__).with_name("on_host.py").read_bytes()
-COMMAND = ("python3", "-I", "-")
-ASK_S = 150
-"""How long a host may take: apt alone needs seconds on a busy one, and is given up after less. ssh gives up connecting
-after five."""
 LABELS = ("host", "Debian", "kernel", "updates", "reboot", "units", "disk", "inodes", "clock", "certificate", "state")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a host said, and when it was asked, said it and was heard."""
-
-    said: Said
-    clock: Clock
 
 
 Looks = Mapping[str, list[seen.Look]]
@@ -46,47 +27,20 @@ def look(site: LoadedSite, now: datetime) -> Seen:
     if site.local:
         told = [unseen(name, "no network leads to it", "At its console: `mainstay hsm audit`.") for name in hosts(site)]
         return Seen(told, [_table([_absent(one.about, "at its console", [one]) for one in told])])
-    user = site.ssh_user
-    there = provisioned(site)
-    asked = [name for name in hosts(site) if name in there and has_account(site, user, name)]
-    with reach(site) as way, ThreadPoolExecutor(AT_ONCE + 1) as pool:
-        looks = pool.submit(seen.looks, site)
-        answers = dict(zip(asked, pool.map(partial(ask, way), asked), strict=True))
+    with ThreadPoolExecutor(1) as aside:
+        looks = aside.submit(seen.looks, site)
+        said = answers(site, now)
         shown: dict[str, list[seen.Look]] = {}
         for one in looks.result():
             shown.setdefault(one.server.host, []).append(one)
-    return together(site, answers, shown, now)
+    return together(site, said, shown, now)
 
 
-def hosts(site: LoadedSite) -> list[str]:
-    """All that are declared."""
-    return sorted(site.fleet.hosts)
-
-
-def provisioned(site: LoadedSite) -> set[str]:
-    """Those that exist, by the lock file as it is now."""
-    return {name for name, locked in site.lock.hosts.items() if locked.host_keys}
-
-
-def ask(way: Reach, name: str) -> Answer | str:
-    """What the host says, or why it does not."""
-    asked = time.time()
-    try:
-        done = answer(way.admin(name, *COMMAND), name, ASK_S, PROGRAM)
-        said = Said.model_validate_json(done.stdout)
-    except Unreachable as error:
-        return str(error).splitlines()[-1].removeprefix(f"{name}: ")
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        return f"what it says of itself is not to be understood: {'.'.join(map(str, first['loc']))} {first['msg']}"
-    return Answer(said, Clock(asked, said.time, time.time()))
-
-
-def together(site: LoadedSite, answers: Mapping[str, Answer | str], looks: Looks, now: datetime) -> Seen:
+def together(site: LoadedSite, said: Answers, looks: Looks, now: datetime) -> Seen:
     """Findings and a row of each host that is declared."""
     rows, findings = [], []
     for name in hosts(site):
-        one = answers.get(name)
+        one = said.get(name)
         own = [of_backup(finding) for finding in seen.findings(looks.get(name, ()))]
         if isinstance(one, Answer):
             base: Any = site.settings(name)["base"]
@@ -112,7 +66,7 @@ def _unseen(site: LoadedSite, name: str, why: str | None) -> Finding:
 
 def _row(name: str, one: Answer, own: list[Finding], looks: "list[seen.Look] | tuple[()]", now: datetime) -> Row:
     ends = min((each.ends for each in looks if each.ends), default=None)
-    told = one.said.model_dump() | {
+    told = one.said.model_dump(exclude={"drift", "deploys"}) | {
         "seen": True,
         "clock_apart_s": round(one.clock.apart, 3),
         "reboot_due_since": iso(one.said.reboot_since),

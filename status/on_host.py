@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 DISKS = {"btrfs", "ext2", "ext3", "ext4", "overlay", "vfat", "xfs"}
+DRIFT = Path("/var/lib/mainstay/drift.json")
 APT = ("nice", "apt-get", "-s", "-qq", "-o", "Debug::NoLocking=true", "dist-upgrade")
 SECURITY = re.compile(r"Inst (\S+) .*\(\S+ [^)]*-security")
 PROPERTIES = ("Id", "Type", "ActiveState", "UnitFileState", "ConditionResult")
@@ -96,6 +97,11 @@ def disks() -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda one: str(one["mount"]))
 
 
+def drift() -> Any:
+    """What its own daily look found (roles/base/drifting/command.py); null: it has not looked yet."""
+    return json.loads(DRIFT.read_text()) if DRIFT.exists() else None
+
+
 def tried(look: Callable[[], Any]) -> Any:
     try:
         return look()
@@ -104,8 +110,10 @@ def tried(look: Callable[[], Any]) -> Any:
         return None
 
 
-def main() -> None:
-    told = {one.__name__: tried(one) for one in (kernel, updates, units, disks)}
+def main(deploys: str = "true") -> None:
+    """deploys: the command that tells of the last deploys (roles/base/deployed.py)."""
+    told = {one.__name__: tried(one) for one in (kernel, updates, units, disks, drift)}
+    told["deploys"] = tried(lambda: said(("sh", "-c", deploys)))
     told["debian"] = tried(lambda: Path("/etc/debian_version").read_text().strip())
     told["reboot_required"] = changed("/run/reboot-required")
     told["booted"] = tried(lambda: time.time() - float(Path("/proc/uptime").read_text().split()[0]))
@@ -113,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

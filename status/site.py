@@ -19,11 +19,13 @@ from doctor.told import LateError, within
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from roles.common.publishing.servers import Away
-from status import backups, control, hosts, people, releases, review, website
+from status import backups, control, deploys, drift, hosts, people, releases, review, website
 from status.told import Finding, Seen, Severity, Source, in_order, unseen
 
 SOURCES: tuple[Source, ...] = (
     hosts.SOURCE,
+    drift.SOURCE,
+    deploys.SOURCE,
     backups.SOURCE,
     control.SOURCE,
     releases.SOURCE,

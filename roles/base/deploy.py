@@ -9,7 +9,7 @@ from backup import custody
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite
 from inventories.roles import roles_of
-from roles.base import control, exporter, firewall, shipping, sysctl
+from roles.base import control, drift, exporter, firewall, shipping, sysctl
 from roles.base.lockout import ARM, confirmed, settled
 from roles.base.mail import REMOTES, absent_files, mail_files, nullmailer
 from roles.base.settings import SSH_PORT, Settings
@@ -46,6 +46,7 @@ UNITS = (
     Unit("apt-daily-upgrade.timer"),
     Unit("unattended-upgrades.service", ("/etc/apt/apt.conf.d/52mainstay",)),
     Unit("mainstay-stale.timer", ("/etc/systemd/system/mainstay-stale.service",)),
+    drift.UNIT,
 )
 
 
@@ -96,7 +97,12 @@ def base() -> None:
         "files",
         HERE / "tree",
         settings.model_dump() | {"reboot_at": settings.reboot_at(name)},
-        generated={**mail_files(site, settings), **exporter.files(site, name), **shipping.files(site, name)},
+        generated={
+            drift.INSTALLED: drift.program(),
+            **mail_files(site, settings),
+            **exporter.files(site, name),
+            **shipping.files(site, name),
+        },
         absent=(*absent_files(settings), *exporter.absent_files(site), *shipping.absent_files(site, name)),
         modes={REMOTES: "0640", PROGRAMS: "0755"} | exporter.MODES,
         owners={REMOTES: "root:mail", PROGRAMS: "root:root"} | exporter.OWNERS,

@@ -11,7 +11,7 @@ record nothing.
 """
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,7 +31,9 @@ from inventories.errors import InputError
 from inventories.inventory import CLONE, LoadedSite
 from inventories.standing import git, standing
 from roles.base.deployed import told
+from roles.base.drift import noted
 from roles.base.sessions import Session, opened
+from roles.common.declared import Asked, declared
 from roles.common.operations import Commands, Refuse
 
 _held: dict[str, Session] = {}
@@ -95,9 +97,23 @@ def deploying() -> Iterator[None]:
     if not any(isinstance(one, Watch) for one in state.callback_handlers):
         state.callback_handlers.append(Watch())
     run.hosts.append(host.name)
+    asked = _heard(state.inventory.get_host(host.name))
     begun(name="begin", run=run)
     yield
-    ended(name="end")
+    ended(name="end", asked=asked)
+
+
+def _heard(one: Any) -> list[Asked]:
+    """All that operations ask of a host from now on, by which a deploy knows what it declares."""
+    asked: list[Asked] = []
+    get_fact = one.get_fact
+
+    def hear(look: Any, *words: Any, **named: Any) -> Any:
+        asked.append((look, named.get("_stdin", ""), named))
+        return get_fact(look, *words, **named)
+
+    vars(one).update(get_fact=hear)
+    return asked
 
 
 @cache
@@ -113,11 +129,13 @@ def begun(run: Run) -> Commands:
 
 
 @operation()
-def ended() -> Commands:
-    """Records that it is done, with how many operations changed something, and unlocks."""
+def ended(asked: Sequence[Asked]) -> Commands:
+    """Records that it is done, with how many operations changed something, and unlocks. The host is told what was
+    declared, by name: it looks at all of that once more when this is over, and remembers it."""
     if _is_run() and (session := _held.pop(host.name, None)):
         done = [one.operation_meta for one in state.ops[state.inventory.get_host(host.name)].values()]
-        session.record(event="finished", changes=sum(one.did_change() for one in done if one.is_complete()))
+        changes = sum(one.did_change() for one in done if one.is_complete())
+        session.record(event="finished", changes=changes, declared=noted(declared(asked), host.data))
         session.end()
     yield from ()
 

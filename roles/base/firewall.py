@@ -8,6 +8,7 @@ from roles.base.settings import Egress, Settings
 from roles.common import Listen, Opening
 
 ANY = {"ip": "0.0.0.0/0", "ip6": "::/0"}
+EVERYWHERE = ("0.0.0.0", "::", "*")  # noqa: S104
 PROBE = 'test "$(nft -st list ruleset)" = "$(unshare --net sh -c "nft -f /etc/nftables.conf && nft -st list ruleset")"'
 """Fails when the host's rules are others than those of the file, loaded where they concern nobody; without counters
 (-s) and what sets hold (-t)."""
@@ -22,6 +23,15 @@ def openings_of(roles: Iterable[str]) -> list[Opening]:
 def listens_of(roles: Iterable[str]) -> list[Listen]:
     """What the roles' services may listen on."""
     return [listen for role in roles for listen in import_module(f"roles.{role}.settings").LISTENS]
+
+
+def places(listens: Iterable[Listen]) -> set[tuple[str, str, int]]:
+    """The same as protocol, address and port, with each address that `ss` writes for all."""
+    return {
+        (one.protocol, address, one.port)
+        for one in listens
+        for address in (EVERYWHERE if one.address == "*" else (one.address,))
+    }
 
 
 def by_family(networks: Sequence[str]) -> dict[str, str]:

@@ -47,11 +47,13 @@ def healthy(minutes: int) -> dict[str, str]:
         'prometheus_config_last_reload_successful{instance="prometheus"}': 1,
         'prometheus_rule_evaluation_failures_total{instance="prometheus"}': 0,
         'alertmanager_notifications_failed_total{instance="alertmanager"}': 2,
+        'mainstay_drift_findings{instance="web-1",kind="files"}': 0,
         f"probe_success{{{SERVER}}}": 1,
         f"probe_ssl_earliest_cert_expiry{{{SERVER}}}": 60 * 86400,
     }
     return {name: f"{value}x{minutes}" for name, value in lasting.items()} | {
         'mainstay_journal_time_seconds{instance="monitor-1",host="web-1"}': f"0+60x{minutes}",
+        'mainstay_drift_looked_time_seconds{instance="web-1"}': f"0+60x{minutes}",
         'node_time_seconds{instance="web-1"}': f"0+60x{minutes}",
     }
 
@@ -84,6 +86,8 @@ def test_none_but_the_watchdog_fires_when_all_is_well(promtool: str, own: Path, 
         ),
         ({f"node_systemd_unit_state{{{UNIT}}}": "1x600"}, 5, "MainstayUnitFailed"),
         ({'mainstay_journal_time_seconds{instance="monitor-1",host="web-1"}': "0x600"}, 391, "MainstayJournalSilent"),
+        ({'mainstay_drift_findings{instance="web-1",kind="files"}': "1x600"}, 5, "MainstayDrift"),
+        ({'mainstay_drift_looked_time_seconds{instance="web-1"}': "-216060x600"}, 30, "MainstayDriftUnseen"),
         ({'up{job="prometheus",instance="prometheus"}': "0x600"}, 10, "MainstayMonitorAiling"),
         (
             {'alertmanager_notifications_failed_total{instance="alertmanager"}': "2x4 3x600"},

@@ -50,7 +50,11 @@ def test_every_host_is_seen_and_nothing_is_wrong_with_it(watched: Watched) -> No
     for one in rows.values():
         assert one["seen"]
         assert None not in (one["debian"], one["kernel"], one["units"], one["disks"]), one
-    assert [one for one in found["findings"] if one["source"] == "hosts"] == []
+    assert [one for one in found["findings"] if one["source"] in ("hosts", "drift", "deploys")] == []
+    looked = {one["name"]: one["findings"] for one in found["sources"]["drift"]["tables"]["drift"]}
+    assert looked == {VAULT: [], DATA: [], CONTROL: []}
+    deployed = {one["name"]: one["result"] for one in found["sources"]["deploys"]["tables"]["deploys"]}
+    assert deployed == dict.fromkeys((VAULT, DATA, CONTROL), "finished")
     assert [one for one in found["findings"] if one["severity"] == "unseen"] == []
     assert {one["name"] for one in found["sources"]["backups"]["tables"]["data_sets"]} == {
         "web-1:web",

@@ -9,7 +9,7 @@ from backup.store import COPY, VAULT
 from doctor.hosts import Clock
 from inventories.inventory import LoadedSite
 from status import backups, hosts, releases, review, website
-from status.hosts import Answer
+from status.asked import Answer
 from status.page import write
 from status.site import Looked, Whole
 from status.told import Seen, unseen

@@ -18,7 +18,7 @@ from testinfra.host import Host
 from inventories.fleet import Host as Declared
 from inventories.inventory import LoadedSite
 from inventories.roles import roles_of
-from roles.base import control, exporter, firewall, mail, shipping
+from roles.base import control, drift, exporter, firewall, mail, shipping
 from roles.base.settings import SSH_PORT, Settings
 from roles.base.strangers import NOLOGIN, PEOPLE
 from roles.base.sysctl import SYSCTL
@@ -30,6 +30,8 @@ SSH_AUDIT = Path(sys.executable).with_name("ssh-audit")
 JOURNAL_USE = "ec387f577b844b8fa948f33cad9a75e6"
 """Message that journald writes with its limits when it opens a journal (sd-messages.h)."""
 PATIENCE_S = 60
+EXPOSURE_AT_MOST = 2.6
+"""Of 10; `systemd-analyze security`. What is left: it is root, to read everything, and loads firewall rules aside."""
 
 
 @pytest.fixture(scope="session")
@@ -266,6 +268,17 @@ def test_the_journal_is_kept_and_bounded(host: Host, settings: Settings) -> None
 
 def test_services_that_run_replaced_code_are_reported_daily(host: Host) -> None:
     assert "mainstay-stale.timer" in host.check_output("systemctl list-timers --no-legend")
+
+
+def test_the_host_looks_daily_for_what_is_not_as_deployed_and_is_shut_in_while_it_does(host: Host) -> None:
+    assert "mainstay-drift.timer" in host.check_output("systemctl list-timers --no-legend")
+    said = host.check_output("systemd-analyze security --no-pager mainstay-drift.service | tail -1")
+    assert float(said.split(":")[1].split()[0]) <= EXPOSURE_AT_MOST, said
+    assert host.check_output("stat -c '%a %U:%G' /var/lib/mainstay/as-deployed.json") in (
+        "600 root:adm",
+        "600 root:root",
+    )
+    assert host.check_output(f"stat -c '%a %U:%G' {drift.STATUS}") == "640 root:adm"
 
 
 def test_names_are_resolved_without_asking_the_neighbours(host: Host) -> None:

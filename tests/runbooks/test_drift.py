@@ -5,18 +5,28 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cloud.converge import REPOSITORY
+from roles.base.drift import STATUS
 from tests.runbooks.reader import SHELL, follow_in
+from tests.waiting import until
 from tests.watched_site import CONTROL, DATA, VAULT, Watched, watched_site
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 SECRET = "correct-horse-battery"
 DROP_IN = "/etc/systemd/system/nginx.service.d/by-hand.conf"
+METRICS = "/var/lib/prometheus/node-exporter/*drift*"
+UNITS = "-u mainstay-drift -u mainstay-failed@mainstay-drift.service"
+BY_DAY = """
+systemctl start dpkg-db-backup logrotate systemd-tmpfiles-clean mainstay-stale mainstay-certificate mainstay-requests
+systemctl start mainstay-backup@web
+"""
+"""What timers do there by themselves. Its machine has booted anew since its deploy."""
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMallory mallory@example.org"
 PACKAGE = "Package: by-hand\\nVersion: 1\\nArchitecture: all\\nMaintainer: N <n@example.org>\\nDescription: none\\n"
 BY_HAND = f"""
@@ -31,6 +41,7 @@ mkdir -p {Path(DROP_IN).parent}
 printf '[Service]\\nNice=5\\n' >{DROP_IN}
 sysctl -q net.ipv4.conf.all.log_martians=1
 nft insert rule inet mainstay input tcp dport 8099 accept
+useradd mallory
 echo '{KEY}' >>"$(getent passwd lab | cut -d: -f6)/.ssh/authorized_keys"
 """
 
@@ -50,6 +61,19 @@ def drift(watched: Watched, *hosts: str) -> tuple[int, list[dict[str, Any]]]:
     return done.returncode, told["findings"]
 
 
+def noticed(watched: Watched, host: str = DATA) -> dict[str, dict[str, Any]]:
+    """What the host finds by its own look, by name."""
+    watched.root(host, "systemctl start mainstay-drift")
+    text = watched.root(host, f"cat {STATUS}")
+    assert SECRET not in text
+    return {one["what"]: one for one in json.loads(text)["findings"]}
+
+
+def told_by_mail(watched: Watched) -> int:
+    """How often."""
+    return watched.subjects().count(f"{DATA}: mainstay-drift.service has found something")
+
+
 def follow(watched: Watched, *titles: str) -> str:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     place = {"cwd": REPOSITORY, "env": os.environ | {"PATH": path, "PYINFRA_PROGRESS": "off"}}
@@ -63,6 +87,9 @@ def test_hosts_that_were_deployed_show_none_and_what_is_done_by_hand_is_named_un
     code, findings = drift(watched)
     assert findings == []
     assert code == 0
+
+    watched.root(DATA, BY_DAY)
+    assert [noticed(watched, host) for host in (VAULT, DATA, CONTROL)] == [{}, {}, {}]
 
     watched.root(DATA, BY_HAND)
     code, findings = drift(watched, DATA)
@@ -81,11 +108,37 @@ def test_hosts_that_were_deployed_show_none_and_what_is_done_by_hand_is_named_un
     dated = ("/etc/chrony/chrony.conf", "lab", "by-hand", DROP_IN, "tcp 0.0.0.0:8099")
     assert all(found[name]["since"] for name in dated)
     assert not {name for name in found if name.startswith(("ssh", "/etc/nginx"))}
+    _has_noticed_it_all(watched)
 
-    said = follow(watched, "Look", "A deploy makes it good", "Undo it by hand", "All is well")
+    said = follow(watched, "What a host told", "Look", "A deploy makes it good", "Undo it by hand", "All is well")
     assert DROP_IN in said
     assert SECRET not in said
     assert "all is as it is declared" in said
+    assert noticed(watched) == {}
+
+
+def _has_noticed_it_all(watched: Watched) -> None:
+    """The host did, without an admin: by names alone, and told it once."""
+    found = {name: (one["kind"], one["why"]) for name, one in noticed(watched).items()}
+    assert found.pop("rules in force")[1].endswith("there is `tcp dport 8099 accept`")
+    assert found.pop("net.ipv4.conf.all.log_martians")[1].startswith("is 1,")
+    [keys] = [name for name in found if name.endswith("lab/.ssh/authorized_keys")]
+    assert found == {
+        "/etc/chrony/chrony.conf": ("files", "content"),
+        "/etc/mainstay/backup/web.json": ("files", "content"),
+        keys: ("files", "content"),
+        "mallory": ("users", "nobody declared it"),
+        "by-hand": ("packages", "nobody declared it"),
+        DROP_IN: ("units", "nobody declared it"),
+        "tcp 0.0.0.0:8099": ("sockets", "python3 listens, and no role declares it"),
+    }
+    until("a mail", partial(told_by_mail, watched))
+    assert [*noticed(watched)] != []
+    files = f"/var/lib/mainstay/*.json {METRICS}"
+    written = watched.root(DATA, f"cat {files} || true; journalctl -q --no-pager {UNITS}")
+    assert DROP_IN in written
+    assert SECRET not in written
+    assert told_by_mail(watched) == 1
 
 
 def test_a_host_that_is_down_is_told_and_hides_no_other(watched: Watched) -> None:

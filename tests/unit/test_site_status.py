@@ -25,7 +25,7 @@ from inventories.lock import Lock, LockedHost, save
 from roles.release.archive import Offer
 from roles.release.tools.standing import Standing, Whole
 from status import backups, control, hosts, page, people, releases, site, website
-from status.text import show
+from status.text import show, shown
 from status.told import Finding, Row, Seen, Severity, Source, Table, critical, of_backup, unseen, warning
 from tests.unit.ledgers import at
 from tests.unit.test_status import DAY, NOW, good, look, snapshots
@@ -181,6 +181,9 @@ def test_backups_are_told_as_their_own_command_does_and_a_vault_that_is_down_is_
     down = [look(good(vault=None))]
     seen = backups.together(loaded, down, [], (VAULT,), at(NOW + 99 * DAY), at(NOW), ["the vault cannot be used: off"])
     assert (seen.findings[0].about, seen.findings[0].what) == ("the vault", "the vault cannot be used: off")
+    here = ["web-1:web in the vault: restic: is not on this machine"]
+    seen = backups.together(loaded, down, [], (VAULT,), at(NOW + 99 * DAY), at(NOW), here)
+    assert seen.findings[0].what == "the vault cannot be looked at: restic: is not on this machine"
 
 
 def control_files(hours: float) -> dict[str, str | None]:
@@ -205,6 +208,30 @@ def test_what_the_control_host_alone_finds_is_told_and_that_it_looks_no_more() -
         ("look overdue", Severity.CRITICAL),
         ("not seen", Severity.UNSEEN),
     ]
+
+
+@pytest.mark.parametrize(("hours", "kinds"), [(1, []), (5, ["look overdue"])])
+def test_a_look_of_the_control_host_that_was_not_due_yet_is_not_overdue(hours: int, kinds: list[str]) -> None:
+    seen = control.together("control-1", {"backup.json": None}, at(NOW), at(NOW) - timedelta(hours=hours))
+    assert [one.kind for one in seen.findings] == kinds
+
+
+def test_a_table_that_is_too_wide_is_a_paragraph_for_each_row_and_breaks_no_word() -> None:
+    cells = [("due 3 days ago", ""), ("6.12.57+deb13-amd64", ""), ("look overdue, drift", "warning")]
+    table = Table("t", "Hosts", ("host", "reboot", "kernel", "state"), [Row("release-1", cells, {})])
+    said = {}
+    for width in (40, 80):
+        console = Console(record=True, width=width, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+        for part in shown(table, width):
+            console.print(part)
+        said[width] = console.export_text().splitlines()
+    assert [line.rstrip() for line in said[40]] == [
+        "Hosts",
+        "release-1  look overdue, drift",
+        "    reboot due 3 days ago, kernel",
+        "    6.12.57+deb13-amd64",
+    ]
+    assert [line.split()[0] for line in said[80]] == ["host", "release-1"]
 
 
 def standings() -> Whole:

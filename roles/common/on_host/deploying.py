@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import zlib
@@ -19,6 +20,10 @@ from typing import TextIO
 
 LOCK = Path("/run/mainstay-deploy.lock")
 RECORD = Path("/var/lib/mainstay/deploys.jsonl")
+DECLARED = Path("/var/lib/mainstay/declared.json")
+"""What deploys of this host have declared, by name: what its own look for drift is about."""
+LOOK = ("systemctl", "start", "--no-block", "mainstay-drift.service")
+"""Begins that look, which remembers what the deploy has left. A host that the base was never deployed to has none."""
 WAIT_S = 5
 """How long a lock is waited for: as long as one may take to go whose holder was killed."""
 KEPT_LINES = 1000
@@ -94,10 +99,20 @@ def readable(path: Path) -> None:
     path.chmod(0o640)
 
 
-def keep(about: dict[str, object]) -> None:
-    """Records what the input says, until it ends; an end that it did not announce is recorded too."""
+def note(declared: dict[str, list[str]]) -> None:
+    """Adds to what is declared: a deploy of one role knows nothing of the others. `listens` are those of all."""
+    known = json.loads(DECLARED.read_text()) if DECLARED.exists() else {}
+    found = {kind: list(dict.fromkeys((*known.get(kind, ()), *names))) for kind, names in declared.items()}
+    fresh = DECLARED.with_suffix(".new")
+    fresh.write_text(json.dumps(found | {"listens": declared["listens"]}))
+    fresh.replace(DECLARED)
+
+
+def keep(about: dict[str, object]) -> bool:
+    """Records what the input says, until it ends; an end that it did not announce is recorded too. Returns whether the
+    deploy came to its own end."""
     name = {"id": about["id"]}
-    ended = True
+    ended, finished = True, False
 
     def broken(*_: object) -> None:
         if not ended:
@@ -107,10 +122,13 @@ def keep(about: dict[str, object]) -> None:
     signal.signal(signal.SIGTERM, broken)
     for line in sys.stdin.buffer:
         entry = json.loads(line)
-        ended = entry["event"] not in ("started", "resumed")
+        ended, finished = entry["event"] not in ("started", "resumed"), entry["event"] == "finished"
+        if finished:
+            note(entry.pop("declared"))
         write({**(about if entry["event"] == "started" else name), **entry})
     if not ended:
         write({**name, "event": "stopped"})
+    return finished
 
 
 def main() -> None:
@@ -129,8 +147,10 @@ def main() -> None:
         # A session that hangs up ends the input as well, and that is recorded.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         print(json.dumps({"held": True}), flush=True)
-        keep(about)
+        finished = keep(about)
         lock.truncate(0)
+    if finished:
+        subprocess.run(LOOK, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -29,10 +29,14 @@ WATCHED = (
     *("/etc/systemd", "/etc/tmpfiles.d", "/etc/udev", "/run/systemd/system", "/usr/local", "/var/spool/cron/crontabs"),
 )
 """Where a file decides what a host does, whoever put it there."""
+DHCP = {("udp", 68), ("udp", 546)}
+"""Where a host hears what address it has."""
 UNITS = ("/etc/systemd/", "/run/systemd/")
 BROUGHT = ("/usr/lib/", "/usr/share/", "/lib/", "/etc/systemd/", "/run/systemd/")
 """Where a link leads to what a package or a declared file has brought."""
 
+LEFT = (".dpkg-dist", ".dpkg-new", ".dpkg-old", ".ucf-dist", ".ucf-old")
+"""What an upgrade leaves beside a file that it did not replace, and no program reads."""
 NOBODYS = "nobody declared it"
 
 Item = tuple[str, str, str, float, str]
@@ -104,6 +108,8 @@ def files(known: set[str]) -> Iterator[Item]:
     for top in map(Path, WATCHED):
         for path in (top, *top.rglob("*")):
             link = path.is_symlink()
+            if path.suffix in LEFT and str(path.with_suffix("")) in known:
+                continue
             if (link or path.is_file()) and str(path) not in known and (why := _why(path, known) if link else NOBODYS):
                 yield "units" if str(path).startswith(UNITS) else "files", str(path), why, changed(path), ""
 
@@ -159,15 +165,23 @@ def started(process: int) -> float:
 
 
 def sockets() -> list[list[object]]:
-    """Protocol, address, port, program and since when of all that listens."""
+    """Protocol, address, port, program and since when of all that listens, but for a client of DHCP."""
     found: list[list[object]] = []
     for line in run("ss", "-H", "-tulnp").splitlines():
         words = line.split(maxsplit=6)
         address, _, port = words[4].rpartition(":")
+        if (words[0], int(port)) in DHCP:
+            continue
         holder = re.search(r'\("([^"]*)",pid=(\d+)', words[6]) if len(words) > 6 else None
         name, since = (holder[1], started(int(holder[2]))) if holder else ("", 0.0)
-        found.append([words[0], address, int(port), name, since])
+        found.append([words[0], plain(address), int(port), name, since])
     return found
+
+
+def plain(address: str) -> str:
+    """As `ss` writes it, without brackets and interface. Java's sockets are of both families: an IPv4 address is one of
+    IPv6 to them."""
+    return re.sub(r"^::ffff:(?=[\d.]+$)", "", address.partition("%")[0].strip("[]"))
 
 
 def kernel(paths: list[str]) -> list[list[str]]:

@@ -1,6 +1,9 @@
 #!/bin/sh
-# Mails the admins that a unit failed, with what it said last: for OnFailure=mainstay-failed@%n.service.
+# Mails the admins that a unit failed, with what it said last: for OnFailure=mainstay-failed@%n.service. And what the
+# daily look for drift found, which has this started by itself.
+what=failed
+[ "$1" = mainstay-drift.service ] && ! systemctl is-failed --quiet "$1" && what='has found something'
 {
-    printf 'To: root\nSubject: %s: %s failed\n\n' "$(hostname)" "$1"
+    printf 'To: root\nSubject: %s: %s %s\n\n' "$(hostname)" "$1" "$what"
     systemctl status --no-pager --full --lines=30 "$1"
 } | /usr/sbin/sendmail -i -t

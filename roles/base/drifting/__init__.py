@@ -1,0 +1,1 @@
+"""Runs on hosts as one file that Python runs (../drift.py), by the standard library alone."""
