@@ -1,7 +1,6 @@
 """`mainstay deploys`: who deployed what to each host last, and how that ended."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,6 +23,8 @@ def deploys(for_programs: ForPrograms = False, inventory: Inventory = None) -> N
 
     Reads, and changes nothing. Exit code 3 when a host does not answer.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     from backup.reach import reach
 
     site = chosen(inventory)

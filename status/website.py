@@ -8,7 +8,7 @@ from backup.reach import reach
 from inventories.inventory import LoadedSite
 from roles.common.publishing.hearing import Nobody
 from roles.web.tools import site as servers
-from roles.web.tools.publish import begun, status
+from roles.web.tools.publish import begun, in_maintenance, status
 from status.told import Finding, Row, Seen, Severity, Source, Table, state, unseen, warning
 
 DIFFER = 51
@@ -38,6 +38,7 @@ def together(whole: Mapping[str, Mapping[str, Any]]) -> Seen:
         else:
             cells = [(one["served"] or "nothing", ""), (str(len(one["releases"])), ""), state(found)]
             data = {"seen": True, "served": one["served"], "releases": [each["id"] for each in one["releases"]]}
+            data["maintenance"] = one["maintenance"]
             rows.append(Row(name, cells, data))
         findings += found
     if len(served) > 1:
@@ -51,7 +52,9 @@ def _findings(name: str, one: Mapping[str, Any]) -> list[Finding]:
     if "wrong" in one:
         return [unseen(name, f"it does not answer: {one['wrong']}", "`mainstay web status`, `mainstay doctor`.")]
     to_do = "Run again what was begun, or publish something else: `mainstay runbook show publish-the-website`."
-    return [warning(name, "begun", line, to_do) for line in begun({name: one})]
+    found = [warning(name, "begun", line, to_do) for line in begun({name: one})]
+    over = "When it is over: `mainstay runbook show website-maintenance`."
+    return found + [warning(name, "maintenance", line, over) for line in in_maintenance({name: one})]
 
 
 SOURCE = Source("website", "Website", "mainstay web status", applies, look)

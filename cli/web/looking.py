@@ -31,6 +31,7 @@ def status(for_programs: ForPrograms = False, inventory: Inventory = None) -> No
         Console(highlight=False, soft_wrap=True).print(_table(found))
         for line in [
             *publishing.begun(found),
+            *publishing.in_maintenance(found),
             *(f"{name}: {one['wrong']}" for name, one in whole.items() if "wrong" in one),
         ]:
             typer.echo(line)

@@ -9,7 +9,7 @@ from typing import Any
 
 from backup import custody
 from inventories.inventory import CLONE, LoadedSite
-from roles.monitor.scraping import probes
+from roles.monitor.scraping import IN_MAINTENANCE, probes
 from roles.monitor.settings import Settings
 
 FOLDER = "/etc/prometheus/rules"
@@ -34,6 +34,8 @@ SHOWN = (
 )
 """Not told from here, and shown: the control host tells what it finds by itself, once when it begins and once when it
 ends; that it does not look any more is told from here. The last two are another alert's, or nobody's to act on."""
+MAINTENANCE_LASTS = "8h"
+"""Then somebody may have forgotten it."""
 HOLDS = "node_filesystem_avail_bytes / node_filesystem_size_bytes"
 FULL_IN_A_DAY = "predict_linear(node_filesystem_avail_bytes[6h], 86400)"
 WRITABLE = "and on (instance, mountpoint) node_filesystem_readonly == 0"
@@ -190,6 +192,16 @@ def _of_servers(settings: Settings, patience: str) -> list[dict[str, Any]]:
             "{{ $labels.instance }} does not serve {{ $labels.name }} over {{ $labels.family }}",
             "Users are met by no answer, by an error, or by a certificate that is none.",
             "does-not-answer",
+        ),
+        _rule(
+            "MainstayWebsiteInMaintenance",
+            f'max by (instance) (probe_http_status_code{{job="https"}} == {IN_MAINTENANCE}'
+            ' and probe_success{job="https"} == 1)',
+            MAINTENANCE_LASTS,
+            "warning",
+            "{{ $labels.instance }}: the website has been in maintenance for " + MAINTENANCE_LASTS,
+            "Visitors get its page and nothing else. Is it over?",
+            "website-maintenance",
         ),
         _rule(
             "MainstayCertificateNotRenewed",

@@ -21,17 +21,19 @@ Json = dict[str, Any]
 
 
 class Asked(NamedTuple):
-    """What a server is asked over HTTPS, and the status by which it is well."""
+    """What a server is asked over HTTPS, and by what status it is well."""
 
     path: str
-    status: int
+    well: tuple[int, ...]
 
 
+IN_MAINTENANCE = 503
+"""How a website answers that was put into maintenance: an alert of its own says when that lasts."""
 ASKED = {
-    "release": Asked("/", 404),
-    "web": Asked("/", 200),
-    "gerrit": Asked("/config/server/version", 200),
-    "gitmirror": Asked("/", 404),
+    "release": Asked("/", (404,)),
+    "web": Asked("/", (200, IN_MAINTENANCE)),
+    "gerrit": Asked("/config/server/version", (200,)),
+    "gitmirror": Asked("/", (404,)),
 }
 """By role. A release server and a mirror have nothing at their root: that they say so, by a certificate that is good,
 is that they serve; whether what phones get is right is the control host's to find."""
@@ -54,7 +56,8 @@ class Probe(NamedTuple):
     @property
     def module(self) -> str:
         """The blackbox exporter's."""
-        return f"https_{self.asked.status}_{self.family}" + ("" if self.verified else "_unverified")
+        statuses = "_".join(str(status) for status in self.asked.well)
+        return f"https_{statuses}_{self.family}" + ("" if self.verified else "_unverified")
 
     @property
     def url(self) -> str:
@@ -209,7 +212,7 @@ def _module(probe: Probe, has_roots: bool) -> Json:
             "ip_protocol_fallback": False,
             "follow_redirects": False,
             "fail_if_not_ssl": True,
-            "valid_status_codes": [probe.asked.status],
+            "valid_status_codes": list(probe.asked.well),
             "tls_config": trust,
         },
     }

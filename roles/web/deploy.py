@@ -8,6 +8,7 @@ from pyinfra.context import host
 from inventories.inventory import LoadedSite
 from roles.common import Account, accounts, nginx, packages, services, tree, volumes
 from roles.common.nginx.obtained import obtained
+from roles.web import maintenance
 from roles.web.archive import COMPRESSED, PUBLIC
 from roles.web.settings import Settings
 
@@ -33,11 +34,14 @@ def web() -> None:
     tree(
         "files",
         Path(__file__).parent / "tree",
-        settings.model_dump() | {"redirects": settings.places(), "compressed": COMPRESSED},
-        generated=nginx.files(site, name, settings, METHODS, DOT_DIRECTORIES),
+        settings.model_dump()
+        | {"redirects": settings.places(), "compressed": COMPRESSED}
+        | {"in_maintenance": maintenance.context(DOT_DIRECTORIES)},
+        generated=nginx.files(site, name, settings, METHODS, DOT_DIRECTORIES)
+        | maintenance.files(site.fleet.site.domain, settings),
         directories=(*kept, *nginx.certificate.DIRECTORIES),
         linkable=(f"{volume.mount}/{PUBLIC}",),  # nothing is published yet, or what is served
-        absent=nginx.absent(site, settings),
+        absent=(*nginx.absent(site, settings), *maintenance.absent(settings)),
         modes=nginx.MODES | dict.fromkeys((volume.mount, *kept), "0755"),
         owners=nginx.OWNERS | dict.fromkeys(kept, "web:web"),
         secret=nginx.SECRET,

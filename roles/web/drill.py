@@ -66,4 +66,4 @@ FAULTS = (
     Fault("another site", "pages", another_site),
     Fault("wrong certificate", "certificate", anothers_certificate),
 )
-DRILL = Drill(CHECKS, FAULTS, budget_s={"restore": 900, "checks": 900}, quiet=QUIET)
+DRILL = Drill(CHECKS, FAULTS, budget_s={"restore": 900, "checks": 900}, quiet=QUIET | {"maintenance": False})

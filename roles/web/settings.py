@@ -41,6 +41,14 @@ class Settings(nginx.HttpSettings):
         default="camera=(), geolocation=(), microphone=(), payment=(), usb=()", pattern=r"^[\w (),*=-]+$"
     )
     """What pages may not use, as a browser gets it."""
+    maintenance: bool = False
+    """Visitors get one page, with status 503, in the place of all others. Publishing goes on."""
+    maintenance_text: str = Field(
+        default="This website is being worked on, and will be back soon. Devices go on getting their updates.",
+        max_length=2000,
+        pattern=r"\S",
+    )
+    """What that page says, without markup; an empty line begins a paragraph."""
     releases_kept: int = Field(default=5, ge=2, le=100)
     """Publications that stay on each server, to go back to."""
 

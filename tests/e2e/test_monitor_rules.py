@@ -49,6 +49,7 @@ def healthy(minutes: int) -> dict[str, str]:
         'alertmanager_notifications_failed_total{instance="alertmanager"}': 2,
         'mainstay_drift_findings{instance="web-1",kind="files"}': 0,
         f"probe_success{{{SERVER}}}": 1,
+        f"probe_http_status_code{{{SERVER}}}": 200,
         f"probe_ssl_earliest_cert_expiry{{{SERVER}}}": 60 * 86400,
     }
     return {name: f"{value}x{minutes}" for name, value in lasting.items()} | {
@@ -96,6 +97,7 @@ def test_none_but_the_watchdog_fires_when_all_is_well(promtool: str, own: Path, 
         ),
         ({'node_textfile_scrape_error{instance="web-1"}': "1x600"}, 10, "MainstayMonitorAiling"),
         ({f"probe_success{{{SERVER}}}": "0x600"}, 5, "MainstayDoesNotAnswer"),
+        ({f"probe_http_status_code{{{SERVER}}}": "503x600"}, 480, "MainstayWebsiteInMaintenance"),
         ({f"probe_ssl_earliest_cert_expiry{{{SERVER}}}": f"{6 * 86400}x600"}, 60, "MainstayCertificateNotRenewed"),
     ],
 )

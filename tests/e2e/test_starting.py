@@ -75,4 +75,4 @@ def test_what_takes_long_to_load_is_not_loaded_for_help() -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     loaded = set(done.stderr.split())
     assert "cli.main" in loaded
-    assert not {"rich", "requests", "pyinfra", "pydantic", "cryptography"} & loaded
+    assert not {"rich", "requests", "pyinfra", "pydantic", "cryptography", "concurrent.futures"} & loaded

@@ -21,11 +21,23 @@ def settings(loaded_site: LoadedSite, host_name: str) -> Settings:
 
 
 @pytest.fixture(scope="session")
+def for_people(settings: Settings) -> None:
+    if settings.maintenance:
+        pytest.skip("not checked: the website is in maintenance")
+
+
+@pytest.fixture(scope="session")
 def pages(host: Host, content: str) -> list[str]:
     return web_host.files_below(host, content, "*.html")
 
 
-@pytest.mark.usefixtures("content")
+def test_people_get_the_page_of_maintenance_when_it_is_declared_and_only_then(
+    client: Client, settings: Settings
+) -> None:
+    assert (client.status("/") == 503) is settings.maintenance
+
+
+@pytest.mark.usefixtures("content", "for_people")
 def test_the_front_page_is_a_page_for_a_few_minutes(client: Client, settings: Settings) -> None:
     answer = client.get("/")
     assert answer.status_code == 200
@@ -33,6 +45,7 @@ def test_the_front_page_is_a_page_for_a_few_minutes(client: Client, settings: Se
     assert answer.headers["Cache-Control"] == f"public, max-age={settings.page_seconds}"
 
 
+@pytest.mark.usefixtures("for_people")
 def test_a_page_is_found_without_its_extension_and_a_folder_by_its_index(client: Client, pages: list[str]) -> None:
     for page in [page for page in pages if page != "/404.html"][:20]:
         short = page.removesuffix("index.html") if page.endswith("/index.html") else page.removesuffix(".html")
@@ -48,6 +61,7 @@ def test_phones_get_their_message_as_plain_text(client: Client) -> None:
     assert int(answer.headers["Content-Length"]) == len(answer.content)
 
 
+@pytest.mark.usefixtures("for_people")
 def test_old_addresses_lead_to_the_new_for_good(client: Client, settings: Settings) -> None:
     for old, new in settings.places().items():
         answer = client.get(old)
@@ -56,6 +70,7 @@ def test_old_addresses_lead_to_the_new_for_good(client: Client, settings: Settin
             assert client.status(new) == 200, new
 
 
+@pytest.mark.usefixtures("for_people")
 def test_what_is_missing_gets_the_sites_own_404_with_that_status(client: Client, host: Host, content: str) -> None:
     own = host.check_output(f"cat {content}/404.html")
     for path in (MISSING, "/404.html", "/.messages/", "/assets/"):
@@ -65,11 +80,13 @@ def test_what_is_missing_gets_the_sites_own_404_with_that_status(client: Client,
         assert answer.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.usefixtures("for_people")
 def test_dot_files_other_than_the_public_ones_are_not_there(client: Client) -> None:
     for path in ("/.git/HEAD", "/.git/", "/.htaccess", "/docs/.git/config", "/%2egit/HEAD", "/.messages/../.git/HEAD"):
         assert client.status(path) == 404, path
 
 
+@pytest.mark.usefixtures("for_people")
 def test_styles_are_cached_longer_and_compressed(client: Client, host: Host, content: str, settings: Settings) -> None:
     for path in web_host.files_below(host, content, "*.css"):
         answer = client.get(path)
@@ -82,6 +99,7 @@ def test_styles_are_cached_longer_and_compressed(client: Client, host: Host, con
         assert answer.content == plain.content
 
 
+@pytest.mark.usefixtures("for_people")
 def test_what_was_compressed_beforehand_has_no_address_of_its_own(client: Client, host: Host, content: str) -> None:
     made = web_host.files_below(host, content, "*.gz")
     for path in made:
@@ -102,6 +120,7 @@ def test_only_reading_is_allowed(client: Client) -> None:
         assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD"), method
 
 
+@pytest.mark.usefixtures("for_people")
 def test_answers_carry_no_cookie_and_no_version_but_the_security_headers(client: Client, settings: Settings) -> None:
     for path in ("/", MISSING):
         headers = client.get(path).headers

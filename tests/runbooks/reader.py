@@ -48,7 +48,7 @@ class Runbook:
         return "\n".join([setting, *(sections[title] for title in titles)])
 
 
-def follow(saved: Saved, name: str, *titles: str, editor: str = "false", **names: Any) -> str:
+def follow(saved: Saved, name: str, /, *titles: str, editor: str = "false", **names: Any) -> str:
     """What the commands say, in one shell that ends with the first that fails. editor: what is typed into secrets."""
     path = f"{REPOSITORY / '.venv/bin'}:{saved.environment['PATH']}"
     environment = saved.environment | {"PATH": path, "EDITOR": editor, "PYINFRA_PROGRESS": "off"}

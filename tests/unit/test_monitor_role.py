@@ -162,10 +162,10 @@ def test_each_host_is_asked_under_its_own_name(tmp_path: Path, key: Path) -> Non
 def test_each_name_of_a_server_is_asked_at_each_of_its_addresses(tmp_path: Path, key: Path) -> None:
     found = {(probe.name, probe.url, probe.module) for probe in scraping.probes(made(tmp_path, key))}
     assert found == {
-        ("www.example.org", "https://203.0.113.2/", "https_200_ipv4"),
-        ("www.example.org", "https://[2001:db8::2]/", "https_200_ipv6"),
-        ("example.org", "https://203.0.113.2/", "https_200_ipv4"),
-        ("example.org", "https://[2001:db8::2]/", "https_200_ipv6"),
+        ("www.example.org", "https://203.0.113.2/", "https_200_503_ipv4"),
+        ("www.example.org", "https://[2001:db8::2]/", "https_200_503_ipv6"),
+        ("example.org", "https://203.0.113.2/", "https_200_503_ipv4"),
+        ("example.org", "https://[2001:db8::2]/", "https_200_503_ipv6"),
         ("release-1.example.org", "https://203.0.113.3/", "https_404_ipv4_unverified"),
     }
 
@@ -176,9 +176,18 @@ def test_only_a_certificate_that_a_host_signs_itself_is_taken_unverified(tmp_pat
         found = scraping.blackbox(site, has_roots=has_roots)["modules"]
         trust = {name: module["http"]["tls_config"] for name, module in found.items()}
         assert {name for name, one in trust.items() if one.get("insecure_skip_verify")} == {"https_404_ipv4_unverified"}
-        assert (trust["https_200_ipv4"].get("ca_file") == scraping.ROOTS) is has_roots
+        assert (trust["https_200_503_ipv4"].get("ca_file") == scraping.ROOTS) is has_roots
     (site.files / trusted.ROOTS).write_text("pem")
     assert scraping.roots(site) == {scraping.ROOTS: "pem"}
+
+
+def test_a_website_in_maintenance_is_well_and_no_other_server_that_answers_so(tmp_path: Path, key: Path) -> None:
+    modules = scraping.blackbox(made(tmp_path, key), has_roots=False)["modules"]
+    assert {name: one["http"]["valid_status_codes"] for name, one in modules.items()} == {
+        "https_200_503_ipv4": [200, 503],
+        "https_200_503_ipv6": [200, 503],
+        "https_404_ipv4_unverified": [404],
+    }
 
 
 def test_a_firewall_of_the_provider_that_keeps_the_monitor_host_out_is_told(tmp_path: Path, key: Path) -> None:

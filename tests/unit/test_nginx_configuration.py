@@ -18,6 +18,7 @@ from roles.gitmirror.settings import Settings as Mirror
 from roles.release import deploy as release
 from roles.release.settings import Settings as Release
 from roles.web import deploy as web
+from roles.web import maintenance
 from roles.web.archive import COMPRESSED
 from roles.web.settings import Settings as Web
 
@@ -43,6 +44,11 @@ SITES: dict[str, tuple[ModuleType, nginx.HttpSettings, dict[str, object]]] = {
         web,
         Web(redirects={"/old": "/new"}),
         {"redirects": Web(redirects={"/old": "/new"}).places(), "compressed": COMPRESSED},
+    ),
+    "web in maintenance": (
+        web,
+        Web(maintenance=True),
+        {"redirects": {}, "compressed": COMPRESSED, "in_maintenance": maintenance.context(web.DOT_DIRECTORIES)},
     ),
     "gerrit": (
         gerrit,

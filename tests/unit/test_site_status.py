@@ -253,13 +253,19 @@ def test_release_servers_that_differ_or_do_not_answer_are_told() -> None:
 
 
 def web_server(served: str) -> dict[str, Any]:
-    return {"served": served, "releases": [{"id": served}], "begun": [], "back": ""}
+    return {"served": served, "releases": [{"id": served}], "begun": [], "back": "", "maintenance": 0}
 
 
 def test_web_servers_that_differ_are_told() -> None:
     assert website.together({"a": web_server("x"), "b": web_server("x")}).findings == []
     found = website.together({"a": web_server("x"), "b": web_server("y"), "c": {"wrong": "gone"}}).findings
     assert [(one.kind, one.exit_code) for one in found] == [("not seen", 3), ("differ", 51)]
+
+
+def test_a_web_server_in_maintenance_is_told_until_it_is_over() -> None:
+    [found] = website.together({"a": web_server("x"), "b": web_server("x") | {"maintenance": 1795000000}}).findings
+    assert (found.about, found.kind, found.severity) == ("b", "maintenance", Severity.WARNING)
+    assert "in maintenance since 2026-11-18 11:06 UTC" in found.what
 
 
 def test_who_has_left_is_told_until_nothing_of_what_they_know_is_in_use() -> None:

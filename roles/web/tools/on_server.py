@@ -41,6 +41,8 @@ HIDDEN = (".messages", ".well-known")
 """Names with a leading dot that are published (roles/web/archive.py)."""
 RESERVE = 256 << 20
 """Bytes that stay free."""
+MAINTENANCE = Path("/etc/nginx/maintenance.html")
+"""What visitors get instead of the website, for as long as it is there."""
 
 
 class Server:
@@ -63,7 +65,7 @@ class Server:
 
     def status(self) -> Answer:
         """What is there: all releases without their files, the one that is served and the time of the switch to it by
-        who switched, what was begun, room in bytes."""
+        who switched, what was begun, room in bytes; since when the server is in maintenance, 0 if it is not."""
         is_link = self.public.is_symlink()
         link = str(self.public.readlink()) if is_link else ""
         return {
@@ -73,6 +75,7 @@ class Server:
             "begun": [self._told(path) for path in self._manifests(self.incoming)],
             "back": self.back.read_text() if self.back.exists() else "",
             "free": room(self.root),
+            "maintenance": int(MAINTENANCE.stat().st_mtime) if MAINTENANCE.exists() else 0,
         }
 
     def _manifests(self, folder: Path) -> list[Path]:

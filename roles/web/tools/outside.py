@@ -10,8 +10,23 @@ from roles.web.archive import ERROR_PAGE, MESSAGE, Site, digest
 AT_MOST = 500
 """Files of a publication that are asked for: what a server serves wrongly, it hardly serves wrongly in one alone."""
 MISSING = "/no/such/page"
+RESTS = 503
+"""By what a server in maintenance answers whatever people ask for."""
 PLAIN = "identity"
 """How RFC 9110 calls what is not compressed."""
+
+
+def look_in_maintenance(client: Client, manifest: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
+    """The same of a server in maintenance: people are answered by its page, programs as ever."""
+    sums = {file["path"]: file["sha256"] for file in manifest["files"]}
+    chosen = dict.fromkeys(path for path in (*paths, MESSAGE) if path in sums and path.startswith("."))
+    try:
+        if (status := client.get("/").status) != RESTS:
+            return [f"/: answers {status}, and not {RESTS}, though it is to be in maintenance: run deploys/web.py"]
+        site = Site(sums, {})
+        return [told for path in list(chosen)[:AT_MOST] if (told := _file(client, site, path, sums))]
+    except CheckFailed as error:
+        return [str(error)]
 
 
 def look(client: Client, manifest: Mapping[str, Any], paths: Sequence[str], places: Mapping[str, str]) -> list[str]:
@@ -21,6 +36,8 @@ def look(client: Client, manifest: Mapping[str, Any], paths: Sequence[str], plac
     chosen = dict.fromkeys([path for path in (*paths, "index.html", MESSAGE) if path in sums])
     chosen.pop(ERROR_PAGE, None)
     try:
+        if client.get("/").status == RESTS:
+            return [f"/: answers {RESTS}, as in maintenance, which it is not to be in: run deploys/web.py"]
         found = [told for path in list(chosen)[:AT_MOST] if (told := _file(client, site, path, sums))]
         found += [told for old, new in places.items() if (told := _redirect(client, old, new))]
         answer = client.get(MISSING)

@@ -265,6 +265,15 @@ def begun(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return lines + [f"{name}: a way back to {told['back']} was begun" for name, told in found.items() if told["back"]]
 
 
+def in_maintenance(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Whose visitors get the page of maintenance, in words. found: as of `begun`."""
+    return [
+        f"{name}: in maintenance since {datetime.fromtimestamp(told['maintenance'], UTC):%Y-%m-%d %H:%M} UTC"
+        for name, told in found.items()
+        if told["maintenance"]
+    ]
+
+
 def _reached(to: Session, do: str) -> dict[str, Any]:
     """The first that is asked of a server. Raises ServerError."""
     try:

@@ -11,7 +11,7 @@ from roles.common.publishing import fronts
 from roles.common.publishing.hearing import Hearing
 from roles.common.publishing.servers import Place, left, place
 from roles.web.settings import Settings
-from roles.web.tools.outside import look
+from roles.web.tools.outside import look, look_in_maintenance
 from roles.web.tools.publish import Run
 
 ROLE = "web"
@@ -33,8 +33,10 @@ def run(way: Reach, hear: Hearing, without: Sequence[str] = (), *, dry: bool = F
     site, known = way.site, settings(way.site)
 
     def seen(server: Place, manifest: Mapping[str, Any], paths: Sequence[str]) -> list[str]:
-        places = known[server.name].places()
-        return fronts.look(site, server.name, lambda client: look(client, manifest, paths, places))
+        set_for = known[server.name]
+        if set_for.maintenance:
+            return fronts.look(site, server.name, lambda client: look_in_maintenance(client, manifest, paths))
+        return fronts.look(site, server.name, lambda client: look(client, manifest, paths, set_for.places()))
 
     names = left(ROLE, known, without)
     places = [place(way, name, nginx.content_volume(site, name, known[name]).mount, ROLE) for name in names]
