@@ -5,6 +5,7 @@ What cannot be had is null. Standard library only: it runs by the host's own Pyt
 
 import json
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -19,6 +20,9 @@ SECURITY = re.compile(r"Inst (\S+) .*\(\S+ [^)]*-security")
 PROPERTIES = ("Id", "Type", "ActiveState", "UnitFileState", "ConditionResult")
 SHOW = ("systemctl", "show", f"--property={','.join(PROPERTIES)}", "--all", "--type=service,socket,timer,mount", "*")
 COMMAND_S = 60
+PEOPLE = range(1000, 60000)
+"""What `useradd` gives to people."""
+NO_SHELLS = ("/usr/sbin/nologin", "/bin/false")
 
 
 def said(words: tuple[str, ...]) -> str:
@@ -96,6 +100,11 @@ def disks() -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda one: str(one["mount"]))
 
 
+def people() -> list[str]:
+    """Accounts of people that have a shell; who was locked out has none."""
+    return sorted(one.pw_name for one in pwd.getpwall() if one.pw_uid in PEOPLE and one.pw_shell not in NO_SHELLS)
+
+
 def tried(look: Callable[[], Any]) -> Any:
     try:
         return look()
@@ -105,7 +114,7 @@ def tried(look: Callable[[], Any]) -> Any:
 
 
 def main() -> None:
-    told = {one.__name__: tried(one) for one in (kernel, updates, units, disks)}
+    told = {one.__name__: tried(one) for one in (kernel, updates, units, disks, people)}
     told["debian"] = tried(lambda: Path("/etc/debian_version").read_text().strip())
     told["reboot_required"] = changed("/run/reboot-required")
     told["booted"] = tried(lambda: time.time() - float(Path("/proc/uptime").read_text().split()[0]))
