@@ -9,7 +9,7 @@ from pyrage import x25519
 from inventories import departed, editing, identities, secrets
 from inventories.errors import InputError
 from inventories.secrets import stale
-from tests.people_site import ADMINS, VALUES, Place, killed, made, public, security_key
+from tests.people_site import ADMINS, VALUES, Place, killed, made, opened, public, security_key
 
 AGE = str(x25519.Identity.generate().to_public())
 
@@ -144,6 +144,16 @@ def test_who_is_removed_reads_nothing_and_what_they_knew_is_kept(place: Place) -
 
 def re_lines(output: str, words: str) -> bool:
     return any(line.strip().startswith(words) for line in output.splitlines())
+
+
+def test_the_key_of_who_was_removed_decrypts_nothing_whatever_the_file_says(place: Place, tmp_path: Path) -> None:
+    bob, before = place.people / "bob", tmp_path / "before.age"
+    before.write_bytes(place.secrets.read_bytes())
+    assert place.admin("remove", "bob").exit_code == 0
+    place.put(entered_later="of those who stay")
+    assert opened(before, bob) == VALUES
+    assert opened(place.secrets, bob) == {}
+    assert opened(place.secrets, place.people / "alice") == VALUES | {"entered_later": "of those who stay"}
 
 
 def test_neither_the_last_admin_nor_a_stranger_can_be_removed(place: Place) -> None:
