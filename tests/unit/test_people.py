@@ -51,6 +51,20 @@ def test_who_is_added_reads_every_secret_and_is_told_with_what_to_deploy(place: 
     assert place.site.admins.admins["carol"].roles == ("web", "release")
 
 
+def test_a_publisher_reads_no_secret_and_comes_by_a_security_key_too(place: Place, folk: Path) -> None:
+    before = place.secrets.read_bytes()
+    words = ("add", "carol", "--key", folk / "token.pub", "--roles", "release", "--publisher")
+    done = place.admin(*words)
+    assert done.exit_code == 0, done.output
+    assert "carol: a publisher, without sudo and secrets, on hosts of the roles release" in done.output
+    carol = place.site.admins.admins["carol"]
+    assert (carol.publisher, carol.sudo, carol.roles) == (True, False, ("release",))
+    assert place.secrets.read_bytes() == before
+    assert "nothing is to be done" in str(place.admin(*words).exception)
+    assert place.admin("remove", "carol").exit_code == 0
+    assert not place.departed.exists()
+
+
 def test_all_that_stood_in_the_file_stands_there_as_before(place: Place, folk: Path) -> None:
     before = place.admins.read_text()
     place.admin("add", "carol", "--key", folk / "carol.pub")
