@@ -4,6 +4,7 @@ Names that roles and bundles have for their own stand here as words, since those
 tests/unit/test_renewal.py holds them against theirs.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,8 +22,11 @@ from inventories.secrets import CONTROL_KEY, SHARED
 
 GERRIT_TOKEN, BUNDLE_KEY = "gerrit_token", "bundle_key"
 GERRIT_FILE = "gerrit.toml"
-FIRST = (custody.AGE_KEY, custody.SSH_KEY, TLS_KEY)
+FIRST = (custody.AGE_KEY, custody.SSH_KEY)
 """In this order, before all others: what is new is given away by none of these."""
+OF_DATA = re.compile("(next_|old_)?backup_")
+"""How names of data sets' passwords begin. These open the repository at once, and so while the vault still has the
+certificate that is trusted: before its key. They are never sent; logins are, and come after that."""
 Say = Callable[[str], None]
 
 
@@ -60,7 +64,13 @@ def renewal(site: LoadedSite, name: str) -> Renewal:
 
 def ordered(names: Iterable[str]) -> list[str]:
     """The order in which to renew them."""
-    return sorted({*names}, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+    turns = (*FIRST, OF_DATA, TLS_KEY)
+
+    def turn(name: str) -> int:
+        known = OF_DATA if OF_DATA.match(name) else name
+        return turns.index(known) if known in turns else len(turns)
+
+    return sorted({*names}, key=lambda name: (turn(name), name))
 
 
 def check(site: LoadedSite, names: Sequence[str]) -> None:

@@ -31,14 +31,20 @@ def add(
         list[str] | None,
         typer.Option(metavar="RECIPIENT", help="age1..., to read secrets with. Default: the ssh-ed25519 key."),
     ] = None,
+    publisher: Annotated[
+        bool,
+        typer.Option("--publisher", help="To publish and for nothing else: no sudo, no secrets."),
+    ] = False,
     inventory: Inventory = None,
 ) -> None:
     """Make somebody an admin: in admins.toml, and among the readers of every secret."""
     site = chosen(inventory)
-    done = people.add(site, name, key, age or (), [role.strip() for role in roles.split(",") if role.strip()])
+    wanted = [role.strip() for role in roles.split(",") if role.strip()]
+    done = people.add(site, name, key, age or (), wanted, publisher=publisher)
     if done.resumed:
         typer.echo(f"{name}: was declared already, and goes on from there")
-    typer.echo(f"{name}: an admin on hosts of {_of(done.admin)}, by {', '.join(map(keys.label, done.admin.ssh_keys))}")
+    what = "a publisher, without sudo and secrets," if done.admin.publisher else "an admin"
+    typer.echo(f"{name}: {what} on hosts of {_of(done.admin)}, by {', '.join(map(keys.label, done.admin.ssh_keys))}")
     if done.secrets:
         typer.echo(f"{len(done.secrets)} secrets can now be read by {name} too")
     _next(site)
@@ -110,6 +116,7 @@ def _admin(site: LoadedSite, admin: Admin) -> dict[str, Any]:
         "full_name": admin.full_name,
         "roles": admin.roles,
         "sudo": admin.sudo,
+        "publisher": admin.publisher,
         "ssh_keys": [{"type": line.split()[0], "fingerprint": keys.label(line)} for line in admin.ssh_keys],
         "age_recipients": [keys.label(line) for line in admin.age_recipients],
         "reads": [name for name in site.secrets if admin.name in owners(site.secrets.entries[name])],

@@ -6,9 +6,11 @@
     age_recipients = ["age1..."]    # default: the ssh-ed25519 keys above
     roles = ["*"]                   # default; or the roles whose hosts she has an account on
     sudo = true                     # default
+    publisher = false               # default; true: no sudo and no secrets, they publish and do nothing else
 
 Every admin has an account of that name on the hosts, and can read the secrets (inventories/secrets.py) with what
-`age_recipients` says. Pure but for reading the one file.
+`age_recipients` says. A publisher reads none, and on release and web servers acts as the account that owns what is
+published, and as nobody else. Pure but for reading the one file.
 """
 
 import re
@@ -61,6 +63,7 @@ class Admin(Typed):
     """What secrets are encrypted to: `age1...` or `ssh-ed25519 AAAA...`. Empty: the ssh-ed25519 `ssh_keys`."""
     roles: tuple[Annotated[str, AfterValidator(_role)], ...] = Field(default=("*",), min_length=1)
     sudo: bool = True
+    publisher: bool = False
 
     @field_validator("full_name")
     @classmethod
@@ -73,14 +76,24 @@ class Admin(Typed):
     @classmethod
     def _default_recipients(cls, data: dict[str, Any]) -> dict[str, Any]:
         lines = data.get("ssh_keys")
-        if data.get("age_recipients", []) == [] and isinstance(lines, list):
+        if data.get("age_recipients", []) == [] and isinstance(lines, list) and data.get("publisher") is not True:
             usable = [line for line in lines if isinstance(line, str) and line.startswith(keys.ED25519 + " ")]
             return data | {"age_recipients": usable}
         return data
 
+    @model_validator(mode="before")
+    @classmethod
+    def _publishes_alone(cls, data: dict[str, Any]) -> dict[str, Any]:
+        if data.get("publisher") is not True:
+            return data
+        for field in ("sudo", "age_recipients"):
+            if data.get(field):
+                raise ValueError(f"{field}: not for a publisher, who has no sudo and reads no secrets; take it out")
+        return data | {"sudo": False}
+
     @model_validator(mode="after")
     def _reads_secrets(self) -> Self:
-        if not self.age_recipients:
+        if not self.publisher and not self.age_recipients:
             raise ValueError(
                 "age_recipients: needed, because age cannot encrypt to a security key (sk-): make a key with"
                 " `age-keygen -o ~/.config/mainstay/age.txt` and give the `age1...` line it prints"
@@ -103,7 +116,7 @@ class Admins(Typed):
 
     def recipients(self) -> dict[str, tuple[str, ...]]:
         """What secrets are encrypted to, by the name of whom it belongs to."""
-        return {admin.name: admin.age_recipients for admin in self.all()}
+        return {admin.name: admin.age_recipients for admin in self.all() if not admin.publisher}
 
 
 def load_admins(path: Path) -> Admins:

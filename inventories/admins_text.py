@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 
 import tomlkit
 
-Lists = Mapping[str, Sequence[str]]
-"""Fields of a table that are lists of words, by name; an empty one is left out."""
+Fields = Mapping[str, Sequence[str] | bool]
+"""Fields of a table by name: lists of words, and switches. What is empty or off is left out."""
 
 
-def with_table(text: str, name: str, lists: Lists) -> str:
+def with_table(text: str, name: str, fields: Fields) -> str:
     """The same with `[admins.NAME]` as the last table."""
-    body = "".join(f"{field} = {_list(values)}\n" for field, values in lists.items() if values)
+    body = "".join(f"{field} = {_value(value)}\n" for field, value in fields.items() if value)
     before = f"{text.rstrip()}\n\n" if text.strip() else ""
     return f"{before}[admins.{name}]\n{body}"
 
@@ -53,7 +53,9 @@ def _below(lines: Sequence[str], first: int) -> int:
     return end if end == len(lines) or _is_blank(lines[end]) else first
 
 
-def _list(values: Sequence[str]) -> str:
+def _value(values: Sequence[str] | bool) -> str:
+    if isinstance(values, bool):
+        return "true"
     words = [tomlkit.string(value).as_string() for value in values]
     return f"[{words[0]}]" if len(words) == 1 else "[\n" + "".join(f"    {word},\n" for word in words) + "]"
 

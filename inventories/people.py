@@ -69,22 +69,30 @@ def public_keys(path: Path) -> tuple[str, ...]:
 
 
 def add(
-    site: LoadedSite, name: str, key: Path, age_recipients: Sequence[str] = (), roles: Sequence[str] = ()
+    site: LoadedSite,
+    name: str,
+    key: Path,
+    age_recipients: Sequence[str] = (),
+    roles: Sequence[str] = (),
+    *,
+    publisher: bool = False,
 ) -> Joined:
-    """Makes somebody an admin who reads the secrets.
+    """Makes somebody an admin who reads the secrets, or a publisher, who reads none.
 
     key: a file of public keys. age_recipients: default, the ssh-ed25519 keys. roles: default, all.
 
     Raises InputError, before anything is written; also when one of the secrets cannot be read here.
     """
     lists = {"ssh_keys": public_keys(key), "age_recipients": _recipients(age_recipients), "roles": tuple(roles)}
-    if not lists["age_recipients"] and not any(line.startswith(keys.ED25519) for line in lists["ssh_keys"]):
+    decrypts = lists["age_recipients"] or any(line.startswith(keys.ED25519) for line in lists["ssh_keys"])
+    if not publisher and not decrypts:
         raise InputError("--age", "", NEEDS_AGE)
     path = site.files / ADMINS
     text = _text(path)
     data = tables(path, text.encode())
     present = parse(path, data).admins if data.get("admins") else {}
-    table = {field: [*values] for field, values in lists.items() if values}
+    table: dict[str, Any] = {field: [*values] for field, values in lists.items() if values}
+    table |= {"publisher": True} if publisher else {}
     _refuse_others_keys(key, name, lists, present)
     wanted = parse(path, data | {"admins": {**data.get("admins", {}), name: table}})
     resumed = name in present
@@ -93,7 +101,7 @@ def add(
     check_admins(path, wanted)
     changes = _encrypted_anew(site, wanted)
     if not resumed:
-        _write(path, text, admins_text.with_table(text, name, lists), wanted)
+        _write(path, text, admins_text.with_table(text, name, lists | {"publisher": publisher}), wanted)
     _encrypt(site, changes, wanted)
     return Joined(wanted.admins[name], resumed, tuple(changes))
 
@@ -142,7 +150,7 @@ def _recipients(given: Sequence[str]) -> tuple[str, ...]:
         raise InputError("--age", "", problem, hint or "give the line age1... that age-keygen prints") from None
 
 
-def _refuse_others_keys(key: Path, name: str, lists: admins_text.Lists, present: Mapping[str, Admin]) -> None:
+def _refuse_others_keys(key: Path, name: str, lists: Mapping[str, Sequence[str]], present: Mapping[str, Admin]) -> None:
     taken = {
         keys.label(line): one for one, admin in present.items() for line in (*admin.ssh_keys, *admin.age_recipients)
     }

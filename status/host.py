@@ -4,7 +4,7 @@ Security updates and reboots happen by themselves, daily and at night: what is t
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -21,6 +21,10 @@ WITHIN = timedelta(hours=36)
 """A day, with what jitter and the length of a run add: so long what happens daily may take."""
 FEW, FULL = 0.10, 0.03
 """Shares of a disk that are left: below the first somebody has to look, below the second writes fail soon."""
+
+PARTS = ("debian", "kernel", "updates", "units", "disks", "people")
+STRANGERS = "strangers"
+"""Kind of the finding that somebody has an account who should have none."""
 
 Word = Annotated[str, Field(max_length=1000)]
 Words = Annotated[tuple[Word, ...], Field(max_length=10_000)]
@@ -111,6 +115,8 @@ class Said(_Said):
     updates: Updates | None
     units: Units | None
     disks: Annotated[tuple[Disk, ...], Field(max_length=1000)] | None
+    people: Words | None
+    """Accounts of people that can be logged in to."""
     drift: Drift | None = None
     deploys: Annotated[str, Field(max_length=1_000_000)] | None = None
 
@@ -123,11 +129,16 @@ class Said(_Said):
         return _at(min(times)) if times else None
 
 
-def judge(name: str, said: Said, clock: Clock, *, reboots: bool) -> list[Finding]:
-    """What about a host needs somebody. reboots: whether it does so by itself when it has to."""
+def judge(name: str, said: Said, clock: Clock, *, reboots: bool, admins: Collection[str], base: str) -> list[Finding]:
+    """What about a host needs somebody.
+
+    reboots: whether it does so by itself when it has to; admins: who is to have an account there; base: the command
+    that deploys who may log in.
+    """
     now = _at(said.time)
-    missing = [part for part in ("debian", "kernel", "updates", "units", "disks") if getattr(said, part) is None]
+    missing = [part for part in PARTS if getattr(said, part) is None]
     found = [
+        *_people(name, [one for one in said.people or () if one not in admins], base),
         *(_units(name, said.units) if said.units else ()),
         *(finding for disk in said.disks or () for finding in _disk(name, disk)),
         *_clock(name, clock),
@@ -138,6 +149,12 @@ def judge(name: str, said: Said, clock: Clock, *, reboots: bool) -> list[Finding
         what = f"it could not tell: {', '.join(missing)}"
         found.append(unseen(name, what, f"`mainstay ssh {name}`: does the command work there, is its disk full?"))
     return found
+
+
+def _people(name: str, strangers: list[str], base: str) -> Iterator[Finding]:
+    if strangers:
+        what = f"can log in there, and should not: {listed(strangers)}"
+        yield critical(name, STRANGERS, what, f"`{base}` locks them out; `mainstay runbook show admin-leaves`.")
 
 
 def _units(name: str, units: Units) -> Iterator[Finding]:

@@ -6,11 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from backup import seen
+from backup.audited import listed
 from backup.rules import ago
 from backup.sizes import clean
 from doctor import site as doctor
 from doctor.hosts import unreached
+from inventories import departed
+from inventories.command_line import as_given
+from inventories.envelope import READER
 from inventories.inventory import LoadedSite
+from inventories.secrets import CONTROL
 from status.asked import Answer, Answers, answers, hosts, provisioned
 from status.host import cells, judge
 from status.told import Finding, Row, Seen, Source, Table, iso, of_backup, state, unseen, warning
@@ -44,7 +49,10 @@ def together(site: LoadedSite, said: Answers, looks: Looks, now: datetime) -> Se
         own = [of_backup(finding) for finding in seen.findings(looks.get(name, ()))]
         if isinstance(one, Answer):
             base: Any = site.settings(name)["base"]
-            own = [*judge(name, one.said, one.clock, reboots=base.reboot), *own]
+            admins = {admin.name for admin in site.admins.for_role(site.fleet.hosts[name].role)}
+            deploy = f"pyinfra {as_given(site.path)} deploys/base.py --limit {name}"
+            judged = judge(name, one.said, one.clock, reboots=base.reboot, admins=admins, base=deploy)
+            own = [*judged, *own]
             rows.append(_row(name, one, own, looks.get(name, ()), now))
         else:
             own.insert(0, _unseen(site, name, one))
@@ -56,12 +64,20 @@ def together(site: LoadedSite, said: Answers, looks: Looks, now: datetime) -> Se
 def _unseen(site: LoadedSite, name: str, why: str | None) -> Finding:
     if why is not None:
         told = unreached(site, name, why)
-        return unseen(name, told.says, f"{told.mend}; `mainstay doctor --inventory {doctor.named(site)}`")
+        says = f"{told.says}{_perhaps_open(site, name)}"
+        return unseen(name, says, f"{told.mend}; `mainstay doctor --inventory {doctor.named(site)}`")
     if name in provisioned(site):
         says = f"{site.ssh_user} has no account there, and cannot look"
         return unseen(name, says, "Ask an admin whose roles in admins.toml include the host's.")
     provision = f"pull the commit that has it, or run: `pyinfra {doctor.named(site)} deploys/provision.py`"
     return warning(name, "not provisioned", "it is declared, and the lock file does not have it", provision)
+
+
+def _perhaps_open(site: LoadedSite, name: str) -> str:
+    """A deploy that did not reach it has locked nobody out."""
+    admins = {admin.name for admin in site.admins.for_role(site.fleet.hosts[name].role)}
+    gone = sorted(departed.read(site.files).keys() - admins - {CONTROL, READER})
+    return f"; who left may have an account there still: {listed(gone)}" if gone else ""
 
 
 def _row(name: str, one: Answer, own: list[Finding], looks: "list[seen.Look] | tuple[()]", now: datetime) -> Row:

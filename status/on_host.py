@@ -5,6 +5,7 @@ What cannot be had is null. Standard library only: it runs by the host's own Pyt
 
 import json
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -20,6 +21,9 @@ SECURITY = re.compile(r"Inst (\S+) .*\(\S+ [^)]*-security")
 PROPERTIES = ("Id", "Type", "ActiveState", "UnitFileState", "ConditionResult")
 SHOW = ("systemctl", "show", f"--property={','.join(PROPERTIES)}", "--all", "--type=service,socket,timer,mount", "*")
 COMMAND_S = 60
+PEOPLE = range(1000, 60000)
+"""What `useradd` gives to people."""
+NO_SHELLS = ("/usr/sbin/nologin", "/bin/false")
 
 
 def said(words: tuple[str, ...]) -> str:
@@ -97,6 +101,11 @@ def disks() -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda one: str(one["mount"]))
 
 
+def people() -> list[str]:
+    """Accounts of people that have a shell; who was locked out has none."""
+    return sorted(one.pw_name for one in pwd.getpwall() if one.pw_uid in PEOPLE and one.pw_shell not in NO_SHELLS)
+
+
 def drift() -> Any:
     """What its own daily look found (roles/base/drifting/command.py); null: it has not looked yet."""
     return json.loads(DRIFT.read_text()) if DRIFT.exists() else None
@@ -112,7 +121,7 @@ def tried(look: Callable[[], Any]) -> Any:
 
 def main(deploys: str = "true") -> None:
     """deploys: the command that tells of the last deploys (roles/base/deployed.py)."""
-    told = {one.__name__: tried(one) for one in (kernel, updates, units, disks, drift)}
+    told = {one.__name__: tried(one) for one in (kernel, updates, units, disks, people, drift)}
     told["deploys"] = tried(lambda: said(("sh", "-c", deploys)))
     told["debian"] = tried(lambda: Path("/etc/debian_version").read_text().strip())
     told["reboot_required"] = changed("/run/reboot-required")

@@ -4,9 +4,11 @@ import base64
 import os
 import signal
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import pyrage
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -14,7 +16,7 @@ from cli import admin, secrets
 from inventories.admins import load_admins
 from inventories.editing import Plain, apply
 from inventories.inventory import LoadedSite, load_site
-from inventories.secrets import Secrets, write
+from inventories.secrets import Secrets, read, write
 
 INVENTORY = """
 [site]
@@ -122,6 +124,17 @@ class Place:
 
     def content(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted(self.files.iterdir())}
+
+
+def opened(path: Path, key: Path) -> dict[str, str]:
+    """Whatever a private key decrypts of a secrets file, whoever that file says may read it."""
+    identity, found = pyrage.ssh.Identity.from_buffer(key.read_bytes()), {}
+    for name, entry in read(path).items():
+        try:
+            found[name] = tomllib.loads(pyrage.decrypt(entry.value.encode(), [identity]).decode())[name]
+        except pyrage.DecryptError:
+            continue
+    return found
 
 
 def killed(monkeypatch: pytest.MonkeyPatch, module: object, name: str, run: Callable[[], object]) -> None:

@@ -1,5 +1,6 @@
 """What every host has, whatever its role: who gets in and how, time, updates, journal, mail, and what it reports."""
 
+from importlib import import_module
 from pathlib import Path
 
 from pyinfra.api.deploy import deploy
@@ -77,6 +78,11 @@ def may_log_in(site: LoadedSite, host: str, role: str, settings: Settings) -> li
     return allowed
 
 
+def published_as(role: str) -> str:
+    """The account that owns what hosts of a role publish; empty where nothing is published."""
+    return str(getattr(import_module(f"roles.{role}.settings"), "PUBLISHER", ""))
+
+
 @deploy("base")
 def base() -> None:
     """Makes a host what every host is, or finds that it is."""
@@ -127,6 +133,8 @@ def base() -> None:
                 "allowed": allowed,
                 "control_keys": control.KEYS if watched else "",
                 "sudoers": [admin.name for admin in admins if admin.sudo],
+                "publisher": published_as(role),
+                "publishers": [admin.name for admin in admins if admin.publisher],
                 "ssh_port": SSH_PORT,
                 "ssh": firewall.ssh(settings),
                 "egress": firewall.egress(settings.egress),

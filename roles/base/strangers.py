@@ -15,6 +15,8 @@ from roles.common.facts import LOOKED, Look
 
 PEOPLE = range(1000, 60000)
 NOLOGIN = "/usr/sbin/nologin"
+LINGER = "/var/lib/systemd/linger"
+"""Whose units are started at boot, before anybody logs in: logind(8)."""
 LOCKED = "1"
 """Day of expiry in /etc/shadow, in the past: PAM refuses the account whatever its key (shadow(5))."""
 
@@ -63,8 +65,10 @@ def strangers(admins: Collection[str], before: Sequence[PyinfraCommand]) -> Gene
         host.log(f"  {name}: locked, because not an admin of this host")
         # A service manager that is killed counts as a unit that failed.
         manager = f"user@$(id -u {name}).service"
-        forget = f"systemctl -q stop {manager}; systemctl -q reset-failed {manager}"
-        end = f'[ "$SUDO_USER" = {name} ] || {{ pkill -KILL -u {name}; {forget}; }} 2>/dev/null'
+        forget = f"rm -f {LINGER}/{name}; systemctl -q stop {manager}; systemctl -q reset-failed {manager}"
+        # The whole slice: what they have begun as root, by sudo, is of their sessions too, and of no uid of theirs.
+        kill = f"systemctl -q kill --signal=KILL user-$(id -u {name}).slice; pkill -KILL -u {name}"
+        end = f'[ "$SUDO_USER" = {name} ] || {{ {kill}; {forget}; }} 2>/dev/null'
         usermod = f"usermod --lock --expiredate {LOCKED} --shell {NOLOGIN} --groups '' {name}"
         remove = f"runuser -u {name} -- rm -f {shlex.quote(f'{home}/.ssh/authorized_keys')}"
         yield StringCommand(f"{usermod} && {{ {end}; {remove}; true; }}")

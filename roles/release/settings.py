@@ -9,6 +9,8 @@ from roles.common import nginx
 
 OPENINGS = nginx.OPENINGS
 LISTENS = nginx.LISTENS
+PUBLISHER = "release"
+"""The account that owns what is published: publishers may act as it (inventories/admins.py)."""
 Device = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 Repository = Annotated[str, Field(pattern=r"^[^\s-]\S*$")]
 Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]+(:\d{1,5})?$")]

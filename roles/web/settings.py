@@ -9,6 +9,8 @@ from roles.common import nginx
 
 OPENINGS = nginx.OPENINGS
 LISTENS = nginx.LISTENS
+PUBLISHER = "web"
+"""The account that owns what is published: publishers may act as it (inventories/admins.py)."""
 OLD_PATH = re.compile(r"/([\w.~+-]+/)*([\w.~+-]+)?")
 
 

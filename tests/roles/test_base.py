@@ -19,6 +19,7 @@ from inventories.fleet import Host as Declared
 from inventories.inventory import LoadedSite
 from inventories.roles import roles_of
 from roles.base import control, drift, exporter, firewall, mail, shipping
+from roles.base.deploy import published_as
 from roles.base.settings import SSH_PORT, Settings
 from roles.base.strangers import NOLOGIN, PEOPLE
 from roles.base.sysctl import SYSCTL
@@ -116,8 +117,10 @@ def test_every_admin_has_the_declared_keys_and_rights_and_nobody_else_any(
     assert not admins
     names = "getent passwd | cut -d: -f1 | while read -r name; do "
     may_sudo = f"{names} sudo -l -U $name | grep -q 'may run' && echo $name; done; true"
-    rooted = {admin.name for admin in loaded_site.admins.for_role(declared.role) if admin.sudo}
-    assert set(host.check_output(may_sudo).split()) == rooted | {"root"}
+    there = loaded_site.admins.for_role(declared.role)
+    rooted = {admin.name for admin in there if admin.sudo}
+    publishers = {admin.name for admin in there if admin.publisher and published_as(declared.role)}
+    assert set(host.check_output(may_sudo).split()) == rooted | publishers | {"root"}
     for name in rooted:
         assert "NOPASSWD: ALL" in host.check_output(f"sudo -l -U {name}")
 

@@ -48,6 +48,9 @@ def test_a_new_admin(place: Place, folk: Path) -> None:
     said = follow(place, page, "On hosts of some roles alone", name="erin", key=erin, **given)
     assert "of the roles release, web" in said
     assert place.site.admins.admins["erin"].roles == ("release", "web")
+    made(place.files.parent, "frank")
+    follow(place, page, "To publish, and for nothing else", name="frank", key=place.files.parent / "frank.pub", **given)
+    assert place.site.admins.admins["frank"].publisher
 
 
 def test_an_admin_leaves(place: Place, tmp_path: Path) -> None:

@@ -61,6 +61,14 @@ def test_roles_limit_where_an_admin_has_an_account(made: dict[str, str]) -> None
     assert [admin.name for admin in admins.for_role("release")] == ["alice"]
 
 
+@pytest.mark.parametrize(("field", "value"), [("sudo", True), ("age_recipients", [AGE])])
+def test_a_publisher_has_neither_sudo_nor_secrets(made: dict[str, str], field: str, value: object) -> None:
+    table = {"ssh_keys": [made["alice"]], "publisher": True}
+    admins = parse(FILE, {"admins": {"alice": table}})
+    assert (admins.admins["alice"].sudo, admins.recipients()) == (False, {})
+    assert _refused({"alice": table | {field: value}}).field == f"admins.alice.{field}"
+
+
 @pytest.mark.parametrize("line", [SK_ED25519, SK_ECDSA])
 def test_an_admin_with_only_a_security_key_must_say_what_secrets_are_encrypted_to(line: str) -> None:
     error = _refused({"carol": {"ssh_keys": [line]}})

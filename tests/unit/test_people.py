@@ -9,7 +9,7 @@ from pyrage import x25519
 from inventories import departed, editing, identities, secrets
 from inventories.errors import InputError
 from inventories.secrets import stale
-from tests.people_site import ADMINS, VALUES, Place, killed, made, public, security_key
+from tests.people_site import ADMINS, VALUES, Place, killed, made, opened, public, security_key
 
 AGE = str(x25519.Identity.generate().to_public())
 
@@ -49,6 +49,20 @@ def test_who_is_added_reads_every_secret_and_is_told_with_what_to_deploy(place: 
     assert place.read_by("carol") == place.read_by("bob") == VALUES
     assert not place.departed.exists()
     assert place.site.admins.admins["carol"].roles == ("web", "release")
+
+
+def test_a_publisher_reads_no_secret_and_comes_by_a_security_key_too(place: Place, folk: Path) -> None:
+    before = place.secrets.read_bytes()
+    words = ("add", "carol", "--key", folk / "token.pub", "--roles", "release", "--publisher")
+    done = place.admin(*words)
+    assert done.exit_code == 0, done.output
+    assert "carol: a publisher, without sudo and secrets, on hosts of the roles release" in done.output
+    carol = place.site.admins.admins["carol"]
+    assert (carol.publisher, carol.sudo, carol.roles) == (True, False, ("release",))
+    assert place.secrets.read_bytes() == before
+    assert "nothing is to be done" in str(place.admin(*words).exception)
+    assert place.admin("remove", "carol").exit_code == 0
+    assert not place.departed.exists()
 
 
 def test_all_that_stood_in_the_file_stands_there_as_before(place: Place, folk: Path) -> None:
@@ -144,6 +158,16 @@ def test_who_is_removed_reads_nothing_and_what_they_knew_is_kept(place: Place) -
 
 def re_lines(output: str, words: str) -> bool:
     return any(line.strip().startswith(words) for line in output.splitlines())
+
+
+def test_the_key_of_who_was_removed_decrypts_nothing_whatever_the_file_says(place: Place, tmp_path: Path) -> None:
+    bob, before = place.people / "bob", tmp_path / "before.age"
+    before.write_bytes(place.secrets.read_bytes())
+    assert place.admin("remove", "bob").exit_code == 0
+    place.put(entered_later="of those who stay")
+    assert opened(before, bob) == VALUES
+    assert opened(place.secrets, bob) == {}
+    assert opened(place.secrets, place.people / "alice") == VALUES | {"entered_later": "of those who stay"}
 
 
 def test_neither_the_last_admin_nor_a_stranger_can_be_removed(place: Place) -> None:

@@ -65,6 +65,12 @@ def values(place: Place) -> dict[str, str]:
     return place.read_by("alice")
 
 
+def test_the_vaults_key_is_new_once_passwords_of_data_are_proved_and_before_logins() -> None:
+    wanted = ["control_age_key", "control_ssh_key", "backup_web_1_web", "next_backup_web_1_web", "vault_tls_key"]
+    wanted += ["gerrit_token", "vault_admin", "vault_web_1"]
+    assert renewal.ordered(reversed(wanted)) == wanted
+
+
 def test_every_secret_says_whose_it_is_to_renew_and_by_what_it_gets_to_hosts(place: Place) -> None:
     site, inventory = place.site, place.inventory.with_suffix(".py")
     assert knows(place) == tuple(site.secrets)

@@ -18,6 +18,7 @@ from backup.data_set import Kind
 from backup.reach import Unreachable
 from backup.store import COPY, VAULT
 from cli.main import app
+from inventories import departed
 from inventories.departed import Departed
 from inventories.errors import InputError
 from inventories.inventory import LoadedSite, load_site
@@ -169,6 +170,10 @@ def test_hosts_that_do_not_answer_and_such_that_are_not_provisioned_are_told(loa
     assert [(one.about, one.kind) for one in seen.findings] == [("web-1", "not seen"), ("web-2", "not provisioned")]
     assert "No route to host" in seen.findings[0].what
     assert "deploys/provision.py" in seen.findings[1].to_do
+    assert "who left" not in seen.findings[0].what
+    (loaded.files / departed.FILE).write_text("[bob]\nleft = 2026-11-28\nknows = []\n")
+    away = hosts.together(loaded, {"web-1": "no route"}, {}, at(NOW)).findings[0]
+    assert "who left may have an account there still: bob" in away.what
     assert all(len(row.cells) == len(hosts.LABELS) - 1 for row in seen.tables[0].rows)
 
 

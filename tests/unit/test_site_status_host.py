@@ -24,7 +24,9 @@ RIGHT = Clock(0, 0.5, 1)
 
 
 def kinds(told: Said, clock: Clock = RIGHT, *, reboots: bool = True) -> list[tuple[str, str]]:
-    return [(one.kind, one.severity.value) for one in judge("web-1", told, clock, reboots=reboots)]
+    return [
+        (one.kind, one.severity.value) for one in judge("web-1", told, clock, reboots=reboots, admins=["lab"], base="")
+    ]
 
 
 def test_a_host_that_is_well_has_no_finding() -> None:
@@ -54,6 +56,8 @@ KERNEL = {"running": "6.12.9", "installed": {"6.12.9": 0, "6.12.10": NOON - 3 * 
         ({"updates": {"security": ["x"], "as_of": NOON, "ran": NOON - 2 * 86400}}, ("updates wait", "warning")),
         ({"updates": {"security": [], "as_of": NOON - 3 * 86400, "ran": NOON}}, ("updates unknown", "warning")),
         ({"units": None}, ("not seen", "unseen")),
+        ({"people": ["bob", "lab"]}, ("strangers", "critical")),
+        ({"people": None}, ("not seen", "unseen")),
     ],
 )
 def test_what_needs_a_person_on_a_host(changes: dict[str, Any], found: tuple[str, str]) -> None:
@@ -105,6 +109,8 @@ def test_the_program_tells_of_the_machine_it_runs_on(
     assert "/" in [one.mount for one in told.disks]
     assert told.kernel
     assert told.kernel.running
+    assert told.people is not None
+    assert "root" not in told.people
     assert abs(told.time - time.time()) < 60
 
 
