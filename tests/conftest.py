@@ -95,6 +95,7 @@ LONGEST = (
     "tests/e2e/test_record.py",
     "tests/faults/test_rotation.py",
     "tests/faults/test_who_left.py",
+    "tests/e2e/test_secrets_nowhere.py",
     "tests/faults/test_vault_rooted.py",
     "tests/faults/test_backup_retain.py",
     "tests/faults/test_release_volume.py",

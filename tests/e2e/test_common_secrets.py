@@ -1,40 +1,11 @@
 """A secret on its way to a real host."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import pytest
 
 from tests.e2e.primitives import Bench
+from tests.shown import shown
 
 pytestmark = pytest.mark.lab
-
-
-@contextmanager
-def watched_processes(secret: bytes) -> Iterator[list[str]]:
-    """Every process of this machine, which are those of the host too, while something runs: who shows the secret."""
-    shown: list[str] = []
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.05):
-            for process in Path("/proc").glob("[0-9]*"):
-                for part in ("cmdline", "environ"):
-                    try:
-                        if secret in (content := (process / part).read_bytes()):
-                            shown.append(f"{process}/{part}: {content[:200]!r}")
-                    except OSError:
-                        continue
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield shown
-    finally:
-        done.set()
-        thread.join()
 
 
 def test_a_secret_is_seen_nowhere_but_in_its_file(bench: Bench) -> None:
@@ -54,9 +25,10 @@ def test_a_secret_is_seen_nowhere_but_in_its_file(bench: Bench) -> None:
         ("correct-horse-3", "true", ("-y", "--json"), 0),
     ):
         store.write_text(secret)
-        with watched_processes(b"correct-horse") as shown:
+        with shown() as seen:
             run = bench.run(deploy % (store, check), *options)
-        assert (run.code, shown) == (code, []), run.output
+        told = [place for place, content in seen if b"correct-horse" in content]
+        assert (run.code, told) == (code, []), run.output
         outputs.append(run.output)
     assert bench.host.root("cat /etc/app/token /etc/app/named") == "token = correct-horse-3\n" * 2
     assert "/etc/app/token: new file" in outputs[0]
