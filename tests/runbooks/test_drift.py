@@ -22,6 +22,8 @@ SECRET = "correct-horse-battery"
 DROP_IN = "/etc/systemd/system/nginx.service.d/by-hand.conf"
 METRICS = "/var/lib/prometheus/node-exporter/*drift*"
 UNITS = "-u mainstay-drift -u mainstay-failed@mainstay-drift.service"
+FOUND = f"{DATA}: mainstay-drift.service has found something"
+"""A mail's subject."""
 BY_DAY = """
 systemctl start dpkg-db-backup logrotate systemd-tmpfiles-clean mainstay-stale mainstay-certificate mainstay-requests
 systemctl start mainstay-backup@web
@@ -71,7 +73,7 @@ def noticed(watched: Watched, host: str = DATA) -> dict[str, dict[str, Any]]:
 
 def told_by_mail(watched: Watched) -> int:
     """How often."""
-    return watched.subjects().count(f"{DATA}: mainstay-drift.service has found something")
+    return watched.subjects().count(FOUND)
 
 
 def follow(watched: Watched, *titles: str) -> str:
@@ -139,6 +141,9 @@ def _has_noticed_it_all(watched: Watched) -> None:
     assert DROP_IN in written
     assert SECRET not in written
     assert told_by_mail(watched) == 1
+    [mail] = [text for one in (watched.lab.root / "mail").glob("*.eml") if FOUND in (text := one.read_text())]
+    assert DROP_IN in mail
+    assert SECRET not in mail
 
 
 def test_a_host_that_is_down_is_told_and_hides_no_other(watched: Watched) -> None:

@@ -5,5 +5,10 @@ what=failed
 [ "$1" = mainstay-drift.service ] && ! systemctl is-failed --quiet "$1" && what='has found something'
 {
     printf 'To: root\nSubject: %s: %s %s\n\n' "$(hostname)" "$1" "$what"
-    systemctl status --no-pager --full --lines=30 "$1"
+    if [ "$what" = failed ]; then
+        systemctl status --no-pager --full --lines=30 "$1"
+    else
+        printf 'What to do: mainstay runbook show drift-found\n\n'
+        journalctl --quiet --no-pager --output=cat --since=-1min _SYSTEMD_UNIT="$1"
+    fi
 } | /usr/sbin/sendmail -i -t
