@@ -1,6 +1,7 @@
 """What a host notices of itself since its last deploy, by shots of this machine's files; and that it tells it once."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -81,7 +82,10 @@ def test_what_a_healthy_host_does_by_itself_is_not_told(kind: str, now: dict[str
     assert told(kind, **now) == []
 
 
-def test_files_are_told_by_how_they_differ_and_dated_by_their_own_traces(tmp_path: Path) -> None:
+def test_files_are_told_by_how_they_differ_and_dated_by_their_own_traces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shot, "ROOT", os.getuid())
     names = ("content", "mode", "gone", "link", "came", "folder", "same")
     paths = {name: tmp_path / name for name in names}
     for name in ("content", "mode", "gone", "link", "same"):
@@ -112,6 +116,24 @@ def test_files_are_told_by_how_they_differ_and_dated_by_their_own_traces(tmp_pat
         "came": "is there again",
     }
     assert abs(found["content"].since - time.time()) < 600
+
+
+def test_who_owns_a_folder_may_publish_by_a_link_in_it_and_touch_no_declared_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shot, "ROOT", os.getuid() + 1)
+    (tmp_path / "public").mkdir()
+    (tmp_path / "authorized_keys").touch()
+    names = [str(tmp_path / name) for name in ("public", "authorized_keys")]
+    before = {name: shot.file(name) for name in names}
+    (tmp_path / "public").rmdir()
+    (tmp_path / "public").symlink_to("releases/1")
+    (tmp_path / "authorized_keys").unlink()
+    (tmp_path / "authorized_keys").symlink_to("others")
+    found = differences(LEFT | {"files": before}, LEFT | {"files": {name: shot.file(name) for name in names}}, NOW)
+    assert [(one.what, one.why) for one in found] == [
+        (names[1], "is what the owner of its folder made, and was a file")
+    ]
 
 
 def test_a_thousand_things_are_told_by_the_first_of_them_and_none_at_any_length() -> None:

@@ -17,6 +17,7 @@ from roles.common.on_host import look
 Shot = dict[str, dict[str, Any]]
 Declared = dict[str, list[str]]
 """Names: `paths`, `packages`, `units`; and `listens`, as `tcp 0.0.0.0:22`."""
+ROOT = 0
 EPHEMERAL = range(32768, 61000)
 """Ports that a program gets which asks for any (ip_local_port_range): on loopback nobody else's business."""
 UNIT_WORDS = ("systemctl", "show", "--timestamp=unix", "-p", "Id,UnitFileState,ActiveState,StateChangeTimestamp")
@@ -37,9 +38,14 @@ def take(declared: Declared) -> Shot:
 
 
 def file(path: str) -> list[Any]:
-    """What it is, mode, owner and hash of a file, and when content and rights changed; empty: it is not there."""
+    """What it is, mode, owner and hash of a file, and when content and rights changed; empty: it is not there.
+
+    Links and directories in a folder of somebody else's are theirs to change: who publishes has a link for a directory.
+    """
     try:
         found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode) and Path(path).parent.stat().st_uid != ROOT:
+            return ["what the owner of its folder made"]
         if stat.S_ISLNK(found.st_mode):
             return [f"a link to {Path(path).readlink()}"]
         if not stat.S_ISREG(found.st_mode):
