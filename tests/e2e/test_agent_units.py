@@ -81,9 +81,7 @@ def entries(host: BareHost, plan: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.splitlines()]
 
 
-@pytest.mark.parametrize(
-    "plan", [pytest.param(one, marks=[pytest.mark.full] * (one in ("dump", "instant"))) for one in PLANS]
-)
+@pytest.mark.parametrize("plan", PLANS)
 def test_a_unit_saves_and_another_verifies(host: BareHost, plan: str) -> None:
     host.root(f"systemctl start mainstay-backup@{plan} || {{ journalctl -n 30 -u mainstay-backup@{plan} >&2; false; }}")
     host.root(f"systemctl start mainstay-backup-verify@{plan} || {{ journalctl -n 30 >&2; false; }}")
