@@ -49,9 +49,8 @@ def together(site: LoadedSite, said: Answers, looks: Looks, now: datetime) -> Se
         own = [of_backup(finding) for finding in seen.findings(looks.get(name, ()))]
         if isinstance(one, Answer):
             base: Any = site.settings(name)["base"]
-            admins = {admin.name for admin in site.admins.for_role(site.fleet.hosts[name].role)}
             deploy = f"pyinfra {as_given(site.path)} deploys/base.py --limit {name}"
-            judged = judge(name, one.said, one.clock, reboots=base.reboot, admins=admins, base=deploy)
+            judged = judge(name, one.said, one.clock, reboots=base.reboot, admins=_admins(site, name), base=deploy)
             own = [*judged, *own]
             rows.append(_row(name, one, own, looks.get(name, ()), now))
         else:
@@ -73,10 +72,14 @@ def _unseen(site: LoadedSite, name: str, why: str | None) -> Finding:
     return warning(name, "not provisioned", "it is declared, and the lock file does not have it", provision)
 
 
+def _admins(site: LoadedSite, name: str) -> set[str]:
+    """Who is to have an account on a host."""
+    return {admin.name for admin in site.admins.for_role(site.fleet.hosts[name].role)}
+
+
 def _perhaps_open(site: LoadedSite, name: str) -> str:
     """A deploy that did not reach it has locked nobody out."""
-    admins = {admin.name for admin in site.admins.for_role(site.fleet.hosts[name].role)}
-    gone = sorted(departed.read(site.files).keys() - admins - {CONTROL, READER})
+    gone = sorted(departed.read(site.files).keys() - _admins(site, name) - {CONTROL, READER})
     return f"; who left may have an account there still: {listed(gone)}" if gone else ""
 
 
